@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    coverage: {
+      include: ["services/**/*.ts"],
+      reporter: ["text", "lcov"],
+      thresholds: { lines: 95 },
+    },
+  },
+});
