@@ -1,0 +1,17 @@
+import { type Logger, pino, stdTimeFunctions } from "pino";
+
+export type { Logger };
+
+/** JSON lines on stdout; readable ones when stdout is a terminal. Bodies, values and tokens are never logged. */
+export async function createLogger(service: string, level: string): Promise<Logger> {
+  const options = {
+    level,
+    base: { service },
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  if (!process.stdout.isTTY) return pino(options);
+  // A development dependency, so an image has no need of it.
+  const { default: pretty } = await import("pino-pretty");
+  return pino(options, pretty({ ignore: "service", sync: true }));
+}

@@ -1,0 +1,39 @@
+import type { RequestHandler } from "express";
+import { collectDefaultMetrics, Histogram, Registry } from "prom-client";
+
+/** From well under a millisecond, which a sidecar on the same host allows, to the time-outs. */
+export const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/** A Prometheus registry with the process's own figures, event loop lag included. */
+export function createRegistry(): Registry {
+  const register = new Registry();
+  collectDefaultMetrics({ register });
+  return register;
+}
+
+/** Counts and times every answer by method, route pattern and status; 499 when the caller left before it. */
+export function requestMetrics(register: Registry): RequestHandler {
+  const seconds = new Histogram({
+    name: "http_request_duration_seconds",
+    help: "Time from the request's headers to the end of the answer",
+    labelNames: ["method", "route", "status"],
+    buckets: SECONDS,
+    registers: [register],
+  });
+  return (req, res, next) => {
+    const started = performance.now();
+    res.once("close", () => {
+      // The pattern, never the path: a label per key would grow without bound.
+      const route = req.route?.path ?? "(none)";
+      const status = res.writableFinished ? res.statusCode : 499;
+      seconds.labels(req.method, route, String(status)).observe((performance.now() - started) / 1000);
+    });
+    next();
+  };
+}
+
+export function serveMetrics(register: Registry): RequestHandler {
+  return async (_req, res) => {
+    res.type(register.contentType).send(await register.metrics());
+  };
+}

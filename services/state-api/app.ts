@@ -1,0 +1,236 @@
+import express, { type Express, type Request, type RequestHandler, type Response } from "express";
+import type { Registry } from "prom-client";
+import type { Logger } from "../shared/log.ts";
+import { requestMetrics, serveMetrics } from "../shared/metrics.ts";
+import { Problem, problemHandler } from "../shared/problem.ts";
+import { CallerLeft, callOf, until } from "./call.ts";
+import type { StateApiConfig } from "./config.ts";
+import { KEY_RULE, openapi, validate } from "./openapi.ts";
+import { type Condition, partitionOf, type StateStore, StoreError } from "./store.ts";
+
+interface StateApi {
+  readonly store: StateStore;
+  readonly config: Pick<StateApiConfig, "WELCOME" | "STATESTORE_TIMEOUT_MS" | "MAX_BODY_BYTES">;
+  readonly log: Logger;
+  readonly register: Registry;
+  /** Resolves when requests can be served; rejects with the reason when they cannot. */
+  readonly ready: () => Promise<void>;
+}
+
+/** The HTTP face of the state store. Routes, bodies and statuses are described in openapi.ts. */
+export function createApp({ store, config, log, register, ready }: StateApi): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag"); // an entry's ETag is the store's
+  app.use(requestMetrics(register));
+
+  const parseJson = express.json({ limit: config.MAX_BODY_BYTES, strict: false, type: "application/json" });
+  const call = (req: Request, res: Response) => callOf(req, res, config.STATESTORE_TIMEOUT_MS);
+
+  app.post("/state", needsJson, parseJson, async (req, res) => {
+    const { key, data, etag, concurrency, ttlInSeconds, consistency } = body(req, validate.saveRequest);
+    if (etag !== undefined && concurrency === "last-write") {
+      throw new Problem(400, "bad-request", "An etag means nothing to concurrency last-write", {
+        detail: "Leave out one of them, or use first-write.",
+      });
+    }
+    const condition: Condition | undefined =
+      etag !== undefined ? { ifMatch: [etag] } : concurrency === "first-write" ? { ifNoneMatch: "*" } : undefined;
+    const forCaller = call(req, res);
+    await until(forCaller, store.save({ key, value: data, condition, ttlInSeconds, consistency }, forCaller)).catch(
+      writing(409),
+    );
+    const message = "Successfully wrote to statestore";
+    if (req.accepts(["text/plain", "application/json"]) === "application/json") res.json({ message, key });
+    else res.type("text/plain").send(message);
+  });
+
+  app.post("/state/bulk", needsJson, parseJson, async (req, res) => {
+    const { keys } = body(req, validate.bulkRequest);
+    const forCaller = call(req, res);
+    const entries = await until(forCaller, store.getMany([...new Set(keys)], forCaller)).catch(reading);
+    const found = new Map([...new Set(keys)].map((key, index) => [key, entries[index]]));
+    res.json(
+      keys.map((key) => {
+        const entry = found.get(key);
+        return entry ? { key, found: true, data: entry.value, etag: entry.etag } : { key, found: false };
+      }),
+    );
+  });
+
+  app.post("/state/transaction", needsJson, parseJson, async (req, res) => {
+    const { operations } = body(req, validate.transactionRequest);
+    const keys = new Set(operations.map(({ key }) => key));
+    if (keys.size < operations.length) {
+      throw new Problem(400, "bad-request", "A transaction names each key once", {
+        detail: "What two operations on one key mean together differs from store to store.",
+      });
+    }
+    const partitions = [...new Set([...keys].map(partitionOf))];
+    if (partitions.length > 1) {
+      throw new Problem(400, "partitions-differ", "A transaction stays inside one partition", {
+        detail: `What stands before the first ~ of a key is its partition; these keys have ${partitions.join(", ")}.`,
+      });
+    }
+    const forCaller = call(req, res);
+    await until(forCaller, store.transaction(operations, forCaller)).catch(writing(409));
+    res.status(204).end();
+  });
+
+  app.get("/state/:key", async (req, res) => {
+    const key = keyOf(req);
+    const forCaller = call(req, res);
+    const entry = await until(forCaller, store.get(key, forCaller)).catch(reading);
+    if (!entry) throw new Problem(404, "no-such-key", `There is no entry under "${key}"`);
+    res.set("ETag", `"${entry.etag}"`).json(entry.value); // express answers If-None-Match
+  });
+
+  app.put("/state/:key", needsJson, parseJson, async (req, res) => {
+    const key = keyOf(req);
+    if (req.body === undefined)
+      throw new Problem(400, "bad-request", "The body is empty", { detail: "Send any JSON." });
+    const condition = conditionOf(req);
+    const forCaller = call(req, res);
+    await until(forCaller, store.save({ key, value: req.body, condition }, forCaller)).catch(writing(412));
+    res.status(condition && "ifNoneMatch" in condition ? 201 : 204).end();
+  });
+
+  app.delete("/state/:key", async (req, res) => {
+    const key = keyOf(req);
+    const condition = conditionOf(req);
+    const forCaller = call(req, res);
+    await until(forCaller, store.delete({ key, condition }, forCaller)).catch(writing(412));
+    res.status(204).end();
+  });
+
+  app.get("/", (_req, res) => {
+    res.type("text/plain").send(config.WELCOME);
+  });
+  app.get("/healthz", (_req, res) => {
+    res.type("text/plain").send("ok");
+  });
+  app.get("/readyz", async (_req, res) => {
+    await ready().catch((error) => {
+      throw new Problem(503, "not-ready", error.message, { headers: RETRY_SOON, cause: error });
+    });
+    res.type("text/plain").send("ok");
+  });
+  app.get("/metrics", serveMetrics(register));
+  app.get("/openapi.json", (_req, res) => {
+    res.json(openapi);
+  });
+
+  for (const [path, methods] of Object.entries(openapi.paths)) {
+    app.all(path.replace("{key}", ":key"), refuseMethod(Object.keys(methods).filter((name) => name !== "parameters")));
+  }
+  app.use((req) => {
+    throw new Problem(404, "no-such-route", `There is no ${req.path} here`, {
+      detail: "GET /openapi.json lists what is.",
+    });
+  });
+  app.use(problemHandler(log));
+  return app;
+}
+
+const RETRY_SOON = { "Retry-After": "1" };
+
+const needsJson: RequestHandler = (req, _res, next) => {
+  if (req.is("application/json") === false) {
+    throw new Problem(415, "not-json", "The body has to be declared as JSON", {
+      detail: "Send the header Content-Type: application/json.",
+    });
+  }
+  next();
+};
+
+interface Validator<T> {
+  Check(value: unknown): value is T;
+  Errors(value: unknown): [boolean, { instancePath: string; keyword: string; message: string }[]];
+}
+
+/** The request's body, known to be what the schema describes. */
+function body<T>(req: Request, validator: Validator<T>): T {
+  if (validator.Check(req.body)) return req.body;
+  const detail = validator
+    .Errors(req.body)[1]
+    .filter(({ keyword }) => keyword !== "boolean" && keyword !== "anyOf")
+    .map(({ instancePath, keyword, message }) => {
+      const isKey = /\/keys?(\/\d+)?$/.test(instancePath) && ["pattern", "maxLength", "minLength"].includes(keyword);
+      return `${instancePath || "body"}: ${isKey ? KEY_RULE : message}`;
+    });
+  throw new Problem(400, "bad-request", "The body is not as described in /openapi.json", {
+    detail: `${[...new Set(detail)].join("; ")}.`,
+  });
+}
+
+function keyOf(req: Request): string {
+  const key = req.params.key;
+  if (validate.key.Check(key)) return key;
+  throw new Problem(400, "bad-key", "This key is not allowed", { detail: `${KEY_RULE}.` });
+}
+
+/** RFC 9110 §13.1: If-Match compares strongly, so a weak ETag matches nothing. */
+function conditionOf(req: Request): Condition | undefined {
+  const ifMatch = req.get("If-Match")?.trim();
+  const ifNoneMatch = req.get("If-None-Match")?.trim();
+  if (ifNoneMatch !== undefined && (ifMatch !== undefined || ifNoneMatch !== "*")) {
+    throw new Problem(400, "bad-request", "This condition is not understood", {
+      detail: "A write takes either If-Match, with ETags or *, or If-None-Match: *.",
+    });
+  }
+  if (ifNoneMatch !== undefined) return { ifNoneMatch: "*" };
+  if (ifMatch === undefined) return undefined;
+  if (ifMatch === "*") return { ifMatch };
+  if (!/^(W\/)?"[^"]*"(\s*,\s*(W\/)?"[^"]*")*$/.test(ifMatch)) {
+    throw new Problem(400, "bad-request", "If-Match is malformed", {
+      detail: 'ETags stand in quotes, as the ETag header gave them: If-Match: "abc".',
+    });
+  }
+  return { ifMatch: [...ifMatch.matchAll(/(?<!W\/)"([^"]*)"/g)].map(([, etag = ""]) => etag) };
+}
+
+/** Turns what the store threw into an answer. The titles are the ones users of the original know. */
+function writing(conflictStatus: 409 | 412) {
+  return (error: unknown): never => failed("Error writing to statestore", error, conflictStatus);
+}
+
+function reading(error: unknown): never {
+  return failed("Error reading from statestore", error, 409);
+}
+
+function failed(title: string, error: unknown, conflictStatus: 409 | 412): never {
+  if (error instanceof CallerLeft) throw new Problem(499, "caller-left", "The caller left", { cause: error });
+  if (!(error instanceof StoreError)) throw error;
+  const message = `${title}: ${error.message}`;
+  switch (error.kind) {
+    case "conflict":
+      throw new Problem(conflictStatus, "conflict", message, { detail: "Nothing was changed.", cause: error });
+    case "overloaded":
+      throw new Problem(503, "overloaded", message, {
+        detail: "Nothing was changed. Try again.",
+        headers: RETRY_SOON,
+        cause: error,
+      });
+    case "unavailable":
+      throw new Problem(503, "store-unavailable", message, {
+        detail: "Try again. A write may have happened all the same.",
+        headers: RETRY_SOON,
+        cause: error,
+      });
+    case "refused":
+      throw new Problem(500, "store-refused", message, {
+        detail: "The log has the whole answer under this traceId.",
+        cause: error,
+      });
+  }
+}
+
+function refuseMethod(methods: string[]): RequestHandler {
+  const allowed = methods.map((method) => method.toUpperCase()).join(", ");
+  return (req) => {
+    throw new Problem(405, "method-not-allowed", `${req.path} does not take ${req.method}`, {
+      detail: `It takes ${allowed}.`,
+      headers: { Allow: allowed },
+    });
+  };
+}

@@ -1,0 +1,66 @@
+import { parseArgs } from "node:util";
+import {
+  type Config,
+  ConfigError,
+  commonVariables,
+  readConfig,
+  sidecarVariables,
+  type Variable,
+} from "../shared/config.ts";
+
+export const variables = {
+  ...commonVariables,
+  WELCOME: {
+    type: "string",
+    default: "Hello from Super API on Container Apps",
+    description: "What `GET /` answers; on Container Apps a change of it makes a new revision",
+  },
+  STATESTORE_NAME: {
+    type: "string",
+    pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    default: "statestore",
+    description: "Name of the Dapr state store component; the flag --statestore wins over it",
+  },
+  STATESTORE_TIMEOUT_MS: {
+    type: "integer",
+    minimum: 50,
+    maximum: 60_000,
+    default: 1_900,
+    description:
+      "Longest a request waits for the store; more than the sidecar's own time-outs and retries take together",
+  },
+  STATESTORE_MAX_PENDING: {
+    type: "integer",
+    minimum: 1,
+    maximum: 100_000,
+    default: 1_024,
+    description: "Requests that may wait for the store at once; one more is answered 503",
+  },
+  MAX_BODY_BYTES: {
+    type: "integer",
+    minimum: 1,
+    maximum: 4_194_304,
+    default: 1_048_576,
+    description: "Largest request body; the sidecar takes 4 MiB, a Cosmos DB item 2 MB",
+  },
+  ...sidecarVariables,
+} as const satisfies Record<string, Variable>;
+
+export type StateApiConfig = Config<typeof variables>;
+
+/** @throws {ConfigError} one message that lists every fault */
+export function readStateApiConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  args: readonly string[],
+): StateApiConfig {
+  return readConfig(variables, { ...env, ...flags(args) });
+}
+
+function flags(args: readonly string[]): { STATESTORE_NAME?: string } {
+  try {
+    const { values } = parseArgs({ args: [...args], options: { statestore: { type: "string" } } });
+    return values.statestore === undefined ? {} : { STATESTORE_NAME: values.statestore };
+  } catch (error) {
+    throw new ConfigError(`${error instanceof Error ? error.message : error}. The only flag is --statestore NAME.`);
+  }
+}

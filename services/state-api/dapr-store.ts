@@ -1,0 +1,318 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { DaprClient } from "@dapr/dapr";
+import type { Dispatcher, Pool } from "undici";
+import {
+  type Call,
+  type Component,
+  type Condition,
+  type Entry,
+  partitionOf,
+  type StateStore,
+  StoreError,
+  UNKNOWN_COMPONENT,
+  type Write,
+} from "./store.ts";
+
+interface DaprStoreOptions {
+  /** Origin of the sidecar's HTTP API. */
+  readonly origin: string;
+  readonly storeName: string;
+  /** Longest wait for one answer of the sidecar, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly apiToken?: string;
+  /** Told of every call to the sidecar. */
+  readonly observe?: (operation: string, outcome: "ok" | StoreError["kind"], seconds: number) => void;
+}
+
+export interface DaprStore extends StateStore {
+  /** Resolves when the sidecar answers and its components are up; rejects within a second when not. */
+  ready(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * The state store behind a Dapr sidecar, through @dapr/dapr.
+ *
+ * The SDK forms the requests; undici carries them, because the SDK's own transport has no time-out, waits 30 s for an
+ * absent sidecar, cannot pass a traceparent and costs several times the CPU. What else it gets wrong, and where that is
+ * mended:
+ * - `save` and `delete` resolve `{ error }` instead of rejecting: `unlessFailed`
+ * - `save` mutates what it is given: it gets objects made for it
+ * - keys go unencoded into the path of `delete` and `get`: encoded here, and `get` is not used
+ * - `get` answers "" for an absent key as for a stored "": `getBulk` tells them apart and has the ETags
+ * - `getBulk` fails item by item inside a 200: `entryOf`
+ */
+export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observe }: DaprStoreOptions): DaprStore {
+  // The SDK's types do not take it, so the caller's trace travels around the SDK.
+  const traceparent = new AsyncLocalStorage<string>();
+  let connected: Promise<Client> | undefined;
+
+  /** On first use, because loading the SDK takes longer than all else that the service does before it listens. */
+  async function connect(): Promise<Client> {
+    const [sdk, undici] = await Promise.all([import("@dapr/dapr"), import("undici")]);
+    const pool = new undici.Pool(origin, { connections: 64, connect: { timeout: 1_000 } });
+    const { hostname, port, protocol } = new URL(origin);
+    const dapr = new sdk.DaprClient({
+      daprHost: `${protocol}//${hostname}`,
+      daprPort: port || (protocol === "https:" ? "443" : "80"),
+      communicationProtocol: sdk.CommunicationProtocolEnum.HTTP,
+      logger: { service: { error() {}, warn() {}, info() {}, verbose() {}, debug() {} } }, // what fails is thrown
+    });
+    if (!(dapr.daprClient instanceof sdk.HTTPClient)) throw new Error("@dapr/dapr did not make an HTTPClient");
+    dapr.daprClient.execute = async (path, params) => {
+      const { statusCode, text } = await send(pool, `/v1.0${path}`, timeoutMs, {
+        method: params?.method === "DELETE" ? "DELETE" : params?.body ? "POST" : "GET",
+        headers: {
+          ...params?.headers,
+          ...(params?.body ? { "content-type": "application/json" } : {}),
+          ...(apiToken ? { "dapr-api-token": apiToken } : {}),
+          traceparent: traceparent.getStore(),
+        },
+        body: params?.body ? JSON.stringify(params.body) : null,
+      });
+      if (statusCode >= 400) throw refusal(statusCode, text, storeName);
+      return text === "" ? text : JSON.parse(text);
+    };
+    return { sdk, dapr, pool };
+  }
+
+  function client() {
+    connected ??= connect();
+    return connected;
+  }
+
+  let component: Promise<Component> | undefined;
+
+  /** One call to the sidecar: carries the trace, is counted and timed. */
+  async function ask<T>(operation: string, call: Call, request: (client: Client) => Promise<T>): Promise<T> {
+    call.signal.throwIfAborted();
+    const ready = await client();
+    const started = performance.now();
+    let outcome: "ok" | StoreError["kind"] = "ok";
+    try {
+      return await traceparent.run(call.traceparent, request, ready);
+    } catch (error) {
+      outcome = error instanceof StoreError ? error.kind : "refused";
+      if (outcome === "unavailable") component = undefined; // the sidecar may come back with another
+      throw error;
+    } finally {
+      observe?.(operation, outcome, (performance.now() - started) / 1000);
+    }
+  }
+
+  async function getMany(keys: readonly string[], call: Call): Promise<(Entry | undefined)[]> {
+    const items = await ask("get", call, ({ dapr }) =>
+      dapr.state.getBulk(storeName, [...keys], {
+        parallelism: keys.length, // the SDK's default is a function it forgets to call
+        // Only a read of one key goes to one partition; a read of several is a query across all of them.
+        ...(keys[0] !== undefined && keys.length === 1 ? { metadata: { partitionKey: partitionOf(keys[0]) } } : {}),
+      }),
+    );
+    const entries = new Map(items.map((item) => [item.key, entryOf(item)]));
+    return keys.map((key) => entries.get(key));
+  }
+
+  async function get(key: string, call: Call): Promise<Entry | undefined> {
+    return (await getMany([key], call))[0];
+  }
+
+  async function saveMany(writes: readonly Write[], call: Call): Promise<void> {
+    await ask("save", call, ({ dapr, sdk }) => {
+      const concurrency = sdk.StateConcurrencyEnum.CONCURRENCY_LAST_WRITE;
+      const items = writes.map((write) => ({
+        ...itemOf(write),
+        options: { concurrency, consistency: consistencyOf(write, sdk) },
+      }));
+      return dapr.state.save(storeName, items).then(unlessFailed);
+    });
+  }
+
+  /**
+   * The ETag to send so that `condition` holds when the store applies the change. Reading first is not only for `*` and
+   * lists: a refused ETag counts as a failure for the sidecar's circuit breaker, so that a few callers with stale ETags
+   * would cut everybody off; and Cosmos DB ignores an ETag where there is no document.
+   */
+  async function etagFor(key: string, condition: Condition, call: Call): Promise<{ etag?: string }> {
+    const entry = await get(key, call);
+    if ("ifNoneMatch" in condition) {
+      if (entry) throw new StoreError("conflict", `there is an entry under "${key}" already`);
+      return {};
+    }
+    if (!entry) throw new StoreError("conflict", `there is no entry under "${key}"`);
+    if (condition.ifMatch !== "*" && !condition.ifMatch.includes(entry.etag)) {
+      throw new StoreError("conflict", `the entry under "${key}" has another ETag`);
+    }
+    return { etag: decodeURIComponent(entry.etag) };
+  }
+
+  async function lookUpComponent(call: Call): Promise<Component> {
+    try {
+      // The SDK's type does not name the list that the sidecar sends.
+      const { components = [] }: { components?: (Component & { name: string })[] } = await ask(
+        "metadata",
+        call,
+        ({ dapr }) => dapr.metadata.get(),
+      );
+      const found = components.find(({ name }) => name === storeName);
+      if (!found) throw new StoreError("unavailable", missingStore(storeName));
+      return { type: found.type, version: found.version };
+    } catch (error) {
+      // A sidecar whose Configuration leaves the metadata API out is no reason to refuse a read.
+      if (error instanceof StoreError && error.kind === "refused") return UNKNOWN_COMPONENT;
+      throw error;
+    }
+  }
+
+  return {
+    get,
+    getMany,
+    saveMany,
+    async save(write, call) {
+      if (!write.condition) return saveMany([write], call);
+      const etag = await etagFor(write.key, write.condition, call);
+      await ask("save", call, ({ dapr, sdk }) => {
+        // First write without an ETag is Dapr's "only if there is none".
+        const concurrency = sdk.StateConcurrencyEnum.CONCURRENCY_FIRST_WRITE;
+        const item = { ...itemOf(write), ...etag, options: { concurrency, consistency: consistencyOf(write, sdk) } };
+        return dapr.state.save(storeName, [item]).then(unlessFailed);
+      });
+    },
+    async delete({ key, condition }, call) {
+      const options = {
+        ...(condition ? await etagFor(key, condition, call) : {}),
+        metadata: { partitionKey: partitionOf(key) },
+      };
+      await ask("delete", call, ({ dapr }) =>
+        dapr.state.delete(storeName, encodeURIComponent(key), options).then(unlessFailed),
+      );
+    },
+    async transaction(operations, call) {
+      const first = operations[0];
+      if (!first) return;
+      // In a Cosmos DB batch, deleting what is not there fails the whole batch; in SQLite it does not. So leave it out.
+      const deletes = operations.filter(({ operation }) => operation === "delete").map(({ key }) => key);
+      const present = deletes.length > 0 ? await getMany(deletes, call) : [];
+      const absent = new Set(deletes.filter((_, index) => !present[index]));
+      const requests = operations
+        .filter(({ key }) => !absent.has(key))
+        .map((item) =>
+          item.operation === "delete"
+            ? { operation: "delete", request: { key: item.key } }
+            : {
+                operation: "upsert",
+                request: { key: item.key, value: item.data, metadata: metadataOf(item.key, item.ttlInSeconds) },
+              },
+        );
+      // Without it, Dapr puts the items of a transaction into a partition where no plain read looks.
+      const metadata = { partitionKey: partitionOf(first.key) };
+      if (requests.length === 0) return;
+      await ask("transaction", call, ({ dapr }) => dapr.state.transaction(storeName, requests, metadata));
+    },
+    component(call) {
+      component ??= lookUpComponent(call).catch((error) => {
+        component = undefined;
+        throw error;
+      });
+      return component;
+    },
+    async ready() {
+      const { pool } = await client();
+      const { statusCode } = await send(pool, "/v1.0/healthz/outbound", READY_TIMEOUT_MS, { method: "GET" });
+      if (statusCode !== 204) throw new StoreError("unavailable", `the Dapr sidecar at ${origin} is not ready yet`);
+    },
+    close: async () => (await connected)?.pool.close(),
+  };
+
+  async function send(pool: Client["pool"], path: string, timeout: number, request: SidecarRequest) {
+    try {
+      const { statusCode, body } = await pool.request({ path, ...request, signal: AbortSignal.timeout(timeout) });
+      return { statusCode, text: await body.text() };
+    } catch (error) {
+      const message =
+        error instanceof Error && error.name === "TimeoutError"
+          ? `the Dapr sidecar at ${origin} gave no answer within ${timeout} ms`
+          : `no Dapr sidecar answers at ${origin}; "npm start" or "dapr run -f ." starts one`;
+      throw new StoreError("unavailable", message, { cause: error });
+    }
+  }
+}
+
+const READY_TIMEOUT_MS = 1_000;
+
+type SidecarRequest = Pick<Dispatcher.RequestOptions, "method" | "headers" | "body">;
+
+/** The SDK, a client of it, and the connections they share. */
+interface Client {
+  readonly sdk: typeof import("@dapr/dapr");
+  readonly dapr: DaprClient;
+  readonly pool: Pool;
+}
+
+function itemOf({ key, value, ttlInSeconds }: Write) {
+  return { key, value, metadata: metadataOf(key, ttlInSeconds) };
+}
+
+function metadataOf(key: string, ttlInSeconds: number | undefined): Record<string, string> {
+  return {
+    partitionKey: partitionOf(key),
+    ...(ttlInSeconds === undefined ? {} : { ttlInSeconds: String(ttlInSeconds) }),
+  };
+}
+
+function consistencyOf({ consistency }: Write, { StateConsistencyEnum }: Client["sdk"]) {
+  switch (consistency) {
+    case "strong":
+      return StateConsistencyEnum.CONSISTENCY_STRONG;
+    case "eventual":
+      return StateConsistencyEnum.CONSISTENCY_EVENTUAL;
+    default:
+      return StateConsistencyEnum.CONSISTENCY_UNSPECIFIED;
+  }
+}
+
+/** @throws {StoreError} when the store failed for this key alone, which the sidecar says inside a 200 */
+function entryOf(item: { [key: string]: unknown }): Entry | undefined {
+  if (typeof item.error === "string") throw new StoreError("refused", causeOf(item.error));
+  if (!("data" in item)) return undefined;
+  // Cosmos DB's ETags contain quotes, which an HTTP ETag cannot.
+  return { value: item.data, etag: encodeURIComponent(String(item.etag)) };
+}
+
+function unlessFailed({ error }: { error?: Error }): void {
+  if (error) throw error;
+}
+
+/** What the sidecar said, as an error a caller can act on; the whole of it is the cause, for the log. */
+function refusal(status: number, body: string, storeName: string): StoreError {
+  const cause = new Error(`${status} ${body}`);
+  const { errorCode, message } = parseAnswer(body);
+  if (status === 409 || (status === 400 && /etag/i.test(message))) {
+    return new StoreError("conflict", "the entry was changed meanwhile", { cause });
+  }
+  if (errorCode === "ERR_STATE_STORE_NOT_FOUND" || errorCode === "ERR_STATE_STORE_NOT_CONFIGURED") {
+    return new StoreError("unavailable", missingStore(storeName), { cause });
+  }
+  return new StoreError(PASSING.test(message) ? "unavailable" : "refused", causeOf(message), { cause });
+}
+
+/** Failures that a retry may well mend: the sidecar's own bounds, and what Azure says of load and time-outs. */
+const PASSING = /circuit breaker is open|deadline exceeded|RESPONSE (408|429|449|503)/;
+
+function parseAnswer(body: string): { errorCode: string; message: string } {
+  try {
+    const { errorCode = "", message = body } = JSON.parse(body);
+    return { errorCode: String(errorCode), message: String(message) };
+  } catch {
+    return { errorCode: "", message: body };
+  }
+}
+
+function missingStore(storeName: string): string {
+  return `the sidecar has no state store named "${storeName}"; check its component, its scopes and STATESTORE_NAME`;
+}
+
+/** One line, without the addresses and headers that Azure's errors drag along. */
+function causeOf(message: string): string {
+  const azure = /RESPONSE (\d{3}.*)/.exec(message)?.[1];
+  return azure ? `the store answered ${azure}` : message.split("\n", 1).join().slice(0, 300);
+}

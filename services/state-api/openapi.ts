@@ -1,0 +1,271 @@
+import { Compile } from "typebox/schema";
+
+/** Dapr takes `<app id>||<key>` to the store, Cosmos DB takes at most 1023 bytes of id, an app id has at most 63. */
+const MAX_KEY = 958;
+
+// No "/", "\", "?", "#" (Cosmos DB ids), no "|" (Dapr's separator), no "%" or space (URLs), not "." or "..": a key can
+// never mean another path of the sidecar's API.
+const key = {
+  type: "string",
+  minLength: 1,
+  maxLength: MAX_KEY,
+  pattern: "^(?!\\.{1,2}$)[A-Za-z0-9._~:@=+,-]+$",
+  description:
+    "Letters, digits and . _ ~ : @ = + , - but not . or .. alone. What stands before the first ~ names the partition.",
+  examples: ["greeting", "alice~cart"],
+} as const;
+
+export const KEY_RULE = `a key has 1 to ${MAX_KEY} of the characters A-Z a-z 0-9 . _ ~ : @ = + , - and is not "." or ".."`;
+
+const ttlInSeconds = {
+  type: "integer",
+  minimum: 1,
+  maximum: 2_147_483_647,
+  description: "Seconds until the entry is gone. Without it the entry stays.",
+} as const;
+
+const data = { description: 'Any JSON value; null, false, 0 and "" are values too.' } as const;
+
+const saveRequest = {
+  type: "object",
+  additionalProperties: false,
+  required: ["key", "data"],
+  properties: {
+    key,
+    data,
+    ttlInSeconds,
+    etag: { type: "string", minLength: 1, description: "Write only over the entry with this ETag (without quotes)." },
+    concurrency: {
+      enum: ["first-write", "last-write"],
+      description: "first-write without an etag writes only where there is no entry yet. Default last-write.",
+    },
+    consistency: {
+      enum: ["strong", "eventual"],
+      description: "Passed to the store. Cosmos DB knows strong as Session, see docs.",
+    },
+  },
+} as const;
+
+const bulkRequest = {
+  type: "object",
+  additionalProperties: false,
+  required: ["keys"],
+  properties: { keys: { type: "array", minItems: 1, maxItems: 100, items: key } },
+} as const;
+
+const transactionRequest = {
+  type: "object",
+  additionalProperties: false,
+  required: ["operations"],
+  properties: {
+    operations: {
+      type: "array",
+      minItems: 1,
+      maxItems: 100,
+      items: {
+        anyOf: [
+          {
+            type: "object",
+            additionalProperties: false,
+            required: ["operation", "key", "data"],
+            properties: { operation: { const: "upsert" }, key, data, ttlInSeconds },
+          },
+          {
+            type: "object",
+            additionalProperties: false,
+            required: ["operation", "key"],
+            properties: { operation: { const: "delete" }, key },
+          },
+        ],
+      },
+    },
+  },
+} as const;
+
+export const validate = {
+  key: Compile(key),
+  saveRequest: Compile(saveRequest),
+  bulkRequest: Compile(bulkRequest),
+  transactionRequest: Compile(transactionRequest),
+};
+
+const problem = (description: string) => ({
+  description,
+  content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
+});
+const json = (schema: object) => ({ required: true, content: { "application/json": { schema } } });
+const text = (description: string, example: string) => ({
+  description,
+  content: { "text/plain": { schema: { type: "string" }, example } },
+});
+
+const unreadable = {
+  400: problem("The body, the key or a header is not as described; nothing was changed."),
+  413: problem("The body is larger than MAX_BODY_BYTES."),
+  415: problem("The body is not declared as application/json."),
+};
+const storeErrors = {
+  500: problem("The store refused."),
+  503: problem("The sidecar or the store is not there, not ready, too slow or too busy: try again after Retry-After."),
+};
+const etagHeader = { ETag: { description: "Changes with every write.", schema: { type: "string" } } };
+const ifMatch = {
+  name: "If-Match",
+  in: "header",
+  schema: { type: "string" },
+  description: "One or more ETags, or *: act only on an entry that has one of them.",
+};
+const ifNoneMatch = (description: string) => ({
+  name: "If-None-Match",
+  in: "header",
+  schema: { type: "string" },
+  description,
+});
+const welcome = { 200: text("The WELCOME text.", "Hello from Super API on Container Apps") };
+
+/** What the service speaks. The schemas in it are the ones that requests are checked with. */
+export const openapi = {
+  openapi: "3.1.0",
+  info: {
+    title: "State API",
+    version: "1.0.0",
+    description: "Keeps JSON values in a Dapr state store.",
+    "x-try": [
+      `curl -X POST $URL/state -H "Content-Type: application/json" -d '{"key": "greeting", "data": {"hello": "world"}}'`,
+      "curl $URL/state/greeting",
+    ],
+  },
+  paths: {
+    "/": { get: { operationId: "welcome", responses: welcome } },
+    "/state": {
+      post: {
+        operationId: "save",
+        summary: "Save a value.",
+        requestBody: json({ $ref: "#/components/schemas/SaveRequest" }),
+        responses: {
+          200: {
+            description: "The store has it. JSON when Accept prefers it.",
+            content: {
+              "text/plain": { schema: { type: "string" }, example: "Successfully wrote to statestore" },
+              "application/json": {
+                schema: { type: "object", properties: { message: { type: "string" }, key: { type: "string" } } },
+              },
+            },
+          },
+          ...unreadable,
+          409: problem("The entry has another etag, or, for first-write without one, exists. Nothing was changed."),
+          ...storeErrors,
+        },
+      },
+    },
+    "/state/{key}": {
+      parameters: [{ name: "key", in: "path", required: true, schema: key }],
+      get: {
+        operationId: "read",
+        summary: "Read a value.",
+        parameters: [ifNoneMatch("ETags the caller has: 304 when the entry still has one of them.")],
+        responses: {
+          200: { description: "The value.", headers: etagHeader, content: { "application/json": { schema: data } } },
+          304: { description: "The caller has it already.", headers: etagHeader },
+          400: unreadable[400],
+          404: problem("There is no entry under this key."),
+          ...storeErrors,
+        },
+      },
+      put: {
+        operationId: "replace",
+        summary: "Save the body as the value.",
+        parameters: [ifMatch, ifNoneMatch("*: write only where there is no entry yet.")],
+        requestBody: json(data),
+        responses: {
+          201: { description: "Created; answered to If-None-Match: * only." },
+          204: { description: "The store has it." },
+          ...unreadable,
+          412: problem("The condition does not hold; nothing was changed."),
+          ...storeErrors,
+        },
+      },
+      delete: {
+        operationId: "remove",
+        summary: "Delete an entry.",
+        parameters: [ifMatch],
+        responses: {
+          204: { description: "There is no entry under this key now." },
+          400: unreadable[400],
+          412: problem("The condition does not hold; nothing was changed."),
+          ...storeErrors,
+        },
+      },
+    },
+    "/state/bulk": {
+      post: {
+        operationId: "readMany",
+        summary: "Read up to 100 keys at once.",
+        requestBody: json({ $ref: "#/components/schemas/BulkRequest" }),
+        responses: {
+          200: {
+            description: "One item for each key, in the order asked for.",
+            content: {
+              "application/json": {
+                schema: {
+                  type: "array",
+                  items: {
+                    type: "object",
+                    required: ["key", "found"],
+                    properties: { key, found: { type: "boolean" }, data, etag: { type: "string" } },
+                  },
+                },
+              },
+            },
+          },
+          ...unreadable,
+          ...storeErrors,
+        },
+      },
+    },
+    "/state/transaction": {
+      post: {
+        operationId: "transact",
+        summary: "Up to 100 upserts and deletes inside one partition: all of them or none.",
+        requestBody: json({ $ref: "#/components/schemas/TransactionRequest" }),
+        responses: { 204: { description: "All of them are done." }, ...unreadable, ...storeErrors },
+      },
+    },
+    "/healthz": { get: { operationId: "liveness", responses: { 200: text("The process answers.", "ok") } } },
+    "/readyz": {
+      get: {
+        operationId: "readiness",
+        responses: {
+          200: text("The sidecar and its components are ready.", "ok"),
+          503: problem("They are not, or the service is shutting down."),
+        },
+      },
+    },
+    "/metrics": { get: { operationId: "metrics", responses: { 200: text("Prometheus metrics.", "# HELP …") } } },
+    "/openapi.json": {
+      get: {
+        operationId: "openapi",
+        responses: { 200: { description: "This document.", content: { "application/json": { schema: true } } } },
+      },
+    },
+  },
+  components: {
+    schemas: {
+      SaveRequest: saveRequest,
+      BulkRequest: bulkRequest,
+      TransactionRequest: transactionRequest,
+      Problem: {
+        type: "object",
+        description: "Problem details, RFC 9457.",
+        required: ["type", "title", "status"],
+        properties: {
+          type: { type: "string", format: "uri-reference" },
+          title: { type: "string" },
+          status: { type: "integer" },
+          detail: { type: "string", description: "What the caller can do about it." },
+          traceId: { type: "string", description: "W3C trace id; the log has it too." },
+        },
+      },
+    },
+  },
+} as const;
