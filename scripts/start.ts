@@ -1,0 +1,258 @@
+// `npm start`: every app of dapr.yaml with its sidecar, on loopback only, until Ctrl-C or until one of them ends.
+import { mkdirSync } from "node:fs";
+import { join, relative } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { findDaprd } from "./daprd.ts";
+import { findPortOwner, isFree } from "./ports.ts";
+import { type Color, kill, type Running, run, stop } from "./supervise.ts";
+import { type AppTemplate, findDatabaseFile, listPorts, readTemplate, type Suite } from "./template.ts";
+
+const readyWithinMs = Number(process.env.READY_WITHIN_MS ?? 60_000);
+const appGraceMs = 12_000; // the services allow themselves 10 s to drain
+const sidecarGraceMs = 6_000; // daprd allows itself 5 s
+
+/** An app and its sidecar, with what tells that each is ready. */
+interface Pair {
+  template: AppTemplate;
+  app: Part;
+  sidecar: Part;
+}
+
+interface Part {
+  running: Running;
+  url: string;
+  readyPath: string;
+  readyStatus: number;
+}
+
+const pairs: Pair[] = [];
+const parts = (): Running[] => pairs.flatMap(({ app, sidecar }) => [app.running, sidecar.running]);
+const interrupted = listenForInterrupts();
+process.on("exit", () => kill(parts())); // whatever happens, nothing stays behind
+
+try {
+  await start(process.argv[2] ?? fileURLToPath(new URL("../dapr.yaml", import.meta.url)));
+} catch (error) {
+  if (interrupted.aborted) {
+    console.log("\nStopping everything …");
+  } else {
+    console.error(`\n${error instanceof Error ? error.message : error}`);
+    process.exitCode = 1;
+  }
+} finally {
+  // Apps first: while they finish what is in flight they still need their sidecars.
+  await stop(
+    pairs.map(({ app }) => app.running),
+    appGraceMs,
+  );
+  await stop(
+    pairs.map(({ sidecar }) => sidecar.running),
+    sidecarGraceMs,
+  );
+}
+
+/** Runs until something ends it: rejects when a process ends, a start fails, or the user has had enough. */
+async function start(file: string): Promise<never> {
+  const suite = readTemplate(file);
+  mkdirSync(join(suite.root, "data"), { recursive: true });
+  await refuseTakenPorts(suite);
+  const daprd = await findDaprd({ signal: interrupted });
+
+  console.log(`Starting ${suite.apps.map((app) => app.appID).join(", ")}, each with a sidecar (${daprd}) …`);
+  const width = Math.max(...suite.apps.map((app) => app.appID.length)) + " daprd".length;
+  for (const [index, app] of suite.apps.entries()) pairs.push(startPair(suite, app, daprd, index, width));
+  const ending = rejectWhenOver(parts());
+
+  const polling = new AbortController();
+  try {
+    await Promise.race([waitUntilReady(polling.signal), ending]);
+  } finally {
+    polling.abort();
+  }
+  console.log(await Promise.race([describe(suite), ending]));
+  return ending;
+}
+
+async function refuseTakenPorts(suite: Suite): Promise<void> {
+  const faults: string[] = [];
+  const seen = new Map<number, string>();
+  for (const { port, purpose } of listPorts(suite)) {
+    const other = seen.get(port);
+    if (other) faults.push(`Port ${port} stands twice in dapr.yaml: ${other}; ${purpose}.`);
+    seen.set(port, purpose);
+    if (await isFree(port)) continue;
+    const owner = findPortOwner(port);
+    faults.push(
+      `Port ${port} (${purpose}) is taken by ${owner ? `process ${owner.pid}: ${owner.command}` : "an unknown process"}`,
+    );
+  }
+  if (faults.length === 0) return;
+  throw new Error(
+    `Nothing was started.\n${faults.join("\n")}\nEnd what holds them, or choose other ports in dapr.yaml.`,
+  );
+}
+
+function startPair(suite: Suite, template: AppTemplate, daprd: string, index: number, width: number): Pair {
+  const { appID, appPort, daprHTTPPort, daprGRPCPort, daprInternalGRPCPort, metricsPort } = template;
+  const colors: Color[] = ["cyan", "magenta", "green", "yellow", "blue"];
+  const color = colors[index % colors.length] ?? "cyan";
+  const sidecar = run(
+    {
+      name: `${appID} daprd`,
+      color,
+      path: daprd,
+      args: [
+        ...["--app-id", appID, "--app-port", `${appPort}`],
+        ...["--dapr-http-port", `${daprHTTPPort}`, "--dapr-grpc-port", `${daprGRPCPort}`],
+        ...["--dapr-listen-addresses", "127.0.0.1"],
+        ...["--dapr-internal-grpc-port", `${daprInternalGRPCPort}`, "--dapr-internal-grpc-listen-address", "127.0.0.1"],
+        ...["--metrics-port", `${metricsPort}`, "--metrics-listen-address", "127.0.0.1"],
+        ...suite.resources.flatMap((folder) => ["--resources-path", folder]),
+        ...["--config", suite.configuration, "--log-level", suite.logLevel, "--log-as-json"],
+      ],
+      cwd: suite.root,
+      env: { ...process.env, DAPR_HOST_IP: "127.0.0.1" }, // the address it tells other sidecars
+    },
+    width,
+  );
+  const [path = "", ...args] = template.command;
+  const env = Object.entries(template.env ?? {}).map(([name, value]) => [name, String(value)]);
+  const app = run(
+    {
+      name: appID,
+      color,
+      path,
+      args,
+      cwd: template.appDirPath,
+      env: {
+        ...process.env,
+        // What the Dapr CLI sets.
+        APP_ID: appID,
+        APP_PORT: `${appPort}`,
+        DAPR_HTTP_PORT: `${daprHTTPPort}`,
+        DAPR_GRPC_PORT: `${daprGRPCPort}`,
+        DAPR_METRICS_PORT: `${metricsPort}`,
+        ...Object.fromEntries(env),
+      },
+    },
+    width,
+  );
+  return {
+    template,
+    app: { running: app, url: `http://127.0.0.1:${appPort}`, readyPath: "/readyz", readyStatus: 200 },
+    sidecar: {
+      running: sidecar,
+      url: `http://127.0.0.1:${daprHTTPPort}`,
+      readyPath: "/v1.0/healthz/outbound",
+      readyStatus: 204,
+    },
+  };
+}
+
+/** Rejects when the first process ends, or on an interrupt. */
+function rejectWhenOver(processes: Running[]): Promise<never> {
+  return new Promise((_, reject) => {
+    interrupted.addEventListener("abort", () => reject(interrupted.reason));
+    for (const { name, ended, lastLines } of processes) {
+      ended.then((how) =>
+        reject(new Error(`${name} ${how}, so everything stops. Its last lines:\n${indent(lastLines())}`)),
+      );
+    }
+  });
+}
+
+async function waitUntilReady(signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + readyWithinMs;
+  await Promise.all(
+    pairs
+      .flatMap(({ app, sidecar }) => [sidecar, app])
+      .map(async ({ running, url, readyPath, readyStatus }) => {
+        for (;;) {
+          const status = await fetchStatus(url + readyPath);
+          if (status === readyStatus) return;
+          if (performance.now() > deadline) {
+            const answer = status === undefined ? "does not answer" : `answers ${status} instead of ${readyStatus}`;
+            throw new Error(
+              `${running.name} is not ready after ${readyWithinMs / 1000} s: GET ${url}${readyPath} ${answer}. ` +
+                `Its last lines:\n${indent(running.lastLines())}`,
+            );
+          }
+          await sleep(100, undefined, { signal });
+        }
+      }),
+  );
+}
+
+async function fetchStatus(url: string): Promise<number | undefined> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+    await response.body?.cancel();
+    return response.status;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What runs where, and what to try first. */
+async function describe(suite: Suite): Promise<string> {
+  const rows = [["service", "url", "sidecar", "store"]];
+  const tries: string[] = [];
+  for (const { template, app, sidecar } of pairs) {
+    rows.push([template.appID, app.url, sidecar.url, (await listStores(suite, sidecar.url)).join(", ")]);
+    tries.push(...(await listTries(app.url)));
+  }
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const table = rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   ")}`);
+  const ideas = tries.length > 0 ? ["", "Try:", ...tries.map((command) => `  ${command}`)] : [];
+  return ["", ...table.map((line) => line.trimEnd()), ...ideas, "", "Ctrl-C stops everything", ""].join("\n");
+}
+
+async function listStores(suite: Suite, sidecar: string): Promise<string[]> {
+  const { components = [] } = await fetchJson<{ components?: { name: string; type: string }[] }>(
+    `${sidecar}/v1.0/metadata`,
+  );
+  return components
+    .filter(({ type }) => type.startsWith("state."))
+    .map(({ name, type }) => {
+      const file = type === "state.sqlite" ? findDatabaseFile(suite, name) : undefined;
+      return `${name} (${type}${file ? `, ${relative(process.cwd(), join(suite.root, file))}` : ""})`;
+    });
+}
+
+/** The commands that a service suggests in its API description. */
+async function listTries(url: string): Promise<string[]> {
+  try {
+    const { info } = await fetchJson<{ info?: { "x-try"?: string[] } }>(`${url}/openapi.json`);
+    return (info?.["x-try"] ?? []).map((command) => command.replaceAll("$URL", url));
+  } catch {
+    return []; // it has no API description
+  }
+}
+
+async function fetchJson<T>(url: string): Promise<T> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+  if (!response.ok) throw new Error(`GET ${url} answers ${response.status}`);
+  return (await response.json()) as T;
+}
+
+function indent(lines: string[]): string {
+  return lines.length > 0 ? lines.map((line) => `  ${line}`).join("\n") : "  (it said nothing)";
+}
+
+/** Aborts on the first Ctrl-C, SIGTERM, closed terminal or closed pipe; a second Ctrl-C ends everything at once. */
+function listenForInterrupts(): AbortSignal {
+  const controller = new AbortController();
+  let first = 0;
+  const interrupt = () => {
+    controller.abort();
+    first ||= performance.now();
+    // npm passes on the Ctrl-C that the terminal has already sent us: that is still the first.
+    if (performance.now() - first < 500) return;
+    kill(parts());
+    process.exit(130);
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
+  process.stdout.on("error", () => controller.abort());
+  return controller.signal;
+}

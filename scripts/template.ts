@@ -1,0 +1,104 @@
+// dapr.yaml, the multi-app run template of the Dapr CLI, as far as this suite uses it.
+// https://docs.dapr.io/developing-applications/local-development/multi-app-dapr-run/multi-app-template/
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import Type from "typebox";
+import { Value } from "typebox/value";
+import { parse, parseAllDocuments } from "yaml";
+
+const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const Env = Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])));
+
+const Template = Type.Object({
+  version: Type.Literal(1),
+  common: Type.Object({
+    resourcesPaths: Type.Array(Type.String(), { minItems: 1 }),
+    configFilePath: Type.String(),
+    logLevel: Type.Optional(Type.String()),
+    env: Env,
+  }),
+  apps: Type.Array(
+    Type.Object({
+      appID: Type.String({ minLength: 1 }),
+      appDirPath: Type.String(),
+      appPort: Port,
+      daprHTTPPort: Port,
+      daprGRPCPort: Port,
+      daprInternalGRPCPort: Port,
+      metricsPort: Port,
+      command: Type.Array(Type.String(), { minItems: 1 }),
+      env: Env,
+    }),
+    { minItems: 1 },
+  ),
+});
+
+export type AppTemplate = Type.Static<typeof Template>["apps"][number];
+
+/** dapr.yaml with every path made absolute. */
+export interface Suite {
+  /** The folder of dapr.yaml. Sidecars run in it, so paths in components are relative to it. */
+  root: string;
+  resources: string[];
+  configuration: string;
+  logLevel: string;
+  apps: AppTemplate[];
+}
+
+/** @throws Error that lists every missing or wrong field */
+export function readTemplate(file: string): Suite {
+  const root = dirname(resolve(file));
+  const template: unknown = parse(readFileSync(file, "utf8"));
+  if (!Value.Check(Template, template)) {
+    const faults = Value.Errors(Template, template).map(({ instancePath, message }) => {
+      const field = instancePath.slice(1).replaceAll("/", ".");
+      return `  - ${field || "the file"} ${message}`;
+    });
+    throw new Error(`${file} cannot be used:\n${faults.join("\n")}`);
+  }
+  const { common, apps } = template;
+  return {
+    root,
+    resources: common.resourcesPaths.map((path) => resolve(root, path)),
+    configuration: resolve(root, common.configFilePath),
+    logLevel: common.logLevel ?? "info",
+    apps: apps.map((app) => ({
+      ...app,
+      appDirPath: resolve(root, app.appDirPath),
+      env: { ...common.env, ...app.env },
+    })),
+  };
+}
+
+/** Every port of the suite and what it is for. */
+export function listPorts({ apps }: Suite): { port: number; purpose: string }[] {
+  return apps.flatMap((app) => [
+    { port: app.appPort, purpose: app.appID },
+    { port: app.daprHTTPPort, purpose: `sidecar of ${app.appID}, HTTP` },
+    { port: app.daprGRPCPort, purpose: `sidecar of ${app.appID}, gRPC` },
+    { port: app.daprInternalGRPCPort, purpose: `sidecar of ${app.appID}, other sidecars` },
+    { port: app.metricsPort, purpose: `sidecar of ${app.appID}, metrics` },
+  ]);
+}
+
+const SqliteComponent = Type.Object({
+  metadata: Type.Object({ name: Type.String() }),
+  spec: Type.Object({
+    type: Type.Literal("state.sqlite"),
+    metadata: Type.Array(Type.Object({ name: Type.String(), value: Type.Unknown() })),
+  }),
+});
+
+/** The database file of a state.sqlite component, as its YAML names it. */
+export function findDatabaseFile({ resources }: Suite, component: string): string | undefined {
+  for (const folder of resources) {
+    for (const name of readdirSync(folder).filter((name) => /\.ya?ml$/.test(name))) {
+      for (const document of parseAllDocuments(readFileSync(join(folder, name), "utf8"))) {
+        const resource: unknown = document.toJS();
+        if (!Value.Check(SqliteComponent, resource) || resource.metadata.name !== component) continue;
+        return String(resource.spec.metadata.find((item) => item.name === "connectionString")?.value ?? "");
+      }
+    }
+  }
+  return undefined;
+}
