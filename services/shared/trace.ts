@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
 /** W3C trace context of one request, https://www.w3.org/TR/trace-context/ */
@@ -17,9 +17,13 @@ export function traceOf(request: IncomingMessage): Trace {
   const known = traces.get(request);
   if (known) return known;
   const header = request.headers.traceparent;
-  const [, id = randomBytes(16).toString("hex"), flags = "00"] =
-    (typeof header === "string" && TRACEPARENT.exec(header)) || [];
-  const trace = { id, traceparent: `00-${id}-${randomBytes(8).toString("hex")}-${flags}` };
+  const [, id = randomHex(32), flags = "00"] = (typeof header === "string" && TRACEPARENT.exec(header)) || [];
+  const trace = { id, traceparent: `00-${id}-${randomHex(16)}-${flags}` };
   traces.set(request, trace);
   return trace;
+}
+
+/** From the end of a UUID, where all but two bits are random: Node makes those in advance, which randomBytes does not. */
+function randomHex(digits: 16 | 32): string {
+  return randomUUID().replaceAll("-", "").slice(-digits);
 }

@@ -43,8 +43,7 @@ export interface DaprStore extends StateStore {
  * - `getBulk` fails item by item inside a 200: `entryOf`
  */
 export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observe }: DaprStoreOptions): DaprStore {
-  // The SDK's types do not take it, so the caller's trace travels around the SDK.
-  const traceparent = new AsyncLocalStorage<string>();
+  const exchanges = new AsyncLocalStorage<Exchange>();
   let connected: Promise<Client> | undefined;
 
   /** On first use, because loading the SDK takes longer than all else that the service does before it listens. */
@@ -60,17 +59,19 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
     });
     if (!(dapr.daprClient instanceof sdk.HTTPClient)) throw new Error("@dapr/dapr did not make an HTTPClient");
     dapr.daprClient.execute = async (path, params) => {
-      const { statusCode, text } = await send(pool, `/v1.0${path}`, timeoutMs, {
+      const exchange = exchanges.getStore();
+      const { statusCode, headers, text } = await send(pool, `/v1.0${path}`, timeoutMs, {
         method: params?.method === "DELETE" ? "DELETE" : params?.body ? "POST" : "GET",
         headers: {
           ...params?.headers,
           ...(params?.body ? { "content-type": "application/json" } : {}),
           ...(apiToken ? { "dapr-api-token": apiToken } : {}),
-          traceparent: traceparent.getStore(),
+          traceparent: exchange?.traceparent,
         },
         body: params?.body ? JSON.stringify(params.body) : null,
       });
       if (statusCode >= 400) throw refusal(statusCode, text, storeName);
+      if (exchange) Object.assign(exchange, { statusCode, etag: headers.etag });
       return text === "" ? text : JSON.parse(text);
     };
     return { sdk, dapr, pool };
@@ -84,13 +85,18 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
   let component: Promise<Component> | undefined;
 
   /** One call to the sidecar: carries the trace, is counted and timed. */
-  async function ask<T>(operation: string, call: Call, request: (client: Client) => Promise<T>): Promise<T> {
+  async function ask<T>(
+    operation: string,
+    call: Call,
+    request: (client: Client, exchange: Exchange) => Promise<T>,
+  ): Promise<T> {
     call.signal.throwIfAborted();
     const ready = await client();
     const started = performance.now();
     let outcome: "ok" | StoreError["kind"] = "ok";
     try {
-      return await traceparent.run(call.traceparent, request, ready);
+      const exchange = { traceparent: call.traceparent };
+      return await exchanges.run(exchange, request, ready, exchange);
     } catch (error) {
       outcome = error instanceof StoreError ? error.kind : "refused";
       if (outcome === "unavailable") component = undefined; // the sidecar may come back with another
@@ -104,16 +110,18 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
     const items = await ask("get", call, ({ dapr }) =>
       dapr.state.getBulk(storeName, [...keys], {
         parallelism: keys.length, // the SDK's default is a function it forgets to call
-        // Only a read of one key goes to one partition; a read of several is a query across all of them.
-        ...(keys[0] !== undefined && keys.length === 1 ? { metadata: { partitionKey: partitionOf(keys[0]) } } : {}),
       }),
     );
     const entries = new Map(items.map((item) => [item.key, entryOf(item)]));
     return keys.map((key) => entries.get(key));
   }
 
-  async function get(key: string, call: Call): Promise<Entry | undefined> {
-    return (await getMany([key], call))[0];
+  function get(key: string, call: Call): Promise<Entry | undefined> {
+    return ask("get", call, async ({ dapr }, exchange) => {
+      const metadata = { partitionKey: partitionOf(key) };
+      const value = await dapr.state.get(storeName, encodeURIComponent(key), { metadata });
+      return exchange.statusCode === 204 ? undefined : { value, etag: safeEtag(exchange.etag) };
+    });
   }
 
   async function saveMany(writes: readonly Write[], call: Call): Promise<void> {
@@ -224,15 +232,18 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
   };
 
   async function send(pool: Client["pool"], path: string, timeout: number, request: SidecarRequest) {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), timeout);
     try {
-      const { statusCode, body } = await pool.request({ path, ...request, signal: AbortSignal.timeout(timeout) });
-      return { statusCode, text: await body.text() };
+      const { statusCode, headers, body } = await pool.request({ path, ...request, signal: late.signal });
+      return { statusCode, headers, text: await body.text() };
     } catch (error) {
-      const message =
-        error instanceof Error && error.name === "TimeoutError"
-          ? `the Dapr sidecar at ${origin} gave no answer within ${timeout} ms`
-          : `no Dapr sidecar answers at ${origin}; "npm start" or "dapr run -f ." starts one`;
+      const message = late.signal.aborted
+        ? `the Dapr sidecar at ${origin} gave no answer within ${timeout} ms`
+        : `no Dapr sidecar answers at ${origin}; "npm start" or "dapr run -f ." starts one`;
       throw new StoreError("unavailable", message, { cause: error });
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
@@ -240,6 +251,13 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
 const READY_TIMEOUT_MS = 1_000;
 
 type SidecarRequest = Pick<Dispatcher.RequestOptions, "method" | "headers" | "body">;
+
+/** What the SDK neither sends nor hands back travels around it. */
+interface Exchange {
+  readonly traceparent: string;
+  statusCode?: number;
+  etag?: string | string[] | undefined;
+}
 
 /** The SDK, a client of it, and the connections they share. */
 interface Client {
@@ -274,8 +292,12 @@ function consistencyOf({ consistency }: Write, { StateConsistencyEnum }: Client[
 function entryOf(item: { [key: string]: unknown }): Entry | undefined {
   if (typeof item.error === "string") throw new StoreError("refused", causeOf(item.error));
   if (!("data" in item)) return undefined;
-  // Cosmos DB's ETags contain quotes, which an HTTP ETag cannot.
-  return { value: item.data, etag: encodeURIComponent(String(item.etag)) };
+  return { value: item.data, etag: safeEtag(item.etag) };
+}
+
+/** Cosmos DB's ETags contain quotes, which an HTTP ETag cannot. */
+function safeEtag(etag: unknown): string {
+  return encodeURIComponent(String(etag));
 }
 
 function unlessFailed({ error }: { error?: Error }): void {
