@@ -61,7 +61,11 @@ export interface Cosmos {
   /** The next `count` requests for documents answer 503. */
   failNext(count: number): void;
   /** Makes what Dapr needs, as Azure would: the database too, partition key /partitionKey, TTL on. */
-  createContainer(database: string, id: string, definition?: { partitionKeyPath?: string; defaultTtl?: number }): void;
+  createContainer(
+    database: string,
+    id: string,
+    definition?: { partitionKeyPath?: string; defaultTtl?: number | "off" },
+  ): void;
   close(): Promise<void>;
 }
 
@@ -130,7 +134,8 @@ export async function startCosmos({
     },
     createContainer(databaseId, id, { partitionKeyPath = "/partitionKey", defaultTtl = -1 } = {}) {
       const database = databases.get(databaseId) ?? addDatabase({ id: databaseId });
-      addContainer(database, { id, partitionKey: { paths: [partitionKeyPath], kind: "Hash", version: 2 }, defaultTtl });
+      const ttl = defaultTtl === "off" ? {} : { defaultTtl };
+      addContainer(database, { id, partitionKey: { paths: [partitionKeyPath], kind: "Hash", version: 2 }, ...ttl });
     },
     async close() {
       server.closeAllConnections();
