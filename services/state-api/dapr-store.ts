@@ -72,7 +72,7 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
       });
       if (statusCode >= 400) throw refusal(statusCode, text, storeName);
       if (exchange) Object.assign(exchange, { statusCode, etag: headers.etag });
-      return text === "" ? text : JSON.parse(text);
+      return parseJson(text);
     };
     return { sdk, dapr, pool };
   }
@@ -107,6 +107,8 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
   }
 
   async function getMany(keys: readonly string[], call: Call): Promise<(Entry | undefined)[]> {
+    // Several keys are looked for in all of Cosmos DB's partitions, but one key alone only in the partition given.
+    if (keys.length === 1) return Promise.all(keys.map((key) => get(key, call)));
     const items = await ask("get", call, ({ dapr }) =>
       dapr.state.getBulk(storeName, [...keys], {
         parallelism: keys.length, // the SDK's default is a function it forgets to call
@@ -300,6 +302,15 @@ function safeEtag(etag: unknown): string {
   return encodeURIComponent(String(etag));
 }
 
+/** As the SDK does: what is not JSON, an empty answer or another application's bytes, is text. */
+function parseJson(text: string) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 function unlessFailed({ error }: { error?: Error }): void {
   if (error) throw error;
 }
@@ -307,7 +318,7 @@ function unlessFailed({ error }: { error?: Error }): void {
 /** What the sidecar said, as an error a caller can act on; the whole of it is the cause, for the log. */
 function refusal(status: number, body: string, storeName: string): StoreError {
   const cause = new Error(`${status} ${body}`);
-  const { errorCode, message } = parseAnswer(body);
+  const { errorCode = "", message = body } = Object(parseJson(body));
   if (status === 409 || (status === 400 && /etag/i.test(message))) {
     return new StoreError("conflict", "the entry was changed meanwhile", { cause });
   }
@@ -320,21 +331,12 @@ function refusal(status: number, body: string, storeName: string): StoreError {
 /** Failures that a retry may well mend: the sidecar's own bounds, and what Azure says of load and time-outs. */
 const PASSING = /circuit breaker is open|deadline exceeded|RESPONSE (408|429|449|503)/;
 
-function parseAnswer(body: string): { errorCode: string; message: string } {
-  try {
-    const { errorCode = "", message = body } = JSON.parse(body);
-    return { errorCode: String(errorCode), message: String(message) };
-  } catch {
-    return { errorCode: "", message: body };
-  }
-}
-
 function missingStore(storeName: string): string {
   return `the sidecar has no state store named "${storeName}"; check its component, its scopes and STATESTORE_NAME`;
 }
 
 /** One line, without the addresses and headers that Azure's errors drag along. */
 function causeOf(message: string): string {
-  const azure = /RESPONSE (\d{3}.*)/.exec(message)?.[1];
+  const azure = /RESPONSE \d{3}: (.*)/.exec(message)?.[1];
   return azure ? `the store answered ${azure}` : message.split("\n", 1).join().slice(0, 300);
 }

@@ -30,7 +30,9 @@ export function createMemoryStore(): MemoryStore {
     const entry = entries.get(key);
     const holds =
       condition === undefined ||
-      ("ifNoneMatch" in condition ? !entry : entry && (condition.ifMatch === "*" || condition.ifMatch.includes(entry.etag)));
+      ("ifNoneMatch" in condition
+        ? !entry
+        : entry && (condition.ifMatch === "*" || condition.ifMatch.includes(entry.etag)));
     if (!holds) throw new StoreError("conflict", "the condition does not hold");
   }
   async function during<T>(operation: string, keys: string[], values: unknown[], work: () => T): Promise<T> {
@@ -54,21 +56,31 @@ export function createMemoryStore(): MemoryStore {
         put(key, value);
       }),
     saveMany: (writes: readonly Write[]) =>
-      during("saveMany", writes.map(({ key }) => key), writes.map(({ value }) => value), () => {
-        for (const { key, value } of writes) put(key, value);
-      }),
+      during(
+        "saveMany",
+        writes.map(({ key }) => key),
+        writes.map(({ value }) => value),
+        () => {
+          for (const { key, value } of writes) put(key, value);
+        },
+      ),
     delete: ({ key, condition }: Removal) =>
       during("delete", [key], [], () => {
         check(key, condition);
         entries.delete(key);
       }),
     transaction: (operations: readonly Operation[]) =>
-      during("transaction", operations.map(({ key }) => key), [], () => {
-        for (const item of operations) {
-          if (item.operation === "upsert") put(item.key, item.data);
-          else entries.delete(item.key);
-        }
-      }),
+      during(
+        "transaction",
+        operations.map(({ key }) => key),
+        [],
+        () => {
+          for (const item of operations) {
+            if (item.operation === "upsert") put(item.key, item.data);
+            else entries.delete(item.key);
+          }
+        },
+      ),
     component: async () => ({ type: store.type, version: "v1" }),
   };
   return store;

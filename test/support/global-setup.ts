@@ -1,0 +1,6 @@
+import { findDaprd } from "../../scripts/daprd.ts";
+
+/** Once before all tests: the real daprd that many of them use. Workers inherit the environment. */
+export default async function setUp(): Promise<void> {
+  process.env.DAPRD = await findDaprd();
+}

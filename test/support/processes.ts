@@ -1,0 +1,132 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A real process of the suite on loopback. */
+export interface Process {
+  readonly origin: string;
+  readonly pid: number;
+  /** All it printed so far. */
+  output(): string;
+  /** Ends it and resolves with its exit code, null when the signal ended it. */
+  end(signal?: NodeJS.Signals): Promise<number | null>;
+  /** The same again, on the same ports, after `end`. */
+  restart(): Promise<Process>;
+}
+
+interface SidecarOptions {
+  /** Folders of resources, e.g. `components/local`. */
+  readonly resources: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Without the suite's Configuration, a sidecar answers on all of its APIs. */
+  readonly config?: string | undefined;
+}
+
+/** Starts a real daprd (found or built by the global set-up) and waits until its components are up. */
+export async function startSidecar({ resources, env = {}, config }: SidecarOptions): Promise<Process> {
+  const [http, grpc, internal, metrics] = await freePorts(4);
+  const args = [
+    ...["--app-id", "state-api", "--log-level", "warn"],
+    ...resources.flatMap((folder) => ["--resources-path", folder]),
+    ...(config ? ["--config", config] : []),
+    ...["--dapr-http-port", `${http}`, "--dapr-grpc-port", `${grpc}`, "--dapr-listen-addresses", "127.0.0.1"],
+    ...["--dapr-internal-grpc-port", `${internal}`, "--dapr-internal-grpc-listen-address", "127.0.0.1"],
+    ...["--metrics-port", `${metrics}`, "--metrics-listen-address", "127.0.0.1"],
+  ];
+  const daprd = process.env.DAPRD;
+  if (!daprd) throw new Error("test/support/global-setup.ts has not found a daprd");
+  const start = () =>
+    launch(daprd, args, { ...env, DAPR_HOST_IP: "127.0.0.1" }, `http://127.0.0.1:${http}`, "/v1.0/healthz/outbound");
+  return start();
+}
+
+/** Starts services/state-api as users run it, and waits until it is ready, or only live. */
+export async function startService(env: Readonly<Record<string, string>>, until = "/readyz"): Promise<Process> {
+  const [port] = await freePorts(1);
+  const args = ["services/state-api/server.ts"];
+  return launch(process.execPath, args, { PORT: `${port}`, ...env }, `http://127.0.0.1:${port}`, until);
+}
+
+async function launch(
+  path: string,
+  args: string[],
+  env: Readonly<Record<string, string>>,
+  origin: string,
+  readyPath: string,
+): Promise<Process> {
+  const child: ChildProcess = spawn(path, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  child.stdout?.on("data", (chunk) => (output += chunk));
+  child.stderr?.on("data", (chunk) => (output += chunk));
+  const exited = once(child, "exit");
+  process.once("exit", () => child.kill("SIGKILL"));
+  for (let waited = 0; ; waited += 25) {
+    if (child.exitCode !== null || waited > 20_000) {
+      child.kill("SIGKILL");
+      throw new Error(`${path} ${args[0]} did not become ready:\n${output}`);
+    }
+    if (await answersWell(origin + readyPath)) break;
+    await sleep(25);
+  }
+  return {
+    origin,
+    pid: child.pid ?? 0,
+    output: () => output,
+    async end(signal = "SIGTERM") {
+      child.kill(signal);
+      await exited;
+      return child.exitCode;
+    },
+    restart: () => launch(path, args, env, origin, readyPath),
+  };
+}
+
+async function answersWell(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url, { signal: AbortSignal.timeout(1_000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+/** Ports that nobody has now. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  return servers.map((server) => {
+    const address = server.address();
+    server.close();
+    return typeof address === "object" && address ? address.port : 0;
+  });
+}
+
+/** A resources folder with a state store in a database file of its own. */
+export function sqliteResources(): { folder: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), "state-api-test-"));
+  writeFileSync(
+    join(folder, "statestore.yaml"),
+    `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: statestore
+spec:
+  type: state.sqlite
+  version: v1
+  metadata:
+    - name: connectionString
+      value: ${join(folder, "state.db")}
+`,
+  );
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
