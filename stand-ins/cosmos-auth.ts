@@ -1,6 +1,6 @@
 // Who may do what: https://learn.microsoft.com/rest/api/cosmos-db/access-control-on-cosmosdb-resources
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { Fault } from "./cosmos-fault.ts";
+import { Fault } from "./cosmos-http.ts";
 
 export interface Access {
   /** The account key, base64. */

@@ -1,6 +1,6 @@
 // What one container does with documents: https://learn.microsoft.com/rest/api/cosmos-db/documents
 import { randomUUID } from "node:crypto";
-import { Fault } from "./cosmos-fault.ts";
+import { Fault } from "./cosmos-http.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 

@@ -1,7 +1,7 @@
 // The few queries that Dapr's state store and this suite send. Everything else is refused by name.
 // https://learn.microsoft.com/rest/api/cosmos-db/query-documents
 import { type Container, isObject, type JsonObject, type Partition } from "./cosmos-container.ts";
-import { Fault } from "./cosmos-fault.ts";
+import { Fault } from "./cosmos-http.ts";
 
 interface Query {
   /** One row per document that matches. */

@@ -19,7 +19,18 @@ import {
   notFound,
   type Partition,
 } from "./cosmos-container.ts";
-import { Fault } from "./cosmos-fault.ts";
+import {
+  type Answer,
+  Fault,
+  header,
+  isFlag,
+  isMinimal,
+  isQueryRequest,
+  parseJson,
+  readBody,
+  send,
+  toAnswer,
+} from "./cosmos-http.ts";
 import { plan, query } from "./cosmos-query.ts";
 
 /** Not a secret: every Cosmos DB emulator has it. https://learn.microsoft.com/azure/cosmos-db/emulator */
@@ -28,8 +39,6 @@ export const emulatorKey = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTq
 /** Strongest first: a request may ask for what the account has, or for less. */
 export type ConsistencyLevel = "Strong" | "BoundedStaleness" | "Session" | "ConsistentPrefix" | "Eventual";
 const consistencyLevels: readonly string[] = ["Strong", "BoundedStaleness", "Session", "ConsistentPrefix", "Eventual"];
-
-const maximumBodyBytes = 2 * 1024 * 1024;
 
 export interface CosmosOptions {
   /** 0 = any free one. */
@@ -92,12 +101,6 @@ interface Database {
   created: number;
 }
 
-interface Answer {
-  status: number;
-  body?: unknown;
-  headers?: Readonly<Record<string, string>>;
-}
-
 export async function startCosmos({
   port = 0,
   key = emulatorKey,
@@ -138,9 +141,11 @@ export async function startCosmos({
       addContainer(database, { id, partitionKey: { paths: [partitionKeyPath], kind: "Hash", version: 2 }, ...ttl });
     },
     async close() {
-      server.closeAllConnections();
+      if (!server.listening) return;
+      const closed = once(server, "close");
       server.close();
-      await once(server, "close");
+      server.closeAllConnections();
+      await closed;
     },
   };
   return cosmos;
@@ -359,15 +364,21 @@ export async function startCosmos({
   }
 }
 
-/** What a page of documents or query rows looks like; the continuation is the number of rows that went before. */
+/** A page of documents or other rows. It goes on after the last one that the client has, deleted or not. */
 function page(request: IncomingMessage, container: Container, rows: readonly unknown[]): Answer {
   const asked = Number(header(request, "x-ms-max-item-count") ?? -1);
   const size = asked > 0 ? asked : 100;
-  const start = Number(header(request, "x-ms-continuation") ?? 0);
-  if (!Number.isInteger(start)) throw new Fault(400, "Invalid continuation token.");
-  const end = start + size;
-  const answer = feed("Documents", String(container.definition._rid), rows.slice(start, end));
-  return end < rows.length ? { ...answer, headers: { ...answer.headers, "x-ms-continuation": String(end) } } : answer;
+  const last = Number(header(request, "x-ms-continuation") ?? -1);
+  if (!Number.isInteger(last)) throw new Fault(400, "Invalid continuation token.");
+  const rest = rows.filter((row) => orderOf(row) > last);
+  const answer = feed("Documents", String(container.definition._rid), rest.slice(0, size));
+  if (rest.length <= size) return answer;
+  return { ...answer, headers: { ...answer.headers, "x-ms-continuation": String(orderOf(rest[size - 1])) } };
+}
+
+/** Documents are numbered in their `_rid`; a row that is no document is the only one. */
+function orderOf(row: unknown): number {
+  return isObject(row) && typeof row._rid === "string" ? fromRid(row._rid).readUInt32LE(8) : 0;
 }
 
 function feed(name: string, rid: string, resources: readonly unknown[]): Answer {
@@ -399,27 +410,6 @@ function sessionHeaders(database: Database, container: Container): Record<string
   };
 }
 
-function send(response: ServerResponse, { status, body, headers = {} }: Answer): void {
-  response.writeHead(status, {
-    "content-type": "application/json",
-    "x-ms-activity-id": randomUUID(),
-    "x-ms-request-charge": "1",
-    "x-ms-serviceversion": "version=2.14.0.0",
-    "x-ms-gatewayversion": "version=2.14.0",
-    "x-ms-version": "2020-07-15",
-    ...headers,
-  });
-  response.end(body === undefined ? undefined : JSON.stringify(body));
-}
-
-function toAnswer(error: unknown): Answer {
-  if (error instanceof URIError) return toAnswer(new Fault(400, "The request has a malformed percent-encoding."));
-  if (!(error instanceof Fault)) throw error;
-  const { status, body, substatus, retryAfterMs } = error;
-  const retry = retryAfterMs === undefined ? {} : { "x-ms-retry-after-ms": String(retryAfterMs) };
-  return { status, body, headers: { "x-ms-substatus": String(substatus), ...retry } };
-}
-
 function record(request: IncomingMessage, status: number): RecordedRequest {
   return {
     method: request.method ?? "",
@@ -433,26 +423,6 @@ function record(request: IncomingMessage, status: number): RecordedRequest {
     ifMatch: header(request, "if-match"),
     sessionToken: header(request, "x-ms-session-token"),
   };
-}
-
-/** Reads to the end even when it is too long: an answer in the middle of a request looks like a broken connection. */
-async function readBody(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes <= maximumBodyBytes) chunks.push(chunk);
-  }
-  if (bytes > maximumBodyBytes) throw new Fault(413, "Request size is too large");
-  return Buffer.concat(chunks).toString();
-}
-
-function parseJson(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    throw new Fault(400, "The request payload is invalid. Ensure to provide a valid request payload.");
-  }
 }
 
 function readResource(body: string): JsonObject & { id: string } {
@@ -494,23 +464,6 @@ function required(partition: Partition | undefined): Partition {
 function onlyGet(method: string, answer: Answer): Answer {
   if (method !== "GET") throw notAllowed();
   return answer;
-}
-
-function isQueryRequest(request: IncomingMessage): boolean {
-  return header(request, "content-type")?.startsWith("application/query+json") ?? false;
-}
-
-function isMinimal(request: IncomingMessage): boolean {
-  return header(request, "prefer") === "return=minimal";
-}
-
-function isFlag(request: IncomingMessage, name: string): boolean {
-  return header(request, name)?.toLowerCase() === "true";
-}
-
-function header({ headers }: IncomingMessage, name: string): string | undefined {
-  const value = headers[name];
-  return Array.isArray(value) ? value[0] : value;
 }
 
 function fromRid(rid: string): Buffer {

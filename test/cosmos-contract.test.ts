@@ -63,9 +63,10 @@ const implementations: readonly Implementation[] = [
       return {
         endpoint: `http://127.0.0.1:${address.port}/`,
         async close() {
-          server.closeAllConnections();
+          const closed = once(server, "close");
           server.close();
-          await once(server, "close");
+          server.closeAllConnections();
+          await closed;
         },
       };
     },
@@ -256,6 +257,15 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect([...first.resources, ...second.resources].map(({ id }) => id).sort()).toEqual(["a", "b", "c"]);
     expect(second.continuationToken).toBeUndefined();
     expect(await ids(container.items.readAll({ maxItemCount: 2 }))).toEqual(["a", "b", "c"]);
+  });
+
+  test("a feed leaves nothing out when the documents of each page are deleted before the next", async () => {
+    for (const id of ["a", "b", "c", "d"]) await container.items.create({ id, partitionKey: id });
+    const feed = container.items.query("SELECT * FROM c", { maxItemCount: 2 });
+    while (feed.hasMoreResults()) {
+      for (const { id } of (await feed.fetchNext()).resources) await container.item(id, id).delete();
+    }
+    expect(await ids(container.items.readAll())).toEqual([]);
   });
 
   test("a batch does all its operations in order", async () => {
