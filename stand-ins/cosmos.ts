@@ -117,6 +117,8 @@ export async function startCosmos({
   let databasesCreated = 0;
 
   const server = tls === undefined ? createServer(handle) : createTlsServer(tls, handle);
+  // Node's 5 s would now and then close a connection under a client's next request.
+  server.keepAliveTimeout = 120_000;
   server.listen(port, hostname);
   await once(server, "listening");
   const address = server.address();
@@ -166,8 +168,7 @@ export async function startCosmos({
 
   function route(request: IncomingMessage, body: string): Answer {
     const { method = "", headers } = request;
-    const path = new URL(request.url ?? "/", url).pathname;
-    const segments = path.split("/").filter(Boolean).map(decodeURIComponent);
+    const segments = (request.url ?? "").split("/").filter(Boolean).map(decodeURIComponent);
     authorize(
       { method, segments, authorization: headers.authorization, date: header(request, "x-ms-date") },
       { key, disableLocalAuth, principals, hostname, now },

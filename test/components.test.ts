@@ -1,0 +1,66 @@
+// components/cosmos has the same store in four forms. That a sidecar takes two of them is tested with a real one.
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+
+const dapr = ["sidecar-key/statestore.yaml", "sidecar-keyless/statestore.yaml"];
+const containerApps = ["containerapps.yaml", "containerapps-key.yaml"];
+const shared = [
+  { name: "database", value: "dapr-db" },
+  { name: "collection", value: "statestore" },
+];
+
+function read(file: string): unknown {
+  return parse(readFileSync(`components/cosmos/${file}`, "utf8"));
+}
+
+describe("the Cosmos DB components", () => {
+  it.each(dapr)("%s is a Dapr component named statestore, for state-api only", (file) => {
+    expect(read(file)).toMatchObject({
+      apiVersion: "dapr.io/v1alpha1",
+      kind: "Component",
+      metadata: { name: "statestore" },
+      spec: {
+        type: "state.azure.cosmosdb",
+        version: "v1",
+        initTimeout: "30s",
+        metadata: expect.arrayContaining(shared),
+      },
+      scopes: ["state-api"],
+    });
+  });
+
+  it.each(containerApps)("%s has the form of Container Apps, which is not Dapr's", (file) => {
+    const component = read(file);
+    expect(component).toMatchObject({
+      componentType: "state.azure.cosmosdb",
+      version: "v1",
+      initTimeout: "30s",
+      metadata: expect.arrayContaining(shared),
+      scopes: ["state-api"],
+    });
+    for (const key of ["apiVersion", "kind", "spec", "auth"]) expect(component).not.toHaveProperty(key);
+  });
+
+  it("those without a key have an identity, those with a key take it from a secret", () => {
+    const keyed = { metadata: expect.arrayContaining([{ name: "masterKey", secretRef: "cosmos-key" }]) };
+    expect(read("containerapps-key.yaml")).toMatchObject(keyed);
+    const fromStore = { name: "masterKey", secretKeyRef: { name: "KEY", key: "KEY" } };
+    expect(read("sidecar-key/statestore.yaml")).toMatchObject({
+      spec: { metadata: expect.arrayContaining([fromStore]) },
+      auth: { secretStore: "secretstore" },
+    });
+    for (const file of ["sidecar-keyless/statestore.yaml", "containerapps.yaml"]) {
+      expect(JSON.stringify(read(file))).toContain('"azureClientId"');
+      expect(JSON.stringify(read(file))).not.toContain("masterKey");
+    }
+  });
+
+  it("the secret store gives out nothing but COSMOS_ variables, to state-api only", () => {
+    expect(read("sidecar-key/secretstore.yaml")).toMatchObject({
+      metadata: { name: "secretstore" },
+      spec: { type: "secretstores.local.env", metadata: [{ name: "prefix", value: "COSMOS_" }] },
+      scopes: ["state-api"],
+    });
+  });
+});
