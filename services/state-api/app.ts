@@ -24,7 +24,12 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   app.disable("etag"); // an entry's ETag is the store's
   app.use(requestMetrics(register));
 
-  const parseJson = express.json({ limit: config.MAX_BODY_BYTES, strict: false, type: "application/json" });
+  const parseJson = express.json({
+    limit: config.MAX_BODY_BYTES,
+    strict: false,
+    type: "application/json",
+    verify: refuseEmpty, // the parser makes {} of nothing
+  });
   const call = (req: Request, res: Response) => callOf(req, res, config.STATESTORE_TIMEOUT_MS);
 
   app.post("/state", needsJson, parseJson, async (req, res) => {
@@ -135,13 +140,17 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
 const RETRY_SOON = { "Retry-After": "1" };
 
 const needsJson: RequestHandler = (req, _res, next) => {
-  if (req.is("application/json") === false) {
+  if (!req.is("application/json")) {
     throw new Problem(415, "not-json", "The body has to be declared as JSON", {
       detail: "Send the header Content-Type: application/json.",
     });
   }
   next();
 };
+
+function refuseEmpty(_req: unknown, _res: unknown, body: Buffer): void {
+  if (body.length === 0) throw new Problem(400, "bad-request", "The body is empty", { detail: "Send JSON." });
+}
 
 interface Validator<T> {
   Check(value: unknown): value is T;
