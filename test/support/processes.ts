@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -111,7 +111,7 @@ export async function freePorts(count: number): Promise<number[]> {
   });
 }
 
-/** A resources folder with a state store in a database file of its own. */
+/** The resources of `npm start`, but with a database file of their own. */
 export function sqliteResources(): { folder: string; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), "state-api-test-"));
   writeFileSync(
@@ -128,5 +128,6 @@ spec:
       value: ${join(folder, "state.db")}
 `,
   );
+  copyFileSync(join(root, "components/local/resiliency.yaml"), join(folder, "resiliency.yaml"));
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
