@@ -140,7 +140,7 @@ function isOlder(version: string, than: string): boolean {
 function listInstalled({ env, platform }: Surroundings): string[] {
   const name = platform === "win32" ? "daprd.exe" : "daprd";
   const onPath = (env.PATH ?? "").split(delimiter).filter(Boolean);
-  // As the Dapr CLI looks for it: https://docs.dapr.io/operations/hosting/self-hosted/self-hosted-airgap/
+  // As GetDaprRuntimePath of github.com/dapr/cli, pkg/standalone/common.go, has it.
   const ofCli = join(env.DAPR_RUNTIME_PATH || env.HOME || homedir(), ".dapr", "bin");
   return [...new Set([...onPath, ofCli])].map((folder) => join(folder, name)).filter((path) => existsSync(path));
 }

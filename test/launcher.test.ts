@@ -332,6 +332,18 @@ describe("a launch that goes wrong", () => {
     await expectAllFree(run);
   });
 
+  test("because an app ignores the first Ctrl-C ends it at once on the second", async () => {
+    run = await launch({ env: { STUBBORN: "yes" } });
+    await untilReady(run);
+    run.launcher.kill("SIGINT");
+    run.launcher.kill("SIGINT"); // npm passes on what the terminal has sent already: not a second Ctrl-C
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(run.launcher.exitCode).toBe(null);
+    run.launcher.kill("SIGINT");
+    expect(await run.ended).toBe(130);
+    await expectAllFree(run);
+  });
+
   test("because the data folder cannot be made says so", async () => {
     run = await launch({
       prepare: (folder) => {
