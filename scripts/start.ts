@@ -250,7 +250,8 @@ function listenForInterrupts(): AbortSignal {
     // npm passes on the Ctrl-C that the terminal has already sent us: that is still the first.
     if (performance.now() - first < 500) return;
     kill(parts());
-    process.exit(130);
+    process.exitCode = 130;
+    setTimeout(() => process.exit(), 1_000).unref(); // should anything still hold us
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
   process.stdout.on("error", () => controller.abort());
