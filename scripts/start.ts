@@ -58,6 +58,7 @@ async function start(file: string): Promise<never> {
   mkdirSync(join(suite.root, "data"), { recursive: true });
   await refuseTakenPorts(suite);
   const daprd = await findDaprd({ signal: interrupted });
+  interrupted.throwIfAborted();
 
   console.log(`Starting ${suite.apps.map((app) => app.appID).join(", ")}, each with a sidecar (${daprd}) …`);
   const width = Math.max(...suite.apps.map((app) => app.appID.length)) + " daprd".length;
@@ -83,9 +84,8 @@ async function refuseTakenPorts(suite: Suite): Promise<void> {
     seen.set(port, purpose);
     if (await isFree(port)) continue;
     const owner = findPortOwner(port);
-    faults.push(
-      `Port ${port} (${purpose}) is taken by ${owner ? `process ${owner.pid}: ${owner.command}` : "an unknown process"}`,
-    );
+    const culprit = owner ? `process ${owner.pid}: ${owner.command.slice(0, 100)}` : "an unknown process";
+    faults.push(`Port ${port} (${purpose}) is taken by ${culprit}`);
   }
   if (faults.length === 0) return;
   throw new Error(
