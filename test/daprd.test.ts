@@ -68,7 +68,7 @@ case "$1" in
     printf '#!/bin/sh\\n' > "$2"
     chmod +x "$2"
     echo one >&2
-    sleep ${buildSeconds}
+    for tenth in $(seq ${buildSeconds * 10}); do sleep 0.1; done
     echo 'echo 1.18.2' >> "$2"
     ${end} ;;
 esac
