@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createDaprStore, type DaprStore } from "../services/state-api/dapr-store.ts";
 import { UNKNOWN_COMPONENT } from "../services/state-api/store.ts";
-import { callOf } from "./support/memory-store.ts";
+import { createCall } from "./support/memory-store.ts";
 import { freePorts, type Process, sqliteResources, startSidecar } from "./support/processes.ts";
 
-const call = callOf();
+const call = createCall();
 const stores: DaprStore[] = [];
 function connect(origin: string, more: { storeName?: string; timeoutMs?: number; apiToken?: string } = {}): DaprStore {
   const store = createDaprStore({ origin, storeName: "statestore", timeoutMs: 1_900, ...more });
@@ -243,16 +243,14 @@ describe("answers of the sidecar", () => {
     await store.delete({ key: "k" }, call);
     await store.get("k", call);
     for (const { headers } of seen) {
-      expect(headers).toMatchObject({ traceparent: call.traceparent, "dapr-api-token": "the-token" });
+      expect(headers).toMatchObject({ traceparent: call.traceparent(), "dapr-api-token": "the-token" });
     }
     expect(seen).toHaveLength(3);
   });
 
   test("a call whose caller is gone is not sent", async () => {
     const store = connect(origin);
-    await expect(store.save({ key: "k", value: 1 }, callOf(AbortSignal.abort(new Error("gone"))))).rejects.toThrow(
-      "gone",
-    );
+    await expect(store.save({ key: "k", value: 1 }, { ...call, ended: new Error("gone") })).rejects.toThrow("gone");
     expect(seen).toEqual([]);
   });
 

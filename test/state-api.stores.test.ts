@@ -8,6 +8,7 @@ import { coalesce } from "../services/state-api/coalesce.ts";
 import { readStateApiConfig } from "../services/state-api/config.ts";
 import { createDaprStore, type DaprStore } from "../services/state-api/dapr-store.ts";
 import { type Cosmos, startCosmos } from "../stand-ins/cosmos.ts";
+import { createCall } from "./support/memory-store.ts";
 import { type Process, sqliteResources, startSidecar } from "./support/processes.ts";
 
 /** The whole API in-process over a real daprd. */
@@ -245,7 +246,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
 
   test("is ready", async () => {
     await api.get("/readyz").expect(200, "ok");
-    expect(await store.component({ signal: new AbortController().signal, traceparent: "" })).toEqual({
+    expect(await store.component(createCall())).toEqual({
       type: name === "SQLite" ? "state.sqlite" : "state.azure.cosmosdb",
       version: "v1",
     });

@@ -304,7 +304,7 @@ describe("tracing", () => {
   test("the caller's trace goes on: to the store, into the log and into the answer", async () => {
     let sent = "";
     store.get = async (_key, call) => {
-      sent = call.traceparent;
+      sent = call.traceparent();
       throw new StoreError("refused", "no");
     };
     const answer = await api.get("/state/a").set("traceparent", caller);
@@ -319,7 +319,7 @@ describe("tracing", () => {
     async (traceparent) => {
       let sent = "";
       store.get = async (_key, call) => {
-        sent = call.traceparent;
+        sent = call.traceparent();
         return undefined;
       };
       await api.get("/state/a").set("traceparent", traceparent);

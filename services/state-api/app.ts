@@ -1,12 +1,13 @@
 import express, { type Express, type Request, type RequestHandler, type Response } from "express";
 import type { Registry } from "prom-client";
+import { readJson, send } from "../shared/http.ts";
 import type { Logger } from "../shared/log.ts";
 import { requestMetrics, serveMetrics } from "../shared/metrics.ts";
 import { Problem, problemHandler } from "../shared/problem.ts";
-import { CallerLeft, callOf, until } from "./call.ts";
+import { CallerLeft, whileWaiting } from "./call.ts";
 import type { StateApiConfig } from "./config.ts";
 import { KEY_RULE, openapi, validate } from "./openapi.ts";
-import { type Condition, partitionOf, type StateStore, StoreError } from "./store.ts";
+import { type Call, type Condition, partitionOf, type StateStore, StoreError } from "./store.ts";
 
 interface StateApi {
   readonly store: StateStore;
@@ -24,16 +25,14 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   app.disable("etag"); // an entry's ETag is the store's
   app.use(requestMetrics(register));
 
-  const parseJson = express.json({
-    limit: config.MAX_BODY_BYTES,
-    strict: false,
-    type: "application/json",
-    verify: refuseEmpty, // the parser makes {} of nothing
-  });
-  const call = (req: Request, res: Response) => callOf(req, res, config.STATESTORE_TIMEOUT_MS);
+  const waiting = <T>(req: Request, res: Response, work: (call: Call) => Promise<T>) =>
+    whileWaiting(req, res, config.STATESTORE_TIMEOUT_MS, work);
 
-  app.post("/state", needsJson, parseJson, async (req, res) => {
-    const { key, data, etag, concurrency, ttlInSeconds, consistency } = body(req, validate.saveRequest);
+  app.post("/state", async (req, res) => {
+    const { key, data, etag, concurrency, ttlInSeconds, consistency } = checked(
+      await readJson(req, config.MAX_BODY_BYTES),
+      validate.saveRequest,
+    );
     if (etag !== undefined && concurrency === "last-write") {
       throw new Problem(400, "bad-request", "An etag means nothing to concurrency last-write", {
         detail: "Leave out one of them, or use first-write.",
@@ -41,30 +40,26 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     }
     const condition: Condition | undefined =
       etag !== undefined ? { ifMatch: [etag] } : concurrency === "first-write" ? { ifNoneMatch: "*" } : undefined;
-    const forCaller = call(req, res);
-    await until(forCaller, store.save({ key, value: data, condition, ttlInSeconds, consistency }, forCaller)).catch(
-      writing(409),
-    );
+    const write = { key, value: data, condition, ttlInSeconds, consistency };
+    await waiting(req, res, (call) => store.save(write, call)).catch(writing(409));
     const message = "Successfully wrote to statestore";
-    if (req.accepts(["text/plain", "application/json"]) === "application/json") res.json({ message, key });
-    else res.type("text/plain").send(message);
+    if (prefersJson(req)) send(res, JSON_TYPE, JSON.stringify({ message, key }));
+    else send(res, TEXT_TYPE, message);
   });
 
-  app.post("/state/bulk", needsJson, parseJson, async (req, res) => {
-    const { keys } = body(req, validate.bulkRequest);
-    const forCaller = call(req, res);
-    const entries = await until(forCaller, store.getMany([...new Set(keys)], forCaller)).catch(reading);
+  app.post("/state/bulk", async (req, res) => {
+    const { keys } = checked(await readJson(req, config.MAX_BODY_BYTES), validate.bulkRequest);
+    const entries = await waiting(req, res, (call) => store.getMany([...new Set(keys)], call)).catch(reading);
     const found = new Map([...new Set(keys)].map((key, index) => [key, entries[index]]));
-    res.json(
-      keys.map((key) => {
-        const entry = found.get(key);
-        return entry ? { key, found: true, data: entry.value, etag: entry.etag } : { key, found: false };
-      }),
-    );
+    const items = keys.map((key) => {
+      const entry = found.get(key);
+      return entry ? { key, found: true, data: entry.value, etag: entry.etag } : { key, found: false };
+    });
+    send(res, JSON_TYPE, JSON.stringify(items));
   });
 
-  app.post("/state/transaction", needsJson, parseJson, async (req, res) => {
-    const { operations } = body(req, validate.transactionRequest);
+  app.post("/state/transaction", async (req, res) => {
+    const { operations } = checked(await readJson(req, config.MAX_BODY_BYTES), validate.transactionRequest);
     const keys = new Set(operations.map(({ key }) => key));
     if (keys.size < operations.length) {
       throw new Problem(400, "bad-request", "A transaction names each key once", {
@@ -77,52 +72,49 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
         detail: `What stands before the first ~ of a key is its partition; these keys have ${partitions.join(", ")}.`,
       });
     }
-    const forCaller = call(req, res);
-    await until(forCaller, store.transaction(operations, forCaller)).catch(writing(409));
+    await waiting(req, res, (call) => store.transaction(operations, call)).catch(writing(409));
     res.status(204).end();
   });
 
   app.get("/state/:key", async (req, res) => {
     const key = keyOf(req);
-    const forCaller = call(req, res);
-    const entry = await until(forCaller, store.get(key, forCaller)).catch(reading);
+    const entry = await waiting(req, res, (call) => store.get(key, call)).catch(reading);
     if (!entry) throw new Problem(404, "no-such-key", `There is no entry under "${key}"`);
-    res.set("ETag", `"${entry.etag}"`).json(entry.value); // express answers If-None-Match
+    res.setHeader("ETag", `"${entry.etag}"`);
+    if (req.headers["if-none-match"] !== undefined && req.fresh) res.status(304).end();
+    else send(res, JSON_TYPE, JSON.stringify(entry.value));
   });
 
-  app.put("/state/:key", needsJson, parseJson, async (req, res) => {
+  app.put("/state/:key", async (req, res) => {
     const key = keyOf(req);
-    if (req.body === undefined)
-      throw new Problem(400, "bad-request", "The body is empty", { detail: "Send any JSON." });
     const condition = conditionOf(req);
-    const forCaller = call(req, res);
-    await until(forCaller, store.save({ key, value: req.body, condition }, forCaller)).catch(writing(412));
+    const value = await readJson(req, config.MAX_BODY_BYTES);
+    await waiting(req, res, (call) => store.save({ key, value, condition }, call)).catch(writing(412));
     res.status(condition && "ifNoneMatch" in condition ? 201 : 204).end();
   });
 
   app.delete("/state/:key", async (req, res) => {
     const key = keyOf(req);
     const condition = conditionOf(req);
-    const forCaller = call(req, res);
-    await until(forCaller, store.delete({ key, condition }, forCaller)).catch(writing(412));
+    await waiting(req, res, (call) => store.delete({ key, condition }, call)).catch(writing(412));
     res.status(204).end();
   });
 
   app.get("/", (_req, res) => {
-    res.type("text/plain").send(config.WELCOME);
+    send(res, TEXT_TYPE, config.WELCOME);
   });
   app.get("/healthz", (_req, res) => {
-    res.type("text/plain").send("ok");
+    send(res, TEXT_TYPE, "ok");
   });
   app.get("/readyz", async (_req, res) => {
     await ready().catch((error) => {
       throw new Problem(503, "not-ready", error.message, { headers: RETRY_SOON, cause: error });
     });
-    res.type("text/plain").send("ok");
+    send(res, TEXT_TYPE, "ok");
   });
   app.get("/metrics", serveMetrics(register));
   app.get("/openapi.json", (_req, res) => {
-    res.json(openapi);
+    send(res, JSON_TYPE, JSON.stringify(openapi));
   });
 
   for (const [path, methods] of Object.entries(openapi.paths)) {
@@ -137,19 +129,14 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   return app;
 }
 
+const JSON_TYPE = "application/json; charset=utf-8";
+const TEXT_TYPE = "text/plain; charset=utf-8";
 const RETRY_SOON = { "Retry-After": "1" };
 
-const needsJson: RequestHandler = (req, _res, next) => {
-  if (!req.is("application/json")) {
-    throw new Problem(415, "not-json", "The body has to be declared as JSON", {
-      detail: "Send the header Content-Type: application/json.",
-    });
-  }
-  next();
-};
-
-function refuseEmpty(_req: unknown, _res: unknown, body: Buffer): void {
-  if (body.length === 0) throw new Problem(400, "bad-request", "The body is empty", { detail: "Send JSON." });
+function prefersJson(req: Request): boolean {
+  const accept = req.headers.accept;
+  if (accept === undefined || accept === "*/*") return false;
+  return req.accepts(["text/plain", "application/json"]) === "application/json";
 }
 
 interface Validator<T> {
@@ -157,11 +144,11 @@ interface Validator<T> {
   Errors(value: unknown): [boolean, { instancePath: string; keyword: string; message: string }[]];
 }
 
-/** The request's body, known to be what the schema describes. */
-function body<T>(req: Request, validator: Validator<T>): T {
-  if (validator.Check(req.body)) return req.body;
+/** `body`, known to be what the schema describes. */
+function checked<T>(body: unknown, validator: Validator<T>): T {
+  if (validator.Check(body)) return body;
   const detail = validator
-    .Errors(req.body)[1]
+    .Errors(body)[1]
     .filter(({ keyword }) => keyword !== "boolean" && keyword !== "anyOf")
     .map(({ instancePath, keyword, message }) => {
       const isKey = /\/keys?(\/\d+)?$/.test(instancePath) && ["pattern", "maxLength", "minLength"].includes(keyword);

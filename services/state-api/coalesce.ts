@@ -9,8 +9,12 @@ interface CoalesceOptions {
 
 /** Enough to spread the cost of a call thin; small enough that one slow member does not hold up many. */
 const MAX_BATCH = 64;
-/** While one batch is at the store, the next one gathers and leaves; a third would only make them smaller. */
-const MAX_IN_FLIGHT = 2;
+/**
+ * How long a batch gathers behind one that is at the store, in milliseconds. A store on this host is back sooner, so that
+ * one batch at a time goes there, as large as can be; with a distant one, they follow each other at this pace.
+ */
+const GATHER_MS = 2;
+const MAX_IN_FLIGHT = 8;
 
 /**
  * Wraps a store so that calls which arrive while another is under way leave together as one bulk call.
@@ -115,45 +119,46 @@ interface Waiting<Item, Result> extends Member<Item, Result> {
   readonly call: Call;
 }
 
-/** Waiting on behalf of a whole batch, no single caller can end it; the store's own time-out does. */
-const FOR_ALL = new AbortController().signal;
-
 function createBatcher<Item, Result>({ keyOf, one, many, observe }: Batching<Item, Result>) {
   let waiting: Waiting<Item, Result>[] = [];
   let inFlight = 0;
+  let gathering: NodeJS.Timeout | undefined;
 
   function depart(): void {
-    while (inFlight < MAX_IN_FLIGHT && waiting.length > 0) {
-      const batch = waiting.slice(0, MAX_BATCH);
-      waiting = waiting.slice(MAX_BATCH);
-      inFlight++;
-      send(batch).finally(() => {
-        inFlight--;
-        depart();
-      });
-    }
+    clearTimeout(gathering);
+    gathering = undefined;
+    if (waiting.length === 0 || inFlight === MAX_IN_FLIGHT) return;
+    const batch = waiting.slice(0, MAX_BATCH);
+    waiting = waiting.slice(MAX_BATCH);
+    inFlight++;
+    send(batch).finally(() => {
+      inFlight--;
+      depart();
+    });
+    if (waiting.length > 0) gathering = setTimeout(depart, GATHER_MS);
   }
 
   /** Settles every member; never rejects. */
   async function send(batch: readonly Waiting<Item, Result>[]): Promise<void> {
     // By key, because several callers may read the same one. Writes to the same key never meet here: they are in order.
     const members = new Map<string, Member<Item, Result>>();
-    let traceparent = "";
+    let traceparent: Call["traceparent"] | undefined;
     for (const { item, call, result } of batch) {
-      if (call.signal.aborted) {
-        result.reject(call.signal.reason);
+      if (call.ended) {
+        result.reject(call.ended);
         continue;
       }
-      traceparent ||= call.traceparent; // a batch shows up in the trace of its first member
+      traceparent ??= call.traceparent; // a batch shows up in the trace of its first member
       const key = keyOf(item);
       const same = members.get(key);
       if (same) same.result.promise.then(result.resolve, result.reject);
       else members.set(key, { item, result });
     }
-    const call = { signal: FOR_ALL, traceparent };
-    const alone = ({ item, result }: Member<Item, Result>) => one(item, call).then(result.resolve, result.reject);
+    if (!traceparent) return; // nobody waits any more
+    // On behalf of all: no single caller ends it, the store's own time-out does.
+    const call = { ended: undefined, traceparent };
     const all = [...members.values()];
-    if (all.length === 0) return;
+    const alone = ({ item, result }: Member<Item, Result>) => one(item, call).then(result.resolve, result.reject);
     observe(all.length);
     if (all.length === 1) return void (await Promise.all(all.map(alone)));
     try {
@@ -175,7 +180,8 @@ function createBatcher<Item, Result>({ keyOf, one, many, observe }: Batching<Ite
     add(item: Item, call: Call): Promise<Result> {
       const result = Promise.withResolvers<Result>();
       waiting.push({ item, call, result });
-      depart();
+      if (inFlight === 0 || waiting.length === MAX_BATCH) depart();
+      else gathering ??= setTimeout(depart, GATHER_MS);
       return result.promise;
     },
   };

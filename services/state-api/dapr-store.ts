@@ -90,12 +90,12 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
     call: Call,
     request: (client: Client, exchange: Exchange) => Promise<T>,
   ): Promise<T> {
-    call.signal.throwIfAborted();
+    if (call.ended) throw call.ended;
     const ready = await client();
     const started = performance.now();
     let outcome: "ok" | StoreError["kind"] = "ok";
     try {
-      const exchange = { traceparent: call.traceparent };
+      const exchange = { traceparent: call.traceparent() };
       return await exchanges.run(exchange, request, ready, exchange);
     } catch (error) {
       outcome = error instanceof StoreError ? error.kind : "refused";

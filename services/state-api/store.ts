@@ -17,10 +17,10 @@ export interface StateStore {
 
 /** What one caller's request brings along. */
 export interface Call {
-  /** Aborted when the caller has left or waited long enough. Work that has not begun by then is not begun. */
-  readonly signal: AbortSignal;
-  /** W3C trace context for the store. */
-  readonly traceparent: string;
+  /** Why the caller no longer waits, once that is so. Work that has not begun by then is not begun. */
+  ended: Error | undefined;
+  /** W3C trace context for the store; made when a call leaves, which one does for many requests. */
+  readonly traceparent: () => string;
 }
 
 export interface Entry {

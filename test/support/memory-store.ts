@@ -86,6 +86,6 @@ export function createMemoryStore(): MemoryStore {
   return store;
 }
 
-export function callOf(signal: AbortSignal = new AbortController().signal): Call {
-  return { signal, traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+export function createCall(): Call {
+  return { ended: undefined, traceparent: () => "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
 }
