@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { DaprClient } from "@dapr/dapr";
 import type { Dispatcher, Pool } from "undici";
+import { LateError, requestText } from "../shared/request.ts";
 import {
   type Call,
   type Component,
@@ -234,25 +235,21 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
   };
 
   async function send(pool: Client["pool"], path: string, timeout: number, request: SidecarRequest) {
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(), timeout);
     try {
-      const { statusCode, headers, body } = await pool.request({ path, ...request, signal: late.signal });
-      return { statusCode, headers, text: await body.text() };
+      return await requestText(pool, { path, ...request }, timeout);
     } catch (error) {
-      const message = late.signal.aborted
-        ? `the Dapr sidecar at ${origin} gave no answer within ${timeout} ms`
-        : `no Dapr sidecar answers at ${origin}; "npm start" or "dapr run -f ." starts one`;
+      const message =
+        error instanceof LateError
+          ? `the Dapr sidecar at ${origin} gave ${error.message}`
+          : `no Dapr sidecar answers at ${origin}; "npm start" or "dapr run -f ." starts one`;
       throw new StoreError("unavailable", message, { cause: error });
-    } finally {
-      clearTimeout(timer);
     }
   }
 }
 
 const READY_TIMEOUT_MS = 1_000;
 
-type SidecarRequest = Pick<Dispatcher.RequestOptions, "method" | "headers" | "body">;
+type SidecarRequest = Pick<Dispatcher.DispatchOptions, "method" | "headers" | "body">;
 
 /** What the SDK neither sends nor hands back travels around it. */
 interface Exchange {
