@@ -18,7 +18,7 @@ describe("a 2xx on a write means the store has it", () => {
       resources: [local.folder],
       config: "components/local/config.yaml",
     });
-    service = await startService({ DAPR_HTTP_ENDPOINT: sidecar.origin, LOG_LEVEL: "fatal" });
+    service = await startService("state-api", { DAPR_HTTP_ENDPOINT: sidecar.origin, LOG_LEVEL: "fatal" });
   });
   afterAll(async () => {
     await service.end();
@@ -93,7 +93,7 @@ describe("a 2xx on a write means the store has it", () => {
   });
 
   test("under overload, what is refused is 503 with Retry-After, and what is acknowledged is there", async () => {
-    const small = await startService({
+    const small = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
       STATESTORE_MAX_PENDING: "20",
       LOG_LEVEL: "fatal",
@@ -145,7 +145,10 @@ describe("SIGTERM", () => {
 
   test("finishes what is in flight and waiting, takes nothing new, and exits 0", async () => {
     const sidecar = await startSlowSidecar(200);
-    const service = await startService({ DAPR_HTTP_ENDPOINT: sidecar.origin, STATESTORE_TIMEOUT_MS: "5000" });
+    const service = await startService("state-api", {
+      DAPR_HTTP_ENDPOINT: sidecar.origin,
+      STATESTORE_TIMEOUT_MS: "5000",
+    });
     const inFlight = Array.from({ length: 300 }, (_, index) =>
       fetch(`${service.origin}/state/k${index}`, {
         method: "PUT",
@@ -166,7 +169,7 @@ describe("SIGTERM", () => {
 
   test("exits 1 when that takes longer than SHUTDOWN_TIMEOUT_MS", async () => {
     const sidecar = await startSlowSidecar(3_000);
-    const service = await startService({
+    const service = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
       STATESTORE_TIMEOUT_MS: "5000",
       SHUTDOWN_TIMEOUT_MS: "200",

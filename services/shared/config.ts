@@ -100,6 +100,17 @@ export function readConfig<const V extends Record<string, Variable>>(
   return Object.freeze(values) as Config<V>;
 }
 
+/** What `read` reads; when that is not usable, its message on stderr is the end of the process. */
+export function configOrExit<C>(read: () => C): C {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
+}
+
 /** Origin of the sidecar's HTTP API, e.g. `http://127.0.0.1:3500`. */
 export function sidecarOrigin(config: Config<typeof sidecarVariables>): string {
   return config.DAPR_HTTP_ENDPOINT || `http://127.0.0.1:${config.DAPR_HTTP_PORT}`;

@@ -3,7 +3,11 @@
 import type { Request, Response } from "express";
 import { Problem } from "./problem.ts";
 
-const JSON_TYPE = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
+export const JSON_TYPE = "application/json; charset=utf-8";
+export const TEXT_TYPE = "text/plain; charset=utf-8";
+export const RETRY_SOON = { "Retry-After": "1" };
+
+const PLAIN_JSON = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
 
 /**
  * The request's body, parsed.
@@ -11,7 +15,7 @@ const JSON_TYPE = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
  * @throws {Problem} 400 empty or not JSON, 413 too large, 415 not declared as plain JSON in UTF-8
  */
 export async function readJson(req: Request, limit: number): Promise<unknown> {
-  if (!JSON_TYPE.test(req.headers["content-type"] ?? "")) {
+  if (!PLAIN_JSON.test(req.headers["content-type"] ?? "")) {
     throw new Problem(415, "not-json", "The body has to be declared as JSON", {
       detail: "Send the header Content-Type: application/json; the only charset is utf-8.",
     });

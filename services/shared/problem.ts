@@ -43,15 +43,11 @@ export function sendProblem(res: Response, problem: Problem): void {
     );
 }
 
-/**
- * The one error handler of a service. The log carries the cause, the body only what the caller can act on.
- * @param translate turns an error of the service's own into a Problem
- */
-export function problemHandler(log: Logger, translate?: (error: unknown) => Problem | undefined): ErrorRequestHandler {
+/** The one error handler of a service. The log carries the cause, the body only what the caller can act on. */
+export function problemHandler(log: Logger): ErrorRequestHandler {
   return (error, req, res, next) => {
-    const problem = error instanceof Problem ? error : (translate?.(error) ?? fromExpress(error));
+    const problem = error instanceof Problem ? error : fromExpress(error);
     const entry = { traceId: traceOf(req).id, method: req.method, path: req.path, status: problem.status };
-    // No error object for a caller's fault: body-parser's carry the body.
     if (problem.status >= 500) log.error({ ...entry, err: error }, problem.message);
     else log.debug({ ...entry, code: problem.code }, "refused");
     if (res.headersSent) next(error);
@@ -59,15 +55,11 @@ export function problemHandler(log: Logger, translate?: (error: unknown) => Prob
   };
 }
 
-/** Errors of express and its body parser carry a status and whether their message is meant for the caller. */
+/** Express's own errors, an undecodable path for one, carry a status and whether their message is meant for the caller. */
 function fromExpress(error: unknown): Problem {
-  const { status, expose, type, message } = Object(error);
+  const { status, expose, message } = Object(error);
   if (typeof status === "number" && status < 500 && expose !== false) {
-    const title =
-      { "entity.parse.failed": "The body is not valid JSON", "entity.too.large": "The body is too large" }[
-        String(type)
-      ] ?? "The request cannot be read";
-    return new Problem(status, "bad-request", title, { detail: String(message), cause: error });
+    return new Problem(status, "bad-request", "The request cannot be read", { detail: String(message), cause: error });
   }
   return new Problem(500, "internal", "Something went wrong in this service", {
     detail: "The log has the cause under this traceId.",

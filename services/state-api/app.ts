@@ -1,9 +1,9 @@
-import express, { type Express, type Request, type RequestHandler, type Response } from "express";
+import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
-import { readJson, send } from "../shared/http.ts";
+import { addCommonRoutes, createServiceApp } from "../shared/app.ts";
+import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../shared/http.ts";
 import type { Logger } from "../shared/log.ts";
-import { requestMetrics, serveMetrics } from "../shared/metrics.ts";
-import { Problem, problemHandler } from "../shared/problem.ts";
+import { Problem } from "../shared/problem.ts";
 import { CallerLeft, whileWaiting } from "./call.ts";
 import type { StateApiConfig } from "./config.ts";
 import { KEY_RULE, openapi, validate } from "./openapi.ts";
@@ -20,11 +20,7 @@ interface StateApi {
 
 /** The HTTP face of the state store. Routes, bodies and statuses are described in openapi.ts. */
 export function createApp({ store, config, log, register, ready }: StateApi): Express {
-  const app = express();
-  app.disable("x-powered-by");
-  app.disable("etag"); // an entry's ETag is the store's
-  app.use(requestMetrics(register));
-
+  const app = createServiceApp(register);
   const waiting = <T>(req: Request, res: Response, work: (call: Call) => Promise<T>) =>
     whileWaiting(req, res, config.STATESTORE_TIMEOUT_MS, work);
 
@@ -103,35 +99,9 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   app.get("/", (_req, res) => {
     send(res, TEXT_TYPE, config.WELCOME);
   });
-  app.get("/healthz", (_req, res) => {
-    send(res, TEXT_TYPE, "ok");
-  });
-  app.get("/readyz", async (_req, res) => {
-    await ready().catch((error) => {
-      throw new Problem(503, "not-ready", error.message, { headers: RETRY_SOON, cause: error });
-    });
-    send(res, TEXT_TYPE, "ok");
-  });
-  app.get("/metrics", serveMetrics(register));
-  app.get("/openapi.json", (_req, res) => {
-    send(res, JSON_TYPE, JSON.stringify(openapi));
-  });
-
-  for (const [path, methods] of Object.entries(openapi.paths)) {
-    app.all(path.replace("{key}", ":key"), refuseMethod(Object.keys(methods).filter((name) => name !== "parameters")));
-  }
-  app.use((req) => {
-    throw new Problem(404, "no-such-route", `There is no ${req.path} here`, {
-      detail: "GET /openapi.json lists what is.",
-    });
-  });
-  app.use(problemHandler(log));
+  addCommonRoutes(app, { openapi, log, register, ready });
   return app;
 }
-
-const JSON_TYPE = "application/json; charset=utf-8";
-const TEXT_TYPE = "text/plain; charset=utf-8";
-const RETRY_SOON = { "Retry-After": "1" };
 
 function prefersJson(req: Request): boolean {
   const accept = req.headers.accept;
@@ -219,14 +189,4 @@ function failed(title: string, error: unknown, conflictStatus: 409 | 412): never
         cause: error,
       });
   }
-}
-
-function refuseMethod(methods: string[]): RequestHandler {
-  const allowed = methods.map((method) => method.toUpperCase()).join(", ");
-  return (req) => {
-    throw new Problem(405, "method-not-allowed", `${req.path} does not take ${req.method}`, {
-      detail: `It takes ${allowed}.`,
-      headers: { Allow: allowed },
-    });
-  };
 }

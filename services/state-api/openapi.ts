@@ -1,4 +1,5 @@
 import { Compile } from "typebox/schema";
+import { commonPaths, problem, problemSchema, text } from "../shared/openapi.ts";
 
 /** Dapr takes `<app id>||<key>` to the store, Cosmos DB takes at most 1023 bytes of id, an app id has at most 63. */
 const MAX_KEY = 958;
@@ -89,16 +90,7 @@ export const validate = {
   transactionRequest: Compile(transactionRequest),
 };
 
-const problem = (description: string) => ({
-  description,
-  content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
-});
 const json = (schema: object) => ({ required: true, content: { "application/json": { schema } } });
-const text = (description: string, example: string) => ({
-  description,
-  content: { "text/plain": { schema: { type: "string" }, example } },
-});
-
 const unreadable = {
   400: problem("The body, the key or a header is not as described; nothing was changed."),
   413: problem("The body is larger than MAX_BODY_BYTES."),
@@ -231,41 +223,14 @@ export const openapi = {
         responses: { 204: { description: "All of them are done." }, ...unreadable, ...storeErrors },
       },
     },
-    "/healthz": { get: { operationId: "liveness", responses: { 200: text("The process answers.", "ok") } } },
-    "/readyz": {
-      get: {
-        operationId: "readiness",
-        responses: {
-          200: text("The sidecar and its components are ready.", "ok"),
-          503: problem("They are not, or the service is shutting down."),
-        },
-      },
-    },
-    "/metrics": { get: { operationId: "metrics", responses: { 200: text("Prometheus metrics.", "# HELP …") } } },
-    "/openapi.json": {
-      get: {
-        operationId: "openapi",
-        responses: { 200: { description: "This document.", content: { "application/json": { schema: true } } } },
-      },
-    },
+    ...commonPaths,
   },
   components: {
     schemas: {
       SaveRequest: saveRequest,
       BulkRequest: bulkRequest,
       TransactionRequest: transactionRequest,
-      Problem: {
-        type: "object",
-        description: "Problem details, RFC 9457.",
-        required: ["type", "title", "status"],
-        properties: {
-          type: { type: "string", format: "uri-reference" },
-          title: { type: "string" },
-          status: { type: "integer" },
-          detail: { type: "string", description: "What the caller can do about it." },
-          traceId: { type: "string", description: "W3C trace id; the log has it too." },
-        },
-      },
+      Problem: problemSchema,
     },
   },
 } as const;

@@ -1,14 +1,14 @@
-import { ConfigError, sidecarOrigin } from "../shared/config.ts";
+import { configOrExit, sidecarOrigin } from "../shared/config.ts";
 import { createLogger } from "../shared/log.ts";
 import { createRegistry } from "../shared/metrics.ts";
 import { type Lifecycle, serve } from "../shared/serve.ts";
 import { createApp } from "./app.ts";
 import { coalesce } from "./coalesce.ts";
-import { readStateApiConfig, type StateApiConfig } from "./config.ts";
+import { readStateApiConfig } from "./config.ts";
 import { createDaprStore } from "./dapr-store.ts";
 import { storeMetrics } from "./metrics.ts";
 
-const config = configOrExit();
+const config = configOrExit(() => readStateApiConfig(process.env, process.argv.slice(2)));
 const log = await createLogger("state-api", config.LOG_LEVEL);
 const register = createRegistry();
 const metrics = storeMetrics(register);
@@ -38,13 +38,3 @@ serve({
   listening: () => ready().catch((error) => log.warn(error.message)),
   close: sidecar.close,
 });
-
-function configOrExit(): StateApiConfig {
-  try {
-    return readStateApiConfig(process.env, process.argv.slice(2));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    console.error(error.message);
-    process.exit(1);
-  }
-}

@@ -22,6 +22,9 @@ export interface Process {
 }
 
 interface SidecarOptions {
+  readonly appId?: string;
+  /** Where the sidecar finds its app, for calls from other sidecars. */
+  readonly appPort?: number;
   /** Folders of resources, e.g. `components/local`. */
   readonly resources: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -30,10 +33,17 @@ interface SidecarOptions {
 }
 
 /** Starts a real daprd (found or built by the global set-up) and waits until its components are up. */
-export async function startSidecar({ resources, env = {}, config }: SidecarOptions): Promise<Process> {
+export async function startSidecar({
+  appId = "state-api",
+  appPort,
+  resources,
+  env = {},
+  config,
+}: SidecarOptions): Promise<Process> {
   const [http, grpc, internal, metrics] = await freePorts(4);
   const args = [
-    ...["--app-id", "state-api", "--log-level", "warn"],
+    ...["--app-id", appId, "--log-level", "warn"],
+    ...(appPort ? ["--app-port", `${appPort}`] : []),
     ...resources.flatMap((folder) => ["--resources-path", folder]),
     ...(config ? ["--config", config] : []),
     ...["--dapr-http-port", `${http}`, "--dapr-grpc-port", `${grpc}`, "--dapr-listen-addresses", "127.0.0.1"],
@@ -47,10 +57,14 @@ export async function startSidecar({ resources, env = {}, config }: SidecarOptio
   return start();
 }
 
-/** Starts services/state-api as users run it, and waits until it is ready, or only live. */
-export async function startService(env: Readonly<Record<string, string>>, until = "/readyz"): Promise<Process> {
+/** Starts a service as users run it, and waits until it is ready, or only live. */
+export async function startService(
+  name: string,
+  env: Readonly<Record<string, string>>,
+  until = "/readyz",
+): Promise<Process> {
   const [port] = await freePorts(1);
-  const args = ["services/state-api/server.ts"];
+  const args = [`services/${name}/server.ts`];
   return launch(process.execPath, args, { PORT: `${port}`, ...env }, `http://127.0.0.1:${port}`, until);
 }
 

@@ -1,0 +1,44 @@
+// The parts of an OpenAPI 3.1 document that every service describes in the same words.
+
+export const problem = (description: string) =>
+  ({
+    description,
+    content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
+  }) as const;
+
+export const text = (description: string, example: string) =>
+  ({ description, content: { "text/plain": { schema: { type: "string" }, example } } }) as const;
+
+/** The routes of `addCommonRoutes`. */
+export const commonPaths = {
+  "/healthz": { get: { operationId: "liveness", responses: { 200: text("The process answers.", "ok") } } },
+  "/readyz": {
+    get: {
+      operationId: "readiness",
+      responses: {
+        200: text("Requests can be served.", "ok"),
+        503: problem("They cannot, or the service is shutting down. The title says why."),
+      },
+    },
+  },
+  "/metrics": { get: { operationId: "metrics", responses: { 200: text("Prometheus metrics.", "# HELP …") } } },
+  "/openapi.json": {
+    get: {
+      operationId: "openapi",
+      responses: { 200: { description: "This document.", content: { "application/json": { schema: true } } } },
+    },
+  },
+} as const;
+
+export const problemSchema = {
+  type: "object",
+  description: "Problem details, RFC 9457.",
+  required: ["type", "title", "status"],
+  properties: {
+    type: { type: "string", format: "uri-reference" },
+    title: { type: "string" },
+    status: { type: "integer" },
+    detail: { type: "string", description: "What the caller can do about it." },
+    traceId: { type: "string", description: "W3C trace id; the log has it too." },
+  },
+} as const;
