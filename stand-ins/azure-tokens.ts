@@ -1,0 +1,105 @@
+// Access tokens as Entra ID makes them: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+import { createHash, createPrivateKey, createPublicKey, randomUUID, sign, verify, type webcrypto } from "node:crypto";
+
+/** Who a token is for: an application, or a managed identity, which is one too. */
+export interface Principal {
+  readonly clientId: string;
+  readonly objectId: string;
+}
+
+export interface TokenOptions {
+  readonly audience: string;
+  /** The client says that it understands claims challenges. */
+  readonly continuousAccess?: boolean;
+}
+
+export interface Token {
+  readonly token: string;
+  /** Seconds since 1970. */
+  readonly expiresOn: number;
+}
+
+/** The claims of a token that others signed are whatever they wrote. */
+export type Claims = Readonly<Record<string, unknown>>;
+
+export interface Tokens {
+  issue(principal: Principal, options: TokenOptions): Token;
+  /** The claims of a token that was issued here and not revoked since, expired or not; undefined for any other. */
+  check(token: string): { claims: Claims; isRevoked: boolean } | undefined;
+  revokeAll(): void;
+  readonly jwks: { readonly keys: readonly webcrypto.JsonWebKey[] };
+  /** Seconds a token lives; Entra ID's live an hour and more. */
+  lifetime: number;
+}
+
+/** @param key PEM. With the same one, a restarted stand-in knows its own tokens again. */
+export function createTokens(key: string, tenantId: string): Tokens {
+  const privateKey = createPrivateKey(key);
+  const publicKey = createPublicKey(privateKey);
+  const jwk = publicKey.export({ format: "jwk" });
+  const kid = createHash("sha256").update(String(jwk.n)).digest("base64url");
+  const issued = new Set<unknown>();
+  const revoked = new Set<unknown>();
+
+  const tokens: Tokens = {
+    lifetime: 3_600,
+    jwks: { keys: [{ ...jwk, kid, use: "sig", alg: "RS256" }] },
+    issue({ clientId, objectId }, { audience, continuousAccess = false }) {
+      const now = Math.floor(Date.now() / 1000);
+      const expiresOn = now + tokens.lifetime;
+      const uti = randomUUID();
+      issued.add(uti);
+      const claims = {
+        aud: audience,
+        iss: `https://sts.windows.net/${tenantId}/`,
+        iat: now,
+        nbf: now,
+        exp: expiresOn,
+        appid: clientId,
+        idtyp: "app",
+        oid: objectId,
+        sub: objectId,
+        tid: tenantId,
+        uti,
+        ver: "1.0",
+        ...(continuousAccess ? { xms_cc: ["CP1"] } : {}),
+      };
+      const content = `${encode({ typ: "JWT", alg: "RS256", kid })}.${encode(claims)}`;
+      return {
+        token: `${content}.${sign("sha256", Buffer.from(content), privateKey).toString("base64url")}`,
+        expiresOn,
+      };
+    },
+    check(token) {
+      const claims = isSignedWith(token, jwk) ? decode(token)?.claims : undefined;
+      return claims && { claims, isRevoked: revoked.has(claims.uti) };
+    },
+    revokeAll() {
+      for (const uti of issued) revoked.add(uti);
+    },
+  };
+  return tokens;
+}
+
+/** Header and claims of a JWT, its signature not looked at; undefined when it is none. */
+export function decode(token: string): { header: Claims; claims: Claims } | undefined {
+  const [header, claims] = token.split(".", 2).map((part) => {
+    try {
+      return Object(JSON.parse(Buffer.from(part, "base64url").toString()));
+    } catch {
+      return undefined;
+    }
+  });
+  return header && claims ? { header, claims } : undefined;
+}
+
+export function isSignedWith(token: string, key: webcrypto.JsonWebKey): boolean {
+  if (decode(token)?.header.alg !== "RS256") return false; // "none" and HMAC with a public key are the classic forgeries
+  const end = token.lastIndexOf(".");
+  const signature = Buffer.from(token.slice(end + 1), "base64url");
+  return verify("sha256", Buffer.from(token.slice(0, end)), createPublicKey({ key, format: "jwk" }), signature);
+}
+
+function encode(part: object): string {
+  return Buffer.from(JSON.stringify(part)).toString("base64url");
+}
