@@ -44,6 +44,15 @@ export const commonVariables = {
   },
 } as const satisfies Record<string, Variable>;
 
+/** What the services that greet say. */
+export const welcomeVariables = {
+  WELCOME: {
+    type: "string",
+    default: "Hello from Super API on Container Apps",
+    description: "What `GET /` answers; on Container Apps a change of it makes a new revision",
+  },
+} as const satisfies Record<string, Variable>;
+
 /** How a service with a sidecar finds it. */
 export const sidecarVariables = {
   DAPR_HTTP_PORT: {

@@ -2,11 +2,12 @@ import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
 import { addCommonRoutes, createServiceApp } from "../shared/app.ts";
 import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../shared/http.ts";
+import { KEY_RULE } from "../shared/key.ts";
 import type { Logger } from "../shared/log.ts";
 import { Problem } from "../shared/problem.ts";
 import { CallerLeft, whileWaiting } from "./call.ts";
 import type { StateApiConfig } from "./config.ts";
-import { KEY_RULE, openapi, validate } from "./openapi.ts";
+import { openapi, validate } from "./openapi.ts";
 import { type Call, type Condition, partitionOf, type StateStore, StoreError } from "./store.ts";
 
 interface StateApi {

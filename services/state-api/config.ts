@@ -6,15 +6,12 @@ import {
   readConfig,
   sidecarVariables,
   type Variable,
+  welcomeVariables,
 } from "../shared/config.ts";
 
 export const variables = {
   ...commonVariables,
-  WELCOME: {
-    type: "string",
-    default: "Hello from Super API on Container Apps",
-    description: "What `GET /` answers; on Container Apps a change of it makes a new revision",
-  },
+  ...welcomeVariables,
   STATESTORE_NAME: {
     type: "string",
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",

@@ -57,15 +57,15 @@ export async function startSidecar({
   return start();
 }
 
-/** Starts a service as users run it, and waits until it is ready, or only live. */
+/** Starts a service as users run it, on a free port unless `env` says which, and waits until it is ready, or only live. */
 export async function startService(
   name: string,
   env: Readonly<Record<string, string>>,
   until = "/readyz",
 ): Promise<Process> {
-  const [port] = await freePorts(1);
+  const port = env.PORT ?? `${(await freePorts(1))[0]}`;
   const args = [`services/${name}/server.ts`];
-  return launch(process.execPath, args, { PORT: `${port}`, ...env }, `http://127.0.0.1:${port}`, until);
+  return launch(process.execPath, args, { ...env, PORT: port }, `http://127.0.0.1:${port}`, until);
 }
 
 async function launch(
