@@ -1,0 +1,36 @@
+import { type Config, commonVariables, sidecarVariables, type Variable, welcomeVariables } from "../shared/config.ts";
+
+export const variables = {
+  ...commonVariables,
+  ...welcomeVariables,
+  ...sidecarVariables,
+  INVOKE_TIMEOUT_MS: {
+    type: "integer",
+    minimum: 50,
+    maximum: 60_000,
+    default: 1_900,
+    description: "Longest a request waits for another service, by way of both sidecars",
+  },
+  CONTAINER_APP_REVISION: {
+    type: "string",
+    default: "",
+    description: "Version of the service; Container Apps sets it",
+  },
+  CONTAINER_APP_REPLICA_NAME: {
+    type: "string",
+    default: "",
+    description: "Which of the version's replicas this is; Container Apps sets it",
+  },
+  POD_TEMPLATE_HASH: {
+    type: "string",
+    default: "",
+    description: "Version of the service on Kubernetes: the pod's label of that name, by the downward API",
+  },
+  HOSTNAME: {
+    type: "string",
+    default: "",
+    description: "Name of the pod; Kubernetes sets it",
+  },
+} as const satisfies Record<string, Variable>;
+
+export type WelcomeConfig = Config<typeof variables>;
