@@ -3,7 +3,7 @@
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 import { randomUUID } from "node:crypto";
 import type { Answer, Request } from "./azure-http.ts";
-import { type Claims, decode, isSignedWith, type Principal, type Tokens } from "./azure-tokens.ts";
+import { type Claims, decode, isSignedWith, type Jwk, type Principal, type Tokens } from "./azure-tokens.ts";
 
 export interface Application extends Principal {
   readonly secret?: string;
@@ -177,7 +177,7 @@ function match({ iss, sub, aud }: Claims, credentials: readonly FederatedCredent
   return found;
 }
 
-async function fetchKeys(jwksUri: string): Promise<(Claims & { kid?: string })[]> {
+async function fetchKeys(jwksUri: string): Promise<Jwk[]> {
   try {
     const response = await fetch(jwksUri, { signal: AbortSignal.timeout(5_000) });
     if (!response.ok) throw new Error(`it answers ${response.status}`);

@@ -1,6 +1,8 @@
 // Access tokens as Entra ID makes them: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
 import { createHash, createPrivateKey, createPublicKey, randomUUID, sign, verify, type webcrypto } from "node:crypto";
 
+export type Jwk = webcrypto.JsonWebKey & { readonly kid?: string };
+
 /** Who a token is for: an application, or a managed identity, which is one too. */
 export interface Principal {
   readonly clientId: string;
@@ -27,7 +29,7 @@ export interface Tokens {
   /** The claims of a token that was issued here and not revoked since, expired or not; undefined for any other. */
   check(token: string): { claims: Claims; isRevoked: boolean } | undefined;
   revokeAll(): void;
-  readonly jwks: { readonly keys: readonly webcrypto.JsonWebKey[] };
+  readonly jwks: { readonly keys: readonly Jwk[] };
   /** Seconds a token lives; Entra ID's live an hour and more. */
   lifetime: number;
 }
@@ -93,7 +95,7 @@ export function decode(token: string): { header: Claims; claims: Claims } | unde
   return header && claims ? { header, claims } : undefined;
 }
 
-export function isSignedWith(token: string, key: webcrypto.JsonWebKey): boolean {
+export function isSignedWith(token: string, key: Jwk): boolean {
   if (decode(token)?.header.alg !== "RS256") return false; // "none" and HMAC with a public key are the classic forgeries
   const end = token.lastIndexOf(".");
   const signature = Buffer.from(token.slice(end + 1), "base64url");

@@ -11,7 +11,7 @@ interface CommonRoutes {
   readonly openapi: { readonly paths: Readonly<Record<string, object>> };
   readonly log: Logger;
   readonly register: Registry;
-  /** Resolves when requests can be served; rejects with the reason when they cannot. */
+  /** Resolves when requests can be served; rejects with the reason, as a Problem or any other Error, when they cannot. */
   readonly ready: () => Promise<void>;
 }
 
@@ -34,6 +34,7 @@ export function addCommonRoutes(app: Express, { openapi, log, register, ready }:
   });
   app.get("/readyz", async (_req, res) => {
     await ready().catch((error) => {
+      if (error instanceof Problem) throw error;
       throw new Problem(503, "not-ready", error.message, { headers: RETRY_SOON, cause: error });
     });
     send(res, TEXT_TYPE, "ok");

@@ -1,0 +1,110 @@
+import type { Express, Request, Response } from "express";
+import type { Registry } from "prom-client";
+import { addCommonRoutes, createServiceApp } from "../shared/app.ts";
+import { AzureError } from "../shared/azure-error.ts";
+import type { Cached } from "../shared/cached.ts";
+import { JSON_TYPE } from "../shared/http.ts";
+import type { Logger } from "../shared/log.ts";
+import { Problem } from "../shared/problem.ts";
+import type { Snapshot } from "./groups.ts";
+import { openapi, validate } from "./openapi.ts";
+
+interface GroupLister {
+  readonly groups: Cached<Snapshot>;
+  readonly config: { readonly GROUPS_MAX_AGE_MS: number };
+  readonly log: Logger;
+  readonly register: Registry;
+  /** Resolves when requests can be served; rejects with an AzureError when they cannot. */
+  readonly ready: () => Promise<void>;
+  /** Told of every answer with a listing that should have been renewed by then. */
+  readonly observeStale: () => void;
+}
+
+/** The HTTP face of the list of resource groups. Routes, headers and statuses are described in openapi.ts. */
+export function createApp({ groups, config, log, register, ready, observeStale }: GroupLister): Express {
+  const app = createServiceApp(register);
+  const maxAge = Math.floor(config.GROUPS_MAX_AGE_MS / 1000);
+  const cacheControl = `private, max-age=${maxAge}`;
+
+  async function listGroups(req: Request, res: Response): Promise<void> {
+    const { details = "false" } = req.query;
+    if (!validate.details.Check(details)) {
+      throw new Problem(400, "bad-request", "details is true or false", { detail: "GET /groupz?details=true" });
+    }
+    const asked = Date.now();
+    const isForced = NO_CACHE.test(req.headers["cache-control"] ?? "");
+    // A client that wants no cached answer gets the failure rather than a stale one: RFC 9111 §4.2.4.
+    const { value, error } = await (isForced ? groups.refresh().then(asFresh) : groups.get()).catch(failed);
+    if (error !== undefined) observeStale();
+    const { body, etag } = details === "true" ? value.details : value.names;
+    const age = Math.max(0, Math.floor((Date.now() - value.at) / 1000));
+    const headers: Record<string, string | number> = {
+      "Cache-Control": cacheControl,
+      Age: age,
+      "Cache-Status": cacheStatus(value.at >= asked, isForced, maxAge - age, error),
+      ETag: etag,
+    };
+    if (value.sampleData !== undefined) headers["Sample-Data"] = value.sampleData;
+    if (hasAlready(req, etag)) {
+      res.writeHead(304, headers).end();
+      return;
+    }
+    headers["Content-Type"] = JSON_TYPE;
+    headers["Content-Length"] = body.length;
+    res.writeHead(200, headers).end(body);
+  }
+
+  app.get("/", listGroups);
+  app.get("/groupz", listGroups);
+  addCommonRoutes(app, { openapi, log, register, ready: () => ready().catch(notReady) });
+  return app;
+}
+
+const NO_CACHE = /(^|,)\s*no-cache\s*(,|$)/i;
+
+const asFresh = (value: Snapshot): { value: Snapshot; error?: unknown } => ({ value });
+
+/** Weak comparison, RFC 9110 §13.1.2. */
+function hasAlready(req: Request, etag: string): boolean {
+  const header = req.headers["if-none-match"];
+  if (header === undefined) return false;
+  return header.trim() === "*" || header.split(",").some((known) => known.trim().replace(/^W\//, "") === etag);
+}
+
+/** RFC 9211. A negative ttl is its word for stale; Warning, which was the word before, is gone since RFC 9111. */
+function cacheStatus(isNew: boolean, isForced: boolean, ttl: number, error: unknown): string {
+  if (isNew) return `group-lister; fwd=${isForced ? "request" : "miss"}`;
+  const reason = error instanceof AzureError ? `; detail=${error.kind}` : "";
+  return `group-lister; hit; ttl=${ttl}${reason}`;
+}
+
+/**
+ * What Azure says of the request keeps its status: no retry mends it, and a 5xx would invite one. 429 is not turned into
+ * 503 for the same reason: whoever gets it, proxies and Dapr's resiliency included, knows to slow down.
+ */
+const STATUS: Readonly<Record<AzureError["kind"], number>> = {
+  "no-credential": 503,
+  "credential-refused": 502,
+  "credential-slow": 504,
+  "token-refused": 502,
+  forbidden: 403,
+  "no-such-subscription": 404,
+  throttled: 429,
+  "azure-timeout": 504,
+  "azure-unreachable": 502,
+  "azure-failed": 502,
+};
+
+function failed(error: unknown): never {
+  throw error instanceof AzureError ? toProblem(error, STATUS[error.kind], error.kind) : error;
+}
+
+function notReady(error: unknown): never {
+  throw error instanceof AzureError ? toProblem(error, 503, "not-ready") : error;
+}
+
+function toProblem(error: AzureError, status: number, code: string): Problem {
+  const seconds = Math.max(1, Math.ceil(((error.retryAt ?? 0) - Date.now()) / 1000));
+  const headers: Record<string, string> = status === 429 || status >= 500 ? { "Retry-After": String(seconds) } : {};
+  return new Problem(status, code, error.message, { detail: error.advice, headers, cause: error });
+}

@@ -1,0 +1,94 @@
+import { type Config, commonVariables, readConfig, type Variable } from "../shared/config.ts";
+
+const uuid = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$";
+const httpsOrigin = "^(https://[^/?#]+/?)?$";
+
+export const variables = {
+  ...commonVariables,
+  AZURE_SUBSCRIPTION_ID: {
+    type: "string",
+    pattern: uuid,
+    default: "",
+    description: "Subscription whose resource groups are listed; without one, the first that the identity sees",
+  },
+  SUBSCRIPTION_ID: {
+    type: "string",
+    pattern: uuid,
+    default: "",
+    description: "The same under its old name; AZURE_SUBSCRIPTION_ID wins",
+  },
+  AZURE_CLIENT_ID: {
+    type: "string",
+    default: "",
+    description: "Client id of the user-assigned identity or of the application to sign in as",
+  },
+  AZURE_ENVIRONMENT: {
+    type: "string",
+    enum: ["AzurePublicCloud", "AzureUSGovernmentCloud", "AzureChinaCloud"],
+    default: "AzurePublicCloud",
+    description: "The cloud: where Azure Resource Manager and Entra ID are",
+  },
+  AZURE_RESOURCE_MANAGER_ENDPOINT: {
+    type: "string",
+    pattern: httpsOrigin,
+    default: "",
+    description: "Origin of Azure Resource Manager when it is not the cloud's, as with Azure Stack Hub",
+  },
+  AZURE_AUTHORITY_HOST: {
+    type: "string",
+    pattern: httpsOrigin,
+    default: "",
+    description: "Origin of Entra ID when it is not the cloud's; workload identity's webhook sets it",
+  },
+  AZURE_AD_RESOURCE: {
+    type: "string",
+    default: "",
+    description: "What tokens are for; without it, the cloud's Azure Resource Manager",
+  },
+  AZURE_TIMEOUT_MS: {
+    type: "integer",
+    minimum: 50,
+    maximum: 60_000,
+    default: 1_500,
+    description: "Longest wait for a token and for one answer of Azure Resource Manager",
+  },
+  GROUPS_MAX_AGE_MS: {
+    type: "integer",
+    minimum: 0,
+    maximum: 30_000,
+    default: 30_000,
+    description: "How long a listing is answered with before Azure is asked again",
+  },
+  GROUPS_MAX_STALE_MS: {
+    type: "integer",
+    minimum: 0,
+    maximum: 86_400_000,
+    default: 300_000,
+    description: "How much longer it is answered with when Azure cannot be asked",
+  },
+} as const satisfies Record<string, Variable>;
+
+type GroupListerConfig = Config<typeof variables>;
+
+/** @throws {ConfigError} one message that lists every fault */
+export function readGroupListerConfig(env: Readonly<Record<string, string | undefined>>): GroupListerConfig {
+  return readConfig(variables, env);
+}
+
+/** https://learn.microsoft.com/azure/developer/identity/national-clouds */
+const clouds = {
+  AzurePublicCloud: ["https://management.azure.com", "https://login.microsoftonline.com"],
+  AzureUSGovernmentCloud: ["https://management.usgovcloudapi.net", "https://login.microsoftonline.us"],
+  AzureChinaCloud: ["https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn"],
+} as const;
+
+/** Where Azure is, and what tokens for it are called. */
+export function azureOf(config: GroupListerConfig) {
+  const [resourceManager, authority] = clouds[config.AZURE_ENVIRONMENT];
+  return {
+    resourceManager: new URL(config.AZURE_RESOURCE_MANAGER_ENDPOINT || resourceManager).origin,
+    authorityHost: config.AZURE_AUTHORITY_HOST || authority,
+    resource: config.AZURE_AD_RESOURCE || resourceManager,
+    subscriptionId: config.AZURE_SUBSCRIPTION_ID || config.SUBSCRIPTION_ID,
+  };
+}

@@ -1,0 +1,67 @@
+import { createHash } from "node:crypto";
+import { AzureError } from "../shared/azure-error.ts";
+import { type Cached, createCached } from "../shared/cached.ts";
+import type { Logger } from "../shared/log.ts";
+
+export interface ResourceGroup {
+  readonly name: string;
+  readonly location: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly provisioningState: string | undefined;
+}
+
+export interface Listing {
+  /** In Azure's order. */
+  readonly groups: readonly ResourceGroup[];
+  /** Who made them up; undefined: they are real. */
+  readonly sampleData: string | undefined;
+}
+
+/** A listing as it is answered until the next: serialized once, not for each request. */
+export interface Snapshot {
+  /** When it was asked for, in milliseconds since 1970. */
+  readonly at: number;
+  readonly names: Representation;
+  readonly details: Representation;
+  readonly sampleData: string | undefined;
+}
+
+export interface Representation {
+  readonly body: Buffer;
+  readonly etag: string;
+}
+
+interface GroupsOptions {
+  readonly list: () => Promise<Listing>;
+  readonly config: { readonly GROUPS_MAX_AGE_MS: number; readonly GROUPS_MAX_STALE_MS: number };
+  readonly log: Logger;
+}
+
+const HOLD_MS = 1_000;
+/** Azure asks for seconds or minutes; whatever it asks for, the service finds its way back within this. */
+const MAX_HOLD_MS = 300_000;
+
+/** The last listing and when it has to be made anew. After a failure Azure is left alone as long as it asks for. */
+export function createGroups({ list, config, log }: GroupsOptions): Cached<Snapshot> {
+  return createCached<Snapshot>({
+    async load() {
+      const at = Date.now();
+      const { groups, sampleData } = await list().catch((error) => {
+        log.warn({ err: error }, "the listing could not be renewed");
+        throw error;
+      });
+      return { at, names: represent(groups.map(({ name }) => name)), details: represent(groups), sampleData };
+    },
+    freshUntil: ({ at }) => at + config.GROUPS_MAX_AGE_MS,
+    usableUntil: ({ at }) => at + config.GROUPS_MAX_AGE_MS + config.GROUPS_MAX_STALE_MS,
+    holdMs(error) {
+      const asked = error instanceof AzureError && error.retryAt !== undefined ? error.retryAt - Date.now() : HOLD_MS;
+      return Math.min(Math.max(asked, HOLD_MS), MAX_HOLD_MS);
+    },
+  });
+}
+
+function represent(value: unknown): Representation {
+  const body = Buffer.from(JSON.stringify(value));
+  return { body, etag: `"${createHash("sha256").update(body).digest("base64url")}"` };
+}

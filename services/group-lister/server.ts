@@ -1,0 +1,52 @@
+import { AzureError } from "../shared/azure-error.ts";
+import { configOrExit } from "../shared/config.ts";
+import { createCredential } from "../shared/credential.ts";
+import { createLogger } from "../shared/log.ts";
+import { createRegistry } from "../shared/metrics.ts";
+import { type Lifecycle, serve } from "../shared/serve.ts";
+import { createApp } from "./app.ts";
+import { azureOf, readGroupListerConfig } from "./config.ts";
+import { createGroups } from "./groups.ts";
+import { groupMetrics } from "./metrics.ts";
+import { createResourceManager } from "./resource-manager.ts";
+
+const config = configOrExit(() => readGroupListerConfig(process.env));
+const log = await createLogger("group-lister", config.LOG_LEVEL);
+const register = createRegistry();
+const metrics = groupMetrics(register);
+const lifecycle: Lifecycle = { draining: false };
+const { resourceManager, authorityHost, resource, subscriptionId } = azureOf(config);
+
+const credential = createCredential({
+  resource,
+  clientId: config.AZURE_CLIENT_ID,
+  authorityHost,
+  timeoutMs: config.AZURE_TIMEOUT_MS,
+  observe: metrics.call("token"),
+});
+const list = createResourceManager({
+  origin: resourceManager,
+  subscriptionId,
+  credential,
+  timeoutMs: config.AZURE_TIMEOUT_MS,
+  observe: metrics.call("resource-manager"),
+  found: ({ id, name }) => log.info(`listing subscription "${name}" (${id}), the first that the identity sees`),
+});
+const groups = createGroups({ list, config, log });
+metrics.age(() => groups.held);
+
+async function ready(): Promise<void> {
+  if (lifecycle.draining) throw new Error("the service is shutting down");
+  await credential.getToken(resource);
+}
+
+serve({
+  app: createApp({ groups, config, log, register, ready, observeStale: metrics.stale }),
+  log,
+  lifecycle,
+  config,
+  // The first request shall not be the one that waits for the SDK to load and for a token.
+  listening: () =>
+    ready().catch((error) => log.warn(error instanceof AzureError ? `${error.message}. ${error.advice}` : error)),
+  close: async () => {},
+});
