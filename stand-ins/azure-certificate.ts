@@ -1,6 +1,6 @@
 // The keys of the Azure stand-in: a private CA, a server certificate for this machine, and what tokens are signed with.
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -26,12 +26,13 @@ const reserveMs = 7 * 86_400_000;
 export async function loadKeys(folder = defaultFolder): Promise<Keys> {
   const known = read(folder);
   if (known) return known;
+  const isUnusable = existsSync(folder);
   mkdirSync(dirname(folder), { recursive: true });
   const made = mkdtempSync(`${folder}.`);
   const old = mkdtempSync(`${folder}.`);
   try {
     await write(made);
-    moveAside(folder, join(old, "unusable"));
+    if (isUnusable && !read(folder)) renameSync(folder, join(old, "unusable"));
     renameSync(made, folder);
   } catch (error) {
     if (!read(folder)) throw error;
@@ -61,16 +62,6 @@ function read(folder: string): Keys | undefined {
     return usable ? keys : undefined;
   } catch {
     return undefined; // absent or broken: made anew
-  }
-}
-
-/** Nothing to move is no fault. Nor is it when another process has put usable keys there since we looked. */
-function moveAside(folder: string, target: string): void {
-  if (read(folder)) return;
-  try {
-    renameSync(folder, target);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
   }
 }
 
