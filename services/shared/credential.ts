@@ -149,7 +149,8 @@ function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message
     .replaceAll(/\s+/g, " ")
-    .replace(/(To (troubleshoot|mitigate)|See the troubleshooting|Please visit|Trace ID:|Headers:).*/, "")
+    .replace(/To (troubleshoot|mitigate).*?https:\S+/, "")
+    .replace(/(Please visit|See the troubleshooting|Trace ID:|Headers:).*/, "")
     .trim()
     .slice(0, 300);
 }
