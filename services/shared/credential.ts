@@ -47,6 +47,8 @@ export function createCredential(options: CredentialOptions): Credential {
   const scope = `${resource}/.default`;
   let chain: Promise<DefaultAzureCredential> | undefined;
   let challenge: string | undefined;
+  /** What did not answer during a search, by origin: of the causes of its errors the SDK tells nothing. */
+  const unreached = new Map<string, string>();
 
   const tokens = createCached<Token>({
     load,
@@ -59,12 +61,13 @@ export function createCredential(options: CredentialOptions): Credential {
     const started = performance.now();
     const claims = challenge;
     challenge = undefined;
+    unreached.clear();
     let outcome: "ok" | AzureError["kind"] = "ok";
     try {
-      chain ??= connect(options);
+      chain ??= connect(options, unreached);
       return await (await chain).getToken(scope, { enableCae: true, ...(claims ? { claims } : {}) });
     } catch (error) {
-      const explained = explain(error);
+      const explained = explain(error, unreached);
       outcome = explained.kind;
       throw explained;
     } finally {
@@ -91,8 +94,11 @@ export function createCredential(options: CredentialOptions): Credential {
   };
 }
 
-async function connect({ clientId, authorityHost, timeoutMs }: CredentialOptions): Promise<DefaultAzureCredential> {
-  const [{ DefaultAzureCredential }, httpClient] = await Promise.all([
+async function connect(
+  { clientId, authorityHost, timeoutMs }: CredentialOptions,
+  unreached: Map<string, string>,
+): Promise<DefaultAzureCredential> {
+  const [{ DefaultAzureCredential }, http] = await Promise.all([
     import("@azure/identity"),
     createHttpClient(timeoutMs),
   ]);
@@ -103,7 +109,14 @@ async function connect({ clientId, authorityHost, timeoutMs }: CredentialOptions
     disableInstanceDiscovery: !KNOWN_AUTHORITIES.test(authorityHost),
     retryOptions: { maxRetries: 0 },
     processTimeoutInMs: PROCESS_TIMEOUT_MS,
-    httpClient,
+    httpClient: {
+      sendRequest: (request) =>
+        http.sendRequest(request).catch((error) => {
+          const { name, code = "unknown" } = Object(error);
+          unreached.set(new URL(request.url).origin, name === "AbortError" ? `${request.timeout} ms are over` : code);
+          throw error;
+        }),
+    },
   });
 }
 
@@ -129,19 +142,26 @@ function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
   return promise;
 }
 
+const REACH = "Look at the network and at AZURE_AUTHORITY_HOST; NODE_EXTRA_CA_CERTS names the file of a private CA.";
+
 const SIGN_IN =
   "On your own machine: az login. In Azure: assign a managed identity to the app, and set AZURE_CLIENT_ID if it is a " +
   "user-assigned one. In Kubernetes: a service account with workload identity.";
 
-function explain(error: unknown): AzureError {
+function explain(error: unknown, unreached: ReadonlyMap<string, string>): AzureError {
   const { name, errors = [error] } = Object(error);
-  const reasons = errors.map(reasonOf).map((reason: string) => `- ${reason}`);
-  if (name === "AuthenticationError") {
-    const advice = `Mend the credential that was tried, or unset its variables to try others:\n${reasons.join("\n")}`;
-    return new AzureError("credential-refused", "Entra ID refuses the credential", advice, { cause: error });
+  const failures = [...unreached].map(([origin, reason]) => `${origin} does not answer: ${reason}`);
+  const reasons = [...errors.map(reasonOf), ...failures].map((reason) => `- ${reason}`).join("\n");
+  if (name !== "AuthenticationError") {
+    const advice = `${SIGN_IN} What was tried:\n${reasons}`;
+    return new AzureError("no-credential", "No credential for Azure gives a token", advice, { cause: error });
   }
-  const advice = `${SIGN_IN} What was tried:\n${reasons.join("\n")}`;
-  return new AzureError("no-credential", "No credential for Azure gives a token", advice, { cause: error });
+  if (failures.length > 0) {
+    const advice = `${REACH}\n${reasons}`;
+    return new AzureError("azure-unreachable", "Entra ID does not answer", advice, { cause: error });
+  }
+  const advice = `Mend the credential that was tried, or unset its variables to try others:\n${reasons}`;
+  return new AzureError("credential-refused", "Entra ID refuses the credential", advice, { cause: error });
 }
 
 /** One line. The SDK's messages name the credential, and drag along addresses, headers and trace ids. */
@@ -149,8 +169,8 @@ function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return message
     .replaceAll(/\s+/g, " ")
-    .replace(/To (troubleshoot|mitigate).*?https:\S+/, "")
-    .replace(/(Please visit|See the troubleshooting|Trace ID:|Headers:).*/, "")
+    .replace(/ To (troubleshoot|mitigate).*?https:\S+/, "")
+    .replace(/(Please visit|See (the troubleshooting|https:)|Trace ID:|Headers:).*/, "")
     .trim()
     .slice(0, 300);
 }
