@@ -3,7 +3,7 @@ import type { Answer, Request } from "./azure-http.ts";
 import type { Principal, Tokens } from "./azure-tokens.ts";
 
 export interface ManagedIdentities {
-  readonly systemAssigned: Principal | undefined;
+  readonly systemAssigned: Principal;
   readonly userAssigned: readonly Principal[];
   /** What IDENTITY_HEADER has. */
   readonly header: string;

@@ -26,12 +26,12 @@ export interface ResourceManager {
   readonly subscriptions: readonly Subscription[];
   /** Object ids that hold the role Reader on every subscription. Default: every token's. */
   readonly readers: readonly string[] | undefined;
-  readonly pageSize: number;
   /** Where links to the next page point; default: here. */
   readonly nextLinkOrigin: string | undefined;
 }
 
 const apiVersions = ["2025-04-01", "2025-03-01", "2024-11-01", "2022-12-01", "2022-09-01", "2021-04-01"];
+const pageSize = 500;
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function onResourceManager(request: Request, arm: ResourceManager): Answer {
@@ -121,7 +121,7 @@ function route({ method, url }: Request, arm: ResourceManager, objectId: string)
 }
 
 /** One page. A skip token names the last group that the client has, whatever comes and goes meanwhile. */
-function listGroups(url: URL, { id, groups }: Subscription, { pageSize, nextLinkOrigin }: ResourceManager): Answer {
+function listGroups(url: URL, { id, groups }: Subscription, { nextLinkOrigin }: ResourceManager): Answer {
   const top = Number(url.searchParams.get("$top") ?? pageSize);
   if (!(Number.isInteger(top) && top > 0)) {
     return refusal(400, "InvalidQueryParameter", "The value of the query parameter '$top' is invalid.");

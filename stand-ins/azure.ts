@@ -18,9 +18,6 @@ export interface AzureOptions {
   httpsPort?: number;
   /** Where its keys are; default data/stand-ins/azure. */
   folder?: string;
-  tenantId?: string;
-  identityHeader?: string;
-  systemAssigned?: Principal | undefined;
   userAssigned?: readonly Principal[];
   applications?: readonly Application[];
   subscriptions?: Subscription[];
@@ -28,7 +25,6 @@ export interface AzureOptions {
   readers?: readonly string[];
   /** Resources that tokens can be had for and that Azure Resource Manager takes. Default: the public cloud's. */
   audiences?: readonly string[];
-  pageSize?: number;
 }
 
 /** Which part of Azure a request was for. */
@@ -86,7 +82,7 @@ export const sampleSubscription: Subscription = {
 };
 
 /** Not real ones. */
-export const sampleTenantId = "00000000-5a4d-4b1e-8000-00000000000a";
+const sampleTenantId = "00000000-5a4d-4b1e-8000-00000000000a";
 export const sampleIdentity: Principal = {
   clientId: "00000000-5a4d-4b1e-8000-0000000000c1",
   objectId: "00000000-5a4d-4b1e-8000-0000000000b1",
@@ -95,14 +91,14 @@ export const sampleIdentity: Principal = {
 const publicCloud = ["https://management.azure.com", "https://management.core.windows.net"];
 
 export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
-  const { tenantId = sampleTenantId, audiences: names = publicCloud } = options;
-  const audiences = names.flatMap((name) => [name, `${name}/`]);
+  const tenantId = sampleTenantId;
+  const audiences = (options.audiences ?? publicCloud).flatMap((name) => [name, `${name}/`]);
   const keys = await loadKeys(options.folder);
   const tokens = createTokens(keys.tokenKey, tenantId);
   const identities = {
-    systemAssigned: "systemAssigned" in options ? options.systemAssigned : sampleIdentity,
+    systemAssigned: sampleIdentity,
     userAssigned: options.userAssigned ?? [],
-    header: options.identityHeader ?? identityHeader,
+    header: identityHeader,
     tokens,
     audiences,
   };
@@ -183,10 +179,10 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
 
   async function routeHttps(request: Request): Promise<Answer> {
     const { nextLinkOrigin, subscriptions } = azure;
-    const { readers, pageSize = 500 } = options;
+    const { readers } = options;
     return (
       (await onEntra(request, directory)) ??
-      onResourceManager(request, { tenantId, tokens, audiences, subscriptions, readers, pageSize, nextLinkOrigin })
+      onResourceManager(request, { tenantId, tokens, audiences, subscriptions, readers, nextLinkOrigin })
     );
   }
 

@@ -448,6 +448,28 @@ describe("credentials", () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   });
 
+  test("one whose Entra ID is not there: 502 that says where it was looked for", async () => {
+    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
+    vi.stubEnv("AZURE_TENANT_ID", azure.tenantId);
+    vi.stubEnv("AZURE_CLIENT_ID", sampleIdentity.clientId);
+    vi.stubEnv("AZURE_CLIENT_SECRET", "x");
+    api = serve({ AZURE_AUTHORITY_HOST: "https://127.0.0.1:9" });
+    const text = problem(await api.get("/groupz"), 502, "azure-unreachable");
+    expect(text).toContain("\n- https://127.0.0.1:9 does not answer: ECONNREFUSED");
+    for (const name of ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]) vi.stubEnv(name, undefined);
+    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
+  });
+
+  test("a silent one: 504, and how the search ended for who asks again", async () => {
+    azure.latencyMs.identity = Number.POSITIVE_INFINITY;
+    api = serve({ AZURE_AD_RESOURCE: "https://management.core.windows.net" }); // no token for it is known yet
+    problem(await api.get("/groupz"), 504, "credential-slow");
+    pass(1_000);
+    const again = () => api.get("/readyz").then(({ body }) => body.detail);
+    await expect.poll(again).toContain("\n- ManagedIdentityCredential: Network unreachable");
+    azure.latencyMs.identity = 0;
+  });
+
   test("tokens are in no log and no answer", async () => {
     const answer = await api.get("/groupz");
     azure.failNext("arm", 1, { status: 500 });

@@ -67,12 +67,8 @@ export function createResourceManager(options: ResourceManagerOptions): () => Pr
       }
     }
 
-    const clientOptions = {
-      endpoint: origin,
-      retryOptions: { maxRetries: 0 }, // callers try again, and are told when
-      redirectOptions: { maxRetries: 0 },
-      httpClient: { sendRequest },
-    };
+    // What send throws is not retried by the SDK: callers try again, and are told when.
+    const clientOptions = { endpoint: origin, httpClient: { sendRequest } };
     return {
       subscriptions: () => new SubscriptionClient(credential, clientOptions).subscriptions.list(),
       groups: (id: string) =>
