@@ -1,4 +1,5 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { freePorts, root } from "./support/processes.ts";
@@ -40,6 +41,27 @@ describe("the state-api process", () => {
     process.emit("SIGTERM");
     await expect.poll(() => exit.mock.calls).toEqual([[0]]);
     await expect(get("/healthz")).rejects.toThrow();
+  });
+
+  test("ends on SIGTERM when nobody reads its log any more", async () => {
+    const [port, nobody] = await freePorts(2);
+    const child = spawn(process.execPath, ["services/state-api/server.ts"], {
+      cwd: root,
+      env: { ...process.env, PORT: `${port}`, DAPR_HTTP_PORT: `${nobody}`, LOG_LEVEL: "info" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const exited = once(child, "exit");
+    let output = "";
+    child.stdout.on("data", (chunk) => (output += chunk));
+    await expect.poll(() => output, { interval: 5 }).toContain("listening");
+    child.stdout.destroy();
+    child.kill("SIGTERM");
+    try {
+      await expect.poll(() => child.exitCode, { timeout: 5_000 }).toBe(0);
+    } finally {
+      child.kill("SIGKILL");
+      await exited;
+    }
   });
 
   test("exits 1 with the reason when its port is taken", async () => {

@@ -10,7 +10,11 @@ export async function createLogger(service: string, level: string): Promise<Logg
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  if (!process.stdout.isTTY) return pino(options);
+  if (!process.stdout.isTTY) {
+    // Not pino's own destination: when nobody reads stdout any more, that one waits for ever in process.exit.
+    process.stdout.on("error", () => {});
+    return pino(options, process.stdout);
+  }
   // A development dependency, so an image has no need of it.
   const { default: pretty } = await import("pino-pretty");
   return pino(options, pretty({ ignore: "service", sync: true }));
