@@ -1,24 +1,37 @@
 // `npm start`: every app of dapr.yaml with its sidecar, on loopback only, until Ctrl-C or until one of them ends.
+// `npm start -- --azure`: the same with your own Azure in the place of the stand-in.
 import { mkdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { azureOf, readGroupListerConfig } from "../services/group-lister/config.ts";
+import { AzureError } from "../services/shared/azure-error.ts";
+import { createCredential } from "../services/shared/credential.ts";
 import { findDaprd } from "./daprd.ts";
 import { findPortOwner, isFree } from "./ports.ts";
 import { type Color, kill, type Running, run, stop } from "./supervise.ts";
-import { type AppTemplate, findDatabaseFile, listPorts, readTemplate, type Suite } from "./template.ts";
+import {
+  type AppTemplate,
+  findDatabaseFile,
+  listPorts,
+  readTemplate,
+  type SidecarPorts,
+  type Suite,
+} from "./template.ts";
 
 const readyWithinMs = Number(process.env.READY_WITHIN_MS ?? 60_000);
 const appGraceMs = 12_000; // the services allow themselves 10 s to drain
 const sidecarGraceMs = 6_000; // daprd allows itself 5 s
 
-/** An app and its sidecar, with what tells that each is ready. */
+/** An app and the sidecar that most have. */
 interface Pair {
   template: AppTemplate;
   app: Part;
-  sidecar: Part;
+  sidecar: Part | undefined;
 }
 
+/** A process, with what tells that it is ready. */
 interface Part {
   running: Running;
   url: string;
@@ -27,12 +40,17 @@ interface Part {
 }
 
 const pairs: Pair[] = [];
-const parts = (): Running[] => pairs.flatMap(({ app, sidecar }) => [app.running, sidecar.running]);
+const apps = (): Part[] => pairs.map(({ app }) => app);
+const sidecars = (): Part[] => pairs.flatMap(({ sidecar }) => sidecar ?? []);
+const processes = (): Running[] => [...apps(), ...sidecars()].map(({ running }) => running);
 const interrupted = listenForInterrupts();
-process.on("exit", () => kill(parts())); // whatever happens, nothing stays behind
+process.on("exit", () => kill(processes())); // whatever happens, nothing stays behind
 
 try {
-  await start(process.argv[2] ?? fileURLToPath(new URL("../dapr.yaml", import.meta.url)));
+  const { values, positionals } = parseArgs({ options: { azure: { type: "boolean" } }, allowPositionals: true });
+  if (values.azure) await signIn();
+  const file = positionals[0] ?? fileURLToPath(new URL("../dapr.yaml", import.meta.url));
+  await start(values.azure ? withoutStandIn(readTemplate(file)) : readTemplate(file));
 } catch (error) {
   if (interrupted.aborted) {
     console.log("\nStopping everything …");
@@ -43,27 +61,26 @@ try {
 } finally {
   // Apps first: while they finish what is in flight they still need their sidecars.
   await stop(
-    pairs.map(({ app }) => app.running),
+    apps().map(({ running }) => running),
     appGraceMs,
   );
   await stop(
-    pairs.map(({ sidecar }) => sidecar.running),
+    sidecars().map(({ running }) => running),
     sidecarGraceMs,
   );
 }
 
 /** Runs until something ends it: rejects when a process ends, a start fails, or the user has had enough. */
-async function start(file: string): Promise<never> {
-  const suite = readTemplate(file);
+async function start(suite: Suite): Promise<never> {
   mkdirSync(join(suite.root, "data"), { recursive: true });
   await refuseTakenPorts(suite);
   const daprd = await findDaprd({ signal: interrupted });
   interrupted.throwIfAborted();
 
-  console.log(`Starting ${suite.apps.map((app) => app.appID).join(", ")}, each with a sidecar (${daprd}) …`);
+  console.log(`Starting ${suite.apps.map((app) => app.appID).join(", ")}, with their sidecars (${daprd}) …`);
   const width = Math.max(...suite.apps.map((app) => app.appID.length)) + " daprd".length;
   for (const [index, app] of suite.apps.entries()) pairs.push(startPair(suite, app, daprd, index, width));
-  const ending = rejectWhenOver(parts());
+  const ending = rejectWhenOver(processes());
 
   const polling = new AbortController();
   try {
@@ -73,6 +90,30 @@ async function start(file: string): Promise<never> {
   }
   console.log(await Promise.race([describe(suite), ending]));
   return ending;
+}
+
+/** Before anything is started, because without an identity there is nothing to show. */
+async function signIn(): Promise<void> {
+  const config = readGroupListerConfig(process.env);
+  const { authorityHost, resource } = azureOf(config);
+  const timeoutMs = 5_000; // the Azure CLI alone takes a second or two
+  const observe = () => {};
+  const credential = createCredential({
+    resource,
+    clientId: config.AZURE_CLIENT_ID,
+    authorityHost,
+    timeoutMs,
+    observe,
+  });
+  await credential.getToken(resource).catch((error) => {
+    throw error instanceof AzureError ? new Error(`Nothing was started. ${error.message}\n${error.advice}`) : error;
+  });
+}
+
+/** The suite with the real Azure. */
+function withoutStandIn(suite: Suite): Suite {
+  const apps = suite.apps.filter(({ appID }) => appID !== "azure-stand-in");
+  return { ...suite, apps: apps.map((app) => ({ ...app, env: { ...app.env, AZURE_STAND_IN: "off" } })) };
 }
 
 async function refuseTakenPorts(suite: Suite): Promise<void> {
@@ -94,28 +135,10 @@ async function refuseTakenPorts(suite: Suite): Promise<void> {
 }
 
 function startPair(suite: Suite, template: AppTemplate, daprd: string, index: number, width: number): Pair {
-  const { appID, appPort, daprHTTPPort, daprGRPCPort, daprInternalGRPCPort, metricsPort } = template;
   const colors: Color[] = ["cyan", "magenta", "green", "yellow", "blue"];
   const color = colors[index % colors.length] ?? "cyan";
-  const sidecar = run(
-    {
-      name: `${appID} daprd`,
-      color,
-      path: daprd,
-      args: [
-        ...["--app-id", appID, "--app-port", `${appPort}`],
-        ...["--dapr-http-port", `${daprHTTPPort}`, "--dapr-grpc-port", `${daprGRPCPort}`],
-        ...["--dapr-listen-addresses", "127.0.0.1"],
-        ...["--dapr-internal-grpc-port", `${daprInternalGRPCPort}`, "--dapr-internal-grpc-listen-address", "127.0.0.1"],
-        ...["--metrics-port", `${metricsPort}`, "--metrics-listen-address", "127.0.0.1"],
-        ...suite.resources.flatMap((folder) => ["--resources-path", folder]),
-        ...["--config", suite.configuration, "--log-level", suite.logLevel, "--log-as-json"],
-      ],
-      cwd: suite.root,
-      env: { ...process.env, DAPR_HOST_IP: "127.0.0.1" }, // the address it tells other sidecars
-    },
-    width,
-  );
+  const sidecar = template.daprHTTPPort === undefined ? undefined : startSidecar(suite, template, daprd, color, width);
+  const { appID, appPort } = template;
   const [path = "", ...args] = template.command;
   const env = Object.entries(template.env ?? {}).map(([name, value]) => [name, String(value)]);
   const app = run(
@@ -130,9 +153,13 @@ function startPair(suite: Suite, template: AppTemplate, daprd: string, index: nu
         // What the Dapr CLI sets.
         APP_ID: appID,
         APP_PORT: `${appPort}`,
-        DAPR_HTTP_PORT: `${daprHTTPPort}`,
-        DAPR_GRPC_PORT: `${daprGRPCPort}`,
-        DAPR_METRICS_PORT: `${metricsPort}`,
+        ...(template.daprHTTPPort === undefined
+          ? {}
+          : {
+              DAPR_HTTP_PORT: `${template.daprHTTPPort}`,
+              DAPR_GRPC_PORT: `${template.daprGRPCPort}`,
+              DAPR_METRICS_PORT: `${template.metricsPort}`,
+            }),
         ...Object.fromEntries(env),
       },
     },
@@ -141,13 +168,39 @@ function startPair(suite: Suite, template: AppTemplate, daprd: string, index: nu
   return {
     template,
     app: { running: app, url: `http://127.0.0.1:${appPort}`, readyPath: "/readyz", readyStatus: 200 },
-    sidecar: {
-      running: sidecar,
-      url: `http://127.0.0.1:${daprHTTPPort}`,
-      readyPath: "/v1.0/healthz/outbound",
-      readyStatus: 204,
-    },
+    sidecar,
   };
+}
+
+function startSidecar(
+  suite: Suite,
+  { appID, appPort, ...ports }: AppTemplate & SidecarPorts,
+  daprd: string,
+  color: Color,
+  width: number,
+): Part {
+  const running = run(
+    {
+      name: `${appID} daprd`,
+      color,
+      path: daprd,
+      args: [
+        ...["--app-id", appID, "--app-port", `${appPort}`],
+        ...["--dapr-http-port", `${ports.daprHTTPPort}`, "--dapr-grpc-port", `${ports.daprGRPCPort}`],
+        ...["--dapr-listen-addresses", "127.0.0.1"],
+        ...["--dapr-internal-grpc-port", `${ports.daprInternalGRPCPort}`],
+        ...["--dapr-internal-grpc-listen-address", "127.0.0.1"],
+        ...["--metrics-port", `${ports.metricsPort}`, "--metrics-listen-address", "127.0.0.1"],
+        ...suite.resources.flatMap((folder) => ["--resources-path", folder]),
+        ...["--config", suite.configuration, "--log-level", suite.logLevel, "--log-as-json"],
+      ],
+      cwd: suite.root,
+      env: { ...process.env, DAPR_HOST_IP: "127.0.0.1" }, // the address it tells other sidecars
+    },
+    width,
+  );
+  const url = `http://127.0.0.1:${ports.daprHTTPPort}`;
+  return { running, url, readyPath: "/v1.0/healthz/outbound", readyStatus: 204 };
 }
 
 /** Rejects when the first process ends, or on an interrupt. */
@@ -165,22 +218,20 @@ function rejectWhenOver(processes: Running[]): Promise<never> {
 async function waitUntilReady(signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + readyWithinMs;
   await Promise.all(
-    pairs
-      .flatMap(({ app, sidecar }) => [sidecar, app])
-      .map(async ({ running, url, readyPath, readyStatus }) => {
-        for (;;) {
-          const status = await fetchStatus(url + readyPath);
-          if (status === readyStatus) return;
-          if (performance.now() > deadline) {
-            const answer = status === undefined ? "does not answer" : `answers ${status} instead of ${readyStatus}`;
-            throw new Error(
-              `${running.name} is not ready after ${readyWithinMs / 1000} s: GET ${url}${readyPath} ${answer}. ` +
-                `Its last lines:\n${indent(running.lastLines())}`,
-            );
-          }
-          await sleep(100, undefined, { signal });
+    [...sidecars(), ...apps()].map(async ({ running, url, readyPath, readyStatus }) => {
+      for (;;) {
+        const status = await fetchStatus(url + readyPath);
+        if (status === readyStatus) return;
+        if (performance.now() > deadline) {
+          const answer = status === undefined ? "does not answer" : `answers ${status} instead of ${readyStatus}`;
+          throw new Error(
+            `${running.name} is not ready after ${readyWithinMs / 1000} s: GET ${url}${readyPath} ${answer}. ` +
+              `Its last lines:\n${indent(running.lastLines())}`,
+          );
         }
-      }),
+        await sleep(100, undefined, { signal });
+      }
+    }),
   );
 }
 
@@ -196,10 +247,11 @@ async function fetchStatus(url: string): Promise<number | undefined> {
 
 /** What runs where, and what to try first. */
 async function describe(suite: Suite): Promise<string> {
-  const rows = [["service", "url", "sidecar", "store"]];
+  const rows = [["service", "url", "sidecar", "data"]];
   const tries: string[] = [];
   for (const { template, app, sidecar } of pairs) {
-    rows.push([template.appID, app.url, sidecar.url, (await listStores(suite, sidecar.url)).join(", ")]);
+    const stores = sidecar ? await listStores(suite, sidecar.url) : [];
+    rows.push([template.appID, app.url, sidecar?.url ?? "", [...stores, ...(await listSamples(app.url))].join(", ")]);
     tries.push(...(await listTries(app.url)));
   }
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
@@ -218,6 +270,13 @@ async function listStores(suite: Suite, sidecar: string): Promise<string[]> {
       const file = type === "state.sqlite" ? findDatabaseFile(suite, name) : undefined;
       return `${name} (${type}${file ? `, ${relative(process.cwd(), join(suite.root, file))}` : ""})`;
     });
+}
+
+/** Nobody shall take the stand-in's groups for those of a subscription. */
+async function listSamples(url: string): Promise<string[]> {
+  const { headers } = await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(2_000) });
+  const standIn = headers.get("sample-data");
+  return standIn ? [`SAMPLES from ${standIn}, not your Azure (npm start -- --azure)`] : [];
 }
 
 /** The commands that a service suggests in its API description. */
@@ -249,7 +308,7 @@ function listenForInterrupts(): AbortSignal {
     first ||= performance.now();
     // npm passes on the Ctrl-C that the terminal has already sent us: that is still the first.
     if (performance.now() - first < 500) return;
-    kill(parts());
+    kill(processes());
     process.exitCode = 130;
     setTimeout(() => process.exit(), 1_000).unref(); // should anything still hold us
   };

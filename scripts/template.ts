@@ -9,6 +9,15 @@ import { parse, parseAllDocuments } from "yaml";
 const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
 const Env = Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])));
 
+const SidecarPorts = Type.Object({
+  daprHTTPPort: Port,
+  daprGRPCPort: Port,
+  daprInternalGRPCPort: Port,
+  metricsPort: Port,
+});
+/** An app that names no port of a sidecar has none. */
+const WithoutSidecar = Type.Object({ daprHTTPPort: Type.Optional(Type.Never()) });
+
 const Template = Type.Object({
   version: Type.Literal(1),
   common: Type.Object({
@@ -18,22 +27,22 @@ const Template = Type.Object({
     env: Env,
   }),
   apps: Type.Array(
-    Type.Object({
-      appID: Type.String({ minLength: 1 }),
-      appDirPath: Type.String(),
-      appPort: Port,
-      daprHTTPPort: Port,
-      daprGRPCPort: Port,
-      daprInternalGRPCPort: Port,
-      metricsPort: Port,
-      command: Type.Array(Type.String(), { minItems: 1 }),
-      env: Env,
-    }),
+    Type.Intersect([
+      Type.Object({
+        appID: Type.String({ minLength: 1 }),
+        appDirPath: Type.String(),
+        appPort: Port,
+        command: Type.Array(Type.String(), { minItems: 1 }),
+        env: Env,
+      }),
+      Type.Union([SidecarPorts, WithoutSidecar]),
+    ]),
     { minItems: 1 },
   ),
 });
 
 export type AppTemplate = Type.Static<typeof Template>["apps"][number];
+export type SidecarPorts = Type.Static<typeof SidecarPorts>;
 
 /** dapr.yaml with every path made absolute. */
 export interface Suite {
@@ -50,10 +59,12 @@ export function readTemplate(file: string): Suite {
   const root = dirname(resolve(file));
   const template: unknown = parse(readFileSync(file, "utf8"));
   if (!Value.Check(Template, template)) {
-    const faults = Value.Errors(Template, template).map(({ instancePath, message }) => {
-      const field = instancePath.slice(1).replaceAll("/", ".");
-      return `  - ${field || "the file"} ${message}`;
-    });
+    const faults = Value.Errors(Template, template)
+      .filter(({ keyword }) => keyword !== "anyOf" && keyword !== "not") // what they consist of says more
+      .map(({ instancePath, message }) => {
+        const field = instancePath.slice(1).replaceAll("/", ".");
+        return `  - ${field || "the file"} ${message}`;
+      });
     throw new Error(`${file} cannot be used:\n${faults.join("\n")}`);
   }
   const { common, apps } = template;
@@ -74,10 +85,14 @@ export function readTemplate(file: string): Suite {
 export function listPorts({ apps }: Suite): { port: number; purpose: string }[] {
   return apps.flatMap((app) => [
     { port: app.appPort, purpose: app.appID },
-    { port: app.daprHTTPPort, purpose: `sidecar of ${app.appID}, HTTP` },
-    { port: app.daprGRPCPort, purpose: `sidecar of ${app.appID}, gRPC` },
-    { port: app.daprInternalGRPCPort, purpose: `sidecar of ${app.appID}, other sidecars` },
-    { port: app.metricsPort, purpose: `sidecar of ${app.appID}, metrics` },
+    ...(app.daprHTTPPort === undefined
+      ? []
+      : [
+          { port: app.daprHTTPPort, purpose: `sidecar of ${app.appID}, HTTP` },
+          { port: app.daprGRPCPort, purpose: `sidecar of ${app.appID}, gRPC` },
+          { port: app.daprInternalGRPCPort, purpose: `sidecar of ${app.appID}, other sidecars` },
+          { port: app.metricsPort, purpose: `sidecar of ${app.appID}, metrics` },
+        ]),
   ]);
 }
 
