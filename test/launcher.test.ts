@@ -9,6 +9,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { stringify } from "yaml";
 import { findDaprd } from "../scripts/daprd.ts";
 import { isFree } from "../scripts/ports.ts";
+import { type Azure, startAzure } from "../stand-ins/azure.ts";
+import { identityHeader } from "../stand-ins/azure-defaults.ts";
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -32,12 +34,13 @@ interface Launch {
 
 interface Differences {
   apps?: string[];
+  args?: string[];
   env?: Record<string, string>;
   prepare?: (folder: string, ports: Launch["ports"]) => void;
 }
 
 /** A suite of its own in a temporary folder: the fixture app, the repository's own components, ports nobody uses. */
-async function launch({ apps = ["state-api"], env = {}, prepare }: Differences = {}): Promise<Launch> {
+async function launch({ apps = ["state-api"], args = [], env = {}, prepare }: Differences = {}): Promise<Launch> {
   const folder = mkdtempSync(join(tmpdir(), "launcher-test-"));
   const all = await pickPorts(apps.length * 5);
   const portsOf = (index: number) => {
@@ -64,10 +67,14 @@ async function launch({ apps = ["state-api"], env = {}, prepare }: Differences =
       appID,
       appDirPath: ".",
       appPort: portsOf(index).app,
-      daprHTTPPort: portsOf(index).http,
-      daprGRPCPort: portsOf(index).grpc,
-      daprInternalGRPCPort: portsOf(index).internal,
-      metricsPort: portsOf(index).metrics,
+      ...(appID === "azure-stand-in"
+        ? {}
+        : {
+            daprHTTPPort: portsOf(index).http,
+            daprGRPCPort: portsOf(index).grpc,
+            daprInternalGRPCPort: portsOf(index).internal,
+            metricsPort: portsOf(index).metrics,
+          }),
       command: [process.execPath, inRepository("test/fixtures/app.ts")],
       env: { PORT: portsOf(index).app, ...env },
     })),
@@ -75,7 +82,7 @@ async function launch({ apps = ["state-api"], env = {}, prepare }: Differences =
   writeFileSync(join(folder, "dapr.yaml"), stringify(template));
   prepare?.(folder, portsOf(0));
 
-  const launcher = spawn(process.execPath, [inRepository("scripts/start.ts"), join(folder, "dapr.yaml")], {
+  const launcher = spawn(process.execPath, [inRepository("scripts/start.ts"), join(folder, "dapr.yaml"), ...args], {
     cwd: "/",
     env: { ...process.env, DAPRD: daprd, READY_WITHIN_MS: "20000", ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -189,7 +196,7 @@ describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
 
   test("ends its start with a table of services, sidecars and stores, and with what to try", () => {
     const { app, http } = run.ports;
-    expect(run.output()).toMatch(/service +url +sidecar +store\n/);
+    expect(run.output()).toMatch(/service +url +sidecar +data\n/);
     const row = `  state-api +http://127\\.0\\.0\\.1:${app} +http://127\\.0\\.0\\.1:${http} +statestore \\(state\\.sqlite, .*data/state\\.db\\)\n`;
     expect(run.output()).toMatch(new RegExp(row));
     expect(run.output()).toMatch(
@@ -302,6 +309,24 @@ describe("a launch that goes wrong", () => {
     expect(run.output()).toMatch(/dapr\.yaml cannot be used:\n {2}- apps\.0\.appPort must be integer/);
   });
 
+  test("because a port of a sidecar is missing names it", async () => {
+    run = await launch({
+      prepare: (folder) => {
+        const file = join(folder, "dapr.yaml");
+        writeFileSync(file, readFileSync(file, "utf8").replace(/ +metricsPort: \d+\n/, ""));
+      },
+    });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/cannot be used:\n {2}- apps\.0 must have required properties metricsPort\n/);
+  });
+
+  test("because there is no identity for --azure says what was tried and what to do", async () => {
+    run = await launch({ args: ["--azure"], env: { AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential" } });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/Nothing was started[\s\S]*az login[\s\S]*- EnvironmentCredential/);
+    expect(run.output()).not.toContain("Starting");
+  });
+
   test("because an app ends stops everything, tells its last lines and exits 1", async () => {
     run = await launch();
     await untilReady(run);
@@ -353,5 +378,37 @@ describe("a launch that goes wrong", () => {
     });
     expect(await run.ended).toBe(1);
     expect(run.output()).toMatch(/data/);
+  });
+});
+
+describe.skipIf(process.platform !== "linux")("the stand-in for Azure", () => {
+  const apps = ["state-api", "azure-stand-in"];
+  let run: Launch;
+  let azure: Azure;
+
+  beforeEach(async () => {
+    azure = await startAzure();
+  });
+  afterEach(async () => {
+    run.launcher.kill("SIGTERM");
+    await run.ended;
+    await azure.close();
+    rmSync(run.folder, { recursive: true, force: true });
+  });
+
+  test("runs without a sidecar, and the table tells whose data it is", async () => {
+    run = await launch({ apps, env: { SAMPLES: "azure-stand-in" } });
+    await untilReady(run);
+    expect(run.output()).toMatch(/ {2}azure-stand-in +http:\S+ +SAMPLES from azure-stand-in, not your Azure/);
+    expect(run.output()).not.toContain("azure-stand-in daprd");
+  });
+
+  test("is left out with --azure, and its use switched off", async () => {
+    const identity = { IDENTITY_ENDPOINT: `${azure.url}/msi/token`, IDENTITY_HEADER: identityHeader };
+    run = await launch({ apps, args: ["--azure"], env: { ...identity, AZURE_STAND_IN: "on" } });
+    await untilReady(run);
+    expect(run.output()).not.toMatch(/^ {2}azure-stand-in/m);
+    const whoami = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
+    expect(await whoami.text()).toBe(`state-api beside ${run.ports.http}, stand-in off`);
   });
 });
