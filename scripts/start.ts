@@ -1,6 +1,6 @@
 // `npm start`: every app of dapr.yaml with its sidecar, on loopback only, until Ctrl-C or until one of them ends.
 // `npm start -- --azure`: the same with your own Azure in the place of the stand-in.
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -48,9 +48,11 @@ process.on("exit", () => kill(processes())); // whatever happens, nothing stays 
 
 try {
   const { values, positionals } = parseArgs({ options: { azure: { type: "boolean" } }, allowPositionals: true });
+  const suite = readTemplate(positionals[0] ?? fileURLToPath(new URL("../dapr.yaml", import.meta.url)));
+  const settings = join(suite.root, ".env");
+  if (existsSync(settings)) process.loadEnvFile(settings);
   if (values.azure) await signIn();
-  const file = positionals[0] ?? fileURLToPath(new URL("../dapr.yaml", import.meta.url));
-  await start(values.azure ? withoutStandIn(readTemplate(file)) : readTemplate(file));
+  await start(values.azure ? withoutStandIn(suite) : suite);
 } catch (error) {
   if (interrupted.aborted) {
     console.log("\nStopping everything …");

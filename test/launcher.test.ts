@@ -403,6 +403,13 @@ describe.skipIf(process.platform !== "linux")("the stand-in for Azure", () => {
     expect(run.output()).not.toContain("azure-stand-in daprd");
   });
 
+  test("is switched off by .env just as by the environment", async () => {
+    run = await launch({ prepare: (folder) => writeFileSync(join(folder, ".env"), "AZURE_STAND_IN=off\n") });
+    await untilReady(run);
+    const whoami = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
+    expect(await whoami.text()).toContain("stand-in off");
+  });
+
   test("is left out with --azure, and its use switched off", async () => {
     const identity = { IDENTITY_ENDPOINT: `${azure.url}/msi/token`, IDENTITY_HEADER: identityHeader };
     run = await launch({ apps, args: ["--azure"], env: { ...identity, AZURE_STAND_IN: "on" } });
