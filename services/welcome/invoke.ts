@@ -75,7 +75,7 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
     } catch (cause) {
       if (cause instanceof LateError) {
         throw new Problem(504, "service-late", `${peer} gave no answer within ${timeoutMs} ms`, {
-          detail: `Try again; a write may have happened all the same. When it stays so, look at the logs of ${peer} and its sidecar.`,
+          detail: `Try again; a write may have happened all the same. The logs of ${peer} and of the sidecars tell more.`,
           headers: RETRY_SOON,
           cause,
         });
