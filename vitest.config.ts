@@ -8,6 +8,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       include: ["services/**/*.ts"],
+      exclude: ["services/*/page/**"], // runs in a browser, and is tested in one
       reporter: ["text", "lcov"],
       thresholds: { lines: 95 },
     },
