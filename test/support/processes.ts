@@ -32,6 +32,11 @@ interface SidecarOptions {
   readonly config?: string | undefined;
 }
 
+const started = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of started) child.kill("SIGKILL"); // a failed test leaves nothing behind
+});
+
 /** Starts a real daprd (found or built by the global set-up) and waits until its components are up. */
 export async function startSidecar({
   appId = "state-api",
@@ -84,7 +89,7 @@ async function launch(
   child.stdout?.on("data", (chunk) => (output += chunk));
   child.stderr?.on("data", (chunk) => (output += chunk));
   const exited = once(child, "exit");
-  process.once("exit", () => child.kill("SIGKILL"));
+  started.add(child);
   for (let waited = 0; ; waited += 25) {
     if (child.exitCode !== null || waited > 20_000) {
       child.kill("SIGKILL");
