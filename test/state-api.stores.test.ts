@@ -13,8 +13,9 @@ import { type Process, sqliteResources, startSidecar } from "./support/processes
 
 /** The whole API in-process over a real daprd. */
 function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
-  const config = readStateApiConfig({}, []);
-  const store = createDaprStore({ origin: sidecar.origin, storeName: "statestore", timeoutMs: 5_000 });
+  const config = readStateApiConfig({ STATESTORE_TIMEOUT_MS: "20000" }, []);
+  const timeoutMs = config.STATESTORE_TIMEOUT_MS;
+  const store = createDaprStore({ origin: sidecar.origin, storeName: "statestore", timeoutMs });
   const app = createApp({
     store: coalesce(store, { maxPending: 1_000 }),
     config,

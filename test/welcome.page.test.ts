@@ -112,7 +112,7 @@ test("a key is written and read back through both sidecars", async () => {
   await page.getByLabel("Key").fill("page~greeting");
   await page.getByLabel("Value, as JSON").fill('{ "hello": "page", "markup": "<img src=x>" }');
   await press("Write");
-  await status("Written.");
+  await status(/^Written\.$/);
   expect(await (await fetch(`${stateApi.origin}/state/page~greeting`)).json()).toEqual({
     hello: "page",
     markup: "<img src=x>",
@@ -136,7 +136,7 @@ test("what somebody else wrote meanwhile is neither overwritten nor hidden", asy
   await status("Somebody else changed this entry");
   expect(await page.locator("#stored").textContent()).toBe('"second"');
   await press("Write");
-  await status("Written.");
+  await status(/^Written\.$/);
   expect(await (await fetch(`${stateApi.origin}/state/page~shared`)).json()).toBe("mine");
 });
 
@@ -167,7 +167,7 @@ test("a switch from blue to green is seen while the page is open", async () => {
   const ticks = (tone: string) => page.locator(`.tick[data-tone=${tone}]`);
   await status("Version welcome--blue answers");
   await press("Write");
-  await status("Written.");
+  await status(/^Written\.$/);
   await ticks("blue").nth(3).waitFor();
   await welcome.end();
   welcome = await startWelcome(green);
@@ -206,7 +206,7 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     await open({ colorScheme, viewport: { width, height: 900 } });
     await healthy();
     await press("Write");
-    await status(/Written\.|Somebody else/);
+    await status(/^Written|^Somebody else/);
     await page.getByText("Sample data.").waitFor();
     // Not as a script element, which the page's content security policy forbids.
     await page.evaluate(readFileSync(axe, "utf8"));

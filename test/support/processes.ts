@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -130,7 +130,7 @@ export async function freePorts(count: number): Promise<number[]> {
   });
 }
 
-/** The resources of `npm start`, but with a database file of their own. */
+/** The resources of `npm start`, but with a database file of their own, and patience for a busy machine. */
 export function sqliteResources(): { folder: string; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), "state-api-test-"));
   writeFileSync(
@@ -147,6 +147,7 @@ spec:
       value: ${join(folder, "state.db")}
 `,
   );
-  copyFileSync(join(root, "components/local/resiliency.yaml"), join(folder, "resiliency.yaml"));
+  const resiliency = readFileSync(join(root, "components/local/resiliency.yaml"), "utf8");
+  writeFileSync(join(folder, "resiliency.yaml"), resiliency.replace("800ms", "10s"));
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
