@@ -1,0 +1,12 @@
+import { commonVariables, type Variable } from "../shared/config.ts";
+
+export const variables = {
+  ...commonVariables,
+  WASM_TIMEOUT_MS: {
+    type: "integer",
+    minimum: 10,
+    maximum: 60_000,
+    default: 1_000,
+    description: "Longest the module may take for one request; then it is stopped",
+  },
+} as const satisfies Record<string, Variable>;
