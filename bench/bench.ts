@@ -19,7 +19,8 @@ const STARTS = 11;
 const GROUPS = 1_000;
 const ports = {
   ...{ sidecar: 13_500, grpc: 13_501, internal: 13_502, metrics: 13_503 },
-  ...{ ours: 13_504, plain: 13_505, groups: 13_506, bareHttp: 13_507, azure: 13_508, azureHttps: 13_509 },
+  ...{ ours: 13_504, plain: 13_505, groups: 13_506, bareHttp: 13_507, wasm: 13_510, welcome: 13_511 },
+  ...{ azure: 13_508, azureHttps: 13_509 },
 };
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** The services as `npm start` runs them. */
@@ -31,7 +32,7 @@ const keyOf = (index: number) => keys[index % keys.length];
 const post = (path: string, body: unknown) => ({ method: "POST" as const, path, body: JSON.stringify(body) });
 const origin = (port: number) => `http://127.0.0.1:${port}`;
 
-type Operation = "save" | "get" | "groupz";
+type Operation = "save" | "get" | "groupz" | "hello";
 const operations = ["save", "get"] as const;
 const api = (port: number): Partial<Record<Operation, Target>> => ({
   save: { port, request: (index) => post("/state", { key: keyOf(index), data: value }) },
@@ -39,6 +40,7 @@ const api = (port: number): Partial<Record<Operation, Target>> => ({
 });
 const store = "/v1.0/state/statestore";
 const groupz = (port: number) => ({ groupz: { port, request: () => ({ method: "GET" as const, path: "/groupz" }) } });
+const hello = (port: number) => ({ hello: { port, request: () => ({ method: "GET" as const, path: "/" }) } });
 const rivals = {
   "state-api": api(ports.ours),
   "bare sidecar": {
@@ -51,6 +53,8 @@ const rivals = {
   "plain SDK service": api(ports.plain),
   "group-lister": groupz(ports.groups),
   "bare node:http": groupz(ports.bareHttp),
+  "hello-wasm": hello(ports.wasm),
+  welcome: hello(ports.welcome),
 } satisfies Record<string, Partial<Record<Operation, Target>>>;
 type Rival = keyof typeof rivals;
 
@@ -96,11 +100,16 @@ const bareHttp = startNode(["bench/bare-http.ts"], {
   SAME_AS: `${origin(ports.groups)}/groupz`,
 });
 await answering(origin(ports.bareHttp));
+const wasm = startApp("hello-wasm", ports.wasm);
+const welcome = startApp("welcome", ports.welcome);
+await Promise.all([answering(origin(ports.wasm)), answering(origin(ports.welcome))]);
 const services: Partial<Record<Rival, ChildProcess>> = {
   "state-api": ours,
   "plain SDK service": plain,
   "group-lister": groups,
   "bare node:http": bareHttp,
+  "hello-wasm": wasm,
+  welcome,
 };
 
 const results = new Map<string, Row[]>();
@@ -109,7 +118,7 @@ const rowsOf = (connections: number, operation: Operation, rival: Rival) => {
   return results.get(name) ?? results.set(name, []).get(name) ?? [];
 };
 for (const connections of [32, 1]) {
-  for (const operation of ["save", "get", "groupz"] as const) {
+  for (const operation of ["save", "get", "groupz", "hello"] as const) {
     const entered = (Object.entries(rivals) as [Rival, Partial<Record<Operation, Target>>][]).flatMap(
       ([rival, { [operation]: target }]) => (target ? { rival, target } : []),
     );
@@ -124,7 +133,7 @@ for (const connections of [32, 1]) {
   }
 }
 const memory = { service: residentMiB(ours), sidecar: residentMiB(sidecar) };
-for (const child of [ours, plain, groups, bareHttp]) {
+for (const child of [ours, plain, groups, bareHttp, wasm, welcome]) {
   child.kill("SIGTERM");
   await once(child, "exit");
 }
@@ -132,6 +141,7 @@ const listening = {
   "state-api": await startTimes("state-api"),
   "group-lister": await startTimes("group-lister"),
   welcome: await startTimes("welcome"),
+  "hello-wasm": await startTimes("hello-wasm"),
 };
 
 console.log(
