@@ -1,11 +1,14 @@
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
+/** `npm test`, and one more tier for each kind of engine: `npm run test:infra`, `test:containers`, `test:kubernetes`. */
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    globalSetup: "test/support/global-setup.ts",
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    projects: [
+      tier("suite", "test/*.test.ts", { globalSetup: "test/support/global-setup.ts" }),
+      tier("infra", "test/infra/*.test.ts"),
+      tier("containers", "test/containers/*.test.ts"),
+      tier("kubernetes", "test/kubernetes/*.test.ts"),
+    ],
     coverage: {
       include: ["services/**/*.ts"],
       exclude: ["services/*/page/**"], // runs in a browser, and is tested in one
@@ -14,3 +17,7 @@ export default defineConfig({
     },
   },
 });
+
+function tier(name: string, include: string, more: { globalSetup?: string } = {}): TestProjectInlineConfiguration {
+  return { test: { name, include: [include], testTimeout: 30_000, hookTimeout: 60_000, ...more } };
+}

@@ -11,19 +11,12 @@ import { variables as groupLister } from "../services/group-lister/config.ts";
 import type { Variable } from "../services/shared/config.ts";
 import { variables as stateApi } from "../services/state-api/config.ts";
 import { variables as welcome } from "../services/welcome/config.ts";
+import { readBlocks } from "./support/markdown.ts";
 import { freePorts, root } from "./support/processes.ts";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
 
-interface Block {
-  command: string;
-  /** What it prints; … stands for anything. */
-  output: string | undefined;
-}
-
-const blocks: Block[] = [...readme.matchAll(/```sh\n(.*?)```(?:\n```text\n(.*?)```)?/gs)].map(
-  ([, command = "", output]) => ({ command: command.trim(), output }),
-);
+const blocks = readBlocks("README.md");
 /** What cannot be run inside itself; .ci/run runs it. */
 const elsewhere = ["npm test"];
 
