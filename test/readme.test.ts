@@ -1,5 +1,5 @@
-// The README does what it says: its shell blocks are run in a copy of the repository, on ports of their own, and its
-// tables are those of the code.
+// The README does what it says, and so does docs/wasm.md: their shell blocks are run in a copy of the repository, on ports of
+// their own, and the README's tables are those of the code.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { listPorts, readTemplate } from "../scripts/template.ts";
 import { variables as groupLister } from "../services/group-lister/config.ts";
+import { variables as helloWasm } from "../services/hello-wasm/config.ts";
 import type { Variable } from "../services/shared/config.ts";
 import { variables as stateApi } from "../services/state-api/config.ts";
 import { variables as welcome } from "../services/welcome/config.ts";
@@ -16,7 +17,7 @@ import { freePorts, root } from "./support/processes.ts";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
 
-const blocks = readBlocks("README.md");
+const blocks = ["README.md", "docs/wasm.md"].flatMap(readBlocks);
 /** What cannot be run inside itself; .ci/run runs it. */
 const elsewhere = ["npm test"];
 
@@ -33,7 +34,7 @@ describe.skipIf(process.platform !== "linux")("the shell blocks", () => {
   const ports = new Map<string, string>();
   const onOurPorts = (text: string) =>
     [...ports].reduce((moved, [from, to]) => moved.replaceAll(`:${from}`, `:${to}`), text);
-  let fourth: number;
+  let anotherPort: number;
   let stop = async () => {};
 
   beforeAll(async () => {
@@ -46,15 +47,15 @@ describe.skipIf(process.platform !== "linux")("the shell blocks", () => {
     const template = readFileSync(join(folder, "dapr.yaml"), "utf8");
     const moved = template.replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
     // A service more, as the README's last paragraph says.
-    cpSync(join(folder, "services/welcome"), join(folder, "services/fourth"), { recursive: true });
+    cpSync(join(folder, "services/welcome"), join(folder, "services/another"), { recursive: true });
     const [app = 0, http = 0, grpc = 0, internal = 0, metrics = 0] = await freePorts(5);
-    fourth = app;
+    anotherPort = app;
     const entry = {
-      appID: "fourth",
+      appID: "another",
       appDirPath: ".",
       appPort: app,
       ...{ daprHTTPPort: http, daprGRPCPort: grpc, daprInternalGRPCPort: internal, metricsPort: metrics },
-      command: ["node_modules/.bin/node", "services/fourth/server.ts"],
+      command: ["node_modules/.bin/node", "services/another/server.ts"],
       env: { PORT: app },
     };
     writeFileSync(join(folder, "dapr.yaml"), `${moved}  - ${JSON.stringify(entry)}\n`);
@@ -73,8 +74,8 @@ describe.skipIf(process.platform !== "linux")("the shell blocks", () => {
     expect(printed).toMatch(pattern(output?.trim() ?? ""));
   });
 
-  test("a fourth service takes a folder and an entry in dapr.yaml", async () => {
-    const answer = await fetch(`http://127.0.0.1:${fourth}/api/state/greeting`);
+  test("another service takes a folder and an entry in dapr.yaml", async () => {
+    const answer = await fetch(`http://127.0.0.1:${anotherPort}/api/state/greeting`);
     expect(await answer.json()).toEqual({ hello: "world" });
   });
 
@@ -112,7 +113,7 @@ describe.skipIf(process.platform !== "linux")("the shell blocks", () => {
 });
 
 describe("the tables", () => {
-  const services = { "state-api": stateApi, "group-lister": groupLister, welcome } as Record<
+  const services = { "state-api": stateApi, "group-lister": groupLister, welcome, "hello-wasm": helloWasm } as Record<
     string,
     Record<string, Variable>
   >;
@@ -120,7 +121,7 @@ describe("the tables", () => {
   const settings = names.map((name) => {
     const readers = Object.keys(services).filter((service) => services[service]?.[name]);
     const variable = services[readers[0] ?? ""]?.[name] as Variable;
-    return { name, variable, readers: readers.length === 3 ? "all" : readers.join(", ") };
+    return { name, variable, readers: readers.length === 4 ? "all" : readers.join(", ") };
   });
 
   test("the settings are those that the services read", () => {

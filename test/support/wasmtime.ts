@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { root } from "./processes.ts";
@@ -21,6 +21,7 @@ export async function runInWasmtime(module: string, env: Readonly<Record<string,
 }
 
 async function install(): Promise<void> {
+  mkdirSync(cache, { recursive: true });
   const folder = mkdtempSync(join(cache, "wasmtime-"));
   const pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, "wasmtime==50.0.1"];
   await run("python3", pip, { env: { ...process.env, PIP_ROOT_USER_ACTION: "ignore" } }).catch((error) => {
