@@ -7,11 +7,11 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { createApp } from "../services/hello-wasm/app.ts";
 import { createRunner, type Runner } from "../services/hello-wasm/runner.ts";
 import { parseCgiAnswer } from "../services/hello-wasm/wagi.ts";
-import { type Process, root, startService } from "./support/processes.ts";
+import { freePorts, type Process, root, startService } from "./support/processes.ts";
 import { runInWasmtime } from "./support/wasmtime.ts";
 
 const file = join(root, "services/hello-wasm/hello.wasm");
@@ -249,12 +249,28 @@ describe("the process", () => {
     const sizeMiB = () => Number(/VmSize:\s+(\d+)/.exec(status())?.[1]) / 1024;
     expect(await Promise.all(Array.from({ length: 1_000 }, ask))).not.toContain(false);
     const before = sizeMiB();
-    const rounds = 10;
+    const rounds = 3;
     for (let round = 0; round < rounds; round++) await Promise.all(Array.from({ length: 1_000 }, ask));
     expect(await (await fetch(`${service.origin}/metrics`)).text()).toMatch(/^wasm_instances 0$/m);
     // Each instance's memory takes 1 MiB of addresses, so as many as were left behind, and what is not collected yet.
     expect(sizeMiB() - before).toBeLessThan((rounds * 1_000) / 2);
     expect(service.output()).not.toMatch(/warning/i);
     expect(await service.end()).toBe(0);
+  });
+
+  test("is put together so that it answers, run inside the test's so that its lines count as covered", async () => {
+    const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
+    const [port] = await freePorts(1);
+    vi.stubEnv("LOG_LEVEL", "silent");
+    vi.stubEnv("PORT", `${port}`);
+    await import("../services/hello-wasm/server.ts");
+    const answer = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
+    await expect.poll(() => answer("/readyz").then(({ status }) => status, String), { timeout: 10_000 }).toBe(200);
+    expect(await (await answer("/?a=b")).text()).toContain("QUERY_STRING: a=b");
+    expect(await (await answer("/metrics")).text()).toMatch(/^wasm_instances 0$/m);
+    process.emit("SIGTERM");
+    await expect.poll(() => exit.mock.calls).toEqual([[0]]);
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
   });
 });

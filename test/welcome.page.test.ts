@@ -95,7 +95,11 @@ const elsewhere = (key: string, value: unknown) =>
   });
 
 beforeEach(() => open());
-afterEach(() => page.close());
+afterEach(async ({ task }) => {
+  await page.close();
+  if (task.result?.state !== "fail") return;
+  for (const process of [welcome, stateApi, groupLister, ...sidecars]) console.error(process.output().slice(-4_000));
+});
 
 test("it shows the message, which version answers, the groups as samples, and everybody's health", async () => {
   await page.getByRole("heading", { level: 1, name: "Hello from blue" }).waitFor();
