@@ -201,10 +201,9 @@ describe("the cosmos:check command", () => {
 
   it("says within two seconds that nobody is signed in", async () => {
     const { url } = await startDaprs();
-    const begin = performance.now();
     // "dev": no metadata service, which the machine that runs this may have.
-    const { code, out } = await run(["--endpoint", url], { AZURE_TOKEN_CREDENTIALS: "dev" });
-    expect(performance.now() - begin).toBeLessThan(2000);
+    const { code, out, seconds } = await run(["--endpoint", url], { AZURE_TOKEN_CREDENTIALS: "dev" });
+    expect(seconds - (await startSeconds())).toBeLessThan(1.5);
     expect(code).toBe(1);
     expect(out).toMatch(/^FAIL {2}sign-in .*\n +az login\n.*--key-env COSMOS_KEY/);
   });
@@ -215,9 +214,8 @@ describe("the cosmos:check command", () => {
     ["does not exist", async () => "https://nowhere.invalid/"],
   ])("says within two seconds that an endpoint %s", async (_, endpoint) => {
     const args = ["--endpoint", await endpoint(), "--key-env", "COSMOS_KEY"];
-    const begin = performance.now();
-    const { code, out } = await run(args, { COSMOS_KEY: emulatorKey });
-    expect(performance.now() - begin).toBeLessThan(2000);
+    const { code, out, seconds } = await run(args, { COSMOS_KEY: emulatorKey });
+    expect(seconds - (await startSeconds())).toBeLessThan(1.5);
     expect(code).toBe(1);
     expect(out).toMatch(/^FAIL {2}account .* does not answer/);
   });
@@ -283,8 +281,14 @@ function signedInAs({ url }: Cosmos, oid: string): CheckOptions["auth"] {
 async function run(
   args: string[],
   env: Record<string, string> = {},
-): Promise<{ code: number; out: string; err: string }> {
+): Promise<{ code: number; out: string; err: string; seconds: number }> {
+  const started = performance.now();
   const child = spawn(process.execPath, ["scripts/cosmos-check.ts", ...args], { env: { PATH: "", ...env } });
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
-  return { code, out, err };
+  return { code, out, err, seconds: (performance.now() - started) / 1000 };
+}
+
+/** What starting alone takes: half a second, and more on a busy machine. */
+async function startSeconds(): Promise<number> {
+  return (await run(["--help"])).seconds;
 }

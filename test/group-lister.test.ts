@@ -30,6 +30,10 @@ const groups = [
 
 let azure: Azure;
 beforeAll(async () => {
+  // Loading the SDKs would count into the 300 ms below.
+  await Promise.all(
+    ["@azure/identity", "@azure/arm-resources", "@azure/arm-resources-subscriptions"].map((name) => import(name)),
+  );
   const { ca } = await loadKeys();
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
   azure = await startAzure();
