@@ -204,18 +204,18 @@ describe("the switches", () => {
         ),
       );
     expect(placed(await compose("all", all, data)).sort()).toEqual([
-      "cosmos_url: value of Component statestore",
+      "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
+      "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
       "group_lister_client_id: azure.workload.identity/client-id of ServiceAccount group-lister",
-      "key_vault_name: keyvaultName of SecretProviderClass demo-secret",
       "state_api_client_id: azure.workload.identity/client-id of ServiceAccount state-api",
       "state_api_client_id: value of Component statestore",
-      "tenant_id: tenantId of SecretProviderClass demo-secret",
       "welcome_client_id: clientID of SecretProviderClass demo-secret",
+      "cosmos_url: value of Component statestore",
     ]);
     expect(placed(await compose("addon", ["components/key-vault-addon-identity"], data)).sort()).toEqual([
+      "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
+      "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
       "key_vault_addon_client_id: userAssignedIdentityID of SecretProviderClass demo-secret",
-      "key_vault_name: keyvaultName of SecretProviderClass demo-secret",
-      "tenant_id: tenantId of SecretProviderClass demo-secret",
     ]);
   });
 
@@ -242,6 +242,15 @@ describe("the switches", () => {
     expect(find("components/local-store", "Deployment", "state-api").spec).not.toHaveProperty("replicas");
     expect(find("components/local-store", "Component", "statestore").spec.type).toBe("state.in-memory");
   });
+
+  test.each(["overlays/aks", "overlays/local"])(
+    "%s: what a sidecar reads when it starts is there before its pod",
+    (overlay) => {
+      const kinds = built.get(overlay)?.map(({ kind }) => kind) ?? [];
+      expect(kinds[0]).toBe("Namespace");
+      expect(kinds.slice(-3)).toEqual(["Deployment", "Deployment", "Deployment"]);
+    },
+  );
 
   test("audit is the same constraint, which only reports", () => {
     const [deny, audit] = ["policy/deny", "policy/audit"].map((name) => structuredClone(built.get(name)?.[0]));
