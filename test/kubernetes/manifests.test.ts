@@ -206,11 +206,11 @@ describe("the switches", () => {
     expect(placed(await compose("all", all, data)).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
       "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
+      "cosmos_url: value of Component statestore",
       "group_lister_client_id: azure.workload.identity/client-id of ServiceAccount group-lister",
       "state_api_client_id: azure.workload.identity/client-id of ServiceAccount state-api",
       "state_api_client_id: value of Component statestore",
       "welcome_client_id: clientID of SecretProviderClass demo-secret",
-      "cosmos_url: value of Component statestore",
     ]);
     expect(placed(await compose("addon", ["components/key-vault-addon-identity"], data)).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
