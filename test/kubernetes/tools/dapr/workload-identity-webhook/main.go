@@ -21,15 +21,14 @@ func main() {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.Default().Handler()))
 
 	config := ctrl.GetConfigOrDie()
-	server := webhook.NewServer(webhook.Options{Host: *host, Port: *port, CertDir: *certDir})
 	manager, err := ctrl.NewManager(config, ctrl.Options{
-		WebhookServer: server,
+		WebhookServer: webhook.NewServer(webhook.Options{Host: *host, Port: *port, CertDir: *certDir}),
 		Metrics:       metrics.Options{BindAddress: "0"},
 	})
 	exitOn(err)
 	mutator, err := wi.NewPodMutator(manager.GetClient(), manager.GetAPIReader(), "", manager.GetScheme(), config, "", "")
 	exitOn(err)
-	server.Register("/mutate-v1-pod", &webhook.Admission{Handler: mutator})
+	manager.GetWebhookServer().Register("/mutate-v1-pod", &webhook.Admission{Handler: mutator})
 	exitOn(manager.Start(ctrl.SetupSignalHandler()))
 }
 

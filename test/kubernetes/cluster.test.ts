@@ -1,0 +1,342 @@
+// infra/kubernetes on a cluster of real programs (nodes are simulated): the API server with Pod Security, Argo Rollouts,
+// Gatekeeper, the webhook of workload identity and Dapr's control plane, all at once as on a cluster that has them all.
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { type Azure, sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
+import { decode } from "../../stand-ins/azure-tokens.ts";
+import { type Cluster, startCluster, until } from "../support/cluster.ts";
+import {
+  sidecarImage,
+  startDapr,
+  startGatekeeper,
+  startRollouts,
+  startWorkloadIdentity,
+} from "../support/cluster-add-ons.ts";
+import { startFederatedIssuer } from "../support/federated-issuer.ts";
+import { buildTimeout, findSource } from "../support/kubernetes-tools.ts";
+import { type Process, root, startService } from "../support/processes.ts";
+
+const namespace = "dapr-samples";
+const services = ["group-lister", "state-api", "welcome"];
+const application = {
+  clientId: "00000000-5a4d-4b1e-8000-0000000000c4",
+  objectId: "00000000-5a4d-4b1e-8000-0000000000b4",
+};
+
+let cluster: Cluster;
+let azure: Azure;
+/** infra/kubernetes as a user has filled it in. */
+let infra: string;
+
+beforeAll(async () => {
+  cluster = await startCluster();
+  const { issuer, proxy } = cluster;
+  const federated = {
+    issuer,
+    subject: `system:serviceaccount:${namespace}:group-lister`,
+    jwksUri: `${proxy}/openid/v1/jwks`,
+  };
+  azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }] });
+  infra = join(cluster.folder, "infra");
+  cpSync(join(root, "infra/kubernetes"), infra, { recursive: true });
+  edit("overlays/aks/azure.yaml", /GROUP_LISTER_CLIENT_ID: .*/, `GROUP_LISTER_CLIENT_ID: ${application.clientId}`);
+
+  const driver = await findSource("cluster", "sigs.k8s.io/secrets-store-csi-driver@v1.6.0");
+  await Promise.all([
+    startRollouts(cluster),
+    startGatekeeper(cluster),
+    startWorkloadIdentity(cluster, azure.tenantId),
+    startDapr(cluster),
+    kubectl("apply", "--server-side", "-f", join(driver, "config/crd/bases")),
+  ]);
+  await kubectl("apply", "-f", join(infra, "policy/template.yaml"));
+  await until("Gatekeeper knows the template", () => kubectl("apply", "-k", join(infra, "policy/deny")));
+  await until("Gatekeeper refuses a privileged pod", async () => {
+    const pod = ["run", "privileged", "--image", "nginx", "--privileged", "--dry-run=server"];
+    expect(await refusal(...pod)).toContain("validation.gatekeeper.sh");
+  });
+}, buildTimeout);
+afterAll(async () => {
+  await azure?.close();
+  await cluster?.end();
+});
+
+function edit(file: string, what: string | RegExp, by: string): void {
+  const before = readFileSync(join(infra, file), "utf8");
+  const after = before.replace(what, by);
+  expect(after).not.toBe(before);
+  writeFileSync(join(infra, file), after);
+}
+
+const kubectl = (...args: string[]) => cluster.kubectl(...args);
+const refusal = (...args: string[]) =>
+  kubectl(...args).then(
+    () => "",
+    (error) => String(error.stderr),
+  );
+
+// biome-ignore lint/suspicious/noExplicitAny: objects of many kinds, and what is in them is what is tested
+type Resource = any;
+const get = async (...args: string[]): Promise<Resource> => JSON.parse(await kubectl("get", ...args, "-o", "json"));
+const list = async (...args: string[]): Promise<Resource[]> => (await get(...args)).items;
+const readyPods = async (name: string) => {
+  const pods = await list("pods", "-n", namespace, "-l", `app.kubernetes.io/name=${name}`);
+  const isReady = ({ type, status }: Resource) => type === "Ready" && status === "True";
+  return pods.filter(({ metadata, status }) => !metadata.deletionTimestamp && status.conditions?.some(isReady));
+};
+
+/** What a drain asks for. */
+async function evict(name: string): Promise<number> {
+  const eviction = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name, namespace } };
+  const response = await fetch(`${cluster.proxy}/api/v1/namespaces/${namespace}/pods/${name}/eviction`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(eviction),
+  });
+  return response.status;
+}
+
+/** Sidecars that start before their service are among the init containers. */
+const listContainers = ({ spec }: Resource): Resource[] => [...(spec.initContainers ?? []), ...spec.containers];
+
+describe("the suite", () => {
+  test("is applied by one command, and every pod of it runs, each with its sidecar", async () => {
+    await kubectl("apply", "--server-side", "-k", join(infra, "overlays/aks"));
+    for (const name of services) {
+      // Two, says its autoscaler.
+      await expect.poll(() => readyPods(name).then(({ length }) => length), { timeout: 60_000 }).toBe(2);
+      for (const pod of await readyPods(name)) {
+        const [daprd, ...rest] = listContainers(pod);
+        expect(daprd).toMatchObject({ name: "daprd", image: sidecarImage, restartPolicy: "Always" });
+        expect(daprd.args.join(" ")).toMatch(new RegExp(`--app-id ${name} .*--config sidecar`));
+        expect(rest.map((container) => container.name)).toEqual(["app"]);
+      }
+    }
+  }, 90_000);
+
+  test("has the two pods of each service in different zones", async () => {
+    for (const name of services) {
+      const nodes = (await readyPods(name)).map(({ spec }) => spec.nodeName);
+      expect(new Set(nodes).size).toBe(2);
+    }
+  });
+
+  test("is in a namespace that admits *restricted* pods only", async () => {
+    const loose = ["run", "loose", "-n", namespace, "--image", "nginx", "--dry-run=server"];
+    expect(await refusal(...loose)).toContain('violates PodSecurity "restricted:latest"');
+  });
+
+  test("loses one pod of a service at a time to a drain", async () => {
+    for (const name of services) {
+      const allowed = async () => (await get("poddisruptionbudget", name, "-n", namespace)).status.disruptionsAllowed;
+      await expect.poll(allowed, { timeout: 30_000 }).toBe(1);
+      const [first, second] = (await readyPods(name)).map(({ metadata }) => metadata.name);
+      expect(await evict(first)).toBe(201);
+      expect(await evict(second)).toBe(429);
+      await expect.poll(() => readyPods(name).then(({ length }) => length), { timeout: 30_000 }).toBe(2);
+    }
+  }, 60_000);
+});
+
+describe("workload identity", () => {
+  const variables = () => ({
+    AZURE_CLIENT_ID: application.clientId,
+    AZURE_TENANT_ID: azure.tenantId,
+    AZURE_FEDERATED_TOKEN_FILE: "/var/run/secrets/azure/wi/token/azure-identity-token",
+    AZURE_AUTHORITY_HOST: "https://login.microsoftonline.com/",
+  });
+  const azureVariables = (container: Resource) =>
+    Object.fromEntries(
+      (container.env ?? []).flatMap(({ name, value }: Resource) => (/^AZURE_/.test(name) ? [[name, value]] : [])),
+    );
+
+  test("gives the pods of group-lister its variables and a token of the service account, and nothing to welcome", async () => {
+    for (const pod of await readyPods("group-lister")) {
+      const volumes = pod.spec.volumes.filter(({ name }: Resource) => name.startsWith("azure-workload-identity"));
+      expect(volumes).toHaveLength(1);
+      expect(volumes[0].projected.sources).toEqual([
+        {
+          serviceAccountToken: {
+            audience: "api://AzureADTokenExchange",
+            expirationSeconds: 3600,
+            path: "token/azure-identity-token",
+          },
+        },
+      ]);
+      for (const container of listContainers(pod)) {
+        expect(azureVariables(container)).toEqual(variables());
+        expect(container.volumeMounts).toContainEqual({
+          name: volumes[0].name,
+          mountPath: "/var/run/secrets/azure/wi",
+          readOnly: true,
+        });
+      }
+    }
+    for (const pod of await readyPods("welcome")) {
+      for (const container of listContainers(pod)) expect(azureVariables(container)).toEqual({});
+    }
+  });
+
+  describe("with a token of the cluster", () => {
+    let lister: Process | undefined;
+    afterEach(async () => {
+      await lister?.end();
+    });
+
+    /** What kubelet asks the API server for, and puts into the pod. */
+    const createToken = async (name: string, audience = "api://AzureADTokenExchange") => {
+      const [pod] = await readyPods(name);
+      return kubectl(
+        ...["create", "token", name, "-n", namespace, "--audience", audience, "--duration", "3600s"],
+        ...["--bound-object-kind", "Pod", "--bound-object-name", pod.metadata.name],
+      );
+    };
+    /** group-lister as a process with the variables of its pod; only what is elsewhere here differs. */
+    const listGroups = async (token: string) => {
+      const file = join(cluster.folder, "azure-identity-token");
+      writeFileSync(file, token);
+      lister = await startService(
+        "group-lister",
+        {
+          ...variables(),
+          AZURE_FEDERATED_TOKEN_FILE: file,
+          AZURE_AUTHORITY_HOST: azure.httpsUrl,
+          AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
+          NODE_EXTRA_CA_CERTS: azure.caFile,
+          AZURE_TOKEN_CREDENTIALS: "WorkloadIdentityCredential",
+        },
+        "/healthz",
+      );
+      const response = await fetch(`${lister.origin}/groupz`);
+      return { status: response.status, body: Object(await response.json()) };
+    };
+
+    test("group-lister lists groups", async () => {
+      const { status, body } = await listGroups(await createToken("group-lister"));
+      expect({ status, body }).toEqual({ status: 200, body: sampleSubscription.groups.map(({ name }) => name) });
+    });
+
+    test.each([
+      ["of another service account", () => createToken("welcome"), /AADSTS700213.*dapr-samples:welcome/],
+      ["for the API server itself", () => createToken("group-lister", cluster.issuer), /AADSTS700212/],
+      ["that another key has signed", forge, /AADSTS700027/],
+    ])("one %s is refused", async (_what, token, reason) => {
+      const { status, body } = await listGroups(await token());
+      expect({ status, detail: body.detail }).toEqual({ status: 503, detail: expect.stringMatching(reason) });
+    });
+
+    async function forge(): Promise<string> {
+      const { header, claims } = decode(await createToken("group-lister")) ?? {};
+      const issuer = await startFederatedIssuer();
+      issuer.close();
+      return issuer.token({ ...claims }, { header: { ...header } });
+    }
+  });
+});
+
+describe("blue-green", () => {
+  const name = "dev-superapi-geba";
+  const [active, preview] = ["dev-superapi-svc-active-geba", "dev-superapi-svc-preview-geba"];
+  const rollouts = (...args: string[]) => kubectl("argo", "rollouts", ...args, "-n", "blue-green");
+  const setWelcome = async (text: string) => {
+    edit("blue-green/kustomization.yaml", /WELCOME=.*/, `WELCOME=${text}`);
+    await kubectl("apply", "-k", join(infra, "blue-green-dapr"));
+  };
+  const status = async (wanted: string) => {
+    const read = async () => (await get("rollout", name, "-n", "blue-green")).status.phase;
+    await expect.poll(read, { timeout: 30_000 }).toBe(wanted);
+  };
+  const revision = async () =>
+    (await get("rollout", name, "-n", "blue-green")).metadata.annotations["rollout.argoproj.io/revision"];
+  /** WELCOME of every pod that a Service sends requests to. */
+  const welcomes = async (service: string | undefined) => {
+    const slices = await list("endpointslices", "-n", "blue-green", "-l", `kubernetes.io/service-name=${service}`);
+    const pods = slices.flatMap(({ endpoints }) => endpoints ?? []).map(({ targetRef }) => targetRef.name);
+    return Promise.all(
+      pods.map(async (pod) => {
+        const [container] = (await get("pod", pod, "-n", "blue-green")).spec.containers;
+        return (await get("configmap", container.envFrom[0].configMapRef.name, "-n", "blue-green")).data.WELCOME;
+      }),
+    );
+  };
+  const serves = async (wanted: { active: string; preview: string }) => {
+    const read = async () => ({ active: await welcomes(active), preview: await welcomes(preview) });
+    const both = (text: string) => [text, text];
+    await expect
+      .poll(read, { timeout: 30_000 })
+      .toEqual({ active: both(wanted.active), preview: both(wanted.preview) });
+  };
+
+  test("the first version is active at once", async () => {
+    await kubectl("apply", "-k", join(infra, "blue-green-dapr"));
+    await status("Healthy");
+    await serves({ active: "Hello from v1!", preview: "Hello from v1!" });
+  }, 90_000);
+
+  test("another WELCOME is a second version, in preview only, and waits", async () => {
+    await setWelcome("Hello from v2!");
+    await status("Paused");
+    await serves({ active: "Hello from v1!", preview: "Hello from v2!" });
+  }, 90_000);
+
+  test("a promotion makes it active, and the first one has no pods half a minute later", async () => {
+    await rollouts("promote", name);
+    await serves({ active: "Hello from v2!", preview: "Hello from v2!" });
+    await status("Healthy");
+    await expect
+      .poll(() => list("pods", "-n", "blue-green").then(({ length }) => length), { timeout: 60_000, interval: 500 })
+      .toBe(2);
+  }, 120_000);
+
+  test("a rollback is a third revision, which waits as well", async () => {
+    await rollouts("undo", name);
+    await status("Paused");
+    expect(await revision()).toBe("3");
+    await serves({ active: "Hello from v2!", preview: "Hello from v1!" });
+    await rollouts("promote", name);
+    await serves({ active: "Hello from v1!", preview: "Hello from v1!" });
+    await status("Healthy");
+  }, 90_000);
+
+  test("an abort leaves what is active alone", async () => {
+    await setWelcome("Hello from v3!");
+    await status("Paused");
+    await serves({ active: "Hello from v1!", preview: "Hello from v3!" });
+    await rollouts("abort", name);
+    await status("Degraded");
+    expect(await welcomes(active)).toEqual(["Hello from v1!", "Hello from v1!"]);
+  }, 90_000);
+});
+
+describe("the policy", () => {
+  const nginx = () => join(infra, "policy/privileged-nginx.yaml");
+  const message =
+    'admission webhook "validation.gatekeeper.sh" denied the request: [no-privileged-containers] ' +
+    'Privileged container is not allowed: nginx, securityContext: {"privileged": true}';
+  const violations = async () => (await get("k8snoprivilege", "no-privileged-containers")).status;
+
+  test("admits the Deployment of a privileged nginx, and refuses its pods", async () => {
+    await kubectl("apply", "-f", nginx());
+    await kubectl("wait", "deployment/nginx-privileged", "--for=condition=ReplicaFailure", "--timeout=30s");
+    const { status } = await get("deployment", "nginx-privileged");
+    const failure = status.conditions.find(({ type }: Resource) => type === "ReplicaFailure");
+    expect(failure).toMatchObject({ reason: "FailedCreate", message: expect.stringContaining(message) });
+    expect(await list("pods", "-l", "app=nginx-privileged")).toEqual([]);
+    await kubectl("delete", "-f", nginx());
+  }, 60_000);
+
+  test("only reports it when it audits, and has nothing to say of the suite", async () => {
+    await kubectl("apply", "-k", join(infra, "policy/audit"));
+    await until("Gatekeeper admits a privileged pod", () =>
+      kubectl("run", "privileged", "--image", "nginx", "--privileged", "--dry-run=server"),
+    );
+    await kubectl("apply", "-f", nginx());
+    await kubectl("wait", "deployment/nginx-privileged", "--for=condition=Available", "--timeout=30s");
+    const [pod] = await list("pods", "-l", "app=nginx-privileged");
+    await expect.poll(violations, { timeout: 30_000 }).toMatchObject({
+      totalViolations: 1,
+      violations: [{ enforcementAction: "dryrun", kind: "Pod", namespace: "default", name: pod.metadata.name }],
+    });
+  }, 90_000);
+});
