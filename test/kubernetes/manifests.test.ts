@@ -91,6 +91,15 @@ test("every kustomization builds something, and every component changes it", () 
   for (const name of kustomizations.Component) expect(built.get(name), name).not.toEqual(built.get("base"));
 });
 
+test("every object is in a namespace that comes with it", () => {
+  for (const [name, objects] of built) {
+    if (name.startsWith("policy/")) continue; // for the whole cluster
+    const [namespace, ...rest] = objects;
+    expect(namespace.kind, name).toBe("Namespace");
+    for (const { kind, metadata } of rest) expect(metadata.namespace, `${name} ${kind}`).toBe(namespace.metadata.name);
+  }
+});
+
 describe.each(versions)("by the schemas of Kubernetes %s and of the custom resources", (version) => {
   /** What is wrong with the objects of each file, none for those that are right. */
   async function validate(name: string, files: ReadonlyMap<string, readonly Resource[]>) {
@@ -219,6 +228,14 @@ describe("the switches", () => {
     ]);
   });
 
+  test("Key Vault is read with one identity or the other", () => {
+    const parameters = (component: string) =>
+      Object.keys(find(`components/${component}`, "SecretProviderClass", "demo-secret").spec.parameters).sort();
+    const both = ["keyvaultName", "objects", "tenantId", "usePodIdentity"];
+    expect(parameters("key-vault")).toEqual(["clientID", ...both]);
+    expect(parameters("key-vault-addon-identity")).toEqual([...both, "useVMManagedIdentity", "userAssignedIdentityID"]);
+  });
+
   test("a setting that is not there fails the build", async () => {
     const { COSMOS_URL, ...data } = azure.data;
     await expect(compose("incomplete", ["components/cosmos"], data)).rejects.toThrow(/COSMOS_URL/);
@@ -271,7 +288,8 @@ describe("blue-green", () => {
       "Service dev-superapi-svc-active-geba",
       "Service dev-superapi-svc-preview-geba",
     ]);
-    const { spec } = find("blue-green", "Rollout", "dev-superapi-geba");
+    const { metadata, spec } = find("blue-green", "Rollout", "dev-superapi-geba");
+    expect(metadata.labels).toEqual({ app: "superapi", version: "v1", env: "dev" });
     expect(spec).toMatchObject({
       replicas: 2,
       strategy: {
