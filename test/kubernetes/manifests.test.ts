@@ -35,30 +35,23 @@ afterAll(() => rmSync(temporary, { recursive: true }));
 let tools: string;
 let dapr: string;
 let crds: string[];
-/** What each kustomization builds; the components upon base. */
+/** What each kustomization builds, the components upon base; and under `policy` what has none. */
 let built: Map<string, Resource[]>;
 
 beforeAll(async () => {
   tools = await findTools("cluster");
-  const sources = await Promise.all([
-    findSource("dapr", "github.com/dapr/dapr"),
-    findSource("rollouts", "github.com/argoproj/argo-rollouts"),
-    findSource("cluster", "github.com/open-policy-agent/gatekeeper/v3"),
-    findSource("cluster", "sigs.k8s.io/secrets-store-csi-driver@v1.6.0"),
-    findSource("cluster", "github.com/spinkube/spin-operator@v0.6.1"),
-  ]);
-  const inside = [
-    "charts/dapr/crds",
-    "manifests/crds",
-    "charts/gatekeeper/crds",
-    "config/crd/bases",
-    "config/crd/bases",
+  dapr = await findSource("dapr", "github.com/dapr/dapr");
+  crds = [
+    join(dapr, "charts/dapr/crds"),
+    join(await findSource("rollouts", "github.com/argoproj/argo-rollouts"), "manifests/crds"),
+    join(await findSource("cluster", "github.com/open-policy-agent/gatekeeper/v3"), "charts/gatekeeper/crds"),
+    join(await findSource("cluster", "sigs.k8s.io/secrets-store-csi-driver@v1.6.0"), "config/crd/bases"),
+    join(await findSource("cluster", "github.com/spinkube/spin-operator@v0.6.1"), "config/crd/bases"),
   ];
-  crds = sources.map((source, index) => join(source, inside[index] ?? ""));
-  dapr = sources[0];
   const applied = kustomizations.Kustomization.map(async (name) => [name, await build(join(folder, name))] as const);
   const switched = kustomizations.Component.map(async (name) => [name, await compose(basename(name), [name])] as const);
-  built = new Map(await Promise.all([...applied, ...switched]));
+  const policy = ["template", "privileged-nginx"].map((name) => parse(read(`infra/kubernetes/policy/${name}.yaml`)));
+  built = new Map([...(await Promise.all([...applied, ...switched])), ["policy", policy]]);
 }, buildTimeout);
 
 const run = promisify(execFile);
@@ -79,9 +72,10 @@ function compose(name: string, components: readonly string[], data: Record<strin
   return build(at);
 }
 
-function find(kustomization: string, kind: string, name: string): Resource {
-  const found = built.get(kustomization)?.find((object) => object.kind === kind && object.metadata.name === name);
-  if (!found) throw new Error(`${kustomization} has no ${kind} ${name}`);
+/** @param object as `Kind/name` */
+function find(kustomization: string, object: string): Resource {
+  const found = built.get(kustomization)?.find(({ kind, metadata }) => `${kind}/${metadata.name}` === object);
+  if (!found) throw new Error(`${kustomization} has no ${object}`);
   return found;
 }
 
@@ -93,7 +87,7 @@ test("every kustomization builds something, and every component changes it", () 
 
 test("every object is in a namespace that comes with it", () => {
   for (const [name, objects] of built) {
-    if (name.startsWith("policy/")) continue; // for the whole cluster
+    if (name.startsWith("policy")) continue; // for the whole cluster
     const [namespace, ...rest] = objects;
     expect(namespace.kind, name).toBe("Namespace");
     for (const { kind, metadata } of rest) expect(metadata.namespace, `${name} ${kind}`).toBe(namespace.metadata.name);
@@ -113,16 +107,13 @@ describe.each(versions)("by the schemas of Kubernetes %s and of the custom resou
     }
     const args = [at, "--version", version, "--local-crds", crds.join(","), "--output", "json"];
     const { stdout } = await run(join(tools, "kubectl-validate"), args).catch((error) => error);
-    const results: Record<string, { status: string; message?: string }[]> = JSON.parse(stdout);
+    const results: Record<string, { message?: string }[]> = JSON.parse(stdout);
     expect(Object.keys(results)).toHaveLength(files.size);
     return Object.values(results).map((objects) => objects.flatMap(({ message }) => message ?? []));
   }
 
   test("every object is valid", async () => {
-    const policies = ["template", "privileged-nginx"].map((name) =>
-      parse(read(`infra/kubernetes/policy/${name}.yaml`)),
-    );
-    const files = new Map([...built, ["policy", policies] as const]);
+    const files = new Map(built);
     // What a constraint may have in it is Gatekeeper's to say, once it has the template: cluster.test.ts asks it.
     files.delete("policy/audit");
     files.delete("policy/deny");
@@ -130,75 +121,50 @@ describe.each(versions)("by the schemas of Kubernetes %s and of the custom resou
   });
 
   test("every broken one is refused, for the right reason", async () => {
-    const broken: [...Parameters<typeof find>, (object: Resource) => void, RegExp][] = [
+    const broken: [kustomization: string, object: string, damage: (it: Resource) => void, reason: RegExp][] = [
+      ["base", "Deployment/welcome", (it) => (it.spec.replicas = "two"), /spec.replicas: .*must be of type integer/],
+      ["base", "Deployment/welcome", (it) => (it.spec.template.spec.container = []), /container: .* unknown field/],
       [
         "base",
-        "Deployment",
-        "welcome",
-        (it) => (it.spec.template.spec.containers[0].readyProbe = {}),
-        /readyProbe: .* unknown field/,
-      ],
-      ["base", "Deployment", "welcome", (it) => (it.spec.replicas = "two"), /spec.replicas: .*must be of type integer/],
-      [
-        "base",
-        "HorizontalPodAutoscaler",
-        "welcome",
+        "HorizontalPodAutoscaler/welcome",
         (it) => (it.apiVersion = "autoscaling/v2beta2"),
-        /failed to locate OpenAPI spec/,
+        /locate OpenAPI spec/,
       ],
-      [
-        "base",
-        "NetworkPolicy",
-        "welcome",
-        (it) => (it.spec.egress[0].from = []),
-        /spec.egress\[0\].from: .* unknown field/,
-      ],
-      ["base", "Configuration", "sidecar", (it) => delete it.spec.metric.enabled, /spec.metric.enabled: Required/],
-      [
-        "base",
-        "Resiliency",
-        "statestore",
-        (it) => (it.spec.policies.retry = {}),
-        /spec.policies.retry: .* unknown field/,
-      ],
-      ["components/cosmos", "Component", "statestore", (it) => delete it.spec.version, /spec.version: Required/],
-      ["components/cosmos", "Component", "statestore", (it) => (it.spec.scopes = []), /spec.scopes: .* unknown field/],
-      [
-        "blue-green",
-        "Rollout",
-        "dev-superapi-geba",
-        (it) => (it.spec.strategy.bluegreen = {}),
-        /strategy.bluegreen: .* unknown field/,
-      ],
-      [
-        "blue-green",
-        "Rollout",
-        "dev-superapi-geba",
-        (it) => delete it.spec.strategy.blueGreen.activeService,
-        /activeService: Required/,
-      ],
+      ["base", "NetworkPolicy/welcome", (it) => (it.spec.egress[0].from = []), /egress\[0\].from: .* unknown field/],
+      ["base", "Configuration/sidecar", (it) => delete it.spec.metric.enabled, /spec.metric.enabled: Required/],
+      ["base", "Resiliency/statestore", (it) => (it.spec.policies.retry = {}), /policies.retry: .* unknown field/],
+      ["components/cosmos", "Component/statestore", (it) => delete it.spec.version, /spec.version: Required/],
+      ["components/cosmos", "Component/statestore", (it) => (it.spec.scopes = []), /spec.scopes: .* unknown field/],
       [
         "components/key-vault",
-        "SecretProviderClass",
-        "demo-secret",
+        "SecretProviderClass/demo-secret",
         (it) => (it.spec.parameters.usePodIdentity = false),
         /usePodIdentity: .*must be of type string/,
       ],
-      ["hello-wasm", "SpinApp", "hello-wasm", (it) => delete it.spec.executor, /spec.executor: Required/],
+      [
+        "blue-green",
+        "Rollout/dev-superapi-geba",
+        (it) => (it.spec.strategy.bluegreen = {}),
+        /bluegreen: .* unknown field/,
+      ],
+      [
+        "blue-green",
+        "Rollout/dev-superapi-geba",
+        (it) => delete it.spec.strategy.blueGreen.activeService,
+        /activeService: Required/,
+      ],
+      ["hello-wasm", "SpinApp/hello-wasm", (it) => delete it.spec.executor, /spec.executor: Required/],
+      ["policy", "ConstraintTemplate/k8snoprivilege", (it) => (it.spec.targets[0].regi = ""), /regi: .* unknown field/],
     ];
     const files = new Map(
-      broken.map(([kustomization, kind, name, damage], index) => {
-        const object = structuredClone(find(kustomization, kind, name));
+      broken.map(([kustomization, name, damage], index) => {
+        const object = structuredClone(find(kustomization, name));
         damage(object);
         return [String(index).padStart(2, "0"), [object]];
       }),
     );
-    const template = parse(read("infra/kubernetes/policy/template.yaml"));
-    template.spec.targets[0].regi = template.spec.targets[0].rego;
-    files.set("template", [template]);
-    const reasons = [...broken.map(([, , , , reason]) => reason), /targets\[0\].regi: .* unknown field/];
     const said = await validate("wrong", files);
-    for (const [index, reason] of reasons.entries()) expect(said[index]?.join("\n")).toMatch(reason);
+    for (const [index, [, , , reason]] of broken.entries()) expect(said[index]?.join("\n")).toMatch(reason);
   });
 });
 
@@ -230,7 +196,7 @@ describe("the switches", () => {
 
   test("Key Vault is read with one identity or the other", () => {
     const parameters = (component: string) =>
-      Object.keys(find(`components/${component}`, "SecretProviderClass", "demo-secret").spec.parameters).sort();
+      Object.keys(find(`components/${component}`, "SecretProviderClass/demo-secret").spec.parameters).sort();
     const both = ["keyvaultName", "objects", "tenantId", "usePodIdentity"];
     expect(parameters("key-vault")).toEqual(["clientID", ...both]);
     expect(parameters("key-vault-addon-identity")).toEqual([...both, "useVMManagedIdentity", "userAssignedIdentityID"]);
@@ -245,7 +211,7 @@ describe("the switches", () => {
     const labelled = (kustomization: string) =>
       ["state-api", "group-lister", "welcome"].filter(
         (name) =>
-          find(kustomization, "Deployment", name).spec.template.metadata.labels["azure.workload.identity/use"] ===
+          find(kustomization, `Deployment/${name}`).spec.template.metadata.labels["azure.workload.identity/use"] ===
           "true",
       );
     expect(labelled("base")).toEqual([]);
@@ -255,9 +221,9 @@ describe("the switches", () => {
   });
 
   test("the store in memory has one pod, so nothing that makes a second", () => {
-    expect(() => find("components/local-store", "HorizontalPodAutoscaler", "state-api")).toThrow(/has no/);
-    expect(find("components/local-store", "Deployment", "state-api").spec).not.toHaveProperty("replicas");
-    expect(find("components/local-store", "Component", "statestore").spec.type).toBe("state.in-memory");
+    expect(() => find("components/local-store", "HorizontalPodAutoscaler/state-api")).toThrow(/has no/);
+    expect(find("components/local-store", "Deployment/state-api").spec).not.toHaveProperty("replicas");
+    expect(find("components/local-store", "Component/statestore").spec.type).toBe("state.in-memory");
   });
 
   test.each(["overlays/aks", "overlays/local"])(
@@ -288,7 +254,7 @@ describe("blue-green", () => {
       "Service dev-superapi-svc-active-geba",
       "Service dev-superapi-svc-preview-geba",
     ]);
-    const { metadata, spec } = find("blue-green", "Rollout", "dev-superapi-geba");
+    const { metadata, spec } = find("blue-green", "Rollout/dev-superapi-geba");
     expect(metadata.labels).toEqual({ app: "superapi", version: "v1", env: "dev" });
     expect(spec).toMatchObject({
       replicas: 2,
@@ -330,9 +296,9 @@ describe("blue-green", () => {
 describe("what is written twice is the same", () => {
   test("the sidecar's Configuration and the Resiliency: as `npm start` has them, but for name resolution", () => {
     const { nameResolution, ...spec } = parse(read("components/local/config.yaml")).spec;
-    expect(find("base", "Configuration", "sidecar").spec).toEqual(spec);
+    expect(find("base", "Configuration/sidecar").spec).toEqual(spec);
     const { metadata, ...resiliency } = parse(read("components/local/resiliency.yaml"));
-    expect(find("base", "Resiliency", "statestore")).toMatchObject(resiliency);
+    expect(find("base", "Resiliency/statestore")).toMatchObject(resiliency);
   });
 
   test.each([
@@ -350,21 +316,20 @@ describe("what is written twice is the same", () => {
       ),
     });
     const component = parse(read(`components/cosmos/${sidecar}/statestore.yaml`));
-    expect(essence(find(`components/${kubernetes}`, "Component", "statestore"))).toEqual(essence(component));
+    expect(essence(find(`components/${kubernetes}`, "Component/statestore"))).toEqual(essence(component));
   });
 
   test("both forms of the pod: what a Rollout cannot be patched with is what Deployments are patched with", () => {
-    const [pod, rollout] = [
-      find("base", "Deployment", "welcome"),
-      find("blue-green", "Rollout", "dev-superapi-geba"),
-    ].map(({ spec }) => spec.template.spec);
+    const [pod, rollout] = [find("base", "Deployment/welcome"), find("blue-green", "Rollout/dev-superapi-geba")].map(
+      ({ spec }) => spec.template.spec,
+    );
     for (const key of ["securityContext", "terminationGracePeriodSeconds"]) expect(rollout[key]).toEqual(pod[key]);
     for (const key of ["securityContext", "lifecycle"]) {
       expect(rollout.containers[0][key]).toEqual(pod.containers[0][key]);
     }
     const [deployment, sidecar] = [
-      find("base", "Deployment", "welcome"),
-      find("blue-green-dapr", "Rollout", "dev-superapi-geba"),
+      find("base", "Deployment/welcome"),
+      find("blue-green-dapr", "Rollout/dev-superapi-geba"),
     ].map(({ spec }) => spec.template.metadata.annotations);
     const { "dapr.io/config": config, ...same } = deployment;
     expect(sidecar).toEqual({ ...same, "dapr.io/app-id": "superapi" });
@@ -373,10 +338,11 @@ describe("what is written twice is the same", () => {
 
 describe("what the rest is called", () => {
   const services: Record<string, object> = { "state-api": stateApi, "group-lister": groupLister, welcome };
+  /** Of the suite's own Deployments and Rollouts. */
   const pods = () =>
     [...built].flatMap(([kustomization, objects]) =>
       objects
-        .filter(({ kind }) => ["Deployment", "Rollout"].includes(kind))
+        .filter(({ kind }) => kustomization !== "policy" && ["Deployment", "Rollout"].includes(kind))
         .map(({ metadata, spec }) => ({ at: `${kustomization} ${metadata.name}`, ...spec.template })),
     );
 
@@ -405,7 +371,7 @@ describe("what the rest is called", () => {
   });
 
   test("the policies let through what Dapr's chart opens", () => {
-    const [, { to, ports }] = find("base", "NetworkPolicy", "every-pod").spec.egress;
+    const [, { to, ports }] = find("base", "NetworkPolicy/every-pod").spec.egress;
     const apps: string[] = to[0].podSelector.matchExpressions[0].values;
     const opened = apps.map((app) => {
       const file = `${app.replace("-", "_")}`;
