@@ -1,9 +1,9 @@
 // The commands of the Kubernetes pages, as far as they can be judged without a cluster, an image and an Azure subscription.
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { openapi as groupLister } from "../../services/group-lister/openapi.ts";
@@ -23,7 +23,6 @@ const commands = (program: string) =>
       .map((command) => [page, command] as const),
   );
 
-const run = promisify(execFile);
 let path: string;
 let dapr: string;
 
@@ -32,7 +31,9 @@ beforeAll(async () => {
   dapr = await findSource("dapr", "github.com/dapr/dapr");
 }, buildTimeout);
 
-/** A cluster that is not there. */
+/** How a cluster that is not there answers. */
+const refused = /connect: connection refused|connection to the server .* was refused/;
+
 const nowhere = { clusters: [{ name: "nowhere", cluster: { server: "http://127.0.0.1:1" } }] };
 const contexts = { contexts: [{ name: "nowhere", context: { cluster: "nowhere" } }], "current-context": "nowhere" };
 const folder = mkdtempSync(join(tmpdir(), "pages-test-"));
@@ -42,16 +43,22 @@ symlinkSync(join(root, "infra"), join(folder, "infra"));
 writeFileSync(join(folder, ".env"), "AZURE_TENANT_ID=tenant\n");
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What a command says that has nobody to ask. The plugin for rollouts would go on asking, so it is ended. */
+/** What a command says that has nobody to ask; it is ended then, for some would go on asking. */
 async function ask(command: string): Promise<string> {
-  const options = { cwd: folder, env: { ...process.env, PATH: path, KUBECONFIG: kubeconfig }, timeout: 3_000 };
-  const { stderr } = await run("bash", ["-c", `exec ${command} <<< input`], options).catch((error) => error);
-  return stderr;
+  const env = { ...process.env, PATH: path, KUBECONFIG: kubeconfig };
+  const child = spawn("bash", ["-c", `exec ${command} <<< input`], { cwd: folder, env });
+  let said = "";
+  child.stderr.on("data", (chunk) => {
+    said += chunk;
+    if (refused.test(said)) child.kill();
+  });
+  await once(child, "close");
+  return said;
 }
 
 test.concurrent.each(commands("kubectl"))("%s: %s", async (_page, command) => {
   // Only a command that kubectl understands, with files that are there and build, gets as far as the cluster.
-  expect(await ask(command)).toMatch(/connect: connection refused|connection to the server .* was refused/);
+  expect(await ask(command)).toMatch(refused);
 });
 
 test("a command that kubectl does not understand, or with a file that is not there, says so", async () => {
@@ -61,12 +68,12 @@ test("a command that kubectl does not understand, or with a file that is not the
     "kubectl argo rollouts promot dev-superapi-geba",
     "kubectl rollout reboot deployment/welcome",
   ]) {
-    expect(await ask(command), command).not.toMatch(/refused/);
+    expect(await ask(command), command).not.toMatch(refused);
   }
 });
 
 test.each(commands("helm"))("%s: the version and the settings of %s are the chart's", (_page, command) => {
-  const { tag, ...values } = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
+  const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
   const module = readFileSync(join(root, "scripts/daprd/go.mod"), "utf8");
   expect(module).toContain(`github.com/dapr/dapr v${/--version (\S+)/.exec(command)?.[1]}\n`);
   const settings = [...command.matchAll(/--set (\S+)=/g)].map(([, name = ""]) => name.split("."));
