@@ -15,6 +15,7 @@ import {
 } from "../support/cluster-add-ons.ts";
 import { startFederatedIssuer } from "../support/federated-issuer.ts";
 import { buildTimeout, findSource } from "../support/kubernetes-tools.ts";
+import { readBlocks } from "../support/markdown.ts";
 import { type Process, root, startService } from "../support/processes.ts";
 
 const namespace = "dapr-samples";
@@ -26,8 +27,6 @@ const application = {
 
 let cluster: Cluster;
 let azure: Azure;
-/** infra/kubernetes as a user has filled it in. */
-let infra: string;
 
 beforeAll(async () => {
   cluster = await startCluster();
@@ -38,9 +37,10 @@ beforeAll(async () => {
     jwksUri: `${proxy}/openid/v1/jwks`,
   };
   azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }] });
-  infra = join(cluster.folder, "infra");
-  cpSync(join(root, "infra/kubernetes"), infra, { recursive: true });
-  edit("overlays/aks/azure.yaml", /GROUP_LISTER_CLIENT_ID: .*/, `GROUP_LISTER_CLIENT_ID: ${application.clientId}`);
+  cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
+  const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/azure.yaml");
+  const text = readFileSync(settings, "utf8");
+  writeFileSync(settings, text.replace(/(?<=GROUP_LISTER_CLIENT_ID: ).*/, application.clientId));
 
   const driver = await findSource("cluster", "sigs.k8s.io/secrets-store-csi-driver@v1.6.0");
   await Promise.all([
@@ -50,11 +50,9 @@ beforeAll(async () => {
     startDapr(cluster),
     kubectl("apply", "--server-side", "-f", join(driver, "config/crd/bases")),
   ]);
-  await kubectl("apply", "-f", join(infra, "policy/template.yaml"));
-  await until("Gatekeeper knows the template", () => kubectl("apply", "-k", join(infra, "policy/deny")));
+  await cluster.sh(block("docs/policy.md", /^kubectl apply -f .*template/));
   await until("Gatekeeper refuses a privileged pod", async () => {
-    const pod = ["run", "privileged", "--image", "nginx", "--privileged", "--dry-run=server"];
-    expect(await refusal(...pod)).toContain("validation.gatekeeper.sh");
+    expect(await refusal(...privileged)).toContain("validation.gatekeeper.sh");
   });
 }, buildTimeout);
 afterAll(async () => {
@@ -62,11 +60,11 @@ afterAll(async () => {
   await cluster?.end();
 });
 
-function edit(file: string, what: string | RegExp, by: string): void {
-  const before = readFileSync(join(infra, file), "utf8");
-  const after = before.replace(what, by);
-  expect(after).not.toBe(before);
-  writeFileSync(join(infra, file), after);
+/** The one block of a page that fits, to be run as it stands there. */
+function block(page: string, pattern: RegExp): string {
+  const [found, ...more] = readBlocks(page).filter(({ command }) => pattern.test(command));
+  if (!found || more.length > 0) throw new Error(`${page} has ${more.length} more blocks like ${pattern}`);
+  return found.command;
 }
 
 const kubectl = (...args: string[]) => cluster.kubectl(...args);
@@ -75,6 +73,8 @@ const refusal = (...args: string[]) =>
     () => "",
     (error) => String(error.stderr),
   );
+
+const privileged = ["run", "privileged", "--image", "nginx", "--privileged", "--dry-run=server"];
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of many kinds, and what is in them is what is tested
 type Resource = any;
@@ -102,7 +102,7 @@ const listContainers = ({ spec }: Resource): Resource[] => [...(spec.initContain
 
 describe("the suite", () => {
   test("is applied by one command, and every pod of it runs, each with its sidecar", async () => {
-    await kubectl("apply", "--server-side", "-k", join(infra, "overlays/aks"));
+    await cluster.sh("kubectl apply --server-side -k infra/kubernetes/overlays/aks");
     for (const name of services) {
       // Two, says its autoscaler.
       await expect.poll(() => readyPods(name).then(({ length }) => length), { timeout: 60_000 }).toBe(2);
@@ -236,107 +236,109 @@ describe("workload identity", () => {
 });
 
 describe("blue-green", () => {
+  const ofPage = (pattern: RegExp) => cluster.sh(block("docs/blue-green.md", pattern));
+  const promotion = /^kubectl argo rollouts promote .*\n/;
   const name = "dev-superapi-geba";
-  const [active, preview] = ["dev-superapi-svc-active-geba", "dev-superapi-svc-preview-geba"];
-  const rollouts = (...args: string[]) => kubectl("argo", "rollouts", ...args, "-n", "blue-green");
-  const setWelcome = async (text: string) => {
-    edit("blue-green/kustomization.yaml", /WELCOME=.*/, `WELCOME=${text}`);
-    await kubectl("apply", "-k", join(infra, "blue-green-dapr"));
-  };
-  const status = async (wanted: string) => {
-    const read = async () => (await get("rollout", name, "-n", "blue-green")).status.phase;
-    await expect.poll(read, { timeout: 30_000 }).toBe(wanted);
-  };
-  const revision = async () =>
-    (await get("rollout", name, "-n", "blue-green")).metadata.annotations["rollout.argoproj.io/revision"];
+  const inNamespace = ["-n", "blue-green"];
+  const getRollout = () => get("rollout", name, ...inNamespace);
   /** WELCOME of every pod that a Service sends requests to. */
-  const welcomes = async (service: string | undefined) => {
-    const slices = await list("endpointslices", "-n", "blue-green", "-l", `kubernetes.io/service-name=${service}`);
+  const welcomes = async (service: string) => {
+    const slices = await list("endpointslices", ...inNamespace, "-l", `kubernetes.io/service-name=${service}`);
     const pods = slices.flatMap(({ endpoints }) => endpoints ?? []).map(({ targetRef }) => targetRef.name);
     return Promise.all(
       pods.map(async (pod) => {
-        const [container] = (await get("pod", pod, "-n", "blue-green")).spec.containers;
-        return (await get("configmap", container.envFrom[0].configMapRef.name, "-n", "blue-green")).data.WELCOME;
+        const [container] = (await get("pod", pod, ...inNamespace)).spec.containers;
+        return (await get("configmap", container.envFrom[0].configMapRef.name, ...inNamespace)).data.WELCOME;
       }),
     );
   };
-  const serves = async (wanted: { active: string; preview: string }) => {
-    const read = async () => ({ active: await welcomes(active), preview: await welcomes(preview) });
-    const both = (text: string) => [text, text];
+  const becomes = async (phase: string, active: string, preview?: string) => {
+    const read = async () => ({
+      phase: (await getRollout()).status.phase,
+      active: await welcomes("dev-superapi-svc-active-geba"),
+      preview: await welcomes("dev-superapi-svc-preview-geba"),
+    });
+    const two = (version: string) => [`Hello from ${version}!`, `Hello from ${version}!`];
     await expect
-      .poll(read, { timeout: 30_000 })
-      .toEqual({ active: both(wanted.active), preview: both(wanted.preview) });
+      .poll(read, { timeout: 60_000, interval: 250 })
+      .toEqual({ phase, active: two(active), preview: preview ? two(preview) : [] });
   };
 
   test("the first version is active at once", async () => {
-    await kubectl("apply", "-k", join(infra, "blue-green-dapr"));
-    await status("Healthy");
-    await serves({ active: "Hello from v1!", preview: "Hello from v1!" });
+    await ofPage(/^kubectl apply/);
+    await becomes("Healthy", "v1", "v1");
   }, 90_000);
 
   test("another WELCOME is a second version, in preview only, and waits", async () => {
-    await setWelcome("Hello from v2!");
-    await status("Paused");
-    await serves({ active: "Hello from v1!", preview: "Hello from v2!" });
+    expect(await ofPage(/^sed/)).toContain("BlueGreenPause");
+    await becomes("Paused", "v1", "v2");
   }, 90_000);
 
   test("a promotion makes it active, and the first one has no pods half a minute later", async () => {
-    await rollouts("promote", name);
-    await serves({ active: "Hello from v2!", preview: "Hello from v2!" });
-    await status("Healthy");
-    await expect
-      .poll(() => list("pods", "-n", "blue-green").then(({ length }) => length), { timeout: 60_000, interval: 500 })
-      .toBe(2);
+    await ofPage(promotion);
+    await becomes("Healthy", "v2", "v2");
+    const countPods = () => list("pods", ...inNamespace).then(({ length }) => length);
+    expect(await countPods()).toBe(4);
+    await expect.poll(countPods, { timeout: 60_000, interval: 500 }).toBe(2);
   }, 120_000);
 
   test("a rollback is a third revision, which waits as well", async () => {
-    await rollouts("undo", name);
-    await status("Paused");
-    expect(await revision()).toBe("3");
-    await serves({ active: "Hello from v2!", preview: "Hello from v1!" });
-    await rollouts("promote", name);
-    await serves({ active: "Hello from v1!", preview: "Hello from v1!" });
-    await status("Healthy");
+    await ofPage(/undo/);
+    await becomes("Paused", "v2", "v1");
+    expect((await getRollout()).metadata.annotations["rollout.argoproj.io/revision"]).toBe("3");
+    await ofPage(promotion);
+    await becomes("Healthy", "v1", "v1");
   }, 90_000);
 
-  test("an abort leaves what is active alone", async () => {
-    await setWelcome("Hello from v3!");
-    await status("Paused");
-    await serves({ active: "Hello from v1!", preview: "Hello from v3!" });
-    await rollouts("abort", name);
-    await status("Degraded");
-    expect(await welcomes(active)).toEqual(["Hello from v1!", "Hello from v1!"]);
+  test("an abort leaves what is active alone, and the new version has no pods half a minute later", async () => {
+    await cluster.sh(block("docs/blue-green.md", /^sed/).replace("v2", "v3").replace("v1", "v2"));
+    await becomes("Paused", "v1", "v3");
+    await ofPage(/abort/);
+    await becomes("Degraded", "v1", "v3");
+    await becomes("Degraded", "v1");
+  }, 120_000);
+
+  test("with sidecars, Dapr's operator makes a Service of the app id, with the pods of both versions", async () => {
+    await cluster.sh(`kubectl apply -k infra/kubernetes/blue-green-dapr`);
+    await becomes("Paused", "v1", "v3");
+    expect(await welcomes("superapi-dapr")).toHaveLength(4);
+    await ofPage(promotion);
+    await becomes("Healthy", "v3", "v3");
   }, 90_000);
+
+  test("nothing of it is left after the clean-up", async () => {
+    await ofPage(/^kubectl delete/);
+    expect(await refusal("get", "namespace", "blue-green")).toContain("not found");
+  }, 60_000);
 });
 
 describe("the policy", () => {
-  const nginx = () => join(infra, "policy/privileged-nginx.yaml");
-  const message =
-    'admission webhook "validation.gatekeeper.sh" denied the request: [no-privileged-containers] ' +
-    'Privileged container is not allowed: nginx, securityContext: {"privileged": true}';
-  const violations = async () => (await get("k8snoprivilege", "no-privileged-containers")).status;
+  const ofPage = (pattern: RegExp) => cluster.sh(block("docs/policy.md", pattern));
+  const proof = /events/;
 
   test("admits the Deployment of a privileged nginx, and refuses its pods", async () => {
-    await kubectl("apply", "-f", nginx());
-    await kubectl("wait", "deployment/nginx-privileged", "--for=condition=ReplicaFailure", "--timeout=30s");
-    const { status } = await get("deployment", "nginx-privileged");
-    const failure = status.conditions.find(({ type }: Resource) => type === "ReplicaFailure");
-    expect(failure).toMatchObject({ reason: "FailedCreate", message: expect.stringContaining(message) });
+    const refused =
+      'admission webhook "validation.gatekeeper.sh" denied the request: [no-privileged-containers] ' +
+      'Privileged container is not allowed: nginx, securityContext: {"privileged": true}';
+    await expect.poll(() => ofPage(proof), { timeout: 30_000 }).toContain(refused);
     expect(await list("pods", "-l", "app=nginx-privileged")).toEqual([]);
-    await kubectl("delete", "-f", nginx());
+    await kubectl("delete", "deployment", "nginx-privileged");
   }, 60_000);
 
   test("only reports it when it audits, and has nothing to say of the suite", async () => {
-    await kubectl("apply", "-k", join(infra, "policy/audit"));
-    await until("Gatekeeper admits a privileged pod", () =>
-      kubectl("run", "privileged", "--image", "nginx", "--privileged", "--dry-run=server"),
-    );
-    await kubectl("apply", "-f", nginx());
+    await cluster.sh("kubectl apply -k infra/kubernetes/policy/audit");
+    await until("Gatekeeper admits a privileged pod", () => kubectl(...privileged));
+    await ofPage(proof);
     await kubectl("wait", "deployment/nginx-privileged", "--for=condition=Available", "--timeout=30s");
-    const [pod] = await list("pods", "-l", "app=nginx-privileged");
-    await expect.poll(violations, { timeout: 30_000 }).toMatchObject({
-      totalViolations: 1,
-      violations: [{ enforcementAction: "dryrun", kind: "Pod", namespace: "default", name: pod.metadata.name }],
-    });
+    const violations = async () => JSON.parse((await ofPage(/violations/)) || "[]");
+    await expect
+      .poll(violations, { timeout: 30_000 })
+      .toMatchObject([{ enforcementAction: "dryrun", kind: "Pod", name: expect.stringContaining("nginx-privileged") }]);
   }, 90_000);
+
+  test("nothing of it is left after the clean-up", async () => {
+    await cluster.sh(block("docs/policy.md", /^kubectl delete/).replace(/^az .*/m, ""));
+    const kind = ["get", "crd", "k8snoprivilege.constraints.gatekeeper.sh"];
+    await expect.poll(() => refusal(...kind), { timeout: 30_000 }).toContain("not found");
+  }, 60_000);
 });

@@ -3,9 +3,9 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
-import { accept, type Cluster, until } from "./cluster.ts";
+import { accept, type Cluster, findPorts, until } from "./cluster.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
-import { freePorts, root } from "./processes.ts";
+import { root } from "./processes.ts";
 
 /** The image that Dapr's injector is installed with. */
 export const sidecarImage = "daprio/daprd:1.18.2";
@@ -13,7 +13,7 @@ export const sidecarImage = "daprio/daprd:1.18.2";
 export async function startRollouts({ kubectl, start }: Cluster): Promise<void> {
   const programs = await findTools("rollouts");
   const source = await findSource("rollouts", "github.com/argoproj/argo-rollouts");
-  const [metricsPort, healthzPort] = await freePorts(2);
+  const [metricsPort, healthzPort] = await findPorts(2);
   await kubectl("apply", "--server-side", "--kustomize", join(source, "manifests/crds"));
   start(join(programs, "rollouts-controller"), [
     ...["--namespace", "argo-rollouts", "--leader-elect=false"],
@@ -24,7 +24,7 @@ export async function startRollouts({ kubectl, start }: Cluster): Promise<void> 
 export async function startGatekeeper(cluster: Cluster): Promise<void> {
   const programs = await findTools("cluster");
   const source = await findSource("cluster", "github.com/open-policy-agent/gatekeeper/v3");
-  const [port = 0, healthPort, metricsPort] = await freePorts(3);
+  const [port = 0, healthPort, metricsPort] = await findPorts(3);
   const folder = makeCertificates(cluster, "gatekeeper");
   await install(cluster, join(source, "deploy/gatekeeper.yaml"), port, async () => {
     // It keeps its state under its pod's name.
@@ -48,7 +48,7 @@ export async function startGatekeeper(cluster: Cluster): Promise<void> {
 export async function startWorkloadIdentity(cluster: Cluster, tenantId: string): Promise<void> {
   const programs = await findTools("dapr");
   const source = await findSource("dapr", "github.com/Azure/azure-workload-identity");
-  const [port = 0] = await freePorts(1);
+  const [port = 0] = await findPorts(1);
   const folder = makeCertificates(cluster, "workload-identity");
   await install(cluster, join(source, "deploy/azure-wi-webhook.yaml"), port, async () => {
     cluster.start(join(programs, "workload-identity-webhook"), ["--port", `${port}`, "--webhook-cert-dir", folder], {
@@ -62,7 +62,7 @@ export async function startDapr({ kubectl, apply, start, folder }: Cluster): Pro
   const programs = await findTools("dapr");
   const source = await findSource("dapr", "github.com/dapr/dapr");
   const [sentry, sentryHealth, injector, injectorHealth, operator, operatorHealth, operatorWebhook] = (
-    await freePorts(7)
+    await findPorts(7)
   ).map(String) as [string, string, string, string, string, string, string];
   await kubectl("apply", "--server-side", "--filename", join(source, "charts/dapr/crds"));
   const system = readFileSync(join(root, "test/kubernetes/dapr-system.yaml"), "utf8");

@@ -6,15 +6,18 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { isFree } from "../../scripts/ports.ts";
 import { type Keys, loadKeys } from "../../stand-ins/azure-certificate.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
-import { freePorts, run } from "./processes.ts";
+import { run } from "./processes.ts";
 
 export interface Cluster {
   /** As users type it, plugins of Argo Rollouts included. Resolves with what it prints, rejects with what it says. */
   kubectl(...args: string[]): Promise<string>;
+  /** A block of commands of a page, in `folder`. Rejects when one of them fails. */
+  sh(commands: string): Promise<string>;
   /** `kubectl apply --server-side` of manifests in YAML or JSON. */
-  apply(yaml: string): Promise<string>;
+  apply(manifests: string): Promise<string>;
   /** Starts a program beside the cluster, as its administrator; it ends with it. */
   start(path: string, args: readonly string[], env?: Readonly<Record<string, string>>): void;
   /** For what ends with the cluster. */
@@ -36,7 +39,7 @@ export async function startCluster(): Promise<Cluster> {
   const [certFile = "", keyFile = "", tokenKeyFile = ""] = ["cert.pem", "key.pem", "token-key.pem"].map((name) =>
     join(folder, "keys", name),
   );
-  const [etcdPort, peerPort, apiPort, managerPort, schedulerPort, proxyPort] = await freePorts(6);
+  const [etcdPort, peerPort, apiPort, managerPort, schedulerPort, proxyPort] = await findPorts(6);
   const issuer = `https://127.0.0.1:${apiPort}`;
 
   const kubeconfig = join(folder, ".kube/config"); // where Dapr looks for it, whatever KUBECONFIG says
@@ -63,8 +66,9 @@ export async function startCluster(): Promise<Cluster> {
   const processes: ReturnType<typeof run>[] = [];
   let isEnding = false;
   const cluster: Cluster = {
-    kubectl: (...args) => pipe("", args),
-    apply: (yaml) => pipe(yaml, ["apply", "--server-side", "--filename", "-"]),
+    kubectl: (...args) => execute("kubectl", args),
+    sh: (commands) => execute("bash", ["-euc", commands]),
+    apply: (manifests) => execute("kubectl", ["apply", "--server-side", "--filename", "-"], manifests),
     start(path, args, env = {}) {
       const process = run(path, args, { ...environment, ...env });
       process.child.once("exit", (code, signal) => {
@@ -117,8 +121,9 @@ export async function startCluster(): Promise<Cluster> {
     throw error;
   }
 
-  async function pipe(input: string, args: string[]): Promise<string> {
-    const running = promisify(execFile)(join(programs, "kubectl"), args, {
+  async function execute(program: string, args: string[], input = ""): Promise<string> {
+    const running = promisify(execFile)(program, args, {
+      cwd: folder,
       env: { ...process.env, ...environment },
       maxBuffer: 100e6,
     });
@@ -150,10 +155,23 @@ export async function startCluster(): Promise<Cluster> {
       },
       status: { capacity: size, allocatable: size },
     }));
-    await pipe(JSON.stringify({ apiVersion: "v1", kind: "List", items: nodes }), ["create", "--filename", "-"]);
+    const list = JSON.stringify({ apiVersion: "v1", kind: "List", items: nodes });
+    await execute("kubectl", ["create", "--filename", "-"], list);
     await cluster.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s");
     await until("pods can be made", () => cluster.kubectl("get", "serviceaccount", "default"));
   }
+}
+
+let nextPort = 20_000 + Math.floor(Math.random() * 10_000);
+
+/** Free ports below those that the system takes for outgoing connections: a cluster has many of these. */
+export async function findPorts(count: number): Promise<number[]> {
+  const found: number[] = [];
+  while (found.length < count) {
+    const port = nextPort++;
+    if (await isFree(port)) found.push(port);
+  }
+  return found;
 }
 
 /** @throws the last reason why not, after a minute */
