@@ -3,11 +3,15 @@
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { findDaprd } from "../../scripts/daprd.ts";
 import { type Azure, sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
 import { decode } from "../../stand-ins/azure-tokens.ts";
-import { type Cluster, startCluster, until } from "../support/cluster.ts";
+import { type Cluster, findPorts, startCluster, until } from "../support/cluster.ts";
 import {
+  createToken,
+  type Dapr,
   sidecarImage,
+  startAsInPod,
   startDapr,
   startGatekeeper,
   startRollouts,
@@ -27,6 +31,7 @@ const application = {
 
 let cluster: Cluster;
 let azure: Azure;
+let dapr: Dapr;
 
 beforeAll(async () => {
   cluster = await startCluster();
@@ -43,11 +48,11 @@ beforeAll(async () => {
   writeFileSync(settings, text.replace(/(?<=GROUP_LISTER_CLIENT_ID: ).*/, application.clientId));
 
   const driver = await findSource("cluster", "sigs.k8s.io/secrets-store-csi-driver@v1.6.0");
-  await Promise.all([
+  [dapr] = await Promise.all([
+    startDapr(cluster),
     startRollouts(cluster),
     startGatekeeper(cluster),
     startWorkloadIdentity(cluster, azure.tenantId),
-    startDapr(cluster),
     kubectl("apply", "--server-side", "-f", join(driver, "config/crd/bases")),
   ]);
   await cluster.sh(block("docs/policy.md", /^kubectl apply -f .*template/));
@@ -85,6 +90,11 @@ const readyPods = async (name: string) => {
   const isReady = ({ type, status }: Resource) => type === "Ready" && status === "True";
   return pods.filter(({ metadata, status }) => !metadata.deletionTimestamp && status.conditions?.some(isReady));
 };
+
+async function tokenOf(service: string, audience = "api://AzureADTokenExchange"): Promise<string> {
+  const [pod] = await readyPods(service);
+  return createToken(cluster, service, namespace, pod.metadata.name, audience);
+}
 
 /** What a drain asks for. */
 async function evict(name: string): Promise<number> {
@@ -184,14 +194,6 @@ describe("workload identity", () => {
       await lister?.end();
     });
 
-    /** What kubelet asks the API server for, and puts into the pod. */
-    const createToken = async (name: string, audience = "api://AzureADTokenExchange") => {
-      const [pod] = await readyPods(name);
-      return kubectl(
-        ...["create", "token", name, "-n", namespace, "--audience", audience, "--duration", "3600s"],
-        ...["--bound-object-kind", "Pod", "--bound-object-name", pod.metadata.name],
-      );
-    };
     /** group-lister as a process with the variables of its pod; only what is elsewhere here differs. */
     const listGroups = async (token: string) => {
       const file = join(cluster.folder, "azure-identity-token");
@@ -213,13 +215,13 @@ describe("workload identity", () => {
     };
 
     test("group-lister lists groups", async () => {
-      const { status, body } = await listGroups(await createToken("group-lister"));
+      const { status, body } = await listGroups(await tokenOf("group-lister"));
       expect({ status, body }).toEqual({ status: 200, body: sampleSubscription.groups.map(({ name }) => name) });
     });
 
     test.each([
-      ["of another service account", () => createToken("welcome"), /AADSTS700213.*dapr-samples:welcome/],
-      ["for the API server itself", () => createToken("group-lister", cluster.issuer), /AADSTS700212/],
+      ["of another service account", () => tokenOf("welcome"), /AADSTS700213.*dapr-samples:welcome/],
+      ["for the API server itself", () => tokenOf("group-lister", cluster.issuer), /AADSTS700212/],
       ["that another key has signed", forge, /AADSTS700027/],
     ])("one %s is refused", async (_what, token, reason) => {
       const { status, body } = await listGroups(await token());
@@ -227,7 +229,7 @@ describe("workload identity", () => {
     });
 
     async function forge(): Promise<string> {
-      const { header, claims } = decode(await createToken("group-lister")) ?? {};
+      const { header, claims } = decode(await tokenOf("group-lister")) ?? {};
       const issuer = await startFederatedIssuer();
       issuer.close();
       return issuer.token({ ...claims }, { header: { ...header } });
@@ -341,4 +343,79 @@ describe("the policy", () => {
     const kind = ["get", "crd", "k8snoprivilege.constraints.gatekeeper.sh"];
     await expect.poll(() => refusal(...kind), { timeout: 30_000 }).toContain("not found");
   }, 60_000);
+});
+
+describe("the local overlay, with its sidecars as processes and with what Dapr has injected for them", () => {
+  const running: Process[] = [];
+  let origins: Record<"state-api" | "welcome", string>;
+  afterAll(() => Promise.all(running.map((service) => service.end())));
+
+  beforeAll(async () => {
+    await kubectl("delete", "namespace", namespace, "--ignore-not-found");
+    await cluster.sh("kubectl apply -k infra/kubernetes/overlays/local");
+    await kubectl("wait", "deployments", "--all", "-n", namespace, "--for=condition=Available", "--timeout=60s");
+    // A sidecar calls another one on the port that it has itself, so each has an address of its own.
+    const [internal = 0] = await findPorts(1);
+    const [stateApi, welcome] = [
+      await startPod("state-api", "127.0.0.2", internal),
+      await startPod("welcome", "127.0.0.1", internal),
+    ];
+    origins = { "state-api": stateApi, welcome };
+  }, buildTimeout);
+
+  /** Sidecar and service as in the pod, resolves with the sidecar's origin. */
+  async function startPod(name: string, address: string, internal: number): Promise<string> {
+    const [app, http, grpc, open, metrics] = (await findPorts(5)).map(String) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    running.push(await startService(name, { PORT: app, DAPR_HTTP_PORT: http }, "/healthz"));
+    const [pod] = await readyPods(name);
+    const [daprd] = listContainers(pod);
+    const volume = pod.spec.volumes.find((each: Resource) => each.name === "dapr-identity-token");
+    startAsInPod(cluster, {
+      path: await findDaprd(),
+      // Where Dapr's control plane and everybody else is here; of two values, the last one counts.
+      args: [
+        ...daprd.args.slice(1),
+        ...["--control-plane-address", dapr.operator, "--sentry-address", dapr.sentry, "--app-port", app],
+        ...["--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", http, "--dapr-grpc-port", grpc],
+        ...["--dapr-internal-grpc-listen-address", address, "--dapr-internal-grpc-port", `${internal}`],
+        ...["--dapr-public-listen-address", "127.0.0.1", "--dapr-public-port", open],
+        ...["--metrics-listen-address", "127.0.0.1", "--metrics-port", metrics],
+      ],
+      env: Object.fromEntries(daprd.env.flatMap(({ name, value }: Resource) => (value ? [[name, value]] : []))),
+      token: await tokenOf(name, volume.projected.sources[0].serviceAccountToken.audience),
+      hosts: `127.0.0.2 state-api-dapr.${namespace}.svc.cluster.local\n`,
+    });
+    const origin = `http://127.0.0.1:${http}`;
+    await until(`the sidecar of ${name} is up`, async () => {
+      expect((await fetch(`${origin}/v1.0/healthz/outbound`)).status).toBe(204);
+    });
+    return origin;
+  }
+
+  test("Sentry takes their tokens, and the operator gives the state store to state-api alone", async () => {
+    const metadata = async (origin: string) => (await fetch(`${origin}/v1.0/metadata`)).json();
+    const components = [{ name: "statestore", type: "state.in-memory" }];
+    expect(await metadata(origins["state-api"])).toMatchObject({ id: "state-api", components });
+    expect(await metadata(origins.welcome)).toMatchObject({ id: "welcome" });
+    expect(await metadata(origins.welcome)).not.toHaveProperty("components");
+  });
+
+  test("their Configuration leaves them state, invocation and metadata", async () => {
+    const ask = async (path: string) => (await fetch(`${origins["state-api"]}${path}`)).status;
+    expect(await ask("/v1.0/state/statestore/nothing")).toBe(204);
+    expect(await ask("/v1.0/secrets/kubernetes/demosecret")).toBe(404);
+  });
+
+  test("state goes through two sidecars into the memory of one of them", async () => {
+    const [, welcome] = running;
+    const commands = block("docs/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting$/);
+    const output = await cluster.sh(commands.replaceAll("http://127.0.0.1:8082", welcome?.origin ?? ""));
+    expect(output).toContain('{"hello":"world"}');
+  });
 });

@@ -1,11 +1,14 @@
 // What AKS or its users add to a cluster, as real programs beside it: Argo Rollouts, Gatekeeper, the webhook of workload
 // identity, and Dapr's control plane. Each is installed from its own manifests, less what would run it in the cluster.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { accept, type Cluster, findPorts, until } from "./cluster.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { root } from "./processes.ts";
+
+/** Whom the tokens are for that Dapr's control plane and its sidecars sign in with. */
+const sentryAudience = "spiffe://cluster.local/ns/dapr-system/dapr-sentry";
 
 /** The image that Dapr's injector is installed with. */
 export const sidecarImage = "daprio/daprd:1.18.2";
@@ -58,7 +61,16 @@ export async function startWorkloadIdentity(cluster: Cluster, tenantId: string):
   });
 }
 
-export async function startDapr({ kubectl, apply, start, folder }: Cluster): Promise<void> {
+const evenAsRoot = { DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK: "true" };
+
+export interface Dapr {
+  /** Addresses for sidecars. */
+  readonly sentry: string;
+  readonly operator: string;
+}
+
+export async function startDapr(cluster: Cluster): Promise<Dapr> {
+  const { kubectl, apply, start, folder } = cluster;
   const programs = await findTools("dapr");
   const source = await findSource("dapr", "github.com/dapr/dapr");
   const [sentry, sentryHealth, injector, injectorHealth, operator, operatorHealth, operatorWebhook] = (
@@ -71,10 +83,6 @@ export async function startDapr({ kubectl, apply, start, folder }: Cluster): Pro
   const issuer = join(folder, "sentry");
   const trustAnchors = join(folder, "dapr-ca.crt");
   mkdirSync(issuer);
-  const env = {
-    NAMESPACE: "dapr-system",
-    DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK: "true", // they refuse to be root
-  };
   start(
     join(programs, "sentry"),
     [
@@ -82,7 +90,7 @@ export async function startDapr({ kubectl, apply, start, folder }: Cluster): Pro
       ...["--listen-address", "127.0.0.1", "--port", sentry, "--enable-metrics=false"],
       ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", sentryHealth],
     ],
-    env,
+    { NAMESPACE: "dapr-system", ...evenAsRoot },
   );
   await until("Sentry publishes its root certificate", async () => {
     const bundle = JSON.parse(
@@ -91,23 +99,14 @@ export async function startDapr({ kubectl, apply, start, folder }: Cluster): Pro
     writeFileSync(trustAnchors, bundle.data["ca.crt"]);
   });
 
-  const isolated = async (name: string, args: string[], more: Record<string, string>) => {
-    const audience = "spiffe://cluster.local/ns/dapr-system/dapr-sentry";
-    const token = await kubectl(
-      ...["create", "token", `dapr-${name}`, "-n", "dapr-system", "--audience", audience],
-      ...["--bound-object-kind", "Pod", "--bound-object-name", `dapr-${name}`],
-    );
-    writeFileSync(join(folder, `${name}-token`), token);
-    // They look for their token where a pod has it, and nowhere else: each gets a view of its own of the file system.
-    const place = "/run/secrets/dapr.io/sentrytoken";
-    const mount = `mount -t tmpfs none /run && mkdir -p ${place} && cp "$0" ${place}/token && exec "$@"`;
-    start(
-      "unshare",
-      ["--mount", "--map-root-user", "sh", "-c", mount, join(folder, `${name}-token`), join(programs, name), ...args],
-      { ...env, ...more, DAPR_TRUST_ANCHORS_FILE: trustAnchors },
-    );
-  };
-  await isolated(
+  const startPart = async (name: string, args: string[], more: Record<string, string> = {}) =>
+    startAsInPod(cluster, {
+      token: await createToken(cluster, `dapr-${name}`, "dapr-system", `dapr-${name}`, sentryAudience),
+      path: join(programs, name),
+      args,
+      env: { NAMESPACE: "dapr-system", ...more, DAPR_TRUST_ANCHORS_FILE: trustAnchors },
+    });
+  await startPart(
     "injector",
     [
       ...["--listen-address", "127.0.0.1", "--port", injector, "--enable-metrics=false"],
@@ -121,17 +120,13 @@ export async function startDapr({ kubectl, apply, start, folder }: Cluster): Pro
       DAPR_SENTRY_ADDRESS: `127.0.0.1:${sentry}`,
     },
   );
-  await isolated(
-    "operator",
-    [
-      ...["--disable-leader-election", "--trust-anchors-file", trustAnchors, "--enable-metrics=false"],
-      ...["--listen-address", "127.0.0.1", "--port", operator, "--watch-interval", "0"],
-      ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", operatorHealth],
-      ...["--webhook-server-listen-address", "127.0.0.1", "--webhook-server-port", operatorWebhook],
-      "--enable-argo-rollout-service-reconciler", // global.argoRolloutServiceReconciler.enabled of the Helm chart
-    ],
-    {},
-  );
+  await startPart("operator", [
+    ...["--disable-leader-election", "--trust-anchors-file", trustAnchors, "--enable-metrics=false"],
+    ...["--listen-address", "127.0.0.1", "--port", operator, "--watch-interval", "0"],
+    ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", operatorHealth],
+    ...["--webhook-server-listen-address", "127.0.0.1", "--webhook-server-port", operatorWebhook],
+    "--enable-argo-rollout-service-reconciler", // global.argoRolloutServiceReconciler.enabled of the Helm chart
+  ]);
   await until("the injector signs in at the API server", async () => {
     const path = "{.webhooks[0].clientConfig.caBundle}";
     const bundle = await kubectl(
@@ -144,6 +139,44 @@ export async function startDapr({ kubectl, apply, start, folder }: Cluster): Pro
     if (bundle === "") throw new Error("its webhook has no caBundle");
     await accept(Number(injector));
   });
+  return { sentry: `127.0.0.1:${sentry}`, operator: `127.0.0.1:${operator}` };
+}
+
+/** What kubelet asks the API server for, and puts into the pod. */
+export function createToken(
+  { kubectl }: Cluster,
+  serviceAccount: string,
+  namespace: string,
+  pod: string,
+  audience: string,
+): Promise<string> {
+  return kubectl(
+    ...["create", "token", serviceAccount, "-n", namespace, "--audience", audience, "--duration", "3600s"],
+    ...["--bound-object-kind", "Pod", "--bound-object-name", pod],
+  );
+}
+
+interface Program {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** For Sentry. */
+  readonly token: string;
+  /** More of /etc/hosts, for what the cluster's DNS would know. */
+  readonly hosts?: string;
+}
+
+/**
+ * Dapr's programs look for their token where a pod has it, and nowhere else, and for other sidecars in the cluster's DNS:
+ * each gets a view of its own of the file system.
+ */
+export function startAsInPod({ start, folder }: Cluster, { path, args, env, token, hosts = "" }: Program): void {
+  const own = mkdtempSync(join(folder, "pod-"));
+  writeFileSync(join(own, "token"), token);
+  writeFileSync(join(own, "hosts"), `127.0.0.1 localhost\n${hosts}`);
+  const place = "/run/secrets/dapr.io/sentrytoken";
+  const script = `cd "$0"; mount --bind hosts /etc/hosts && mount -t tmpfs none /run && mkdir -p ${place} && cp token ${place} && exec "$@"`;
+  start("unshare", ["--mount", "--map-root-user", "sh", "-c", script, own, path, ...args], { ...env, ...evenAsRoot });
 }
 
 /** Applies what a component needs in the cluster; its webhooks when it listens. */
