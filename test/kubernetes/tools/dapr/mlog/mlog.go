@@ -1,8 +1,12 @@
-// Package mlog stands in for monis.app/mlog, the logger that azure-workload-identity requires in a version that the
-// module proxy does not serve. It has what that webhook calls, and nothing else of the webhook is changed.
+// Package mlog stands in for monis.app/mlog, the logger that azure-workload-identity and secrets-store-csi-driver require in
+// versions that the module proxy does not serve. It has what they call, and nothing else of them is changed.
 package mlog
 
-import "log/slog"
+import (
+	"context"
+	"log/slog"
+	"os"
+)
 
 type LogLevel string
 
@@ -27,3 +31,23 @@ func (l Logger) WithValues(keysAndValues ...any) Logger {
 }
 
 func (l Logger) Error(message string, err error) { l.logger.Error(message, "error", err) }
+
+func Error(message string, err error) { slog.Error(message, "error", err) }
+
+func Fatal(err error) {
+	slog.Error(err.Error())
+	os.Exit(1)
+}
+
+func Setup() func() { return func() {} }
+
+type LogFormat string
+
+const (
+	FormatText LogFormat = "text"
+	FormatJSON LogFormat = "json"
+)
+
+func ValidateAndSetKlogLevelAndFormatGlobally[Level any](context.Context, Level, LogFormat) error {
+	return nil
+}
