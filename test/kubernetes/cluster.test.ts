@@ -1,8 +1,9 @@
 // infra/kubernetes on a cluster of real programs (nodes are simulated): the API server with Pod Security, Argo Rollouts,
 // Gatekeeper, the webhook of workload identity and Dapr's control plane, all at once as on a cluster that has them all.
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
 import { findDaprd } from "../../scripts/daprd.ts";
 import { type Azure, sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
 import { decode } from "../../stand-ins/azure-tokens.ts";
@@ -21,6 +22,7 @@ import { startFederatedIssuer } from "../support/federated-issuer.ts";
 import { buildTimeout, findSource } from "../support/kubernetes-tools.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { type Process, root, startService } from "../support/processes.ts";
+import { startSecretsStore } from "../support/secrets-store.ts";
 
 const namespace = "dapr-samples";
 const services = ["group-lister", "state-api", "welcome"];
@@ -149,6 +151,38 @@ describe("the suite", () => {
   }, 60_000);
 });
 
+describe("every switch", () => {
+  const overlays = () => join(cluster.folder, "infra/kubernetes/overlays");
+  /** What the API server says that has everything but the will to store it; a warning is an error. */
+  const dryRun = (overlay: string) =>
+    refusal(
+      ...["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--warnings-as-errors"],
+      ...["-k", join(overlays(), overlay)],
+    );
+
+  test.each(readdirSync(join(root, "infra/kubernetes/components")))(
+    "%s is accepted, without a warning",
+    async (name) => {
+      cpSync(join(overlays(), "aks"), join(overlays(), name), { recursive: true });
+      const file = join(overlays(), name, "kustomization.yaml");
+      const { components, ...rest } = parse(readFileSync(file, "utf8"));
+      expect(components).not.toEqual([]);
+      writeFileSync(file, stringify({ ...rest, components: [`../../components/${name}`] }));
+      expect(await dryRun(name)).toBe("");
+    },
+  );
+
+  test("would be warned of when its pods were more than *restricted*", async () => {
+    cpSync(join(overlays(), "aks"), join(overlays(), "loose"), { recursive: true });
+    const file = join(overlays(), "loose/kustomization.yaml");
+    const kustomization = parse(readFileSync(file, "utf8"));
+    const path = "/spec/template/spec/securityContext/runAsNonRoot";
+    const patch = { target: { kind: "Deployment" }, patch: `[{ "op": "remove", "path": "${path}" }]` };
+    writeFileSync(file, stringify({ ...kustomization, patches: [patch] }));
+    expect(await dryRun("loose")).toContain('would violate PodSecurity "restricted:latest"');
+  });
+});
+
 describe("workload identity", () => {
   const variables = () => ({
     AZURE_CLIENT_ID: application.clientId,
@@ -234,6 +268,58 @@ describe("workload identity", () => {
       issuer.close();
       return issuer.token({ ...claims }, { header: { ...header } });
     }
+  });
+});
+
+describe("the secret of Key Vault", () => {
+  let store: Awaited<ReturnType<typeof startSecretsStore>>;
+  let service: Process;
+  let inVault = "demovalue";
+  const tell = async () => (await fetch(`${service.origin}/api/secret`)).json();
+  const inSecret = async () =>
+    Buffer.from((await get("secret", "demosecret", "-n", namespace)).data.demosecret, "base64");
+
+  beforeAll(async () => {
+    const [pod] = await readyPods("welcome");
+    store = await startSecretsStore(cluster, pod, (name) => (name === "demosecret" ? inVault : ""));
+  }, buildTimeout);
+  afterAll(async () => {
+    await service?.end();
+    store?.close();
+  });
+
+  test("is asked for as the SecretProviderClass says, with a token of welcome's service account", async () => {
+    await store.publish();
+    const [asked = {}] = store.asked;
+    expect(asked).toMatchObject({
+      usePodIdentity: "false",
+      clientID: "YOUR-CLIENT-ID",
+      keyvaultName: "YOUR-KEY-VAULT",
+      tenantId: "YOUR-TENANT-ID",
+    });
+    const tokens = JSON.parse(asked["csi.storage.k8s.io/serviceAccount.tokens"] ?? "");
+    expect(decode(tokens["api://AzureADTokenExchange"].token)?.claims.sub).toBe(
+      `system:serviceaccount:${namespace}:welcome`,
+    );
+  });
+
+  test("is a file and a Secret, which welcome tells of", async () => {
+    const folder = await store.publish();
+    const demosecret = String(await until("the driver has made the Secret", inSecret));
+    service = await startService("welcome", { SECRET_FILE: join(folder, "demosecret"), demosecret });
+    expect(await tell()).toEqual({
+      name: "demosecret",
+      mounted: { bytes: 9, ageSeconds: expect.any(Number) },
+      synced: { bytes: 9 },
+      restartNeeded: false,
+    });
+  });
+
+  test("is another one in both after a rotation, and welcome tells that its variable is the old one", async () => {
+    inVault = "another value";
+    await store.publish();
+    expect(await tell()).toMatchObject({ mounted: { bytes: 13 }, synced: { bytes: 9 }, restartNeeded: true });
+    await expect.poll(async () => String(await inSecret()), { timeout: 10_000 }).toBe(inVault);
   });
 });
 
