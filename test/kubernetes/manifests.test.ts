@@ -45,7 +45,7 @@ beforeAll(async () => {
     join(dapr, "charts/dapr/crds"),
     join(await findSource("rollouts", "github.com/argoproj/argo-rollouts"), "manifests/crds"),
     join(await findSource("cluster", "github.com/open-policy-agent/gatekeeper/v3"), "charts/gatekeeper/crds"),
-    join(await findSource("cluster", "sigs.k8s.io/secrets-store-csi-driver@v1.6.0"), "config/crd/bases"),
+    join(await findSource("dapr", "sigs.k8s.io/secrets-store-csi-driver"), "config/crd/bases"),
     join(await findSource("cluster", "github.com/spinkube/spin-operator@v0.6.1"), "config/crd/bases"),
   ];
   const applied = kustomizations.Kustomization.map(async (name) => [name, await build(join(folder, name))] as const);
