@@ -49,7 +49,7 @@ beforeAll(async () => {
   const text = readFileSync(settings, "utf8");
   writeFileSync(settings, text.replace(/(?<=GROUP_LISTER_CLIENT_ID: ).*/, application.clientId));
 
-  const driver = await findSource("cluster", "sigs.k8s.io/secrets-store-csi-driver@v1.6.0");
+  const driver = await findSource("dapr", "sigs.k8s.io/secrets-store-csi-driver");
   [dapr] = await Promise.all([
     startDapr(cluster),
     startRollouts(cluster),
