@@ -70,7 +70,8 @@ export async function startCluster(): Promise<Cluster> {
     sh: (commands) => execute("bash", ["-euc", commands]),
     apply: (manifests) => execute("kubectl", ["apply", "--server-side", "--filename", "-"], manifests),
     start(path, args, env = {}) {
-      const process = run(path, args, { ...environment, ...env });
+      // Linux ends it with us, however we end.
+      const process = run("setpriv", ["--pdeathsig", "KILL", path, ...args], { ...environment, ...env });
       process.child.once("exit", (code, signal) => {
         if (!isEnding) console.error(`${path} ended (${signal ?? code}):\n${process.output().slice(-5_000)}`);
       });
