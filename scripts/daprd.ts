@@ -60,7 +60,7 @@ export async function findDaprd(differences: Partial<Surroundings> = {}): Promis
   if (existsSync(daprd)) return daprd;
 
   mkdirSync(folder, { recursive: true });
-  const unlock = await lock(folder, here);
+  const unlock = await lock(folder, "daprd", here);
   try {
     if (existsSync(daprd)) return daprd; // made by the run that held the lock
     // Only a killed run leaves these behind; nobody else writes here while we hold the lock.
@@ -152,7 +152,8 @@ function readPinnedVersion({ module }: Surroundings): string {
   return version;
 }
 
-function findCacheFolder({ env, platform }: Surroundings): string {
+/** Where all clones of this user keep what they have made. */
+export function findCacheFolder({ env, platform }: Pick<Surroundings, "env" | "platform">): string {
   const home = env.HOME || homedir();
   const caches =
     platform === "win32"
@@ -177,10 +178,14 @@ function executable({ platform }: Surroundings, name: string): string {
 }
 
 /**
- * One run at a time makes a daprd. The lock is SQLite's on a file: the system drops it when its process ends, however
+ * One run at a time makes a thing. The lock is SQLite's on a file: the system drops it when its process ends, however
  * it ends, so there are no stale locks.
  */
-async function lock(folder: string, { report, signal }: Surroundings): Promise<() => void> {
+export async function lock(
+  folder: string,
+  thing: string,
+  { report, signal }: Pick<Surroundings, "report" | "signal">,
+): Promise<() => void> {
   const { DatabaseSync } = await import("node:sqlite");
   const database = new DatabaseSync(join(folder, "lock"), { timeout: 0 });
   for (;;) {
@@ -189,14 +194,33 @@ async function lock(folder: string, { report, signal }: Surroundings): Promise<(
       return () => database.close();
     } catch (error) {
       if (!(error instanceof Error) || !error.message.includes("locked")) throw error;
-      report("another run is making daprd; waiting for it");
+      report(`another run is making ${thing}; waiting for it`);
       await sleep(500, undefined, { signal });
     }
   }
 }
 
-/** Builds daprd from the pinned module, 3-4 minutes on two cores. An older Go (≥ 1.21) fetches the one it needs. */
+/** Builds daprd from the pinned module. */
 async function build(here: Surroundings, version: string, to: string): Promise<void> {
+  const flags = [...buildFlags, "-ldflags", linkerFlags(version)];
+  await buildGo(here, { what: `daprd ${version}`, duration: "3-4 minutes", flags, packages: ["."], to });
+}
+
+export interface GoBuild {
+  what: string;
+  /** On two cores. */
+  duration: string;
+  flags: readonly string[];
+  packages: readonly string[];
+  /** The file, or the folder when there are several programs. */
+  to: string;
+}
+
+/** Builds programs of a Go module. An older Go (≥ 1.21) fetches the one it needs. */
+export async function buildGo(
+  here: Pick<Surroundings, "module" | "env" | "report" | "signal">,
+  { what, duration, flags, packages, to }: GoBuild,
+): Promise<void> {
   const run = (args: string[], onLine: (line: string) => void) => runGo(here, args, onLine);
   let go = "";
   await run(["env", "GOVERSION"], (line) => {
@@ -206,23 +230,27 @@ async function build(here: Surroundings, version: string, to: string): Promise<v
 
   const startedAt = performance.now();
   const seconds = () => Math.round((performance.now() - startedAt) / 1000);
-  const report = (work: string) => here.report(`building daprd ${version} from source, once: ${work}, ${seconds()} s`);
+  const report = (work: string) => here.report(`building ${what} from source, once: ${work}, ${seconds()} s`);
 
-  let packages = 0;
+  let all = 0;
   let modules = 0;
-  await run(["list", ...buildFlags, "-deps", "."], (line) => {
+  await run(["list", ...flags, "-deps", ...packages], (line) => {
     if (line.startsWith("go: downloading")) report(`downloading its sources, ${++modules} modules`);
-    else packages++;
+    else all++;
   });
   let built = 0;
   // -v names each package once it is compiled; those in Go's own cache go unmentioned.
-  await run(["build", ...buildFlags, "-v", "-ldflags", linkerFlags(version), "-o", to, "."], () =>
-    report(`(3-4 minutes) ${++built} of ${packages} packages`),
+  await run(["build", ...flags, "-v", "-o", to, ...packages], () =>
+    report(`(${duration}) ${++built} of ${all} packages`),
   );
 }
 
 /** Runs go in the module's folder and rejects with the last line it said. */
-async function runGo(here: Surroundings, args: string[], onLine: (line: string) => void): Promise<void> {
+export async function runGo(
+  here: Pick<Surroundings, "module" | "env" | "signal">,
+  args: string[],
+  onLine: (line: string) => void,
+): Promise<void> {
   const child = spawn("go", args, {
     cwd: here.module,
     env: { ...here.env, CGO_ENABLED: "0", GOWORK: "off" },

@@ -1,10 +1,13 @@
 import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readConfig } from "../services/shared/config.ts";
 import { createApp } from "../services/welcome/app.ts";
 import { variables } from "../services/welcome/config.ts";
@@ -419,6 +422,61 @@ describe("health says only what is known", () => {
     ]);
     await api.get("/readyz").expect(200, "ok");
     expect(logged).not.toContain('"level":50');
+  });
+});
+
+describe("a secret of Key Vault is told of, never told", () => {
+  const folder = mkdtempSync(join(tmpdir(), "welcome-secret-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const SECRET_FILE = join(folder, "demosecret");
+  /** As the driver does it: the file is a link into a folder that is changed for another as a whole. */
+  const mount = (value: string, ageSeconds: number) => {
+    const version = mkdtempSync(join(folder, "version-"));
+    const changed = Date.now() / 1000 - ageSeconds;
+    writeFileSync(join(version, "demosecret"), value);
+    utimesSync(join(version, "demosecret"), changed, changed);
+    rmSync(SECRET_FILE, { force: true });
+    symlinkSync(join(version, "demosecret"), SECRET_FILE);
+  };
+  const ask = async (variable?: string) => {
+    const { body, text } = await serve({ SECRET_FILE, ...(variable !== undefined && { demosecret: variable }) })
+      .get("/api/secret")
+      .expect(200)
+      .expect("Cache-Control", "no-store");
+    expect(`${text}${logged}`).not.toMatch(/demov/);
+    return body;
+  };
+
+  test("neither mounted nor synced", async () => {
+    expect(await ask()).toEqual({ name: "demosecret", notMounted: "ENOENT", restartNeeded: false });
+  });
+
+  test("mounted and synced, with sizes in bytes and the age of the file", async () => {
+    mount("demovälue", 90);
+    const { mounted, ...rest } = await ask("demovälue");
+    expect(mounted).toEqual({ bytes: 10, ageSeconds: expect.closeTo(90, -1) });
+    expect(rest).toEqual({ name: "demosecret", synced: { bytes: 10 }, restartNeeded: false });
+  });
+
+  test("mounted only", async () => {
+    mount("demovalue", 0);
+    expect(await ask()).toMatchObject({ mounted: { bytes: 9 }, restartNeeded: false });
+  });
+
+  test("rotated since the start, to a value of the same size", async () => {
+    mount("demovolue", 1);
+    expect(await ask("demovalue")).toMatchObject({ mounted: { bytes: 9 }, synced: { bytes: 9 }, restartNeeded: true });
+  });
+
+  test("a file that cannot be read says why", async () => {
+    rmSync(SECRET_FILE);
+    mkdirSync(SECRET_FILE);
+    expect(await ask("demovalue")).toEqual({
+      name: "demosecret",
+      notMounted: "EISDIR",
+      synced: { bytes: 9 },
+      restartNeeded: false,
+    });
   });
 });
 

@@ -21,6 +21,19 @@ export interface Health {
   readonly reason?: string | undefined;
 }
 
+/** `GET /api/secret`: how a secret has arrived, never what it says. */
+export interface Secret {
+  readonly name: string;
+  /** As a file; its age is the time since it last changed. */
+  readonly mounted?: { readonly bytes: number; readonly ageSeconds: number };
+  /** Why there is no such file: the system's code, `ENOENT` for one. */
+  readonly notMounted?: string;
+  /** As a variable, which is as old as the process. */
+  readonly synced?: { readonly bytes: number } | undefined;
+  /** The file was rotated since the process started: the variable still has the old value. */
+  readonly restartNeeded: boolean;
+}
+
 /** The parts of RFC 9457 problem details that the page shows. */
 export interface ProblemDetails {
   readonly title: string;

@@ -12,12 +12,19 @@ import type { WelcomeConfig } from "./config.ts";
 import { checkHealth } from "./health.ts";
 import type { Answer, Sidecar } from "./invoke.ts";
 import { isKey, openapi } from "./openapi.ts";
+import { inspectSecret } from "./secret.ts";
 
 interface Welcome {
   readonly sidecar: Sidecar;
   readonly config: Pick<
     WelcomeConfig,
-    "WELCOME" | "CONTAINER_APP_REVISION" | "CONTAINER_APP_REPLICA_NAME" | "POD_TEMPLATE_HASH" | "HOSTNAME"
+    | "WELCOME"
+    | "SECRET_FILE"
+    | "demosecret"
+    | "CONTAINER_APP_REVISION"
+    | "CONTAINER_APP_REPLICA_NAME"
+    | "POD_TEMPLATE_HASH"
+    | "HOSTNAME"
   >;
   readonly log: Logger;
   readonly register: Registry;
@@ -75,6 +82,10 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
 
   app.get("/api/health", async (req, res) => {
     send(res, JSON_TYPE, JSON.stringify(await checkHealth(sidecar, traceOf(req).traceparent)));
+  });
+
+  app.get("/api/secret", async (_req, res) => {
+    send(res, JSON_TYPE, JSON.stringify(await inspectSecret(config.SECRET_FILE, config.demosecret)));
   });
 
   app.get("/api/groups", async (req, res) => {

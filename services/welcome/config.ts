@@ -11,6 +11,17 @@ export const variables = {
     default: 1_900,
     description: "Longest a request waits for another service, by way of both sidecars",
   },
+  SECRET_FILE: {
+    type: "string",
+    default: "/mnt/secret-store/demosecret",
+    description: "Secret of Key Vault as a file, mounted by the Secrets Store CSI driver",
+  },
+  demosecret: {
+    type: "string",
+    default: "",
+    writeOnly: true,
+    description: "The same secret as a variable, from the Kubernetes Secret that the driver keeps in step",
+  },
   CONTAINER_APP_REVISION: {
     type: "string",
     default: "",

@@ -12,6 +12,7 @@ const unreached = {
   504: problem("No answer within INVOKE_TIMEOUT_MS. A write may have happened all the same."),
 };
 const string = { type: "string" } as const;
+const integer = { type: "integer" } as const;
 const condition = { enum: ["up", "not ready", "no answer", "unknown"] } as const;
 
 /** What the service speaks. The schema of the key is the one that requests are checked with. */
@@ -62,6 +63,35 @@ export const openapi = {
               type: "object",
               required: ["appId", "service", "sidecar"],
               properties: { appId: string, service: condition, sidecar: condition, reason: string },
+            },
+          }),
+        },
+      },
+    },
+    "/api/secret": {
+      get: {
+        operationId: "secret",
+        summary: "How a secret of Key Vault has arrived, never what it says.",
+        responses: {
+          200: json("The file has mounted or notMounted, the variable synced, unless it is missing.", {
+            type: "object",
+            required: ["name", "restartNeeded"],
+            properties: {
+              name: string,
+              mounted: {
+                type: "object",
+                required: ["bytes", "ageSeconds"],
+                properties: {
+                  bytes: integer,
+                  ageSeconds: { ...integer, description: "Since the file last changed: since its rotation." },
+                },
+              },
+              notMounted: { ...string, description: "Why there is no file.", examples: ["ENOENT"] },
+              synced: { type: "object", required: ["bytes"], properties: { bytes: integer } },
+              restartNeeded: {
+                type: "boolean",
+                description: "The file was rotated since the process started; the variable has the old value.",
+              },
             },
           }),
         },

@@ -80,6 +80,20 @@ async function launch(
   origin: string,
   readyPath: string,
 ): Promise<Process> {
+  const { child, output, end } = run(path, args, env);
+  for (let waited = 0; ; waited += 25) {
+    if (child.exitCode !== null || waited > 20_000) {
+      child.kill("SIGKILL");
+      throw new Error(`${path} ${args[0]} did not become ready:\n${output()}`);
+    }
+    if (await answersWell(origin + readyPath)) break;
+    await sleep(25);
+  }
+  return { origin, pid: child.pid ?? 0, output, end, restart: () => launch(path, args, env, origin, readyPath) };
+}
+
+/** Starts any program; it ends with the tests at the latest. */
+export function run(path: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const child: ChildProcess = spawn(path, args, {
     cwd: root,
     env: { ...process.env, ...env },
@@ -90,24 +104,14 @@ async function launch(
   child.stderr?.on("data", (chunk) => (output += chunk));
   const exited = once(child, "exit");
   started.add(child);
-  for (let waited = 0; ; waited += 25) {
-    if (child.exitCode !== null || waited > 20_000) {
-      child.kill("SIGKILL");
-      throw new Error(`${path} ${args[0]} did not become ready:\n${output}`);
-    }
-    if (await answersWell(origin + readyPath)) break;
-    await sleep(25);
-  }
   return {
-    origin,
-    pid: child.pid ?? 0,
+    child,
     output: () => output,
-    async end(signal = "SIGTERM") {
+    async end(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
       child.kill(signal);
       await exited;
       return child.exitCode;
     },
-    restart: () => launch(path, args, env, origin, readyPath),
   };
 }
 

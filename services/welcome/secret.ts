@@ -1,0 +1,23 @@
+import { open } from "node:fs/promises";
+import { basename } from "node:path";
+import type { Secret } from "./api.ts";
+
+/**
+ * How a secret has arrived that the Secrets Store CSI driver mounts as a file and keeps in step with a Secret of Kubernetes,
+ * which became a variable when the process started. Nothing of its value gets out.
+ * https://secrets-store-csi-driver.sigs.k8s.io/topics/secret-auto-rotation
+ */
+export async function inspectSecret(file: string, variable: string): Promise<Secret> {
+  const name = basename(file);
+  const synced = variable === "" ? undefined : { bytes: Buffer.byteLength(variable) };
+  try {
+    await using handle = await open(file);
+    const { mtimeMs } = await handle.stat();
+    const value = await handle.readFile();
+    const mounted = { bytes: value.length, ageSeconds: Math.max(0, Math.round((Date.now() - mtimeMs) / 1000)) };
+    return { name, mounted, synced, restartNeeded: synced !== undefined && !value.equals(Buffer.from(variable)) };
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error)) throw error;
+    return { name, notMounted: String(error.code), synced, restartNeeded: false };
+  }
+}
