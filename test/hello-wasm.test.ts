@@ -7,11 +7,12 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
-import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { createApp } from "../services/hello-wasm/app.ts";
 import { createRunner, type Runner } from "../services/hello-wasm/runner.ts";
 import { parseCgiAnswer } from "../services/hello-wasm/wagi.ts";
-import { freePorts, type Process, root, startService } from "./support/processes.ts";
+import { inProcess } from "./support/in-process.ts";
+import { type Process, root, startService } from "./support/processes.ts";
 import { runInWasmtime } from "./support/wasmtime.ts";
 
 const file = join(root, "services/hello-wasm/hello.wasm");
@@ -258,19 +259,10 @@ describe("the process", () => {
     expect(await service.end()).toBe(0);
   });
 
-  test("is put together so that it answers, run inside the test's so that its lines count as covered", async () => {
-    const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
-    const [port] = await freePorts(1);
-    vi.stubEnv("LOG_LEVEL", "silent");
-    vi.stubEnv("PORT", `${port}`);
-    await import("../services/hello-wasm/server.ts");
-    const answer = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
-    await expect.poll(() => answer("/readyz").then(({ status }) => status, String), { timeout: 10_000 }).toBe(200);
-    expect(await (await answer("/?a=b")).text()).toContain("QUERY_STRING: a=b");
-    await expect.poll(async () => (await answer("/metrics")).text()).toMatch(/^wasm_instances 0$/m);
-    process.emit("SIGTERM");
-    await expect.poll(() => exit.mock.calls).toEqual([[0]]);
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
+  test("is ready, answers, and ends on SIGTERM", async () => {
+    await inProcess("hello-wasm", {}, async (get) => {
+      expect((await get("/readyz")).status).toBe(200);
+      expect(await (await get("/?a=b")).text()).toContain("QUERY_STRING: a=b");
+    });
   });
 });

@@ -1,46 +1,21 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type AddressInfo, createServer } from "node:net";
+import { describe, expect, test, vi } from "vitest";
+import { inProcess } from "./support/in-process.ts";
 import { freePorts, root } from "./support/processes.ts";
 
-/** The process itself, run inside the test's so that its lines count as covered. */
 describe("the state-api process", () => {
-  const exit = vi.fn<(code?: number | string | null) => never>();
-  beforeEach(() => {
-    vi.resetModules();
-    exit.mockReset();
-    vi.spyOn(process, "exit").mockImplementation(exit);
-    vi.stubEnv("LOG_LEVEL", "silent");
-    process.argv = process.argv.slice(0, 2);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    process.removeAllListeners("SIGTERM");
-    process.removeAllListeners("SIGINT");
-  });
-
   test("is live without a sidecar, not ready, says why, and exits 0 on SIGTERM", async () => {
-    const [port, nobody] = await freePorts(2);
-    vi.stubEnv("PORT", `${port}`);
-    vi.stubEnv("DAPR_HTTP_PORT", `${nobody}`);
-    await import("../services/state-api/server.ts");
-    const get = async (path: string) => {
-      const answer = await fetch(`http://127.0.0.1:${port}${path}`);
-      return { status: answer.status, body: await answer.text() };
-    };
-    await expect.poll(() => get("/healthz")).toEqual({ status: 200, body: "ok" });
-    expect(await get("/readyz")).toMatchObject({
-      status: 503,
-      body: expect.stringContaining("no Dapr sidecar answers"),
+    const [nobody] = await freePorts(1);
+    await inProcess("state-api", { DAPR_HTTP_PORT: `${nobody}` }, async (get) => {
+      expect(await (await get("/healthz")).text()).toBe("ok");
+      const readiness = await get("/readyz");
+      expect(readiness.status).toBe(503);
+      expect(await readiness.text()).toContain("no Dapr sidecar answers");
+      expect(await (await get("/state/k")).text()).toContain("Error reading from statestore: no Dapr sidecar answers");
+      expect(await (await get("/metrics")).text()).toContain("nodejs_eventloop_lag_seconds");
     });
-    expect((await get("/state/k")).body).toContain("Error reading from statestore: no Dapr sidecar answers");
-    expect((await get("/metrics")).body).toContain("nodejs_eventloop_lag_seconds");
-
-    process.emit("SIGTERM");
-    await expect.poll(() => exit.mock.calls).toEqual([[0]]);
-    await expect(get("/healthz")).rejects.toThrow();
   });
 
   test("ends on SIGTERM when nobody reads its log any more", async () => {
@@ -66,11 +41,12 @@ describe("the state-api process", () => {
 
   test("exits 1 with the reason when its port is taken", async () => {
     const owner = createServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => owner.once("listening", resolve));
-    const address = owner.address();
-    vi.stubEnv("PORT", `${typeof address === "object" ? address?.port : ""}`);
-    await import("../services/state-api/server.ts");
-    await expect.poll(() => exit.mock.calls).toEqual([[1]]);
+    await once(owner, "listening");
+    const { port } = owner.address() as AddressInfo;
+    const env = { ...process.env, PORT: `${port}` };
+    const { status, stdout } = spawnSync(process.execPath, ["services/state-api/server.ts"], { cwd: root, env });
+    expect(status).toBe(1);
+    expect(String(stdout)).toContain(`port ${port} is taken; set PORT to another`);
     owner.close();
   });
 

@@ -13,6 +13,7 @@ import { createApp } from "../services/welcome/app.ts";
 import { variables } from "../services/welcome/config.ts";
 import { createSidecar } from "../services/welcome/invoke.ts";
 import { openapi } from "../services/welcome/openapi.ts";
+import { inProcess } from "./support/in-process.ts";
 import { freePorts } from "./support/processes.ts";
 
 type Handler = (req: IncomingMessage, res: ServerResponse, body: string) => void;
@@ -500,33 +501,10 @@ test("nothing of a value is logged, even at debug", async () => {
   expect(logged).not.toContain("top-secret-value");
 });
 
-/** The process itself, run inside the test's so that its lines count as covered. */
-describe("the welcome process", () => {
-  const exit = vi.fn<(code?: number | string | null) => never>();
-  beforeEach(() => {
-    vi.resetModules();
-    exit.mockReset();
-    vi.spyOn(process, "exit").mockImplementation(exit);
-    vi.stubEnv("LOG_LEVEL", "silent");
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    process.removeAllListeners("SIGTERM");
-    process.removeAllListeners("SIGINT");
-  });
-
-  test("is ready without a sidecar, and not once it drains", async () => {
-    const [port, nobody] = await freePorts(2);
-    vi.stubEnv("PORT", `${port}`);
-    vi.stubEnv("DAPR_HTTP_PORT", `${nobody}`);
-    await import("../services/welcome/server.ts");
-    const get = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).text();
-    await expect.poll(() => get("/readyz").catch(() => "")).toBe("ok");
-    expect(await get("/api/groups")).toContain(`No Dapr sidecar answers at http://127.0.0.1:${nobody}`);
-
-    process.emit("SIGTERM");
-    await expect.poll(() => exit.mock.calls).toEqual([[0]]);
-    await expect(get("/healthz")).rejects.toThrow();
+test("the process is ready without a sidecar, and ends on SIGTERM", async () => {
+  const [nobody] = await freePorts(1);
+  await inProcess("welcome", { DAPR_HTTP_PORT: `${nobody}` }, async (get) => {
+    expect(await (await get("/readyz")).text()).toBe("ok");
+    expect(await (await get("/api/groups")).text()).toContain(`No Dapr sidecar answers at http://127.0.0.1:${nobody}`);
   });
 });

@@ -1,0 +1,34 @@
+import { expect, vi } from "vitest";
+import { freePorts } from "./processes.ts";
+
+/**
+ * Runs the process of a service inside the test's, so that its lines count as covered, while `use` asks it; then SIGTERM
+ * has to end it with 0.
+ */
+export async function inProcess(
+  name: string,
+  env: Readonly<Record<string, string>>,
+  use: (get: (path: string) => Promise<Response>) => Promise<void>,
+): Promise<void> {
+  const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
+  const [port] = await freePorts(1);
+  const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
+  for (const [variable, value] of Object.entries({ LOG_LEVEL: "silent", ...env, PORT: `${port}` })) {
+    vi.stubEnv(variable, value);
+  }
+  const args = process.argv.splice(2);
+  try {
+    await import(`../../services/${name}/server.ts`);
+    const answers = () => get("/healthz").then(({ status }) => status, String);
+    await expect.poll(answers, { timeout: 10_000 }).toBe(200);
+    await use(get);
+    process.emit("SIGTERM");
+    await expect.poll(() => exit.mock.calls, { timeout: 10_000 }).toEqual([[0]]);
+    await expect(get("/healthz")).rejects.toThrow();
+  } finally {
+    process.argv.push(...args);
+    for (const signal of ["SIGTERM", "SIGINT"]) process.removeAllListeners(signal);
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
+  }
+}
