@@ -7,7 +7,7 @@ import { parse, stringify } from "yaml";
 import { findDaprd } from "../../scripts/daprd.ts";
 import { type Azure, sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
 import { decode } from "../../stand-ins/azure-tokens.ts";
-import { type Cluster, findPorts, startCluster, until } from "../support/cluster.ts";
+import { type Cluster, findPort, startCluster, until } from "../support/cluster.ts";
 import {
   createToken,
   type Dapr,
@@ -140,14 +140,16 @@ describe("the suite", () => {
   });
 
   test("loses one pod of a service at a time to a drain", async () => {
+    await kubectl("cordon", "--selector", "kubernetes.io/os=linux"); // nobody takes the place of who goes
     for (const name of services) {
       const allowed = async () => (await get("poddisruptionbudget", name, "-n", namespace)).status.disruptionsAllowed;
       await expect.poll(allowed, { timeout: 30_000 }).toBe(1);
       const [first, second] = (await readyPods(name)).map(({ metadata }) => metadata.name);
       expect(await evict(first)).toBe(201);
       expect(await evict(second)).toBe(429);
-      await expect.poll(() => readyPods(name).then(({ length }) => length), { timeout: 30_000 }).toBe(2);
     }
+    await kubectl("uncordon", "--selector", "kubernetes.io/os=linux");
+    await kubectl("wait", "deployments", "--all", "-n", namespace, "--for=condition=Available", "--timeout=30s");
   }, 60_000);
 });
 
@@ -432,33 +434,28 @@ describe("the policy", () => {
 });
 
 describe("the local overlay, with its sidecars as processes and with what Dapr has injected for them", () => {
-  const running: Process[] = [];
-  let origins: Record<"state-api" | "welcome", string>;
-  afterAll(() => Promise.all(running.map((service) => service.end())));
+  interface Pod {
+    service: Process;
+    /** Origin. */
+    sidecar: string;
+  }
+  let stateApi: Pod;
+  let welcome: Pod;
+  afterAll(() => Promise.all([stateApi, welcome].map((pod) => pod?.service.end())));
 
   beforeAll(async () => {
     await kubectl("delete", "namespace", namespace, "--ignore-not-found");
     await cluster.sh("kubectl apply -k infra/kubernetes/overlays/local");
     await kubectl("wait", "deployments", "--all", "-n", namespace, "--for=condition=Available", "--timeout=60s");
     // A sidecar calls another one on the port that it has itself, so each has an address of its own.
-    const [internal = 0] = await findPorts(1);
-    const [stateApi, welcome] = [
-      await startPod("state-api", "127.0.0.2", internal),
-      await startPod("welcome", "127.0.0.1", internal),
-    ];
-    origins = { "state-api": stateApi, welcome };
+    const internal = await findPort();
+    stateApi = await startPod("state-api", "127.0.0.2", internal);
+    welcome = await startPod("welcome", "127.0.0.1", internal);
   }, buildTimeout);
 
-  /** Sidecar and service as in the pod, resolves with the sidecar's origin. */
-  async function startPod(name: string, address: string, internal: number): Promise<string> {
-    const [app, http, grpc, open, metrics] = (await findPorts(5)).map(String) as [
-      string,
-      string,
-      string,
-      string,
-      string,
-    ];
-    running.push(await startService(name, { PORT: app, DAPR_HTTP_PORT: http }, "/healthz"));
+  async function startPod(name: string, address: string, internal: string): Promise<Pod> {
+    const [app, http] = [await findPort(), await findPort()];
+    const service = await startService(name, { PORT: app, DAPR_HTTP_PORT: http }, "/healthz");
     const [pod] = await readyPods(name);
     const [daprd] = listContainers(pod);
     const volume = pod.spec.volumes.find((each: Resource) => each.name === "dapr-identity-token");
@@ -468,40 +465,39 @@ describe("the local overlay, with its sidecars as processes and with what Dapr h
       args: [
         ...daprd.args.slice(1),
         ...["--control-plane-address", dapr.operator, "--sentry-address", dapr.sentry, "--app-port", app],
-        ...["--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", http, "--dapr-grpc-port", grpc],
-        ...["--dapr-internal-grpc-listen-address", address, "--dapr-internal-grpc-port", `${internal}`],
-        ...["--dapr-public-listen-address", "127.0.0.1", "--dapr-public-port", open],
-        ...["--metrics-listen-address", "127.0.0.1", "--metrics-port", metrics],
+        ...["--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", http, "--dapr-grpc-port", await findPort()],
+        ...["--dapr-internal-grpc-listen-address", address, "--dapr-internal-grpc-port", internal],
+        ...["--dapr-public-listen-address", "127.0.0.1", "--dapr-public-port", await findPort()],
+        ...["--metrics-listen-address", "127.0.0.1", "--metrics-port", await findPort()],
       ],
       env: Object.fromEntries(daprd.env.flatMap(({ name, value }: Resource) => (value ? [[name, value]] : []))),
       token: await tokenOf(name, volume.projected.sources[0].serviceAccountToken.audience),
       hosts: `127.0.0.2 state-api-dapr.${namespace}.svc.cluster.local\n`,
     });
-    const origin = `http://127.0.0.1:${http}`;
+    const sidecar = `http://127.0.0.1:${http}`;
     await until(`the sidecar of ${name} is up`, async () => {
-      expect((await fetch(`${origin}/v1.0/healthz/outbound`)).status).toBe(204);
+      expect((await fetch(`${sidecar}/v1.0/healthz/outbound`)).status).toBe(204);
     });
-    return origin;
+    return { service, sidecar };
   }
 
   test("Sentry takes their tokens, and the operator gives the state store to state-api alone", async () => {
-    const metadata = async (origin: string) => (await fetch(`${origin}/v1.0/metadata`)).json();
+    const metadata = async ({ sidecar }: Pod) => (await fetch(`${sidecar}/v1.0/metadata`)).json();
     const components = [{ name: "statestore", type: "state.in-memory" }];
-    expect(await metadata(origins["state-api"])).toMatchObject({ id: "state-api", components });
-    expect(await metadata(origins.welcome)).toMatchObject({ id: "welcome" });
-    expect(await metadata(origins.welcome)).not.toHaveProperty("components");
+    expect(await metadata(stateApi)).toMatchObject({ id: "state-api", components });
+    expect(await metadata(welcome)).toMatchObject({ id: "welcome" });
+    expect(await metadata(welcome)).not.toHaveProperty("components");
   });
 
   test("their Configuration leaves them state, invocation and metadata", async () => {
-    const ask = async (path: string) => (await fetch(`${origins["state-api"]}${path}`)).status;
+    const ask = async (path: string) => (await fetch(`${stateApi.sidecar}${path}`)).status;
     expect(await ask("/v1.0/state/statestore/nothing")).toBe(204);
     expect(await ask("/v1.0/secrets/kubernetes/demosecret")).toBe(404);
   });
 
   test("state goes through two sidecars into the memory of one of them", async () => {
-    const [, welcome] = running;
     const commands = block("docs/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting$/);
-    const output = await cluster.sh(commands.replaceAll("http://127.0.0.1:8082", welcome?.origin ?? ""));
+    const output = await cluster.sh(commands.replaceAll("http://127.0.0.1:8082", welcome.service.origin));
     expect(output).toContain('{"hello":"world"}');
   });
 });
