@@ -58,6 +58,7 @@ beforeAll(async () => {
     kubectl("apply", "--server-side", "-f", join(driver, "config/crd/bases")),
   ]);
   await cluster.sh(block("docs/policy.md", /^kubectl apply -f .*template/));
+  // Until then it admits everything, and would have proven nothing.
   await until("Gatekeeper refuses a privileged pod", async () => {
     expect(await refusal(...privileged)).toContain("validation.gatekeeper.sh");
   });

@@ -92,6 +92,7 @@ export async function startCluster(): Promise<Cluster> {
   try {
     const etcd = `http://127.0.0.1:${await findPort()}`;
     const peer = `http://127.0.0.1:${await findPort()}`;
+    // etcd; Go calls it after the folder of its module.
     cluster.start(join(programs, "server"), [
       ...["--data-dir", join(folder, "etcd"), "--unsafe-no-fsync", "--log-level", "warn"],
       ...["--listen-client-urls", etcd, "--advertise-client-urls", etcd],

@@ -7,7 +7,7 @@ import { root } from "./processes.ts";
 
 /** Folders of test/kubernetes/tools; how long each takes on two cores, when Go has compiled nothing of it before. */
 const durations = { cluster: "5-10 minutes", rollouts: "2-3 minutes", dapr: "2-3 minutes" };
-export type Module = keyof typeof durations;
+type Module = keyof typeof durations;
 
 /** For hooks that may have to build. */
 export const buildTimeout = 30 * 60_000;
