@@ -26,6 +26,7 @@ import { startSecretsStore } from "../support/secrets-store.ts";
 
 const namespace = "dapr-samples";
 const services = ["group-lister", "state-api", "welcome"];
+const federatedSubject = `system:serviceaccount:${namespace}:group-lister`;
 const application = {
   clientId: "00000000-5a4d-4b1e-8000-0000000000c4",
   objectId: "00000000-5a4d-4b1e-8000-0000000000b4",
@@ -38,11 +39,7 @@ let dapr: Dapr;
 beforeAll(async () => {
   cluster = await startCluster();
   const { issuer, proxy } = cluster;
-  const federated = {
-    issuer,
-    subject: `system:serviceaccount:${namespace}:group-lister`,
-    jwksUri: `${proxy}/openid/v1/jwks`,
-  };
+  const federated = { issuer, subject: federatedSubject, jwksUri: `${proxy}/openid/v1/jwks` };
   azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }] });
   cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
   const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/azure.yaml");
@@ -114,7 +111,7 @@ async function evict(name: string): Promise<number> {
 const listContainers = ({ spec }: Resource): Resource[] => [...(spec.initContainers ?? []), ...spec.containers];
 
 describe("the suite", () => {
-  test("is applied by one command, and every pod of it runs, each with its sidecar", async () => {
+  test("is applied by one command, and every pod of it is admitted and ready, each with its sidecar", async () => {
     await cluster.sh("kubectl apply --server-side -k infra/kubernetes/overlays/aks");
     for (const name of services) {
       // Two, says its autoscaler.
@@ -225,7 +222,7 @@ describe("workload identity", () => {
     }
   });
 
-  describe("with a token of the cluster", () => {
+  describe("with a token", () => {
     let lister: Process | undefined;
     afterEach(async () => {
       await lister?.end();
@@ -251,25 +248,30 @@ describe("workload identity", () => {
       return { status: response.status, body: Object(await response.json()) };
     };
 
-    test("group-lister lists groups", async () => {
+    test("of the cluster for its service account, group-lister lists groups", async () => {
       const { status, body } = await listGroups(await tokenOf("group-lister"));
       expect({ status, body }).toEqual({ status: 200, body: sampleSubscription.groups.map(({ name }) => name) });
     });
 
     test.each([
-      ["of another service account", () => tokenOf("welcome"), /AADSTS700213.*dapr-samples:welcome/],
-      ["for the API server itself", () => tokenOf("group-lister", cluster.issuer), /AADSTS700212/],
+      ["of the cluster for another service account", () => tokenOf("welcome"), /AADSTS700213.*dapr-samples:welcome/],
+      ["of the cluster for the API server itself", () => tokenOf("group-lister", cluster.issuer), /AADSTS700212/],
+      ["of another cluster", () => signElsewhere({ sub: federatedSubject }), /AADSTS700211/],
       ["that another key has signed", forge, /AADSTS700027/],
-    ])("one %s is refused", async (_what, token, reason) => {
+    ])("%s, it is refused", async (_what, token, reason) => {
       const { status, body } = await listGroups(await token());
       expect({ status, detail: body.detail }).toEqual({ status: 503, detail: expect.stringMatching(reason) });
     });
 
     async function forge(): Promise<string> {
       const { header, claims } = decode(await tokenOf("group-lister")) ?? {};
+      return signElsewhere({ ...claims }, { ...header });
+    }
+
+    async function signElsewhere(claims: Record<string, unknown>, header = {}): Promise<string> {
       const issuer = await startFederatedIssuer();
       issuer.close();
-      return issuer.token({ ...claims }, { header: { ...header } });
+      return issuer.token(claims, { header });
     }
   });
 });
