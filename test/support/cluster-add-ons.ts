@@ -3,7 +3,7 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
-import { accept, type Cluster, findPorts, until } from "./cluster.ts";
+import { accept, type Cluster, findPort, until } from "./cluster.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { root } from "./processes.ts";
 
@@ -16,18 +16,17 @@ export const sidecarImage = "daprio/daprd:1.18.2";
 export async function startRollouts({ kubectl, start }: Cluster): Promise<void> {
   const programs = await findTools("rollouts");
   const source = await findSource("rollouts", "github.com/argoproj/argo-rollouts");
-  const [metricsPort, healthzPort] = await findPorts(2);
   await kubectl("apply", "--server-side", "--kustomize", join(source, "manifests/crds"));
   start(join(programs, "rollouts-controller"), [
     ...["--namespace", "argo-rollouts", "--leader-elect=false"],
-    ...["--metricsPort", `${metricsPort}`, "--healthzPort", `${healthzPort}`], // both on all addresses: it has no flag for that
+    ...["--metricsPort", await findPort(), "--healthzPort", await findPort()], // both on all addresses: it has no flag for that
   ]);
 }
 
 export async function startGatekeeper(cluster: Cluster): Promise<void> {
   const programs = await findTools("cluster");
   const source = await findSource("cluster", "github.com/open-policy-agent/gatekeeper/v3");
-  const [port = 0, healthPort, metricsPort] = await findPorts(3);
+  const port = await findPort();
   const folder = makeCertificates(cluster, "gatekeeper");
   await install(cluster, join(source, "deploy/gatekeeper.yaml"), port, async () => {
     // It keeps its state under its pod's name.
@@ -35,8 +34,8 @@ export async function startGatekeeper(cluster: Cluster): Promise<void> {
     cluster.start(
       join(programs, "gatekeeper"),
       [
-        ...["--host", "127.0.0.1", "--port", `${port}`, "--cert-dir", folder, "--disable-cert-rotation"],
-        ...["--health-addr", `127.0.0.1:${healthPort}`, "--prometheus-port", `${metricsPort}`],
+        ...["--host", "127.0.0.1", "--port", port, "--cert-dir", folder, "--disable-cert-rotation"],
+        ...["--health-addr", `127.0.0.1:${await findPort()}`, "--prometheus-port", await findPort()],
         ...["webhook", "mutation-webhook", "audit", "generate", "status", "mutation-status"].flatMap((each) => [
           "--operation",
           each,
@@ -51,10 +50,10 @@ export async function startGatekeeper(cluster: Cluster): Promise<void> {
 export async function startWorkloadIdentity(cluster: Cluster, tenantId: string): Promise<void> {
   const programs = await findTools("dapr");
   const source = await findSource("dapr", "github.com/Azure/azure-workload-identity");
-  const [port = 0] = await findPorts(1);
+  const port = await findPort();
   const folder = makeCertificates(cluster, "workload-identity");
   await install(cluster, join(source, "deploy/azure-wi-webhook.yaml"), port, async () => {
-    cluster.start(join(programs, "workload-identity-webhook"), ["--port", `${port}`, "--webhook-cert-dir", folder], {
+    cluster.start(join(programs, "workload-identity-webhook"), ["--port", port, "--webhook-cert-dir", folder], {
       AZURE_TENANT_ID: tenantId,
       AZURE_ENVIRONMENT: "AzurePublicCloud",
     });
@@ -73,9 +72,7 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
   const { kubectl, apply, start, folder } = cluster;
   const programs = await findTools("dapr");
   const source = await findSource("dapr", "github.com/dapr/dapr");
-  const [sentry, sentryHealth, injector, injectorHealth, operator, operatorHealth, operatorWebhook] = (
-    await findPorts(7)
-  ).map(String) as [string, string, string, string, string, string, string];
+  const [sentry, injector, operator] = [await findPort(), await findPort(), await findPort()];
   await kubectl("apply", "--server-side", "--filename", join(source, "charts/dapr/crds"));
   const system = readFileSync(join(root, "test/kubernetes/dapr-system.yaml"), "utf8");
   await apply(system.replace("SENTRY_PORT", sentry).replace("INJECTOR_PORT", injector));
@@ -88,7 +85,7 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
     [
       ...["--mode", "kubernetes", "--trust-domain", "cluster.local", "--issuer-credentials", issuer],
       ...["--listen-address", "127.0.0.1", "--port", sentry, "--enable-metrics=false"],
-      ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", sentryHealth],
+      ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", await findPort()],
     ],
     { NAMESPACE: "dapr-system", ...evenAsRoot },
   );
@@ -110,7 +107,7 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
     "injector",
     [
       ...["--listen-address", "127.0.0.1", "--port", injector, "--enable-metrics=false"],
-      ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", injectorHealth],
+      ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", await findPort()],
     ],
     {
       SIDECAR_IMAGE: sidecarImage,
@@ -123,8 +120,8 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
   await startPart("operator", [
     ...["--disable-leader-election", "--trust-anchors-file", trustAnchors, "--enable-metrics=false"],
     ...["--listen-address", "127.0.0.1", "--port", operator, "--watch-interval", "0"],
-    ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", operatorHealth],
-    ...["--webhook-server-listen-address", "127.0.0.1", "--webhook-server-port", operatorWebhook],
+    ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", await findPort()],
+    ...["--webhook-server-listen-address", "127.0.0.1", "--webhook-server-port", await findPort()],
     "--enable-argo-rollout-service-reconciler", // global.argoRolloutServiceReconciler.enabled of the Helm chart
   ]);
   await until("the injector signs in at the API server", async () => {
@@ -137,7 +134,7 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
       `jsonpath=${path}`,
     );
     if (bundle === "") throw new Error("its webhook has no caBundle");
-    await accept(Number(injector));
+    await accept(injector);
   });
   return { sentry: `127.0.0.1:${sentry}`, operator: `127.0.0.1:${operator}` };
 }
@@ -183,7 +180,7 @@ export function startAsInPod({ start, folder }: Cluster, { path, args, env, toke
 async function install(
   { apply, keys }: Cluster,
   file: string,
-  port: number,
+  port: string,
   start: () => Promise<void>,
 ): Promise<void> {
   const objects = parseAllDocuments(readFileSync(file, "utf8")).map((document) => document.toJS());

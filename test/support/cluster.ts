@@ -39,7 +39,8 @@ export async function startCluster(): Promise<Cluster> {
   const [certFile = "", keyFile = "", tokenKeyFile = ""] = ["cert.pem", "key.pem", "token-key.pem"].map((name) =>
     join(folder, "keys", name),
   );
-  const [etcdPort, peerPort, apiPort, managerPort, schedulerPort, proxyPort] = await findPorts(6);
+  const apiPort = await findPort();
+  const proxyPort = await findPort();
   const issuer = `https://127.0.0.1:${apiPort}`;
 
   const kubeconfig = join(folder, ".kube/config"); // where Dapr looks for it, whatever KUBECONFIG says
@@ -89,14 +90,16 @@ export async function startCluster(): Promise<Cluster> {
   };
 
   try {
-    const [etcd = "", peer = ""] = [etcdPort, peerPort].map((port) => `http://127.0.0.1:${port}`);
+    const etcd = `http://127.0.0.1:${await findPort()}`;
+    const peer = `http://127.0.0.1:${await findPort()}`;
+    // etcd; Go calls it after the folder of its module.
     cluster.start(join(programs, "server"), [
       ...["--data-dir", join(folder, "etcd"), "--unsafe-no-fsync", "--log-level", "warn"],
       ...["--listen-client-urls", etcd, "--advertise-client-urls", etcd],
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `default=${peer}`],
     ]);
     cluster.start(join(programs, "kube-apiserver"), [
-      ...["--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", `${apiPort}`],
+      ...["--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", apiPort],
       ...["--tls-cert-file", certFile, "--tls-private-key-file", keyFile],
       ...["--token-auth-file", join(folder, "tokens.csv"), "--authorization-mode", "RBAC", "--allow-privileged"],
       ...["--service-account-issuer", issuer, "--service-account-key-file", tokenKeyFile],
@@ -107,14 +110,14 @@ export async function startCluster(): Promise<Cluster> {
     cluster.start(join(programs, "kube-controller-manager"), [
       ...["--kubeconfig", kubeconfig, "--leader-elect=false", "--use-service-account-credentials"],
       ...["--service-account-private-key-file", tokenKeyFile, "--root-ca-file", keys.caFile],
-      ...["--bind-address", "127.0.0.1", "--secure-port", `${managerPort}`, "--cert-dir", folder],
+      ...["--bind-address", "127.0.0.1", "--secure-port", await findPort(), "--cert-dir", folder],
       ...["--horizontal-pod-autoscaler-sync-period", "1s"], // not 15 s
     ]);
     cluster.start(join(programs, "kube-scheduler"), [
       ...["--kubeconfig", kubeconfig, "--leader-elect=false"],
-      ...["--bind-address", "127.0.0.1", "--secure-port", `${schedulerPort}`, "--cert-dir", folder],
+      ...["--bind-address", "127.0.0.1", "--secure-port", await findPort(), "--cert-dir", folder],
     ]);
-    cluster.start(join(programs, "kubectl"), ["proxy", "--port", `${proxyPort}`]);
+    cluster.start(join(programs, "kubectl"), ["proxy", "--port", proxyPort]);
     await startNodes();
     return cluster;
   } catch (error) {
@@ -128,6 +131,7 @@ export async function startCluster(): Promise<Cluster> {
       env: { ...process.env, ...environment },
       maxBuffer: 100e6,
     });
+    running.child.stdin?.on("error", () => {}); // it has ended without reading, and says itself why
     running.child.stdin?.end(input);
     return (await running).stdout;
   }
@@ -165,14 +169,10 @@ export async function startCluster(): Promise<Cluster> {
 
 let nextPort = 20_000 + Math.floor(Math.random() * 10_000);
 
-/** Free ports below those that the system takes for outgoing connections: a cluster has many of these. */
-export async function findPorts(count: number): Promise<number[]> {
-  const found: number[] = [];
-  while (found.length < count) {
-    const port = nextPort++;
-    if (await isFree(port)) found.push(port);
-  }
-  return found;
+/** A free port below those that the system takes for outgoing connections, of which a cluster has many. */
+export async function findPort(): Promise<string> {
+  const port = nextPort++;
+  return (await isFree(port)) ? `${port}` : findPort();
 }
 
 /** @throws the last reason why not, after a minute */
@@ -189,8 +189,8 @@ export async function until<T>(what: string, attempt: () => Promise<T>): Promise
 }
 
 /** Rejects while nobody listens there. */
-export async function accept(port: number): Promise<void> {
-  const socket = connect(port, "127.0.0.1");
+export async function accept(port: string): Promise<void> {
+  const socket = connect(Number(port), "127.0.0.1");
   await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
   socket.destroy();
 }

@@ -6,8 +6,8 @@ import { buildGo, createReporter, findCacheFolder, lock, runGo } from "../../scr
 import { root } from "./processes.ts";
 
 /** Folders of test/kubernetes/tools; how long each takes on two cores, when Go has compiled nothing of it before. */
-const durations = { cluster: "10 minutes", rollouts: "3 minutes", dapr: "2 minutes" };
-export type Module = keyof typeof durations;
+const durations = { cluster: "5-10 minutes", rollouts: "2-3 minutes", dapr: "2-3 minutes" };
+type Module = keyof typeof durations;
 
 /** For hooks that may have to build. */
 export const buildTimeout = 30 * 60_000;
