@@ -1,0 +1,45 @@
+metadata name = 'Faults'
+metadata description = 'What the types of the parameters cannot refuse. main.bicep asks before anything is made.'
+
+import { ContainerApps } from 'modules/container-apps.bicep'
+import { Release } from 'modules/container-app.bicep'
+
+@export()
+func containerAppsFaults(hosting ContainerApps) string[] =>
+  filter(
+    concat(
+      [
+        hosting.scale.min > hosting.scale.max
+          ? 'scale.min (${hosting.scale.min}) is above scale.max (${hosting.scale.max}).'
+          : ''
+        hosting.access.who == 'addresses' && contains(hosting.access.ranges, '0.0.0.0/0')
+          ? 'access: 0.0.0.0/0 is everybody; if that is meant, say who: \'anyone\'.'
+          : ''
+        hosting.?apps.?groupLister.?welcome != null ? 'group-lister has no WELCOME.' : ''
+      ],
+      hosting.?apps == null
+        ? []
+        : concat(
+            releaseFaults('state-api', hosting.apps!.stateApi),
+            releaseFaults('group-lister', hosting.apps!.groupLister),
+            releaseFaults('welcome', hosting.apps!.welcome)
+          )
+    ),
+    fault => !empty(fault)
+  )
+
+func releaseFaults(app string, release Release) string[] =>
+  release.?traffic == null
+    ? []
+    : [
+        total(release) == 100 ? '' : '${app}: the traffic weights add up to ${total(release)}, not to 100.'
+        distinct(map(release.traffic!, share => share.label)) ? '' : '${app}: two revisions have the same label.'
+        distinct(map(release.traffic!, share => share.revision)) ? '' : '${app}: a revision has two labels.'
+        contains(map(release.traffic!, share => share.revision), release.revision)
+          ? ''
+          : '${app}: the new revision ${release.revision} is not in the traffic; weight 0 is enough to test it at its label.'
+      ]
+
+func total(release Release) int => reduce(release.traffic!, 0, (sum, share) => sum + share.weight)
+
+func distinct(names string[]) bool => length(union(names, names)) == length(names)

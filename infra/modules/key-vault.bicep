@@ -1,0 +1,55 @@
+metadata name = 'Key Vault'
+metadata description = 'The vault of demosecret, with roles instead of access policies.'
+
+@description('Required. Name of the vault, unique in Azure.')
+@minLength(3)
+@maxLength(24)
+param name string
+
+@description('Required. Where it is.')
+param location string
+
+@description('Required. Value of demosecret.')
+@secure()
+param demoSecret string
+
+@description('Required. Identity that reads demosecret, and nothing else, in this resource group.')
+param identityName string
+
+// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security#key-vault-secrets-user
+var secretsUser = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4633458b-17de-408a-b874-0445c86b69e6'
+)
+
+resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
+  name: name
+  location: location
+  properties: {
+    tenantId: tenant().tenantId
+    sku: { family: 'A', name: 'standard' }
+    enableRbacAuthorization: true
+    enablePurgeProtection: true
+    softDeleteRetentionInDays: 7 // with purge protection the name is taken for as long
+  }
+}
+
+resource secret 'Microsoft.KeyVault/vaults/secrets@2026-05-15' = {
+  parent: vault
+  name: 'demosecret'
+  properties: { value: demoSecret }
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: identityName
+}
+
+resource readSecret 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: secret
+  name: guid(secret.id, identity.id, secretsUser)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: secretsUser
+  }
+}

@@ -1,0 +1,44 @@
+metadata name = 'Container registry'
+metadata description = 'The registry of the images, without an admin user: who pulls needs a role.'
+
+@description('Required. Name of the registry, unique in Azure.')
+@minLength(5)
+@maxLength(50)
+param name string
+
+@description('Required. Where it is.')
+param location string
+
+@description('Required. Names of the identities that pull, in this resource group.')
+param pullers string[]
+
+// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers#acrpull
+var acrPull = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '7f951dda-4ed3-4680-a7ca-43fe172d538d')
+
+resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
+  name: name
+  location: location
+  sku: { name: 'Basic' }
+  properties: { adminUserEnabled: false }
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = [
+  for puller in pullers: {
+    name: puller
+  }
+]
+
+resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (puller, index) in pullers: {
+    scope: registry
+    name: guid(registry.id, identity[index].id, acrPull)
+    properties: {
+      principalId: identity[index].properties.principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: acrPull
+    }
+  }
+]
+
+@description('What image names start with.')
+output server string = registry.properties.loginServer

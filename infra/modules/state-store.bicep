@@ -1,0 +1,56 @@
+metadata name = 'Dapr component statestore'
+metadata description = 'The state store of state-api in a Container Apps environment, with its resiliency policy.'
+
+@description('Required. Container Apps environment, in this resource group.')
+param environmentName string
+
+@description('Required. Cosmos DB account, in this resource group.')
+param accountName string
+
+@description('Optional. Identity that state-api runs as, in this resource group. Without one the account\'s key is used.')
+param identityName string?
+
+resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
+  name: environmentName
+}
+
+resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' existing = {
+  name: accountName
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = if (identityName != null) {
+  name: identityName ?? ''
+}
+
+// The form of components/cosmos/containerapps.yaml and containerapps-key.yaml.
+resource component 'Microsoft.App/managedEnvironments/daprComponents@2026-07-01' = {
+  parent: environment
+  name: 'statestore'
+  properties: {
+    componentType: 'state.azure.cosmosdb'
+    version: 'v1'
+    initTimeout: '30s' // the default of 5 s is short for the first token
+    secrets: identityName == null ? [{ name: 'cosmos-key', value: account.listKeys().primaryMasterKey }] : []
+    metadata: [
+      { name: 'url', value: account.properties.documentEndpoint }
+      identityName == null
+        ? { name: 'masterKey', secretRef: 'cosmos-key' }
+        : { name: 'azureClientId', value: identity!.properties.clientId }
+      { name: 'database', value: 'dapr-db' }
+      { name: 'collection', value: 'statestore' }
+    ]
+    scopes: ['state-api'] // apps without the identity would fail to start
+  }
+}
+
+// What components/local/resiliency.yaml says, in whole seconds: a retry would end after state-api gave up.
+resource resiliency 'Microsoft.App/managedEnvironments/daprComponents/resiliencyPolicies@2026-07-01' = {
+  parent: component
+  name: 'statestore'
+  properties: {
+    outboundPolicy: {
+      timeoutPolicy: { responseTimeoutInSeconds: 1 }
+      circuitBreakerPolicy: { consecutiveErrors: 20, timeoutInSeconds: 2 }
+    }
+  }
+}
