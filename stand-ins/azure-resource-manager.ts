@@ -28,6 +28,8 @@ export interface ResourceManager {
   readonly readers: readonly string[] | undefined;
   /** Where links to the next page point; default: here. */
   readonly nextLinkOrigin: string | undefined;
+  /** Answers what is below a subscription but the listings; default: there is nothing. */
+  readonly resources: { answer(request: Request, subscription: Subscription): Answer } | undefined;
 }
 
 const apiVersions = ["2025-04-01", "2025-03-01", "2024-11-01", "2022-12-01", "2022-09-01", "2021-04-01"];
@@ -75,19 +77,23 @@ function authorize({ headers }: Request, arm: ResourceManager): Answer | { objec
   );
 }
 
-function route({ method, url }: Request, arm: ResourceManager, objectId: string): Answer {
+function route(request: Request, arm: ResourceManager, objectId: string): Answer {
+  const { method, url } = request;
   const version = url.searchParams.get("api-version");
   if (!version) {
     const message = "The api-version query parameter (?api-version=) is required for all requests.";
     return refusal(400, "MissingApiVersionParameter", message);
   }
+  // ARM's paths are not case-sensitive.
+  const [subscriptions, id, resourceGroups, ...rest] = url.pathname.toLowerCase().split("/").filter(Boolean);
+  const isListing = rest.length === 0 && [undefined, "resourcegroups"].includes(resourceGroups);
+  const subscription = arm.subscriptions.find((candidate) => candidate.id.toLowerCase() === id);
+  if (!isListing && subscription && arm.resources) return arm.resources.answer(request, subscription);
   if (!apiVersions.includes(version)) {
     const message = `The api-version '${version}' is invalid. The supported versions are '${apiVersions.join(",")}'.`;
     return refusal(400, "InvalidApiVersionParameter", message);
   }
-  // ARM's paths are not case-sensitive.
-  const [subscriptions, id, resourceGroups, ...rest] = url.pathname.toLowerCase().split("/").filter(Boolean);
-  if (subscriptions !== "subscriptions" || rest.length > 0 || ![undefined, "resourcegroups"].includes(resourceGroups)) {
+  if (subscriptions !== "subscriptions" || !isListing) {
     return refusal(404, "InvalidResourceType", "The resource type could not be found.");
   }
   if (method !== "GET") {
@@ -107,7 +113,6 @@ function route({ method, url }: Request, arm: ResourceManager, objectId: string)
       `The provided subscription identifier '${id}' is malformed or invalid.`,
     );
   }
-  const subscription = arm.subscriptions.find((candidate) => candidate.id.toLowerCase() === id);
   if (!subscription) return refusal(404, "SubscriptionNotFound", `The subscription '${id}' could not be found.`);
   const action = `Microsoft.Resources/subscriptions/${resourceGroups === undefined ? "" : "resourcegroups/"}read`;
   if (!mayRead) {
@@ -165,7 +170,7 @@ function describe({ id, name, state = "Enabled" }: Subscription) {
   };
 }
 
-function ok(body: unknown): Answer {
+export function ok(body: unknown): Answer {
   return { status: 200, body, headers: everyAnswer() };
 }
 

@@ -10,6 +10,7 @@ import { type Application, onEntra } from "./azure-entra.ts";
 import type { Answer, Request } from "./azure-http.ts";
 import { onContainerApps, onImds } from "./azure-identity.ts";
 import { onResourceManager, refusal, type Subscription } from "./azure-resource-manager.ts";
+import type { Resources } from "./azure-resources.ts";
 import { createTokens, decode, type Principal } from "./azure-tokens.ts";
 
 export interface AzureOptions {
@@ -23,6 +24,8 @@ export interface AzureOptions {
   subscriptions?: Subscription[];
   /** Object ids that hold the role Reader. Default: every token's. */
   readers?: readonly string[];
+  /** Resources that can be made, changed and deleted. Default: subscriptions only list their groups. */
+  resources?: Resources;
   /** Resources that tokens can be had for and that Azure Resource Manager takes. Default: the public cloud's. */
   audiences?: readonly string[];
 }
@@ -68,6 +71,8 @@ export interface RecordedRequest {
   readonly token: { readonly id: unknown; readonly clientId: unknown } | undefined;
   /** A client assertion's id, where there is one. */
   readonly assertionId: unknown;
+  /** As sent. */
+  readonly body: string;
 }
 
 /** `sample` in every name: nobody shall take them for their own. */
@@ -179,10 +184,10 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
 
   async function routeHttps(request: Request): Promise<Answer> {
     const { nextLinkOrigin, subscriptions } = azure;
-    const { readers } = options;
+    const { readers, resources } = options;
     return (
       (await onEntra(request, directory)) ??
-      onResourceManager(request, { tenantId, tokens, audiences, subscriptions, readers, nextLinkOrigin })
+      onResourceManager(request, { tenantId, tokens, audiences, subscriptions, readers, nextLinkOrigin, resources })
     );
   }
 
@@ -196,6 +201,7 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
       status,
       token: claims && { id: claims.uti, clientId: claims.appid },
       assertionId: assertion === null ? undefined : decode(assertion)?.claims.jti,
+      body,
     });
   }
 }

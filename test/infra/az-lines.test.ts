@@ -1,0 +1,62 @@
+// Every line of az in the documents and in comments is one that the real Azure CLI takes.
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { judge, listCommands } from "../support/az.ts";
+import { readBlocks } from "../support/markdown.ts";
+import { root } from "../support/processes.ts";
+
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], { cwd: root })
+  .toString()
+  .split("\0");
+
+test("pages: each line in their shell blocks", { timeout: 60_000 }, async () => {
+  const commands = files
+    .filter((file) => file.endsWith(".md"))
+    .flatMap((file) =>
+      listCommands(
+        readBlocks(file)
+          .map(({ command }) => command)
+          .join("\n"),
+      ),
+    );
+  expect(commands.length).toBeGreaterThan(30);
+  expect(await findFaults(commands)).toEqual([]);
+});
+
+test("comments: each line that begins with az", async () => {
+  const comments = files
+    .filter((file) => /^(components|infra|\.github)\/.*\.(ya?ml|bicep|bicepparam)$/.test(file))
+    .flatMap((file) => [...readFileSync(join(root, file), "utf8").matchAll(/^\s*(?:#|\/\/)\s+(az .+)$/gm)]);
+  const commands = comments.flatMap(([, line = ""]) => listCommands(line));
+  expect(commands.length).toBeGreaterThan(1);
+  expect(await findFaults(commands)).toEqual([]);
+});
+
+test("what the first walkthroughs had, and az has no more, is noticed", async () => {
+  const gone = [
+    "az containerapp update -g g -n a --environment-variables WELCOME=hi",
+    "az containerapp ingress traffic set -g g -n a --traffic-weight latest=100",
+    "az aks create -g g -n c --enable-pod-identity",
+    "az role assignment create --role Reader --assignee someone",
+    "az monitor log-analytics query -w w --analytics-query q",
+    "az containerapp nothing",
+  ];
+  const faults = await judge(gone.flatMap(listCommands));
+  expect(faults).toEqual([
+    [expect.stringMatching(/unrecognized arguments: --environment-variables/)],
+    [expect.stringMatching(/'--traffic-weight' has been deprecated/)],
+    [expect.stringMatching(/unrecognized arguments: --enable-pod-identity/)],
+    [expect.stringMatching(/required: --scope/)],
+    [expect.stringMatching(/'query' is misspelled or not recognized/)],
+    [expect.stringMatching(/'nothing' is misspelled or not recognized/)],
+  ]);
+});
+
+async function findFaults(commands: string[][]): Promise<string[]> {
+  const faults = await judge(commands);
+  return commands.flatMap((command, index) =>
+    (faults[index] ?? []).map((fault) => `az ${command.join(" ")}: ${fault}`),
+  );
+}

@@ -1,0 +1,134 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import type { Azure } from "../../stand-ins/azure.ts";
+import { identityHeader } from "../../stand-ins/azure-defaults.ts";
+import { root } from "./processes.ts";
+import { findPythonWith } from "./python-tools.ts";
+
+const version = "2.91.0";
+
+/** What each command has against it in the eyes of the real parser: nothing, as a rule. No command is run. */
+export async function judge(commands: readonly (readonly string[])[]): Promise<string[][]> {
+  const python = await findPythonWith(`azure-cli==${version}`);
+  const home = makeHome();
+  try {
+    const parser = fileURLToPath(new URL("az-parse.py", import.meta.url));
+    const env = { ...process.env, ...settings(home) };
+    return JSON.parse(execFileSync(python, [parser], { env, input: JSON.stringify(commands), encoding: "utf8" }));
+  } finally {
+    rmSync(home, { recursive: true });
+  }
+}
+
+/**
+ * The arguments that az gets when bash runs a script, loops and variables unfolded. Nothing is run: no other command is
+ * found, and whatever az is asked for is "ANSWER".
+ */
+export function listCommands(script: string): string[][] {
+  const folder = mkdtempSync(join(tmpdir(), "az-lines-")); // for what the script writes
+  const preamble = `
+    PATH=/nowhere
+    command_not_found_handle() { :; }
+    az() { printf '%s\\0' "$@" $'\\n' >&3; echo ANSWER; }`;
+  const heard = execFileSync("bash", ["-c", `exec 3>&1 >/dev/null 2>&1\n${preamble}\n${script}`], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+  rmSync(folder, { recursive: true });
+  const commands = heard.split("\0\n\0").slice(0, -1);
+  return commands.map((command) => command.split("\0"));
+}
+
+/** The real Azure CLI, signed in to a stand-in of Azure, with a home of its own and no way to anywhere else. */
+export interface AzureCli {
+  /** Runs a script of bash in the project's folder. */
+  run(
+    script: string,
+    env?: Readonly<Record<string, string>>,
+  ): Promise<{ code: number; stdout: string; stderr: string }>;
+  /** Hosts that were asked for beside the stand-in, and not reached. */
+  readonly strangers: readonly string[];
+  close(): void;
+}
+
+export async function startAzureCli(azure: Azure): Promise<AzureCli> {
+  const python = await findPythonWith(`azure-cli==${version}`);
+  const home = makeHome();
+  mkdirSync(join(home, "bin"));
+  writeFileSync(join(home, "bin/az"), `#!/bin/sh\nexec "${python}" -m azure.cli "$@"\n`, { mode: 0o755 });
+
+  const strangers: string[] = [];
+  const proxy = createServer().on("connect", (request, socket) => {
+    strangers.push(request.url ?? "");
+    socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  const address = proxy.address();
+  const port = typeof address === "object" ? address?.port : undefined;
+
+  const origin = azure.httpsUrl;
+  const ownEnv = {
+    ...settings(home),
+    PATH: `${join(home, "bin")}:${process.env.PATH}`,
+    HTTPS_PROXY: `http://127.0.0.1:${port}`,
+    NO_PROXY: "127.0.0.1",
+    REQUESTS_CA_BUNDLE: azure.caFile,
+    IDENTITY_ENDPOINT: `${azure.url}/msi/token`,
+    IDENTITY_HEADER: identityHeader,
+  };
+  const cli: AzureCli = {
+    strangers,
+    async run(script, env = {}) {
+      const child = spawn("bash", ["-euo", "pipefail", "-c", script], {
+        cwd: root,
+        env: { ...ownEnv, ...env },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const [[code], stdout, stderr] = await Promise.all([
+        once(child, "close"),
+        text(child.stdout),
+        text(child.stderr),
+      ]);
+      return { code, stdout, stderr };
+    },
+    close() {
+      proxy.close();
+      rmSync(home, { recursive: true });
+    },
+  };
+  const { code, stderr } = await cli.run(`
+    az cloud register -n stand-in --skip-endpoint-discovery --endpoint-resource-manager ${origin} \
+      --endpoint-management ${origin} --endpoint-active-directory ${origin} \
+      --endpoint-active-directory-graph-resource-id ${origin} \
+      --endpoint-active-directory-resource-id https://management.azure.com/
+    az cloud set -n stand-in
+    az login --identity`);
+  if (code !== 0) throw new Error(stderr);
+  return cli;
+}
+
+function makeHome(): string {
+  const home = mkdtempSync(join(tmpdir(), "az-"));
+  // Without it, the first command asks on the Internet for newer versions.
+  writeFileSync(join(home, "versionCheck.json"), JSON.stringify({ versions: { core: { local: version } } }));
+  return home;
+}
+
+function settings(home: string) {
+  return {
+    HOME: home,
+    AZURE_CONFIG_DIR: home,
+    AZURE_CORE_COLLECT_TELEMETRY: "no",
+    AZURE_CORE_NO_COLOR: "yes",
+    AZURE_EXTENSION_USE_DYNAMIC_INSTALL: "no",
+    AZURE_BICEP_USE_BINARY_FROM_PATH: "yes",
+    AZURE_BICEP_CHECK_VERSION: "no",
+  };
+}

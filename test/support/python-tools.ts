@@ -1,0 +1,42 @@
+import { execFile } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { findCacheFolder } from "../../scripts/daprd.ts";
+
+const run = promisify(execFile);
+
+/**
+ * The Python of an environment that has one tool of PyPI, e.g. `azure-cli==2.91.0`; it is installed once for all clones. Run
+ * the tool as `python -m MODULE`: its scripts name the folder that it was installed in, which is not where it is.
+ *
+ * @throws when there is no Python 3.10 or newer with pip, or PyPI cannot be reached
+ */
+export async function findPythonWith(requirement: string): Promise<string> {
+  const folder = join(findCacheFolder(process), requirement.replace("==", "-"));
+  const python = join(folder, "bin", "python");
+  if (existsSync(python)) return python;
+  mkdirSync(dirname(folder), { recursive: true });
+  const made = mkdtempSync(`${folder}.`);
+  try {
+    await install(requirement, made);
+    renameSync(join(made, "environment"), folder);
+  } catch (error) {
+    // Unless another process was quicker.
+    if (!existsSync(python))
+      throw new Error(`${requirement} comes from PyPI and needs python3 ≥ 3.10 with pip: ${error}`);
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+  }
+  return python;
+}
+
+/** By uv, which takes seconds for what takes pip minutes. */
+async function install(requirement: string, folder: string): Promise<void> {
+  const uv = join(folder, "uv");
+  const environment = join(folder, "environment");
+  const pip = ["-m", "pip", "install", "--quiet", "--target", uv, "uv==0.13.9"];
+  await run("python3", pip, { env: { ...process.env, PIP_ROOT_USER_ACTION: "ignore" } });
+  await run(join(uv, "bin", "uv"), ["venv", "--quiet", "--no-python-downloads", environment]);
+  await run(join(uv, "bin", "uv"), ["pip", "install", "--quiet", "--python", environment, requirement]);
+}
