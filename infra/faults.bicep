@@ -1,6 +1,7 @@
 metadata name = 'Faults'
 metadata description = 'What the types of the parameters cannot refuse. main.bicep asks before anything is made.'
 
+import { Aks } from 'modules/aks.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
 import { Release } from 'modules/container-app.bicep'
 
@@ -43,3 +44,25 @@ func releaseFaults(app string, release Release) string[] =>
 func total(release Release) int => reduce(release.traffic!, 0, (sum, share) => sum + share.weight)
 
 func distinct(names string[]) bool => length(union(names, names)) == length(names)
+
+@export()
+func aksFaults(hosting Aks, location string) string[] =>
+  filter(
+    [
+      hosting.systemPool.min > hosting.systemPool.max
+        ? 'systemPool.min (${hosting.systemPool.min}) is above systemPool.max (${hosting.systemPool.max}).'
+        : ''
+      hosting.userPool.min > hosting.userPool.max
+        ? 'userPool.min (${hosting.userPool.min}) is above userPool.max (${hosting.userPool.max}).'
+        : ''
+      hosting.apiServer.dns == 'custom' && !isZoneOf(hosting.apiServer.zone, location)
+        ? 'apiServer.zone is ${hosting.apiServer.zone}; AKS takes privatelink.${region(location)}.azmk8s.io and its subdomains only.'
+        : ''
+    ],
+    fault => !empty(fault)
+  )
+
+func isZoneOf(zone string, location string) bool => endsWith('.${zone}', '.privatelink.${region(location)}.azmk8s.io')
+
+@description('West Europe and westeurope are the same.')
+func region(location string) string => toLower(replace(location, ' ', ''))

@@ -1,9 +1,10 @@
 metadata name = 'Dapr on Azure'
 metadata description = 'The whole suite on Container Apps or on AKS: one resource group, and nothing in it is reached with a key.'
 
+import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
-import { containerAppsFaults } from 'faults.bicep'
+import { aksFaults, containerAppsFaults } from 'faults.bicep'
 
 targetScope = 'subscription'
 
@@ -29,7 +30,8 @@ param cosmosCapacity Capacity = { mode: 'serverless' }
 @minLength(1)
 param demoSecret string
 
-type Hosting = ContainerApps
+@discriminator('on')
+type Hosting = Aks | ContainerApps
 
 var token = uniqueString(subscription().id, name, location)
 var workspaceName = 'log-${name}'
@@ -38,8 +40,11 @@ var registryName = 'cr${token}'
 var accountName = 'cosmos-${token}'
 var vaultName = 'kv-${token}'
 var identityNames = { stateApi: 'id-state-api', groupLister: 'id-group-lister', welcome: 'id-welcome' }
+var clusterIdentityName = 'id-cluster'
+var kubeletIdentityName = 'id-kubelet'
+var clusterName = 'aks-${name}'
 
-var faults = hosting.on == 'containerapps' ? containerAppsFaults(hosting) : []
+var faults = hosting.on == 'aks' ? aksFaults(hosting, location) : containerAppsFaults(hosting)
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   // Everything needs the group, so a fault is refused before anything is made.
@@ -53,9 +58,29 @@ module logs 'modules/logs.bicep' = {
   params: { workspaceName: workspaceName, insightsName: insightsName, location: location }
 }
 
-module identities 'modules/identities.bicep' = {
+module stateApiIdentity 'modules/identity.bicep' = {
   scope: group
-  params: { names: identityNames, location: location }
+  params: { name: identityNames.stateApi, location: location }
+}
+
+module groupListerIdentity 'modules/identity.bicep' = {
+  scope: group
+  params: { name: identityNames.groupLister, location: location }
+}
+
+module welcomeIdentity 'modules/identity.bicep' = {
+  scope: group
+  params: { name: identityNames.welcome, location: location }
+}
+
+module clusterIdentity 'modules/identity.bicep' = if (hosting.on == 'aks') {
+  scope: group
+  params: { name: clusterIdentityName, location: location }
+}
+
+module kubeletIdentity 'modules/identity.bicep' = if (hosting.on == 'aks') {
+  scope: group
+  params: { name: kubeletIdentityName, location: location }
 }
 
 module registry 'modules/registry.bicep' = {
@@ -63,9 +88,11 @@ module registry 'modules/registry.bicep' = {
   params: {
     name: registryName
     location: location
-    pullers: [identityNames.stateApi, identityNames.groupLister, identityNames.welcome]
+    pullers: hosting.on == 'aks'
+      ? [kubeletIdentityName]
+      : [identityNames.stateApi, identityNames.groupLister, identityNames.welcome]
   }
-  dependsOn: [identities]
+  dependsOn: [stateApiIdentity, groupListerIdentity, welcomeIdentity, kubeletIdentity]
 }
 
 module cosmos 'modules/cosmos.bicep' = {
@@ -76,24 +103,27 @@ module cosmos 'modules/cosmos.bicep' = {
     capacity: cosmosCapacity
     identityName: hosting.?stateStore == 'key' ? null : identityNames.stateApi
   }
-  dependsOn: [identities]
+  dependsOn: [stateApiIdentity]
 }
 
 module vault 'modules/key-vault.bicep' = {
   scope: group
   params: { name: vaultName, location: location, demoSecret: demoSecret, identityName: identityNames.welcome }
-  dependsOn: [identities]
+  dependsOn: [welcomeIdentity]
 }
 
 module readerOfGroup 'modules/reader-of-group.bicep' = if (listed == 'resourceGroup') {
   scope: group
   params: { identityName: identityNames.groupLister }
-  dependsOn: [identities]
+  dependsOn: [groupListerIdentity]
 }
 
 module readerOfSubscription 'modules/reader-of-subscription.bicep' = if (listed == 'subscription') {
-  params: { identityName: identityNames.groupLister, identityGroupName: group.name }
-  dependsOn: [identities]
+  params: {
+    // It outlives the group, and the next installation's identity has another id, so the name goes by that.
+    #disable-next-line what-if-short-circuiting
+    principalId: groupListerIdentity.outputs.principalId
+  }
 }
 
 module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'containerapps') {
@@ -111,20 +141,61 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
   dependsOn: [logs, registry, cosmos, readerOfGroup, readerOfSubscription]
 }
 
-@description('Subscription whose resource groups group-lister lists.')
+module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
+  scope: group
+  params: {
+    name: name
+    location: location
+    hosting: hosting
+    clusterName: clusterName
+    workspaceName: workspaceName
+    identityNames: identityNames
+    clusterIdentityName: clusterIdentityName
+    kubeletIdentityName: kubeletIdentityName
+  }
+  dependsOn: [
+    logs
+    registry
+    stateApiIdentity
+    groupListerIdentity
+    welcomeIdentity
+    clusterIdentity
+    kubeletIdentity
+  ]
+}
+
+@description('Tenant of everything.')
+output AZURE_TENANT_ID string = tenant().tenantId
+
+@description('Subscription of everything; group-lister lists its resource groups.')
 output AZURE_SUBSCRIPTION_ID string = subscription().subscriptionId
 
 @description('Resource group of everything.')
 output AZURE_RESOURCE_GROUP string = group.name
 
-@description('Registry that azd and docker push to.')
+@description('Registry to push images to.')
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.server
 
-@description('What components/cosmos calls COSMOS_URL.')
+@description('Cosmos DB, as components/cosmos and infra/kubernetes call it.')
 output COSMOS_URL string = cosmos.outputs.url
 
 @description('Vault of demosecret.')
 output AZURE_KEY_VAULT_NAME string = vaultName
 
+@description('AZURE_CLIENT_ID of state-api.')
+output STATE_API_CLIENT_ID string = stateApiIdentity.outputs.clientId
+
+@description('AZURE_CLIENT_ID of group-lister.')
+output GROUP_LISTER_CLIENT_ID string = groupListerIdentity.outputs.clientId
+
+@description('AZURE_CLIENT_ID of welcome.')
+output WELCOME_CLIENT_ID string = welcomeIdentity.outputs.clientId
+
 @description('Where welcome answers on Container Apps, once it is deployed.')
 output WELCOME_URL string = containerApps.?outputs.welcomeUrl ?? ''
+
+@description('The cluster on AKS.')
+output AZURE_AKS_CLUSTER_NAME string = hosting.on == 'aks' ? clusterName : ''
+
+@description('Client id of the Key Vault add-on on AKS.')
+output KEY_VAULT_ADDON_CLIENT_ID string = aks.?outputs.keyVaultAddonClientId ?? ''

@@ -24,6 +24,3 @@ resource subnet 'Microsoft.Network/virtualNetworks/subnets@2026-03-01' = {
     delegations: [{ name: 'environment', properties: { serviceName: 'Microsoft.App/environments' } }]
   }
 }
-
-@description('The subnet of the environment.')
-output subnetId string = subnet.id

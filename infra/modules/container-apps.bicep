@@ -1,7 +1,7 @@
 metadata name = 'The suite on Container Apps'
 metadata description = 'Environment, state store and the three apps.'
 
-import { IdentityNames } from 'identities.bicep'
+import { ServiceIdentities } from 'identity.bicep'
 import { Access, Release, Scale, SignIn } from 'container-app.bicep'
 
 @description('Required. Name of the installation.')
@@ -26,7 +26,7 @@ param registryName string
 param accountName string
 
 @description('Required. Identities of the services, in this resource group.')
-param identityNames IdentityNames
+param identityNames ServiceIdentities
 
 @export()
 @sealed()
@@ -75,13 +75,14 @@ type Apps = {
 }
 
 var environmentName = 'cae-${name}'
+var networkName = 'vnet-${name}'
 
 resource groupListerIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: identityNames.groupLister
 }
 
 module network 'container-apps-network.bicep' = if (hosting.?network != null) {
-  params: { name: 'vnet-${name}', location: location, prefix: hosting.network!.prefix }
+  params: { name: networkName, location: location, prefix: hosting.network!.prefix }
 }
 
 module environment 'container-apps-environment.bicep' = {
@@ -90,9 +91,12 @@ module environment 'container-apps-environment.bicep' = {
     location: location
     workspaceName: workspaceName
     insightsName: insightsName
-    subnetId: network.?outputs.subnetId
+    subnetId: hosting.?network == null
+      ? null
+      : resourceId('Microsoft.Network/virtualNetworks/subnets', networkName, 'environment')
     private: hosting.?network.?private ?? false
   }
+  dependsOn: [network]
 }
 
 module stateStore 'state-store.bicep' = {

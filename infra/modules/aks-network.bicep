@@ -1,0 +1,40 @@
+metadata name = 'Network of a cluster'
+metadata description = 'A virtual network with a subnet for nodes. Pods have addresses of their own, which are not in it.'
+
+@description('Required. Name of the network.')
+param name string
+
+@description('Required. Where it is.')
+param location string
+
+@description('Required. Identity of the control plane, in this resource group.')
+param identityName string
+
+// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/networking#network-contributor
+var networkContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4d97b98b-1d4f-4787-a291-c67834d212e7'
+)
+
+resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
+  name: name
+  location: location
+  properties: {
+    addressSpace: { addressPrefixes: ['10.1.0.0/16'] }
+    subnets: [{ name: 'nodes', properties: { addressPrefix: '10.1.0.0/22' } }]
+  }
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: identityName
+}
+
+resource joinNetwork 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: network
+  name: guid(network.id, identity.id, networkContributor)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: networkContributor
+  }
+}

@@ -1,0 +1,23 @@
+metadata name = 'No privileged containers'
+metadata description = 'Azure Policy for the clusters of a resource group: pods with privileged containers are refused or reported.'
+
+@description('Required. What becomes of such a pod: refused, or only reported.')
+param effect 'deny' | 'audit'
+
+@description('Required. Namespaces where such pods are let through, beside those of the platform.')
+param excludedNamespaces string[]
+
+// https://learn.microsoft.com/azure/aks/policy-reference: Kubernetes cluster should not allow privileged containers
+var definition = tenantResourceId('Microsoft.Authorization/policyDefinitions', '95edb821-ddaf-4404-9732-666045e056b4')
+
+resource assignment 'Microsoft.Authorization/policyAssignments@2026-07-01' = {
+  name: 'no-privileged-containers'
+  properties: {
+    displayName: 'Kubernetes cluster should not allow privileged containers'
+    policyDefinitionId: definition
+    parameters: {
+      effect: { value: effect }
+      excludedNamespaces: { value: union(['kube-system', 'gatekeeper-system', 'azure-arc'], excludedNamespaces) }
+    }
+  }
+}

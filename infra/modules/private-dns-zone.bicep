@@ -1,0 +1,47 @@
+metadata name = 'Private DNS zone of a cluster'
+metadata description = 'The zone in which a private cluster has its name, and the network that resolves it.'
+
+@description('Required. Name of the zone.')
+param name string
+
+@description('Required. Network that resolves it, in this resource group.')
+param networkName string
+
+@description('Required. Identity of the control plane, in this resource group.')
+param identityName string
+
+// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/networking#private-dns-zone-contributor
+var zoneContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'b12aa53e-6015-4669-85d0-8515ebb3ae7f'
+)
+
+resource network 'Microsoft.Network/virtualNetworks@2026-03-01' existing = {
+  name: networkName
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: identityName
+}
+
+resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
+  name: name
+  location: 'global'
+}
+
+resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = {
+  parent: zone
+  name: networkName
+  location: 'global'
+  properties: { registrationEnabled: false, virtualNetwork: { id: network.id } }
+}
+
+resource writeRecords 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: zone
+  name: guid(zone.id, identity.id, zoneContributor)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: zoneContributor
+  }
+}
