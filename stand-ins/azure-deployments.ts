@@ -5,23 +5,23 @@ import { ok, refusal } from "./azure-resource-manager.ts";
 import type { Json, Store } from "./azure-resource-store.ts";
 
 /** What a template makes with these parameters. */
-export type Deploy = (template: Json, parameters: Json) => Plan;
+export type Deploy = (template: Json, parameters: Json) => Promise<Plan>;
 
 export interface Plan {
-  /** Resource groups first. */
-  readonly resources: readonly (Json & { readonly id: string })[];
-  readonly outputs: Json;
+  /** In the order they are made in. */
+  readonly resources: readonly { readonly id: string }[];
+  readonly outputs: Readonly<Record<string, string>>;
 }
 
 /** @param make Makes a resource or a resource group. */
-export function onDeployment(
+export async function onDeployment(
   { method }: Request,
   path: string,
   body: Json,
   store: Store,
   deploy: Deploy,
   make: (id: string, body: Json) => void,
-): Answer | undefined {
+): Promise<Answer | undefined> {
   const [, id, action] = /^(.+\/providers\/Microsoft\.Resources\/deployments\/[^/]+)(?:\/(.+))?$/i.exec(path) ?? [];
   if (!id) return undefined;
   const { template, parameters, mode } = (body.properties ?? {}) as {
@@ -31,11 +31,21 @@ export function onDeployment(
   };
   if (method === "PUT" || (method === "POST" && action === "validate")) {
     if (!template) return refusal(400, "InvalidRequestContent", "The request has no template.");
-    const { resources, outputs } = deploy(template, parameters ?? {});
-    const properties = { mode, outputs, provisioningState: "Succeeded" };
+    const { resources, outputs } = await deploy(template, parameters ?? {});
+    const values = Object.entries(outputs).map(([name, value]) => [name, { type: "String", value }]);
+    const properties = { mode, outputs: Object.fromEntries(values), provisioningState: "Succeeded" };
     if (action) return ok({ id, properties });
-    for (const resource of resources) make(resource.id, resource);
+    for (const resource of resources) make(resource.id, resolve(resource, store));
     return { ...ok(store.put(id, { properties })), status: 201 };
   }
   return method === "GET" && action === "operations" ? ok({ value: [] }) : undefined;
+}
+
+/** What a template leaves to run time, one resource reads of another that was made before. */
+function resolve(resource: object, store: Store): Json {
+  const reference = /"\[reference\('([^']+)', '[^']+'\)\.(\w+)\]"/g;
+  const resolved = JSON.stringify(resource).replaceAll(reference, (expression, id, name) =>
+    JSON.stringify(store.find(id)?.properties[name] ?? expression),
+  );
+  return JSON.parse(resolved);
 }

@@ -29,14 +29,14 @@ export interface ResourceManager {
   /** Where links to the next page point; default: here. */
   readonly nextLinkOrigin: string | undefined;
   /** Answers what is below a subscription but the listings; default: there is nothing. */
-  readonly resources: { answer(request: Request, subscription: Subscription): Answer } | undefined;
+  readonly resources: { answer(request: Request, subscription: Subscription): Promise<Answer> } | undefined;
 }
 
 const apiVersions = ["2025-04-01", "2025-03-01", "2024-11-01", "2022-12-01", "2022-09-01", "2021-04-01"];
 const pageSize = 500;
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-export function onResourceManager(request: Request, arm: ResourceManager): Answer {
+export function onResourceManager(request: Request, arm: ResourceManager): Answer | Promise<Answer> {
   const answer = authorize(request, arm);
   return "status" in answer ? answer : route(request, arm, answer.objectId);
 }
@@ -77,7 +77,7 @@ function authorize({ headers }: Request, arm: ResourceManager): Answer | { objec
   );
 }
 
-function route(request: Request, arm: ResourceManager, objectId: string): Answer {
+function route(request: Request, arm: ResourceManager, objectId: string): Answer | Promise<Answer> {
   const { method, url } = request;
   const version = url.searchParams.get("api-version");
   if (!version) {

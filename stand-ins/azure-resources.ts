@@ -1,35 +1,36 @@
 // Resource groups and resources in Azure Resource Manager: made, changed, read and deleted alike for all providers.
 // https://learn.microsoft.com/rest/api/resources/resources
 import { randomUUID } from "node:crypto";
-import { completeContainerApp, hideSecrets, onContainerApp } from "./azure-container-apps.ts";
+import { hideSecrets, onContainerApp } from "./azure-container-apps.ts";
 import { type Deploy, onDeployment } from "./azure-deployments.ts";
 import type { Answer, Request } from "./azure-http.ts";
+import { providers, roles } from "./azure-providers.ts";
 import { ok, refusal, type Subscription } from "./azure-resource-manager.ts";
 import { createStore, type Json, parentOf, Refusal, type Store, typeOf } from "./azure-resource-store.ts";
 
 export interface Resources {
   readonly store: Store;
   /** Answers everything below a subscription but the listings of resource groups. */
-  answer(request: Request, subscription: Subscription): Answer;
+  answer(request: Request, subscription: Subscription): Promise<Answer>;
 }
 
 /** @param deploy What a deployment makes; default: nothing. */
-export function createResources(deploy: Deploy = () => ({ resources: [], outputs: {} })): Resources {
-  const store = createStore({ "microsoft.app/containerapps": completeContainerApp });
+export function createResources(deploy: Deploy = async () => ({ resources: [], outputs: {} })): Resources {
+  const store = createStore(providers);
   /** Ids of operations that are under way: who asks for one finds it so once, and then through. */
   const operations = new Set<string>();
   return { store, answer };
 
-  function answer(request: Request, subscription: Subscription): Answer {
+  async function answer(request: Request, subscription: Subscription): Promise<Answer> {
     try {
-      return route(request, subscription);
+      return await route(request, subscription);
     } catch (error) {
       if (error instanceof Refusal) return error.answer;
       throw error;
     }
   }
 
-  function route(request: Request, subscription: Subscription): Answer {
+  async function route(request: Request, subscription: Subscription): Promise<Answer> {
     const path = decodeURIComponent(request.url.pathname).replace(/\/$/, "");
     const [, below = ""] = /^\/subscriptions\/[^/]+(.*)$/i.exec(path) ?? [];
     const [, operation] = /^\/operations\/(.+)$/.exec(below) ?? [];
@@ -44,7 +45,7 @@ export function createResources(deploy: Deploy = () => ({ resources: [], outputs
     if (group && !findGroup(subscription, group)) return noGroup(group);
     const body = readBody(request);
     return (
-      onDeployment(request, path, body, store, deploy, (id, made) => make(id, made, subscription)) ??
+      (await onDeployment(request, path, body, store, deploy, (id, made) => make(id, made, subscription))) ??
       onContainerApp(request, path, store) ??
       (typeOf(path) ? onResource(request, path, body) : onCollection(request, path))
     );
@@ -59,7 +60,12 @@ export function createResources(deploy: Deploy = () => ({ resources: [], outputs
   function onResource({ method, url }: Request, path: string, body: Json): Answer {
     const old = store.find(path);
     const type = typeOf(path);
-    if (method === "DELETE") return store.remove(path) ? accept(url) : nothing;
+    // These take their time. All else is there and gone at once; Cosmos DB must not even say 201.
+    const isSlow = /^Microsoft\.(App\/(containerApps|managedEnvironments)|Resources\/deployments)$/i.test(type);
+    if (method === "DELETE") {
+      if (!store.remove(path)) return nothing;
+      return isSlow ? accept(url) : ok(old);
+    }
     if (method === "PUT") {
       const parent = parentOf(path);
       if (parent && !store.find(parent)) {
@@ -67,8 +73,6 @@ export function createResources(deploy: Deploy = () => ({ resources: [], outputs
         return refusal(404, "ParentResourceNotFound", message);
       }
       const made = hideSecrets(store.put(path, withoutNulls(body) as Json));
-      // An app and an environment take their time. All else is there at once, and Cosmos DB must not say 201 then.
-      const isSlow = /^Microsoft\.App\/(containerApps|managedEnvironments)$/i.test(type);
       return isSlow ? { ...ok(made), status: old ? 200 : 201, headers: follow(url) } : ok(made);
     }
     if (!old) {
@@ -82,11 +86,14 @@ export function createResources(deploy: Deploy = () => ({ resources: [], outputs
     return accept(url);
   }
 
-  function onCollection({ method }: Request, path: string): Answer {
-    const type = typeOf(`${path}/any`);
-    if (!type) return refusal(404, "InvalidResourceType", "The resource type could not be found.");
+  function onCollection({ method, url }: Request, path: string): Answer {
     if (method !== "GET") return notAllowed(method);
-    const scope = path.slice(0, path.toLowerCase().lastIndexOf("/providers/"));
+    const filter = url.searchParams.get("$filter") ?? "";
+    const [, wanted = ""] = /^(?:resourceType|roleName) eq '(.+)'$/.exec(filter) ?? [];
+    const scope = path.replace(/(\/providers\/[^/]+)?\/[^/]+$/i, "");
+    const type = path === `${scope}/resources` ? wanted : typeOf(`${path}/any`);
+    if (/\/roleDefinitions$/i.test(type)) return ok({ value: describeRole(scope, wanted) });
+    if (!type) return refusal(404, "InvalidResourceType", "The resource type could not be found.");
     return ok({ value: store.list(scope, type).map(hideSecrets) });
   }
 
@@ -149,6 +156,12 @@ function noGroup(name: string): Answer {
 
 function notAllowed(method: string): Answer {
   return refusal(405, "HttpMethodNotSupported", `The http method '${method}' is not supported here.`);
+}
+
+function describeRole(scope: string, roleName: string) {
+  const name = roles[roleName];
+  const type = "Microsoft.Authorization/roleDefinitions";
+  return name ? [{ id: `${scope}/providers/${type}/${name}`, name, type, properties: { roleName } }] : [];
 }
 
 /** `az` asks where a type can be had before it makes the first one. */

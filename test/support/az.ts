@@ -1,16 +1,17 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { Azure } from "../../stand-ins/azure.ts";
 import { identityHeader } from "../../stand-ins/azure-defaults.ts";
 import { root } from "./processes.ts";
 import { findPythonWith } from "./python-tools.ts";
 
+const execute = promisify(execFile);
 const version = "2.91.0";
 
 /** What each command has against it in the eyes of the real parser: nothing, as a rule. No command is run. */
@@ -47,20 +48,20 @@ export function listCommands(script: string): string[][] {
 
 /** The real Azure CLI, signed in to a stand-in of Azure, with a home of its own and no way to anywhere else. */
 export interface AzureCli {
-  /** Runs a script of bash in the project's folder. */
-  run(
-    script: string,
-    env?: Readonly<Record<string, string>>,
-  ): Promise<{ code: number; stdout: string; stderr: string }>;
+  /** Runs a script of bash in the project's folder and resolves with what it printed. The next one has its variables and functions. */
+  run(script: string): Promise<string>;
   /** Hosts that were asked for beside the stand-in, and not reached. */
   readonly strangers: readonly string[];
   close(): void;
 }
 
-export async function startAzureCli(azure: Azure): Promise<AzureCli> {
+/** @param bicep Path of the compiler that az is to use. */
+export async function startAzureCli(azure: Azure, bicep: string): Promise<AzureCli> {
   const python = await findPythonWith(`azure-cli==${version}`);
   const home = makeHome();
+  writeFileSync(join(home, "session"), "");
   mkdirSync(join(home, "bin"));
+  symlinkSync(bicep, join(home, "bin/bicep"));
   writeFileSync(join(home, "bin/az"), `#!/bin/sh\nexec "${python}" -m azure.cli "$@"\n`, { mode: 0o755 });
 
   const strangers: string[] = [];
@@ -74,7 +75,7 @@ export async function startAzureCli(azure: Azure): Promise<AzureCli> {
   const port = typeof address === "object" ? address?.port : undefined;
 
   const origin = azure.httpsUrl;
-  const ownEnv = {
+  const env = {
     ...settings(home),
     PATH: `${join(home, "bin")}:${process.env.PATH}`,
     HTTPS_PROXY: `http://127.0.0.1:${port}`,
@@ -85,32 +86,24 @@ export async function startAzureCli(azure: Azure): Promise<AzureCli> {
   };
   const cli: AzureCli = {
     strangers,
-    async run(script, env = {}) {
-      const child = spawn("bash", ["-euo", "pipefail", "-c", script], {
-        cwd: root,
-        env: { ...ownEnv, ...env },
-        stdio: ["ignore", "pipe", "pipe"],
-      });
-      const [[code], stdout, stderr] = await Promise.all([
-        once(child, "close"),
-        text(child.stdout),
-        text(child.stderr),
-      ]);
-      return { code, stdout, stderr };
+    async run(script) {
+      const lines = `source ~/session\nset -a\n${script}\n{ export -p; declare -f; } > ~/session`;
+      const { stdout } = await execute("bash", ["--norc", "-euo", "pipefail", "-c", lines], { cwd: root, env });
+      return stdout;
     },
     close() {
       proxy.close();
       rmSync(home, { recursive: true });
     },
   };
-  const { code, stderr } = await cli.run(`
+  await cli.run(`
     az cloud register -n stand-in --skip-endpoint-discovery --endpoint-resource-manager ${origin} \
       --endpoint-management ${origin} --endpoint-active-directory ${origin} \
       --endpoint-active-directory-graph-resource-id ${origin} \
-      --endpoint-active-directory-resource-id https://management.azure.com/
+      --endpoint-active-directory-resource-id https://management.azure.com/ \
+      --suffix-acr-login-server-endpoint .azurecr.io --suffix-keyvault-dns .vault.azure.net
     az cloud set -n stand-in
     az login --identity`);
-  if (code !== 0) throw new Error(stderr);
   return cli;
 }
 
