@@ -4,7 +4,6 @@ using 'main.bicep'
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param location = readEnvironmentVariable('AZURE_LOCATION')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
 param listed = 'subscription'
 param hosting = {

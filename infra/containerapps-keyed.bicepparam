@@ -5,7 +5,6 @@ using 'main.bicep'
 var registry = readEnvironmentVariable('AZURE_CONTAINER_REGISTRY_ENDPOINT', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param location = readEnvironmentVariable('AZURE_LOCATION')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
 param cosmosCapacity = { mode: 'manual', throughput: 400 }
 param hosting = {

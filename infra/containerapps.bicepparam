@@ -6,7 +6,6 @@ var registry = readEnvironmentVariable('AZURE_CONTAINER_REGISTRY_ENDPOINT', '')
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param location = readEnvironmentVariable('AZURE_LOCATION')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
 param listed = 'subscription'
 param hosting = {

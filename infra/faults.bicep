@@ -13,8 +13,11 @@ func containerAppsFaults(hosting ContainerApps) string[] =>
         hosting.scale.min > hosting.scale.max
           ? 'scale.min (${hosting.scale.min}) is above scale.max (${hosting.scale.max}).'
           : ''
-        hosting.access.who == 'addresses' && contains(hosting.access.ranges, '0.0.0.0/0')
-          ? 'access: 0.0.0.0/0 is everybody; if that is meant, say who: \'anyone\'.'
+        hosting.access.who == 'addresses' && length(filter(hosting.access.ranges, range => parseCidr(range).cidr == 0)) > 0
+          ? 'access.ranges has everybody in it; if that is meant, say who: \'anyone\'.'
+          : ''
+        parseCidr(hosting.?network.?prefix ?? '10.0.0.0/26').cidr > 26
+          ? 'network.prefix ${hosting.?network.?prefix} is too small: the environment needs half of a /26.'
           : ''
         hosting.?apps.?groupLister.?welcome != null ? 'group-lister has no WELCOME.' : ''
       ],

@@ -1,0 +1,13 @@
+using '../../../infra/main.bicep'
+
+param name = 'aks-dns-none'
+param demoSecret = readEnvironmentVariable('DEMO_SECRET')
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'none' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+}

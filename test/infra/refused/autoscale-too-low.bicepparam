@@ -1,0 +1,15 @@
+// too small to assign to a target for which the minimum allowable value is 1000
+using '../../../infra/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param cosmosCapacity = { mode: 'autoscale', maxThroughput: 400 }
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'public' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+}

@@ -1,0 +1,14 @@
+// missing the following required properties: "zone"
+using '../../../infra/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'custom' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+}

@@ -1,0 +1,16 @@
+// access.ranges has everybody in it; if that is meant, say who: 'anyone'.
+using '../../../infra/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = {
+  on: 'containerapps'
+  stateStore: 'identity'
+  access: { who: 'addresses', ranges: ['0.0.0.0/0'] }
+  scale: { min: 1, max: 1, concurrentRequests: 50 }
+  apps: {
+    stateApi: { image: 'r/state-api:v1', revision: 'v1' }
+    groupLister: { image: 'r/group-lister:v1', revision: 'v1' }
+    welcome: { image: 'r/welcome:v1', revision: 'v1' }
+  }
+}

@@ -1,0 +1,6 @@
+// The property "on" expected a value of type "'aks' | 'containerapps'"
+using '../../../infra/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = { on: 'functions' }

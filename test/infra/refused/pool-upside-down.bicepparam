@@ -1,0 +1,14 @@
+// userPool.min (2) is above userPool.max (1).
+using '../../../infra/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 2, max: 1 }
+  apiServer: { dns: 'public' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+}

@@ -1,0 +1,14 @@
+// The property "zone" is not allowed on objects of type "{ dns: 'public'
+using '../../../infra/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'public', zone: 'privatelink.westeurope.azmk8s.io' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+}

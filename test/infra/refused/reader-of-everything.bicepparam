@@ -1,0 +1,15 @@
+// Expected a value of type "'resourceGroup' | 'subscription'"
+using '../../../infra/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param listed = 'tenant'
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'public' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+}

@@ -1,0 +1,226 @@
+// The real Bicep compiler: found, or downloaded once, and asked for diagnostics and plans.
+import { execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { findCacheFolder } from "../../scripts/daprd.ts";
+import { root } from "./processes.ts";
+
+const run = promisify(execFile);
+
+/** Another version knows other API versions and other rules. */
+const version = "0.49.2";
+
+interface Surroundings {
+  readonly env: NodeJS.ProcessEnv;
+  readonly platform: NodeJS.Platform;
+  readonly arch: string;
+  /** Where GitHub describes the releases, without the tag. */
+  readonly releases: string;
+}
+
+/**
+ * The path of a compiler. In this order: the one that BICEP names, whatever its version; the pinned version on PATH, where
+ * `az bicep install` puts it, in the cache, or downloaded from the project's releases into it.
+ *
+ * @throws when there is none, with the reason
+ */
+export async function findBicep(differences: Partial<Surroundings> = {}): Promise<string> {
+  const { platform, arch, env, releases } = {
+    env: process.env,
+    platform: process.platform,
+    arch: process.arch,
+    releases: "https://api.github.com/repos/Azure/bicep/releases/tags",
+    ...differences,
+  };
+  if (env.BICEP) return env.BICEP;
+  const onPath = (env.PATH ?? "").split(delimiter).filter(Boolean);
+  for (const folder of [...onPath, join(env.HOME || homedir(), ".azure", "bin")]) {
+    const path = join(folder, platform === "win32" ? "bicep.exe" : "bicep");
+    if (existsSync(path) && (await isPinned(path))) return path;
+  }
+  const cached = join(findCacheFolder({ env, platform }), `${version}-${nameAsset(platform, arch)}`);
+  if (!existsSync(cached)) await download(`${releases}/v${version}`, nameAsset(platform, arch), cached);
+  return cached;
+}
+
+/** The same for tests that are worth nothing without it: undefined and a loud word, but in CI an error. */
+export async function findBicepOrSkip(): Promise<string | undefined> {
+  try {
+    return await findBicep();
+  } catch (error) {
+    if (process.env.CI) throw error;
+    console.warn(`\nSKIPPED, for there is no Bicep ${version} (az bicep install --version v${version}): ${error}\n`);
+    return undefined;
+  }
+}
+
+async function isPinned(path: string): Promise<boolean> {
+  const { stdout } = await run(path, ["--version"]).catch(() => ({ stdout: "" }));
+  return stdout.includes(` ${version} `);
+}
+
+function nameAsset(platform: NodeJS.Platform, arch: string): string {
+  const system = platform === "darwin" ? "osx" : platform === "win32" ? "win" : platform;
+  return `bicep-${system}-${arch}${platform === "win32" ? ".exe" : ""}`;
+}
+
+/** The project publishes no checksums, GitHub does. */
+async function download(release: string, asset: string, to: string): Promise<void> {
+  const { assets } = (await get(release, 5_000).then((response) => response.json())) as { assets: Asset[] };
+  const published = assets.find(({ name }) => name === asset);
+  if (!published?.digest) throw new Error(`${release} has no ${asset} with a digest`);
+  const content = await get(published.browser_download_url, 180_000).then((response) => response.bytes());
+  const digest = `sha256:${createHash("sha256").update(content).digest("hex")}`;
+  if (digest !== published.digest) {
+    throw new Error(`${asset} has the digest ${digest}, published is ${published.digest}: not used`);
+  }
+  mkdirSync(dirname(to), { recursive: true });
+  const unfinished = `${to}.${process.pid}`;
+  writeFileSync(unfinished, content, { mode: 0o755 });
+  renameSync(unfinished, to);
+}
+
+interface Asset {
+  readonly name: string;
+  readonly digest: string | null;
+  readonly browser_download_url: string;
+}
+
+async function get(url: string, timeoutMs: number): Promise<Response> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((error) => {
+    throw new Error(`${url}: ${error.cause?.message ?? error.message}`);
+  });
+  if (!response.ok) throw new Error(`${url} answers ${response.status}`);
+  return response;
+}
+
+/** What the parameter files read from the environment; of the user's own nothing reaches them. */
+export const environment = {
+  AZURE_CONTAINER_REGISTRY_ENDPOINT: "registry.azurecr.io",
+  AZURE_LOCATION: "westeurope",
+  AZURE_PRINCIPAL_ID: "33333333-3333-3333-3333-333333333333",
+  DEMO_SECRET: "what no plan may show",
+  MY_ADDRESS: "203.0.113.7",
+} as const;
+
+export const subscription = "11111111-1111-1111-1111-111111111111";
+export const tenant = "22222222-2222-2222-2222-222222222222";
+
+interface Diagnostic {
+  readonly source: string;
+  readonly level: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+interface Compilation {
+  readonly success: boolean;
+  readonly diagnostics: readonly Diagnostic[];
+  /** The template, as Azure takes it. */
+  readonly contents: string;
+}
+
+/** A resource as Azure would be asked for it. What only Azure knows is an expression, `[reference(…).clientId]`. */
+export interface Resource {
+  readonly id: string;
+  readonly type: string;
+  readonly name: string;
+  readonly apiVersion: string;
+  readonly properties: object;
+}
+
+/** Everything that a deployment would make. */
+export interface Plan {
+  readonly resources: readonly Resource[];
+  readonly outputs: Readonly<Record<string, string>>;
+  /** All of it. */
+  readonly text: string;
+}
+
+export type Bicep = ReturnType<typeof startBicep>;
+
+/**
+ * One compiler for many files, which it takes two seconds to start and tenths of a second to ask: `bicep jsonrpc`, whose
+ * methods do what the commands build, build-params, snapshot and format do. Files are named from a folder, the repository.
+ */
+export function startBicep(path: string, { folder = root, env = environment }: Options = {}) {
+  const { HOME = "", PATH = "" } = process.env;
+  const child = spawn(path, ["jsonrpc", "--stdio"], {
+    env: { HOME, PATH, ...env },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  process.once("exit", () => child.kill());
+  const waiting = new Map<number, (answer: Answer) => void>();
+  child.once("close", () => {
+    for (const settle of waiting.values()) settle({ id: 0, error: { message: "the compiler has ended" } });
+  });
+  let received = Buffer.alloc(0);
+  child.stdout.on("data", (chunk: Buffer) => {
+    received = Buffer.concat([received, chunk]);
+    for (;;) {
+      const start = received.indexOf("\r\n\r\n") + 4;
+      const end = start + Number(/Content-Length: (\d+)/.exec(received.toString("latin1", 0, start))?.[1]);
+      if (start < 4 || received.length < end) return;
+      const answer: Answer = JSON.parse(received.toString("utf8", start, end));
+      received = received.subarray(end);
+      waiting.get(answer.id)?.(answer);
+    }
+  });
+
+  async function ask<T>(method: string, file: string, more: object = {}): Promise<T> {
+    const id = waiting.size;
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    waiting.set(id, resolve);
+    const params = [{ path: join(folder, file), ...more }];
+    const body = JSON.stringify({ jsonrpc: "2.0", id, method: `bicep/${method}`, params });
+    child.stdin.write(`Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    const { result, error } = await promise;
+    if (error) throw new Error(error.data?.message ?? error.message);
+    return result as T;
+  }
+
+  return {
+    compile: (file: string) => ask<Compilation>("compile", file),
+    compileParameters: (file: string) => ask<Compilation>("compileParams", file, { parameterOverrides: {} }),
+    format: (file: string) => ask<{ contents: string }>("format", file),
+    /** @throws when a type or a fail() refuses the parameters */
+    async plan(file: string): Promise<Plan> {
+      const metadata = { subscriptionId: subscription, tenantId: tenant, location: environment.AZURE_LOCATION };
+      const { snapshot } = await ask<{ snapshot: string }>("getSnapshot", file, { metadata, externalInputs: [] });
+      const { predictedResources, outputs } = JSON.parse(snapshot);
+      return { resources: predictedResources, outputs, text: snapshot };
+    },
+    close: () => child.kill(),
+  };
+}
+
+interface Options {
+  readonly folder?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export type Workshop = ReturnType<typeof openWorkshop>;
+
+/** A compiler on a copy of the templates, for parameter files that a test writes beside them. */
+export function openWorkshop(path: string) {
+  const folder = mkdtempSync(join(tmpdir(), "bicep-test-"));
+  cpSync(join(root, "infra"), join(folder, "infra"), { recursive: true });
+  const bicep = startBicep(path, { folder });
+  return {
+    ...bicep,
+    folder,
+    close() {
+      bicep.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+interface Answer {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: { readonly message: string; readonly data?: { readonly message: string } };
+}
