@@ -301,6 +301,14 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
       });
     });
 
+    test("makes state-api after its component, for a sidecar has the components that are there when it starts", async () => {
+      const { contents } = await bicep.compile("infra/modules/container-apps.bicep");
+      const { stateApi, stateStore, environment } = JSON.parse(contents).resources;
+      expect(stateApi.dependsOn).toEqual(["stateStore"]);
+      expect(stateStore.dependsOn).toEqual(["environment"]);
+      expect(environment.dependsOn).toEqual(["network"]);
+    });
+
     test.for(everywhere)(
       "%s: %s has a sidecar with limits, probes, resources, time to end, and TLS only",
       ([plan, name]) => {
@@ -397,7 +405,7 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
             registration: {
               clientId: "44444444-4444-4444-4444-444444444444",
               clientSecretSettingName: "override-use-mi-fic-assertion-client-id",
-              openIdIssuer: `https://login.microsoftonline.com/${tenant}/v2.0`,
+              openIdIssuer: `[format('{0}{1}/v2.0', environment().authentication.loginEndpoint, '${tenant}')]`,
             },
           },
         },
