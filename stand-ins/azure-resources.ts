@@ -83,7 +83,7 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
     if (method === "HEAD") return nothing;
     if (method !== "PATCH") return notAllowed(method);
     store.put(path, withoutNulls(merge(old, body)) as Json);
-    return accept(url);
+    return accept(url, url);
   }
 
   function onCollection({ method, url }: Request, path: string): Answer {
@@ -113,9 +113,11 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
     return accept(url);
   }
 
-  function accept(url: URL): Answer {
+  /** @param result Where the outcome is in the end, when there is one. */
+  function accept(url: URL, result?: URL): Answer {
     const headers = follow(url);
-    return { status: 202, body: undefined, headers: { ...headers, Location: headers["Azure-AsyncOperation"] } };
+    const location = result?.href ?? headers["Azure-AsyncOperation"];
+    return { status: 202, body: undefined, headers: { ...headers, Location: location } };
   }
 
   /** Where the client learns how its operation goes. */

@@ -55,13 +55,13 @@ export interface AzureCli {
   close(): void;
 }
 
-/** @param bicep Path of the compiler that az is to use. */
-export async function startAzureCli(azure: Azure, bicep: string): Promise<AzureCli> {
+/** @param bicep Path of the compiler that az is to use, where it needs one. */
+export async function startAzureCli(azure: Azure, bicep?: string): Promise<AzureCli> {
   const python = await findPythonWith(`azure-cli==${version}`);
   const home = makeHome();
   writeFileSync(join(home, "session"), "");
   mkdirSync(join(home, "bin"));
-  symlinkSync(bicep, join(home, "bin/bicep"));
+  if (bicep) symlinkSync(bicep, join(home, "bin/bicep"));
   writeFileSync(join(home, "bin/az"), `#!/bin/sh\nexec "${python}" -m azure.cli "$@"\n`, { mode: 0o755 });
 
   const strangers: string[] = [];
