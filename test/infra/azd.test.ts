@@ -1,0 +1,150 @@
+// azure.yaml, for Container Apps and for AKS, and the hooks, which azd would run.
+import { execFileSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import Type from "typebox";
+import { Value } from "typebox/value";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { root } from "../support/processes.ts";
+
+/**
+ * What the published schema allows of what is used here, and nothing else.
+ * https://github.com/Azure/azure-dev/blob/main/schemas/v1.0/azure.yaml.json
+ */
+const strictly = { additionalProperties: false };
+const Hook = Type.Object({ shell: Type.Enum(["sh", "pwsh"]), run: Type.String() }, strictly);
+const Hooks = Type.Union([Hook, Type.Array(Hook)]);
+const AzureYaml = Type.Object(
+  {
+    name: Type.String({ minLength: 2, pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" }),
+    infra: Type.Object({ path: Type.String(), module: Type.String() }, strictly),
+    hooks: Type.Object({ preprovision: Type.Optional(Hooks), postprovision: Type.Optional(Hooks) }, strictly),
+    workflows: Type.Object(
+      {
+        up: Type.Object(
+          { steps: Type.Array(Type.Object({ azd: Type.String() }, strictly), { minItems: 1 }) },
+          strictly,
+        ),
+      },
+      strictly,
+    ),
+    pipeline: Type.Optional(Type.Object({ provider: Type.Enum(["github", "azdo"]) }, strictly)),
+  },
+  strictly,
+);
+
+describe.each([
+  ["azure.yaml", "containerapps"],
+  ["infra/aks/azure.yaml", "aks"],
+])("%s", (file, module) => {
+  const text = readFileSync(join(root, file), "utf8");
+  const project = parse(text);
+  const from = dirname(join(root, file));
+
+  test("has only what the schema that it names allows", () => {
+    expect([...Value.Errors(AzureYaml, project)]).toEqual([]);
+    expect(text).toMatch(
+      /^# yaml-language-server: \$schema=https:\/\/raw\.githubusercontent\.com\/Azure\/azure-dev\/main\//,
+    );
+  });
+
+  test("names a parameter file and hooks that are there", () => {
+    expect(project.infra.module).toBe(module);
+    expect(existsSync(join(from, project.infra.path, `${module}.bicepparam`))).toBe(true);
+    for (const { run } of Object.values(project.hooks).flat() as { run: string }[]) {
+      expect(readFileSync(join(from, run), "utf8")).toMatch(/^#!\/bin\/sh\n/);
+    }
+  });
+});
+
+describe("the hook", () => {
+  const folder = mkdtempSync(join(tmpdir(), "azd-hooks-"));
+  const calls = join(folder, "calls");
+
+  /** A program that only notes what it was asked for. */
+  function pretend(name: string, script = "") {
+    const file = join(folder, "bin", name);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, `#!/bin/sh\necho "${name} $*" >>${calls}\n${script}\n`);
+    chmodSync(file, 0o755);
+  }
+  function run(hook: string, env: Record<string, string> = {}) {
+    const PATH = `${join(folder, "bin")}:${process.env.PATH}`;
+    execFileSync("sh", [join(root, hook)], { cwd: join(root, "infra/aks"), env: { PATH, ...env }, stdio: "pipe" });
+    return readFileSync(calls, "utf8").trimEnd().split("\n");
+  }
+
+  beforeEach(() => writeFileSync(calls, ""));
+  afterEach(() => rmSync(join(folder, "bin"), { recursive: true, force: true }));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test("images.sh does nothing before there is a registry", () => {
+    pretend("az");
+    pretend("azd");
+    expect(run("infra/images.sh")).toEqual([""]);
+  });
+
+  test("images.sh has the images of this commit built that are not there, and tells azd their tag", () => {
+    pretend(
+      "az",
+      'case "$*" in "acr repository show"*group-lister:*) exit 0 ;; "acr repository show"*) exit 1 ;; esac',
+    );
+    pretend("azd");
+    const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
+    const asked = run("infra/images.sh", { AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io" });
+    const build = (service: string) =>
+      `az acr build --registry crsamples --target ${service} --image ${service}:g${commit} ${root.replace(/\/$/, "")}`;
+    expect(asked.filter((call) => !call.includes("acr repository show"))).toEqual([
+      build("state-api"),
+      build("welcome"),
+      `azd env set TAG g${commit}`,
+    ]);
+  });
+
+  const overlay = existsSync(join(root, "infra/kubernetes/overlays/aks"));
+  test.skipIf(!overlay)(
+    "apply.sh fills the overlay for AKS in, in a copy, and applies it to the cluster of the deployment",
+    () => {
+      pretend("az");
+      pretend("kubelogin");
+      pretend(
+        "kubectl",
+        `if [ "$1" = apply ]; then cat "$3/azure.yaml" "$3/kustomization.yaml" >${folder}/applied; fi`,
+      );
+      const outputs = {
+        AZURE_TENANT_ID: "tenant",
+        GROUP_LISTER_CLIENT_ID: "lister",
+        STATE_API_CLIENT_ID: "state",
+        WELCOME_CLIENT_ID: "welcome",
+        COSMOS_URL: "https://account.documents.azure.com:443/",
+        AZURE_KEY_VAULT_NAME: "kv-samples",
+        KEY_VAULT_ADDON_CLIENT_ID: "addon",
+      };
+      const asked = run("infra/aks/apply.sh", {
+        ...outputs,
+        AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
+        AZURE_RESOURCE_GROUP: "rg-samples",
+        AZURE_AKS_CLUSTER_NAME: "aks-samples",
+        TAG: "g123",
+      });
+      expect(asked[0]).toMatch(/^az aks get-credentials --resource-group rg-samples --name aks-samples --file \S+$/);
+      expect(asked.map((call) => call.split(" ", 2).join(" "))).toEqual([
+        "az aks",
+        "kubelogin convert-kubeconfig",
+        "kubectl apply",
+        "kubectl wait",
+      ]);
+      const [azure, kustomization] = readFileSync(join(folder, "applied"), "utf8").split(/^# The suite on AKS/m);
+      expect(parse(azure ?? "").data).toEqual(outputs);
+      expect(parse(kustomization ?? "").images).toEqual(
+        ["state-api", "group-lister", "welcome"].map((name) => ({
+          name,
+          newName: `crsamples.azurecr.io/${name}`,
+          newTag: "g123",
+        })),
+      );
+    },
+  );
+});
