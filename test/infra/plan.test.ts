@@ -108,14 +108,36 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
     expect(listOf(plan)).toEqual([...shared, ...own].sort());
   });
 
+  /** With another environment, so by another compiler. */
+  async function planIn(env: Record<string, string>, file: string): Promise<Plan> {
+    const other = startBicep(path ?? "", { env });
+    try {
+      return await other.plan(file);
+    } finally {
+      other.close();
+    }
+  }
+
   test("without images has everything but the apps", async () => {
-    const { AZURE_CONTAINER_REGISTRY_ENDPOINT: _, MY_ADDRESS: __, ...env } = environment;
-    const first = startBicep(path ?? "", { env });
-    const { resources } = await first.plan("infra/containerapps.bicepparam");
-    first.close();
+    const { AZURE_CONTAINER_REGISTRY_ENDPOINT: _, ...env } = environment;
+    const { resources } = await planIn(env, "infra/containerapps.bicepparam");
     const before = resources.map(({ id }) => id);
     const after = planOf("containerapps").resources.map(({ id }) => id);
     expect(before).toEqual(after.filter((id) => !id.includes("/containerApps/")));
+  });
+
+  test("with a new REVISION and the LIVE one has the new one of welcome at its label, without traffic", async () => {
+    const env = { ...environment, REVISION: "v2", LIVE: "v1", WELCOME: "Hello from v2!" };
+    const { resources } = await planIn(env, "infra/containerapps.bicepparam");
+    const { properties } = Object(resources.find(({ name }) => name === "welcome"));
+    expect(properties.configuration.ingress.traffic).toEqual([
+      { revisionName: "welcome--v1", label: "blue", weight: 100 },
+      { revisionName: "welcome--v2", label: "green", weight: 0 },
+    ]);
+    expect(properties.template).toMatchObject({
+      revisionSuffix: "v2",
+      containers: [{ env: [{ name: "WELCOME", value: "Hello from v2!" }] }],
+    });
   });
 
   describe("of who may do what", () => {

@@ -41,8 +41,9 @@ export async function findBicep(differences: Partial<Surroundings> = {}): Promis
     const path = join(folder, platform === "win32" ? "bicep.exe" : "bicep");
     if (existsSync(path) && (await isPinned(path))) return path;
   }
-  const cached = join(findCacheFolder({ env, platform }), `${version}-${nameAsset(platform, arch)}`);
-  if (!existsSync(cached)) await download(`${releases}/v${version}`, nameAsset(platform, arch), cached);
+  const asset = nameAsset(platform, arch);
+  const cached = join(findCacheFolder({ env, platform }), asset.replace("bicep", `bicep-${version}`));
+  if (!existsSync(cached)) await download(`${releases}/v${version}`, asset, cached);
   return cached;
 }
 
