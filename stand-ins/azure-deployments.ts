@@ -44,8 +44,14 @@ export async function onDeployment(
 /** What a template leaves to run time, one resource reads of another that was made before. */
 function resolve(resource: object, store: Store): Json {
   const reference = /"\[reference\('([^']+)', '[^']+'\)\.(\w+)\]"/g;
-  const resolved = JSON.stringify(resource).replaceAll(reference, (expression, id, name) =>
-    JSON.stringify(store.find(id)?.properties[name] ?? expression),
-  );
+  const resolved = JSON.stringify(resource).replaceAll(reference, (expression, id, name) => {
+    const value = store.find(id)?.properties[name];
+    return value === undefined ? expression : JSON.stringify(value);
+  });
   return JSON.parse(resolved);
+}
+
+/** JSON, but for the key `template`, which `az` writes without quotes in its deployments. */
+export function parseBody(text: string): Json {
+  return JSON.parse(text.replace(/([{,]\s*)template:/, '$1"template":') || "{}");
 }

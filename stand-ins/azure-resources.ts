@@ -2,7 +2,7 @@
 // https://learn.microsoft.com/rest/api/resources/resources
 import { randomUUID } from "node:crypto";
 import { hideSecrets, onContainerApp } from "./azure-container-apps.ts";
-import { type Deploy, onDeployment } from "./azure-deployments.ts";
+import { type Deploy, onDeployment, parseBody } from "./azure-deployments.ts";
 import type { Answer, Request } from "./azure-http.ts";
 import { providers, roles } from "./azure-providers.ts";
 import { ok, refusal, type Subscription } from "./azure-resource-manager.ts";
@@ -176,10 +176,9 @@ function describeProvider(id: string, namespace: string) {
   return { id, namespace, registrationState: "Registered", resourceTypes };
 }
 
-/** In the deployments of `az`, the key `template` has no quotes. */
 function readBody({ body }: Request): Json {
   try {
-    return JSON.parse(body.replace(/([{,]\s*)template:/, '$1"template":') || "{}");
+    return parseBody(body);
   } catch (error) {
     throw new Refusal(400, "InvalidRequestContent", `The request content was invalid: ${error}`);
   }

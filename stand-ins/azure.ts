@@ -24,7 +24,7 @@ export interface AzureOptions {
   subscriptions?: Subscription[];
   /** Object ids that hold the role Reader. Default: every token's. */
   readers?: readonly string[];
-  /** Resources that can be made, changed and deleted. Default: subscriptions only list their groups. */
+  /** Resources that whoever has a token makes, changes and deletes. Default: subscriptions only list their groups. */
   resources?: Resources;
   /** Resources that tokens can be had for and that Azure Resource Manager takes. Default: the public cloud's. */
   audiences?: readonly string[];

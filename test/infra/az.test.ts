@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Azure, startAzure } from "../../stand-ins/azure.ts";
+import { parseBody } from "../../stand-ins/azure-deployments.ts";
 import type { Subscription } from "../../stand-ins/azure-resource-manager.ts";
 import { createResources, type Resources } from "../../stand-ins/azure-resources.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";
@@ -84,9 +85,7 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
     azure.requests
       .slice(seen)
       .filter((request) => request.method === method && path.test(request.path.replace(/\?.*/, "")))
-      .map(({ body }) =>
-        JSON.parse(body.replace(/([{,]\s*)template:/, '$1"template":'), (_, value) => value ?? undefined),
-      );
+      .map(({ body }) => withoutNulls(parseBody(body)));
 
   const deployment = (name: string) => Object(sent("PUT", new RegExp(`/deployments/${name}$`))[0]).properties;
   const planned = (id: RegExp) => Object(plan.resources.find((resource) => id.test(resource.id))?.properties);
@@ -103,12 +102,12 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
       const compiled = JSON.parse(
         execFileSync(bicep ?? "", ["build-params", "infra/containerapps.bicepparam", "--stdout"], {
           cwd: workshop.folder,
-          env: { ...process.env, AZURE_LOCATION: "westeurope", DEMO_SECRET: "demovalue" },
+          env: { HOME: process.env.HOME, AZURE_LOCATION: "westeurope", DEMO_SECRET: "demovalue" },
           encoding: "utf8",
         }),
       );
       template = JSON.parse(compiled.templateJson);
-      const { parameters } = parse(compiled.parametersJson);
+      const { parameters } = withoutNulls(JSON.parse(compiled.parametersJson));
       expect(deployment("dapr-samples")).toEqual({ mode: "Incremental", template, parameters });
       expect(empty.groups.map(({ name }) => name)).toEqual(["rg-dapr-samples"]);
       expect(find("Microsoft.App/containerApps")).toEqual([]);
@@ -255,9 +254,9 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
   });
 });
 
-/** JSON without nulls, which az writes for what was not said. */
-function parse(json: string) {
-  return JSON.parse(json, (_name, value) => value ?? undefined);
+/** az writes null for what was not said. */
+function withoutNulls(value: unknown) {
+  return JSON.parse(JSON.stringify(value), (_name, inner) => inner ?? undefined);
 }
 
 /** A value of JSON as Bicep has it. */

@@ -28,18 +28,19 @@ export async function judge(commands: readonly (readonly string[])[]): Promise<s
 }
 
 /**
- * The arguments that az gets when bash runs a script, loops and variables unfolded. Nothing is run: no other command is
- * found, and whatever az is asked for is "ANSWER".
+ * The arguments that az gets when bash runs a script, loops and variables unfolded. Nothing is run: az and all other
+ * programs answer "ANSWER".
  */
 export function listCommands(script: string): string[][] {
   const folder = mkdtempSync(join(tmpdir(), "az-lines-")); // for what the script writes
   const preamble = `
     PATH=/nowhere
-    command_not_found_handle() { :; }
+    command_not_found_handle() { echo ANSWER; }
     az() { printf '%s\\0' "$@" $'\\n' >&3; echo ANSWER; }`;
   const heard = execFileSync("bash", ["-c", `exec 3>&1 >/dev/null 2>&1\n${preamble}\n${script}`], {
     cwd: folder,
     encoding: "utf8",
+    timeout: 10_000, // for loops that wait for what never comes
   });
   rmSync(folder, { recursive: true });
   const commands = heard.split("\0\n\0").slice(0, -1);
