@@ -59,6 +59,17 @@ describe.each([
   });
 });
 
+test("deploy.yml signs in by OIDC, and has for the template what it does not know itself", () => {
+  const { permissions, jobs } = parse(readFileSync(join(root, ".github/workflows/deploy.yml"), "utf8"));
+  expect(permissions).toEqual({ contents: "read", "id-token": "write" });
+  const secrets = Object.entries(jobs.deploy.env).filter(([, value]) => String(value).includes("secrets."));
+  expect(secrets.map(([name]) => name)).toEqual(["DEMO_SECRET"]);
+  const parameters = readFileSync(join(root, "infra/containerapps.bicepparam"), "utf8");
+  for (const [, name] of parameters.matchAll(/readEnvironmentVariable\('(\w+)'\)/g)) {
+    expect(jobs.deploy.env).toHaveProperty([name ?? ""]);
+  }
+});
+
 describe("the hook", () => {
   const folder = mkdtempSync(join(tmpdir(), "azd-hooks-"));
   const calls = join(folder, "calls");
