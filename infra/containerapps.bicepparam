@@ -9,7 +9,7 @@ var registry = readEnvironmentVariable('AZURE_CONTAINER_REGISTRY_ENDPOINT', '')
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var tag = readEnvironmentVariable('TAG', 'v1')
 var revision = readEnvironmentVariable('REVISION', tag)
-var live = readEnvironmentVariable('LIVE', revision)
+var live = readEnvironmentVariable('LIVE', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
@@ -29,7 +29,7 @@ param hosting = {
           image: '${registry}/welcome:${tag}'
           revision: revision
           welcome: empty(greeting) ? null : greeting
-          traffic: live == revision
+          traffic: empty(live) || live == revision
             ? [{ label: 'blue', revision: revision, weight: 100 }]
             : [
                 { label: 'blue', revision: live, weight: 100 }

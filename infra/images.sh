@@ -12,4 +12,4 @@ for service in state-api group-lister welcome; do
     az acr build --registry "$registry" --target "$service" --image "$service:$tag" "$root"
   fi
 done
-azd env set TAG "$tag"
+azd env set TAG "$tag" --environment "$AZURE_ENV_NAME"

@@ -8,6 +8,12 @@ import { root } from "./support/processes.ts";
 
 const path = await findBicepOrSkip();
 
+interface Parameter {
+  readonly metadata?: { readonly description?: string };
+  readonly defaultValue?: unknown;
+  readonly nullable?: boolean;
+}
+
 describe.skipIf(!path)("infra/, by the real Bicep compiler", { timeout: 120_000 }, () => {
   const files = readdirSync(join(root, "infra"), { recursive: true, encoding: "utf8" })
     .map((name) => join("infra", name))
@@ -24,6 +30,17 @@ describe.skipIf(!path)("infra/, by the real Bicep compiler", { timeout: 120_000 
     expect(compiled).toMatchObject({ success: true, diagnostics: [] });
     expect((await bicep.format(file)).contents).toBe(readFileSync(join(root, file), "utf8"));
   });
+
+  test.for(files.filter((name) => name.endsWith(".bicep")))(
+    "%s says of every parameter what it is for",
+    async (file) => {
+      const { parameters = {} } = JSON.parse((await bicep.compile(file)).contents);
+      for (const [name, { metadata, defaultValue, nullable }] of Object.entries<Parameter>(parameters)) {
+        const needed = defaultValue === undefined && !nullable ? "Required. " : "Optional. ";
+        expect([name, metadata?.description]).toEqual([name, expect.stringMatching(new RegExp(`^${needed}.*\\.$`))]);
+      }
+    },
+  );
 
   test("and a word would be an error: the linter's rules, and API versions that are not the newest stable ones", async () => {
     writeFileSync(join(bicep.folder, "infra/careless.bicep"), careless);

@@ -141,7 +141,6 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
 resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
-  tags: { 'azd-service-name': name }
   identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
   properties: {
     environmentId: environment.id

@@ -104,13 +104,16 @@ describe("the hook", () => {
     );
     pretend("azd");
     const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
-    const asked = run("infra/images.sh", { AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io" });
+    const asked = run("infra/images.sh", {
+      AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
+      AZURE_ENV_NAME: "samples",
+    });
     const build = (service: string) =>
       `az acr build --registry crsamples --target ${service} --image ${service}:g${commit} ${root.replace(/\/$/, "")}`;
     expect(asked.filter((call) => !call.includes("acr repository show"))).toEqual([
       build("state-api"),
       build("welcome"),
-      `azd env set TAG g${commit}`,
+      `azd env set TAG g${commit} --environment samples`,
     ]);
   });
 
