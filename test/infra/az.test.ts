@@ -127,7 +127,7 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
 
     test("the addresses for curl are those of the apps, and of a label", async () => {
       await walkThrough("host()");
-      const printed = await az.run(`echo $STATE_API $GROUP_LISTER \${WELCOME/welcome./welcome---green.}`);
+      const printed = await az.run(`echo $STATE_API_URL $GROUP_LISTER_URL \${WELCOME_URL/welcome./welcome---green.}`);
       expect(printed.trim().split(" ")).toEqual([
         expect.stringMatching(/^https:\/\/state-api\.\S+\.azurecontainerapps\.io$/),
         expect.stringMatching(/^https:\/\/group-lister\.\S+\.azurecontainerapps\.io$/),
@@ -166,6 +166,14 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
       expect(traffic()).toEqual(["green welcome--v1 0", "blue welcome--v2 100"]);
       expect(printed).toBe("welcome--v1\t0\nwelcome--v2\t100\n");
     });
+
+    test("the template that is told of the release finds it made, and makes no other", async () => {
+      await walkThrough("export REVISION");
+      expect(traffic()).toEqual(["blue welcome--v2 100"]);
+      expect(find("Microsoft.App/containerApps/revisions").filter(({ id }) => id.includes("/welcome/"))).toHaveLength(
+        2,
+      );
+    });
   });
 
   describe("Step by step", () => {
@@ -191,7 +199,7 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
 
       const [app] = sent("PUT", /\/containerApps\/state-api$/);
       const { template, configuration } = planned(/\/containerApps\/state-api$/);
-      expect(app.properties.template).toEqual(template);
+      expect(app.properties.template).toEqual({ ...template, revisionSuffix: "v1" });
       expect(configuration).toMatchObject({
         dapr: app.properties.configuration.dapr,
         ingress: app.properties.configuration.ingress,
