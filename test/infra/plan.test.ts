@@ -1,5 +1,8 @@
 // What Azure would be asked for, resource by resource, with each parameter file: the plans of the real compiler.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
 import {
   type Bicep,
   environment,
@@ -9,6 +12,7 @@ import {
   subscription,
   tenant,
 } from "../support/bicep.ts";
+import { root } from "../support/processes.ts";
 
 const path = await findBicepOrSkip();
 
@@ -255,6 +259,8 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
     }
     expect(planOf("aks").outputs).toMatchObject({ AZURE_AKS_CLUSTER_NAME: "aks-dapr-samples", WELCOME_URL: "" });
     expect(planOf("containerapps").outputs.AZURE_AKS_CLUSTER_NAME).toBe("");
+    const read = parse(readFileSync(join(root, "infra/kubernetes/overlays/aks/azure.yaml"), "utf8")).data;
+    expect(Object.keys(planOf("aks").outputs)).toEqual(expect.arrayContaining(Object.keys(read)));
   });
 
   describe("of Cosmos DB", () => {
@@ -505,13 +511,19 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
     });
 
     test("trusts the service accounts of the manifests, and no others", () => {
+      const { namespace } = parse(readFileSync(join(root, "infra/kubernetes/base/kustomization.yaml"), "utf8"));
+      const accounts = ["state-api", "group-lister", "welcome"].flatMap((service) =>
+        parseAllDocuments(readFileSync(join(root, `infra/kubernetes/base/${service}.yaml`), "utf8"))
+          .map((document) => document.toJS())
+          .filter(({ kind }) => kind === "ServiceAccount"),
+      );
       const trusted = planOf("aks").resources.filter(({ type }) => type.endsWith("/federatedIdentityCredentials"));
       expect(trusted.map(({ name, properties }) => [name, properties])).toEqual(
-        ["state-api", "group-lister", "welcome"].map((service) => [
-          `id-${service}/aks-dapr-samples`,
+        accounts.map(({ metadata: { name } }) => [
+          `id-${name}/aks-dapr-samples`,
           {
             issuer: expect.stringMatching(/outputs\.issuer\.value\]$/),
-            subject: `system:serviceaccount:dapr-samples:${service}`,
+            subject: `system:serviceaccount:${namespace}:${name}`,
             audiences: ["api://AzureADTokenExchange"],
           },
         ]),
