@@ -5,9 +5,11 @@ import type { Answer, Request } from "./azure-http.ts";
 import { ok } from "./azure-resource-manager.ts";
 import { type Json, Refusal, type Resource, type Store } from "./azure-resource-store.ts";
 
+type Secrets = readonly { readonly name: string; readonly value?: string }[];
+
 interface Configuration extends Json {
   readonly activeRevisionsMode?: string;
-  readonly secrets?: readonly { readonly name: string; readonly value?: string }[];
+  readonly secrets?: Secrets;
   readonly ingress?: Json & { readonly external?: boolean; readonly traffic?: readonly Traffic[] };
 }
 
@@ -77,12 +79,18 @@ export function onContainerApp({ method }: Request, path: string, store: Store):
   return ok({ message: `${action} succeeded.` });
 }
 
-/** An app as everybody sees it. */
+/** An app or a component as everybody sees it. */
 export function hideSecrets(resource: Resource): Resource {
-  const { secrets, ...configuration } = (resource.properties.configuration ?? {}) as Configuration;
-  if (!secrets) return resource;
-  const names = secrets.map(({ name }) => ({ name }));
-  return { ...resource, properties: { ...resource.properties, configuration: { ...configuration, secrets: names } } };
+  const { secrets, configuration } = resource.properties as { secrets?: Secrets; configuration?: Configuration };
+  const show = (hidden: Secrets) => ({ secrets: hidden.map(({ name }) => ({ name })) });
+  return {
+    ...resource,
+    properties: {
+      ...resource.properties,
+      ...(secrets ? show(secrets) : {}),
+      ...(configuration?.secrets ? { configuration: { ...configuration, ...show(configuration.secrets) } } : {}),
+    },
+  };
 }
 
 function nameRevision(app: string, suffix: string | undefined, taken: readonly string[]): string {

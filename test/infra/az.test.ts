@@ -2,9 +2,10 @@
 // which a deployment makes what the real compiler says that it makes.
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { type Azure, startAzure } from "../../stand-ins/azure.ts";
 import { parseBody } from "../../stand-ins/azure-deployments.ts";
 import type { Subscription } from "../../stand-ins/azure-resource-manager.ts";
@@ -12,6 +13,7 @@ import { createResources, type Resources } from "../../stand-ins/azure-resources
 import { type AzureCli, startAzureCli } from "../support/az.ts";
 import { findBicepOrSkip, openWorkshop, type Plan, subscription, type Workshop } from "../support/bicep.ts";
 import { readBlocks } from "../support/markdown.ts";
+import { root } from "../support/processes.ts";
 
 const blocks = readBlocks("docs/azure.md").map(({ command }) => command);
 /** What only a real Azure has: people, images, replicas, logs, nodes, the data of vaults, findings. */
@@ -217,6 +219,21 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
         expect(plan.text).toContain(roleDefinitionId.split("/").at(-1));
       }
       expect(data.properties.scope).toMatch(/\/dbs\/dapr-db\/colls\/statestore$/);
+    });
+
+    test("the component with a key is the file, whose key nobody reads again; the form for sidecars is refused", async () => {
+      const set =
+        "az containerapp env dapr-component set -g $GROUP -n cae-by-hand --dapr-component-name statestore --yaml";
+      seen = azure.requests.length;
+      const printed = await az.run(`${set} components/cosmos/containerapps-key.yaml`);
+      const [component] = sent("PUT", /\/daprComponents\/statestore$/);
+      const file = readFileSync(join(root, "components/cosmos/containerapps-key.yaml"), "utf8");
+      expect(component.properties).toEqual({ ...parse(file), ignoreErrors: false });
+      expect(printed).not.toContain("YOUR-KEY");
+      await expect(az.run(`${set} components/cosmos/sidecar-keyless/statestore.yaml`)).rejects.toThrow(/Invalid YAML/);
+    });
+
+    test("the group goes, and nothing of the other", async () => {
       await walkThrough("az group delete");
       expect(empty.groups.map(({ name }) => name)).toEqual(["rg-dapr-samples"]);
     });
