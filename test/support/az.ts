@@ -51,6 +51,8 @@ export function listCommands(script: string): string[][] {
 export interface AzureCli {
   /** Runs a script of bash in the project's folder and resolves with what it printed. The next one has its variables and functions. */
   run(script: string): Promise<string>;
+  /** For processes that find this az and its sign-in. */
+  readonly env: Readonly<Record<string, string>>;
   /** Hosts that were asked for beside the stand-in, and not reached. */
   readonly strangers: readonly string[];
   close(): void;
@@ -86,6 +88,7 @@ export async function startAzureCli(azure: Azure, bicep?: string): Promise<Azure
     IDENTITY_HEADER: identityHeader,
   };
   const cli: AzureCli = {
+    env,
     strangers,
     async run(script) {
       const lines = `source ~/session\nset -a\n${script}\n{ export -p; declare -f; } > ~/session`;

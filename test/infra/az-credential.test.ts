@@ -1,0 +1,37 @@
+// The one identity of the README's table that takes the Azure CLI: your own machine, after `az login`.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Azure, sampleIdentity, sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
+import { type AzureCli, startAzureCli } from "../support/az.ts";
+import { type Process, startService } from "../support/processes.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "az-credential-"));
+let azure: Azure;
+let az: AzureCli;
+let service: Process | undefined;
+beforeAll(async () => {
+  azure = await startAzure({ folder: join(folder, "azure") });
+  az = await startAzureCli(azure);
+});
+afterAll(async () => {
+  await service?.end();
+  az?.close();
+  await azure?.close();
+  rmSync(folder, { recursive: true });
+});
+
+test("group-lister lists what the user of the Azure CLI sees", async () => {
+  const env = {
+    ...az.env,
+    NODE_EXTRA_CA_CERTS: azure.caFile,
+    AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
+    AZURE_TOKEN_CREDENTIALS: "AzureCliCredential",
+    AZURE_TIMEOUT_MS: "20000",
+  };
+  service = await startService("group-lister", env, "/healthz");
+  const groups = await fetch(`${service.origin}/groupz`).then((response) => response.json());
+  expect(groups).toEqual(sampleSubscription.groups.map(({ name }) => name));
+  expect(azure.requests.at(-1)).toMatchObject({ part: "arm", token: { clientId: sampleIdentity.clientId } });
+});
