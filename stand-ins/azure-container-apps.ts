@@ -22,7 +22,8 @@ interface Traffic {
 }
 
 const revisionType = "Microsoft.App/containerApps/revisions";
-const domain = "stand-in.westeurope.azurecontainerapps.io";
+/** Of every environment. */
+export const domain = "stand-in.westeurope.azurecontainerapps.io";
 
 /** A change of the template, and only that, makes a revision. */
 export function completeContainerApp(app: Resource, store: Store): Resource {

@@ -1,11 +1,12 @@
 // What providers fill in when a resource is made, as far as something here reads it.
 import { createHash } from "node:crypto";
-import { completeContainerApp } from "./azure-container-apps.ts";
+import { completeContainerApp, domain } from "./azure-container-apps.ts";
 import type { Complete, Resource } from "./azure-resource-store.ts";
 
 /** By resource type, in lower case. */
 export const providers: Readonly<Record<string, Complete>> = {
   "microsoft.app/containerapps": completeContainerApp,
+  "microsoft.app/managedenvironments": (environment) => fill(environment, { defaultDomain: domain }),
   "microsoft.authorization/roleassignments": (assignment) =>
     fill(assignment, { scope: assignment.id.replace(/\/providers\/Microsoft\.Authorization\/.*/i, "") }),
   "microsoft.containerregistry/registries": (registry) =>

@@ -55,12 +55,14 @@ describe.skipIf(!bicep)("checkov", () => {
     workshop = openWorkshop(bicep ?? "");
     const folder = join(workshop.folder, "plans");
     mkdirSync(folder);
-    for (const name of Object.keys(accepted)) {
-      const { resources } = await workshop.plan(`infra/${name}.bicepparam`);
-      write(join(folder, `${name}.json`), resources);
-      const spoiled = resources.map((resource) => ({ ...resource, properties: spoil(resource) }));
-      if (name === "aks") write(join(folder, "spoiled.json"), spoiled);
-    }
+    const names = Object.keys(accepted);
+    const plans = await Promise.all(names.map((name) => workshop.plan(`infra/${name}.bicepparam`)));
+    for (const [index, { resources }] of plans.entries()) write(join(folder, `${names[index]}.json`), resources);
+    const spoiled = plans[names.indexOf("aks")]?.resources.map((resource) => ({
+      ...resource,
+      properties: spoil(resource),
+    }));
+    write(join(folder, "spoiled.json"), spoiled ?? []);
     failed = await scan(folder);
   }, 120_000);
   afterAll(() => workshop?.close());
