@@ -33,16 +33,29 @@ func containerAppsFaults(hosting ContainerApps) string[] =>
   )
 
 func releaseFaults(app string, release Release) string[] =>
-  release.?traffic == null
-    ? []
-    : [
-        total(release) == 100 ? '' : '${app}: the traffic weights add up to ${total(release)}, not to 100.'
-        distinct(map(release.traffic!, share => share.label)) ? '' : '${app}: two revisions have the same label.'
-        distinct(map(release.traffic!, share => share.revision)) ? '' : '${app}: a revision has two labels.'
-        contains(map(release.traffic!, share => share.revision), release.revision)
-          ? ''
-          : '${app}: the new revision ${release.revision} is not in the traffic; weight 0 is enough to test it at its label.'
-      ]
+  concat(
+    [
+      isSuffix(release.revision)
+        ? ''
+        : '${app}: ${release.revision} is no suffix of a revision: only a-z, 0-9 and - may be in it.'
+    ],
+    release.?traffic == null ? [] : trafficFaults(app, release)
+  )
+
+func isSuffix(text string) bool =>
+  empty(filter(
+    range(0, length(text)),
+    index => !contains('abcdefghijklmnopqrstuvwxyz0123456789-', substring(text, index, 1))
+  ))
+
+func trafficFaults(app string, release Release) string[] => [
+  total(release) == 100 ? '' : '${app}: the traffic weights add up to ${total(release)}, not to 100.'
+  distinct(map(release.traffic!, share => share.label)) ? '' : '${app}: two revisions have the same label.'
+  distinct(map(release.traffic!, share => share.revision)) ? '' : '${app}: a revision has two labels.'
+  contains(map(release.traffic!, share => share.revision), release.revision)
+    ? ''
+    : '${app}: the new revision ${release.revision} is not in the traffic; weight 0 is enough to test it at its label.'
+]
 
 func total(release Release) int => reduce(release.traffic!, 0, (sum, share) => sum + share.weight)
 

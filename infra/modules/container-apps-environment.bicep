@@ -52,3 +52,9 @@ resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
     logs: [{ categoryGroup: 'allLogs', enabled: true }]
   }
 }
+
+@description('What the addresses of its apps end with.')
+output domain string = environment.properties.defaultDomain
+
+@description('Its address; in the network, if it is private.')
+output address string = environment.properties.staticIp

@@ -99,6 +99,15 @@ module environment 'container-apps-environment.bicep' = {
   dependsOn: [network]
 }
 
+module dns 'container-apps-dns.bicep' = if (hosting.?network.?private ?? false) {
+  params: {
+    #disable-next-line what-if-short-circuiting // Azure makes it up
+    domain: environment.outputs.domain
+    address: environment.outputs.address
+    networkName: networkName
+  }
+}
+
 module stateStore 'state-store.bicep' = {
   params: {
     environmentName: environmentName

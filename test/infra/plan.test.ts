@@ -448,7 +448,7 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
         expect(app("blue-green", name).configuration.secrets).toEqual([]);
     });
 
-    test("is in a network of its own, and reached from there only, if asked", () => {
+    test("is in a network of its own, and reached and found from there only, if asked", () => {
       const subnet = find("blue-green", "Microsoft.Network/virtualNetworks/subnets");
       expect(subnet.properties).toMatchObject({
         addressPrefix: "10.20.0.0/24",
@@ -457,6 +457,17 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
       expect(find("blue-green", "Microsoft.App/managedEnvironments").properties).toMatchObject({
         vnetConfiguration: { infrastructureSubnetId: subnet.id, internal: true },
         publicNetworkAccess: "Disabled",
+      });
+      const network = find("blue-green", "Microsoft.Network/virtualNetworks");
+      const zone = find("blue-green", "Microsoft.Network/privateDnsZones");
+      expect(zone.name).toMatch(/outputs\.domain\.value\]$/);
+      expect(find("blue-green", "Microsoft.Network/privateDnsZones/virtualNetworkLinks").properties).toEqual({
+        registrationEnabled: false,
+        virtualNetwork: { id: network.id },
+      });
+      expect(find("blue-green", "Microsoft.Network/privateDnsZones/A")).toMatchObject({
+        name: expect.stringMatching(/domain\.value, '\*'\)\]$/),
+        properties: { aRecords: [{ ipv4Address: expect.stringMatching(/outputs\.address\.value\]$/) }] },
       });
     });
   });

@@ -191,7 +191,8 @@ export function startBicep(path: string, { folder = root, env = environment }: O
     async plan(file: string): Promise<Plan> {
       const metadata = { subscriptionId: subscription, tenantId: tenant, location: environment.AZURE_LOCATION };
       const { snapshot } = await ask<{ snapshot: string }>("getSnapshot", file, { metadata, externalInputs: [] });
-      const { predictedResources, outputs } = JSON.parse(snapshot);
+      const { predictedResources, diagnostics, outputs } = JSON.parse(snapshot);
+      if (diagnostics.length > 0) throw new Error(JSON.stringify(diagnostics));
       return { resources: predictedResources, outputs, text: snapshot };
     },
     close: () => child.kill(),
