@@ -142,12 +142,26 @@ async function findCompose(cache: string): Promise<string> {
 
 const forwarding = "/proc/sys/net/ipv4/ip_forward";
 
+/** How it is on a machine where nobody has set anything, for what iptables-save then leaves out. */
+const noRules = `*filter
+:INPUT ACCEPT
+:FORWARD ACCEPT
+:OUTPUT ACCEPT
+COMMIT
+*nat
+:PREROUTING ACCEPT
+:INPUT ACCEPT
+:OUTPUT ACCEPT
+:POSTROUTING ACCEPT
+COMMIT
+`;
+
 function readNetwork() {
-  return { filter: command("iptables-save"), forwarding: readFileSync(forwarding, "utf8") };
+  return { rules: command("iptables-save"), forwarding: readFileSync(forwarding, "utf8") };
 }
 
 function restoreNetwork(before: ReturnType<typeof readNetwork>): void {
-  command("iptables-restore", [], before.filter);
+  command("iptables-restore", [], noRules + before.rules);
   writeFileSync(forwarding, before.forwarding);
   command("ip", ["link", "delete", "docker0"]);
 }
