@@ -61,19 +61,15 @@ async function startPrivateDocker(): Promise<Docker> {
   const host = `unix://${join(folder, "docker.sock")}`;
   const before = readNetwork();
   const log = join(folder, "dockerd.log");
-  // The lock on the data folder goes with the process: of two runs, the second one waits.
-  const engine = [
-    ...["dockerd", "--data-root", data, "--exec-root", join(folder, "exec"), "--pidfile", join(folder, "pid")],
-    ...["-H", host],
-  ];
   const output = openSync(log, "a");
-  const child = spawn("flock", ["--no-fork", join(cache, "docker.lock"), ...engine], {
-    stdio: ["ignore", output, output],
-    detached: true, // a Ctrl-C is for the tests, which then end it
-  });
+  const command = [
+    ...["--pdeathsig", "TERM"], // it never outlives this process, however that ends
+    ...["flock", "--no-fork", join(cache, "docker.lock")], // of two runs, the second one waits for the data folder
+    ...["dockerd", "--data-root", data, "--exec-root", join(folder, "exec"), "--pidfile", join(folder, "pid")],
+    ...["--host", host],
+  ];
+  const child = spawn("setpriv", command, { stdio: ["ignore", output, output] });
   const exited = once(child, "exit");
-  const killed = () => child.kill(); // whatever happens, it does not stay behind
-  process.once("exit", killed);
 
   const docker = dockerWith({ DOCKER_HOST: host, DOCKER_CONFIG: folder });
   async function clean() {
@@ -86,7 +82,6 @@ async function startPrivateDocker(): Promise<Docker> {
     await clean().catch(() => {});
     child.kill();
     await exited;
-    process.off("exit", killed);
     restoreNetwork(before);
     rmSync(folder, { recursive: true, force: true });
   }
@@ -157,15 +152,15 @@ COMMIT
 `;
 
 function readNetwork() {
-  return { rules: command("iptables-save"), forwarding: readFileSync(forwarding, "utf8") };
+  return { rules: runSync("iptables-save"), forwarding: readFileSync(forwarding, "utf8") };
 }
 
 function restoreNetwork(before: ReturnType<typeof readNetwork>): void {
-  command("iptables-restore", [], noRules + before.rules);
+  runSync("iptables-restore", [], noRules + before.rules);
   writeFileSync(forwarding, before.forwarding);
-  command("ip", ["link", "delete", "docker0"]);
+  runSync("ip", ["link", "delete", "docker0"]);
 }
 
-function command(path: string, args: string[] = [], input = ""): string {
+function runSync(path: string, args: string[] = [], input = ""): string {
   return spawnSync(path, args, { input, encoding: "utf8" }).stdout;
 }
