@@ -83,6 +83,7 @@ async function startPrivateDocker(): Promise<Docker> {
     child.kill();
     await exited;
     restoreNetwork(before);
+    runSync("umount", [join(folder, "exec/netns/default")]);
     rmSync(folder, { recursive: true, force: true });
   }
   try {
