@@ -24,7 +24,7 @@ const read = (file: string) => readFileSync(join(root, file), "utf8");
 const load = (file: string): Record<string, Service> => parse(read(file), { merge: true }).services;
 const services = load("docker-compose.yml");
 const apps = ["state-api", "group-lister", "welcome"];
-const sidecars = Object.entries(services).filter(([, { command }]) => command?.[0] === "./daprd");
+const sidecars = Object.entries(services).filter(([, { command }]) => command?.[0] === "/daprd");
 const networksOf = ({ networks = [] }: Service) => (Array.isArray(networks) ? networks : Object.keys(networks));
 
 describe("the compose files", () => {
