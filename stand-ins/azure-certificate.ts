@@ -87,6 +87,7 @@ async function write(folder: string): Promise<void> {
         name: "subjectAltName",
         altNames: [
           { type: 2, value: "localhost" },
+          { type: 2, value: "azure-stand-in" }, // in docker-compose.yml
           { type: 7, ip: "127.0.0.1" },
         ],
       },

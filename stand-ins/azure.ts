@@ -14,6 +14,8 @@ import type { Resources } from "./azure-resources.ts";
 import { createTokens, decode, type Principal } from "./azure-tokens.ts";
 
 export interface AzureOptions {
+  /** The address to listen on; default loopback. */
+  host?: string;
   /** 0 = any free one. */
   port?: number;
   httpsPort?: number;
@@ -116,8 +118,9 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
     handle(request, response, routeHttps),
   );
   const servers = [http, https];
-  const url = `http://127.0.0.1:${await listen(http, options.port ?? 0)}`;
-  const httpsUrl = `https://127.0.0.1:${await listen(https, options.httpsPort ?? 0)}`;
+  const { host = "127.0.0.1" } = options;
+  const url = `http://127.0.0.1:${await listen(http, host, options.port ?? 0)}`;
+  const httpsUrl = `https://127.0.0.1:${await listen(https, host, options.httpsPort ?? 0)}`;
 
   const azure: Azure = {
     url,
@@ -157,7 +160,8 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
     for await (const chunk of message) chunks.push(chunk);
     const request: Request = {
       method: message.method ?? "",
-      url: new URL(message.url ?? "", route === routeHttp ? url : httpsUrl),
+      // By the name that the client has for it, which in containers is not ours.
+      url: new URL(message.url ?? "", `${route === routeHttp ? "http" : "https"}://${message.headers.host}`),
       headers: message.headers,
       body: Buffer.concat(chunks).toString(),
     };
@@ -232,10 +236,10 @@ function send(response: ServerResponse, { status, body, headers = {} }: Answer):
   response.end(isText ? body : JSON.stringify(body));
 }
 
-async function listen(server: Server, port: number): Promise<number> {
+async function listen(server: Server, host: string, port: number): Promise<number> {
   // Node's 5 s would now and then close a connection under a client's next request.
   server.keepAliveTimeout = 120_000;
-  server.listen(port, "127.0.0.1");
+  server.listen(port, host);
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("not listening on a port");
@@ -244,6 +248,7 @@ async function listen(server: Server, port: number): Promise<number> {
 
 if (import.meta.main) {
   const azure = await startAzure({
+    ...(process.env.HOST ? { host: process.env.HOST } : {}),
     port: Number(process.env.PORT ?? httpPort),
     httpsPort: Number(process.env.AZURE_STAND_IN_HTTPS_PORT ?? httpsPort),
   });

@@ -1,5 +1,5 @@
 // A stand-in for Azure Cosmos DB for NoSQL: the part of its REST API that Dapr's state.azure.cosmosdb and @azure/cosmos
-// use, in memory, on loopback. `node stand-ins/cosmos.ts` runs it on the emulator's port with the emulator's key.
+// use, in memory, on loopback. `node stand-ins/cosmos.ts` runs it on the emulator's port with the emulator's key, as empty.
 // https://learn.microsoft.com/rest/api/cosmos-db/
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -41,6 +41,8 @@ export type ConsistencyLevel = "Strong" | "BoundedStaleness" | "Session" | "Cons
 const consistencyLevels: readonly string[] = ["Strong", "BoundedStaleness", "Session", "ConsistentPrefix", "Eventual"];
 
 export interface CosmosOptions {
+  /** The address to listen on; default loopback. */
+  host?: string;
   /** 0 = any free one. */
   port?: number;
   /** The account key, base64. */
@@ -102,6 +104,7 @@ interface Database {
 }
 
 export async function startCosmos({
+  host = "127.0.0.1",
   port = 0,
   key = emulatorKey,
   consistency = "Session",
@@ -119,7 +122,7 @@ export async function startCosmos({
   const server = tls === undefined ? createServer(handle) : createTlsServer(tls, handle);
   // Node's 5 s would now and then close a connection under a client's next request.
   server.keepAliveTimeout = 120_000;
-  server.listen(port, hostname);
+  server.listen(port, host);
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("not listening on a port");
@@ -175,7 +178,7 @@ export async function startCosmos({
     );
 
     const [dbs, databaseId, colls, containerId, leaf, documentId, ...rest] = segments;
-    if (dbs === undefined) return onlyGet(method, account());
+    if (dbs === undefined) return onlyGet(method, account(headers.host));
     if (dbs !== "dbs" || rest.length > 0) throw noRoute();
     if (databaseId === undefined) return onDatabases(method, body);
 
@@ -326,8 +329,10 @@ export async function startCosmos({
     return container;
   }
 
-  function account(): Answer {
-    const locations = [{ name: "Loopback", databaseAccountEndpoint: url }];
+  function account(host = ""): Answer {
+    // By the name that the client has for it, which in containers is not ours.
+    const endpoint = `${tls === undefined ? "http" : "https"}://${host}/`;
+    const locations = [{ name: "Loopback", databaseAccountEndpoint: endpoint }];
     return {
       status: 200,
       body: {
@@ -488,8 +493,10 @@ function notAllowed(): Fault {
 }
 
 if (import.meta.main) {
-  const cosmos = await startCosmos({ port: Number(process.env.PORT ?? 8081) });
-  cosmos.createContainer("dapr-db", "statestore");
-  console.log(`Cosmos DB stand-in with dapr-db/statestore and the emulator's key: ${cosmos.url}`);
+  const cosmos = await startCosmos({
+    ...(process.env.HOST ? { host: process.env.HOST } : {}),
+    port: Number(process.env.PORT ?? 8081),
+  });
+  console.log(`Cosmos DB stand-in, empty, with the emulator's key: ${cosmos.url}`);
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void cosmos.close());
 }

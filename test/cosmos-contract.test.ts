@@ -523,7 +523,9 @@ describe("our stand-in alone", () => {
     const child = spawn(process.execPath, ["stand-ins/cosmos.ts"], { env: { ...process.env, PORT: "0" } });
     const [line] = await once(createInterface(child.stdout), "line");
     const endpoint = /http:\S+/.exec(String(line))?.[0] ?? "";
-    expect((await open({ endpoint, key: emulatorKey }).read()).statusCode).toBe(200);
+    const client = connect(endpoint);
+    expect((await client.databases.create({ id: "dapr-db" })).statusCode).toBe(201);
+    client.dispose();
     child.kill("SIGTERM");
     expect(await once(child, "exit")).toEqual([0, null]);
   });

@@ -1,4 +1,4 @@
-// infra/ and docker-compose.yml, as far as they can be judged without Azure and without an engine.
+// infra/, as far as it can be judged without Azure.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -62,22 +62,4 @@ describe.skipIf(!path)("infra/, by the real Bicep compiler", { timeout: 120_000 
       sku: { name: 'Basic' }
     }
     output login string = registry.listCredentials().passwords[0].value`;
-});
-
-describe("docker-compose.yml", () => {
-  const compose = parse(readFileSync(join(root, "docker-compose.yml"), "utf8"));
-
-  test("names the versions that package.json and the sidecar's module name", () => {
-    const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    const [, dapr] =
-      /github\.com\/dapr\/dapr v(\S+)/.exec(readFileSync(join(root, "scripts/daprd/go.mod"), "utf8")) ?? [];
-    expect(compose.services["state-api"].image).toBe(`node:${devDependencies.node}-bookworm-slim`);
-    expect(compose.services["state-api-dapr"].image).toBe(`daprio/daprd:${dapr}`);
-  });
-
-  test("lets nobody but its app reach the sidecar, and only this machine the app", () => {
-    expect(compose.services["state-api-dapr"]).not.toHaveProperty("ports");
-    expect(compose.services["state-api-dapr"].networks).toEqual(["state-api"]);
-    expect(compose.services["state-api"].ports).toEqual(["127.0.0.1:8080:8080"]);
-  });
 });

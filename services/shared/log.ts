@@ -15,7 +15,7 @@ export async function createLogger(service: string, level: string): Promise<Logg
     process.stdout.on("error", () => {});
     return pino(options, process.stdout);
   }
-  // A development dependency, so an image has no need of it.
+  // Only for people at a terminal, and slow to load.
   const { default: pretty } = await import("pino-pretty");
   return pino(options, pretty({ ignore: "service", sync: true }));
 }

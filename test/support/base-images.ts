@@ -1,0 +1,91 @@
+// Stand-ins for the base images where an engine has no registry: the same names, made of what this machine has of Debian's
+// packages, npm and the pinned Node, and of the project's own daprd.
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { findDaprd } from "../../scripts/daprd.ts";
+import { root } from "./processes.ts";
+
+type Run = (...args: string[]) => Promise<string>;
+
+const execute = promisify(execFile);
+
+/** What of Debian the official Node image has and the Dockerfile and npm use. */
+const packages = [
+  ...["libc6", "libc-bin", "libstdc++6", "libgcc-s1", "libatomic1"],
+  ...["dash", "bash", "libtinfo6", "grep", "libpcre2-8-0"],
+  ...["coreutils", "libacl1", "libattr1", "libgmp10", "libselinux1"],
+];
+/** With the CA of a proxy, if the machine's administrator has added one. */
+const certificates = "/etc/ssl/certs/ca-certificates.crt";
+
+export async function importBaseImages(docker: Run): Promise<void> {
+  const [, node = ""] = /^ARG NODE=(\S+)$/m.exec(readFileSync(join(root, "Dockerfile"), "utf8")) ?? [];
+  const [, daprd = ""] =
+    /image: (daprio\/daprd:\S+)/.exec(readFileSync(join(root, "docker-compose.yml"), "utf8")) ?? [];
+  await importImage(docker, node, process.version, makeNode, [
+    ...["ENV PATH=/usr/local/bin:/usr/bin:/bin", `ENV NODE_EXTRA_CA_CERTS=${certificates}`],
+  ]);
+  const path = await findDaprd();
+  // As in Dapr's own docker/Dockerfile: distroless static, user nonroot.
+  await importImage(docker, daprd, path, (folder) => makeDaprd(folder, path), ["USER 65532:65532", "WORKDIR /"]);
+}
+
+/** Once: an image that is there already was made by the same code from the same `source`. */
+async function importImage(
+  docker: Run,
+  name: string,
+  source: string,
+  make: (folder: string) => Promise<void>,
+  changes: string[],
+): Promise<void> {
+  const code = readFileSync(fileURLToPath(import.meta.url));
+  const stamp = createHash("sha256").update(code).update(source).digest("hex");
+  const known = await docker("image", "inspect", "--format", "{{.Config.Labels.stamp}}", name).catch(() => "");
+  if (known === stamp) return;
+  const folder = mkdtempSync(join(tmpdir(), "base-image-"));
+  try {
+    await make(join(folder, "root"));
+    const archive = join(folder, "root.tar");
+    await execute("tar", ["-C", join(folder, "root"), "--numeric-owner", "-cf", archive, "."]);
+    const options = [...changes, `LABEL stamp=${stamp}`].flatMap((change) => ["--change", change]);
+    await docker("import", ...options, archive, name);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function makeNode(folder: string): Promise<void> {
+  mkdirSync(join(folder, "tmp"), { recursive: true, mode: 0o1777 });
+  // What Debian's links at the root point to.
+  for (const name of ["bin", "sbin", "lib", "lib64"]) mkdirSync(join(folder, "usr", name), { recursive: true });
+  const list = `dpkg --listfiles ${packages.join(" ")} | grep ^/. | grep -Ev '^/usr/share/(doc|man|info|locale|lintian)(/|$)'`;
+  const pack = "tar -C / --no-recursion --files-from - -c";
+  await execute("sh", ["-c", `${list} | sort -u | ${pack} | tar -C ${folder} -x`]);
+  const { stdout: npm } = await execute("npm", ["root", "--global"]);
+  const modules = join(folder, "usr/local/lib/node_modules");
+  cpSync(join(npm.trim(), "npm"), join(modules, "npm"), { recursive: true });
+  mkdirSync(join(folder, "usr/local/bin"), { recursive: true });
+  cpSync(process.execPath, join(folder, "usr/local/bin/node"));
+  symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(folder, "usr/local/bin/npm"));
+  writeFileSync(join(folder, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n");
+  addCertificates(folder);
+}
+
+async function makeDaprd(folder: string, path: string): Promise<void> {
+  mkdirSync(join(folder, "home/nonroot"), { recursive: true });
+  cpSync(path, join(folder, "daprd"));
+  mkdirSync(join(folder, "etc"));
+  writeFileSync(join(folder, "etc/passwd"), "nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n");
+  addCertificates(folder);
+  await execute("chown", ["65532:65532", join(folder, "home/nonroot")]);
+}
+
+function addCertificates(folder: string): void {
+  mkdirSync(join(folder, "etc/ssl/certs"), { recursive: true });
+  cpSync(certificates, join(folder, certificates), { dereference: true });
+}
