@@ -2,7 +2,6 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parse } from "yaml";
 import { findBicepOrSkip, openWorkshop, type Workshop } from "./support/bicep.ts";
 import { root } from "./support/processes.ts";
 

@@ -1,10 +1,20 @@
 // The README does what it says, and so does docs/wasm.md: their shell blocks are run in a copy of the repository, on ports of
 // their own, and the README's tables are those of the code.
 import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { listPorts, readTemplate } from "../scripts/template.ts";
 import { variables as groupLister } from "../services/group-lister/config.ts";
@@ -38,6 +48,11 @@ describe.skipIf(process.platform !== "linux")("the shell blocks", () => {
   let stop = async () => {};
 
   beforeAll(async () => {
+    // Else the `npm start` below would install into the node_modules that it shares with this run.
+    const lock = createHash("sha256")
+      .update(readFileSync(join(root, "package-lock.json")))
+      .digest("hex");
+    expect(readFileSync(join(root, "node_modules/.setup"), "utf8"), "npm test installs first").toBe(lock);
     const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], { cwd: root });
     for (const file of files.toString().split("\0").filter(Boolean)) cpSync(join(root, file), join(folder, file));
     symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
@@ -148,15 +163,51 @@ describe("the tables", () => {
       .map(({ name, variable }) => `# ${variable.description}\n#${name}=${variable.default}\n`);
     expect(readFileSync(join(root, ".env.example"), "utf8").split("\n").slice(2).join("\n")).toBe(lines.join("\n"));
   });
+});
 
-  test("every file and folder that is linked to is there", () => {
-    for (const [, path = ""] of readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) {
-      expect(() => readFileSync(join(root, path)), path).not.toThrow(/ENOENT/);
+describe("all pages", () => {
+  const pages = [
+    "README.md",
+    ...readdirSync(join(root, "docs"))
+      .filter((name) => name.endsWith(".md"))
+      .map((name) => `docs/${name}`),
+  ];
+  const read = (page: string) => readFileSync(join(root, page), "utf8");
+
+  test.each(pages)("%s: every file, folder and heading that is linked to is there", (page) => {
+    for (const [, path = "", heading] of read(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {
+      const target = path === "" ? page : join(dirname(page), path);
+      expect(existsSync(join(root, target)), target).toBe(true);
+      if (heading !== undefined) expect(headings(read(target)), `${target}#${heading}`).toContain(heading);
     }
   });
 
-  test("every npm script that is named exists", () => {
-    const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-    for (const [, name = ""] of readme.matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty([name]);
+  test.each(pages)("%s: every npm script that is named exists", (page) => {
+    const { scripts } = JSON.parse(read("package.json"));
+    for (const [, name = ""] of read(page).matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty([name]);
   });
+
+  test("the shell blocks of each are judged by a test", () => {
+    const judges = {
+      ...{ "README.md": "test/readme.test.ts", "docs/wasm.md": "test/readme.test.ts" },
+      ...{ "docs/containers.md": "test/containers/containers.test.ts", "docs/azure.md": "test/infra/az.test.ts" },
+      ...Object.fromEntries(
+        ["kubernetes", "blue-green", "workload-identity", "key-vault", "policy"].map((name) => [
+          `docs/${name}.md`,
+          "test/kubernetes/pages.test.ts",
+        ]),
+      ),
+    };
+    expect(pages.filter((page) => readBlocks(page).length > 0).sort()).toEqual(Object.keys(judges).sort());
+    for (const [page, judge] of Object.entries(judges)) expect(read(judge)).toContain(basename(page, ".md"));
+  });
+
+  /** As GitHub names them. */
+  const headings = (page: string) =>
+    [...page.matchAll(/^#+ (.+)$/gm)].map(([, text = ""]) =>
+      text
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+        .replaceAll(" ", "-"),
+    );
 });
