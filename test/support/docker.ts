@@ -19,6 +19,7 @@ export interface Docker {
 }
 
 const execute = promisify(execFile);
+const sources = "/etc/apt/sources.list.d/debian.sources";
 const composeVersion = "2.26.1-4"; // of Debian 13, whose packages do not move
 
 /** @throws when no engine answers and none can be started here, with what would help */
@@ -30,7 +31,7 @@ export async function startDocker(): Promise<Docker> {
     });
     return Object.assign(docker, { isPrivate: false, end: async () => {} });
   }
-  if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) {
+  if (process.getuid?.() !== 0 || !existsSync(sources)) {
     throw new Error(
       "No Docker engine answers, so nothing is proved about images and docker-compose.yml. Start Docker, or run this as " +
         "root on Debian, where a private engine is installed and started.",
@@ -77,6 +78,9 @@ async function startPrivateDocker(): Promise<Docker> {
     if (containers.length > 0) await docker("rm", "--force", "--volumes", ...containers);
     await docker("network", "prune", "--force");
     await docker("volume", "prune", "--force");
+    // What no build has used for long, so that the folder stops growing.
+    await docker("image", "prune", "--force", "--filter", "until=168h");
+    await docker("builder", "prune", "--force", "--keep-storage", "4GB");
   }
   async function end() {
     await clean().catch(() => {});
@@ -118,7 +122,7 @@ async function findCompose(cache: string): Promise<string> {
   try {
     for (const name of ["lists/partial", "archives/partial", "sources"])
       mkdirSync(join(made, name), { recursive: true });
-    const [main = ""] = readFileSync("/etc/apt/sources.list.d/debian.sources", "utf8").split(/\n\n+/);
+    const [main = ""] = readFileSync(sources, "utf8").split(/\n\n+/);
     writeFileSync(join(made, "sources/debian.sources"), `${main.replace(/^Suites:.*/m, "Suites: trixie").trim()}\n`);
     const options = [
       ...["Dir::Etc::SourceList=/dev/null", `Dir::Etc::SourceParts=${made}/sources`, `Dir::State::Lists=${made}/lists`],
