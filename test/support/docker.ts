@@ -1,5 +1,5 @@
 // A Docker engine with Compose: the one that answers here, or a private one, made of Debian's packages.
-import { execFile, spawn, spawnSync } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -48,8 +48,8 @@ function dockerWith(env: NodeJS.ProcessEnv) {
 }
 
 /**
- * dockerd with a socket, a pid file and a data folder of its own. What it leaves on the machine is put back: packet filter,
- * forwarding, bridges. The data folder stays in the cache, because a second build takes seconds with the first one's layers.
+ * dockerd with a socket, a pid file and a data folder of its own; the machine is left as it was. The data folder stays in the
+ * cache, because a second build takes seconds with the first one's layers.
  */
 async function startPrivateDocker(): Promise<Docker> {
   const folder = mkdtempSync(join(tmpdir(), "docker-test-"));
@@ -60,14 +60,13 @@ async function startPrivateDocker(): Promise<Docker> {
   writeFileSync(join(folder, "config.json"), JSON.stringify({ cliPluginsExtraDirs: [await findCompose(cache)] }));
 
   const host = `unix://${join(folder, "docker.sock")}`;
-  const before = readNetwork();
   const log = join(folder, "dockerd.log");
   const output = openSync(log, "a");
   const command = [
     ...["--pdeathsig", "TERM"], // it never outlives this process, however that ends
     ...["flock", "--no-fork", join(cache, "docker.lock")], // of two runs, the second one waits for the data folder
-    ...["dockerd", "--data-root", data, "--exec-root", join(folder, "exec"), "--pidfile", join(folder, "pid")],
-    ...["--host", host],
+    ...["sh", join(root, "test/support/dockerd.sh"), folder],
+    ...["--data-root", data, "--exec-root", join(folder, "exec"), "--pidfile", join(folder, "pid"), "--host", host],
   ];
   const child = spawn("setpriv", command, { stdio: ["ignore", output, output] });
   const exited = once(child, "exit");
@@ -86,8 +85,6 @@ async function startPrivateDocker(): Promise<Docker> {
     await clean().catch(() => {});
     child.kill();
     await exited;
-    restoreNetwork(before);
-    runSync("umount", [join(folder, "exec/netns/default")]);
     rmSync(folder, { recursive: true, force: true });
   }
   try {
@@ -138,34 +135,4 @@ async function findCompose(cache: string): Promise<string> {
     rmSync(made, { recursive: true, force: true });
   }
   return plugins;
-}
-
-const forwarding = "/proc/sys/net/ipv4/ip_forward";
-
-/** How it is on a machine where nobody has set anything, for what iptables-save then leaves out. */
-const noRules = `*filter
-:INPUT ACCEPT
-:FORWARD ACCEPT
-:OUTPUT ACCEPT
-COMMIT
-*nat
-:PREROUTING ACCEPT
-:INPUT ACCEPT
-:OUTPUT ACCEPT
-:POSTROUTING ACCEPT
-COMMIT
-`;
-
-function readNetwork() {
-  return { rules: runSync("iptables-save"), forwarding: readFileSync(forwarding, "utf8") };
-}
-
-function restoreNetwork(before: ReturnType<typeof readNetwork>): void {
-  runSync("iptables-restore", [], noRules + before.rules);
-  writeFileSync(forwarding, before.forwarding);
-  runSync("ip", ["link", "delete", "docker0"]);
-}
-
-function runSync(path: string, args: string[] = [], input = ""): string {
-  return spawnSync(path, args, { input, encoding: "utf8" }).stdout;
 }
