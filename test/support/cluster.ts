@@ -6,10 +6,9 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { isFree } from "../../scripts/ports.ts";
 import { type Keys, loadKeys } from "../../stand-ins/azure-certificate.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
-import { run } from "./processes.ts";
+import { freePorts, run } from "./processes.ts";
 
 export interface Cluster {
   /** As users type it, plugins of Argo Rollouts included. Resolves with what it prints, rejects with what it says. */
@@ -167,12 +166,9 @@ export async function startCluster(): Promise<Cluster> {
   }
 }
 
-let nextPort = 20_000 + Math.floor(Math.random() * 10_000);
-
-/** A free port below those that the system takes for outgoing connections, of which a cluster has many. */
+/** A port that nobody has now, as an argument. */
 export async function findPort(): Promise<string> {
-  const port = nextPort++;
-  return (await isFree(port)) ? `${port}` : findPort();
+  return `${await freePorts(1)}`;
 }
 
 /** @throws the last reason why not, after a minute */

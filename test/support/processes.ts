@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { isFree } from "../../scripts/ports.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -123,15 +123,19 @@ async function answersWell(url: string): Promise<boolean> {
   }
 }
 
-/** Ports that nobody has now. */
+/** Below the ports that systems give to outgoing connections, one of which would take a free port meanwhile. */
+const ports = { first: 20_000, last: 32_000 };
+let nextPort = ports.first + Math.floor(Math.random() * (ports.last - ports.first)); // apart from other runs
+
+/** Ports that nobody has now, and that this run gives out once. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  return servers.map((server) => {
-    const address = server.address();
-    server.close();
-    return typeof address === "object" && address ? address.port : 0;
-  });
+  const free: number[] = [];
+  while (free.length < count) {
+    const port = nextPort++;
+    if (nextPort > ports.last) nextPort = ports.first;
+    if (await isFree(port)) free.push(port);
+  }
+  return free;
 }
 
 /** The resources of `npm start`, but with a database file of their own, and patience for a busy machine. */
