@@ -1,10 +1,6 @@
-import { execFile } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { promisify } from "node:util";
-
-const run = promisify(execFile);
+import { installFromDebian } from "./debian.ts";
 
 /**
  * Path of a Chromium or Chrome: `CHROMIUM`, one on PATH, macOS's usual one; on Debian as root (or with a sudo that does not
@@ -22,7 +18,8 @@ export async function findChromium(): Promise<string> {
   let reason = "";
   if (onPath("apt-get")) {
     try {
-      await install();
+      console.log("Installing Debian's chromium with apt-get for the tests of the page; set CHROMIUM to use another …");
+      await installFromDebian("chromium", "chromium");
     } catch (error) {
       reason = `\napt-get could not install it: ${error instanceof Error ? error.message : error}`;
     }
@@ -41,16 +38,6 @@ function look(): string | undefined {
     ["chromium", "chromium-browser", "google-chrome"].map(onPath).find((path) => path !== undefined) ??
     (isExecutable(mac) ? mac : undefined)
   );
-}
-
-/** One at a time: whoever had to wait for the lock finds it installed. The package list may be missing or out of date. */
-async function install(): Promise<void> {
-  console.log("Installing Debian's chromium with apt-get for the tests of the page; set CHROMIUM to use another …");
-  const apt = "apt-get install --yes --no-install-recommends chromium";
-  const script = `command -v chromium || ${apt} || { apt-get update && ${apt}; }`;
-  const sudo = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
-  const [command = "", ...args] = [...sudo, "flock", join(tmpdir(), "install-chromium.lock"), "sh", "-c", script];
-  await run(command, args, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" }, maxBuffer: 2 ** 26 });
 }
 
 function onPath(name: string): string | undefined {

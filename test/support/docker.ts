@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { findCacheFolder } from "../../scripts/daprd.ts";
 import { importBaseImages } from "./base-images.ts";
+import { installFromDebian } from "./debian.ts";
 import { root } from "./processes.ts";
 
 export interface Docker {
@@ -56,7 +57,7 @@ async function startPrivateDocker(): Promise<Docker> {
   const cache = findCacheFolder(process);
   const data = join(cache, "docker");
   mkdirSync(data, { recursive: true });
-  await install("dockerd", "docker.io");
+  await installFromDebian("dockerd", "docker.io");
   writeFileSync(join(folder, "config.json"), JSON.stringify({ cliPluginsExtraDirs: [await findCompose(cache)] }));
 
   const host = `unix://${join(folder, "docker.sock")}`;
@@ -99,15 +100,6 @@ async function startPrivateDocker(): Promise<Docker> {
     await end();
     throw error;
   }
-}
-
-async function install(program: string, debianPackage: string): Promise<void> {
-  const apt = `apt-get install --yes --no-install-recommends ${debianPackage}`;
-  const script = `command -v ${program} || ${apt} || { apt-get update && ${apt}; }`;
-  await execute("flock", [join(tmpdir(), `install-${debianPackage}.lock`), "sh", "-c", script], {
-    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-    maxBuffer: 2 ** 26,
-  });
 }
 
 /** The folder of Compose v2, which Debian 12 has not: from Debian 13, by this machine's apt with a configuration of its own. */
