@@ -1,6 +1,6 @@
 # Every image of the suite, one target each: docker build --target state-api .
 # No more than the classic builder understands, because that is what `az acr build` runs: https://github.com/Azure/acr/issues/721
-# A registry of your own, or a digest (docs/containers.md): --build-arg NODE=…
+# A registry of your own, or a digest (docs/deploy/containers.md): --build-arg NODE=…
 ARG NODE=node:26.10.0-bookworm-slim
 
 # Each program as one file. Nothing of this stage but those files reaches an image.
@@ -8,10 +8,11 @@ FROM ${NODE} AS bundle
 WORKDIR /src
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
-COPY scripts scripts
+COPY tools tools
 COPY services services
 COPY stand-ins stand-ins
-RUN node scripts/bundle.ts /bundle
+COPY test/simulators test/simulators
+RUN node tools/bundle/bundle.ts /bundle
 
 # Node and the libraries that it is linked with, and no shell, package manager or other program beside it.
 FROM ${NODE} AS node

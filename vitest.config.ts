@@ -4,10 +4,12 @@ import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config
 export default defineConfig({
   test: {
     projects: [
-      tier("suite", "test/*.test.ts", { globalSetup: "test/support/global-setup.ts" }),
-      tier("infra", "test/infra/*.test.ts"),
-      tier("containers", "test/containers/*.test.ts"),
-      tier("kubernetes", "test/kubernetes/*.test.ts"),
+      tier("suite", ["test/*.test.ts", "test/{docs,services,simulators,stand-ins,tools}/**/*.test.ts"], {
+        globalSetup: "test/support/global-setup.ts",
+      }),
+      tier("infra", ["test/infra/*.test.ts"]),
+      tier("containers", ["test/containers/*.test.ts"]),
+      tier("kubernetes", ["test/kubernetes/*.test.ts"]),
     ],
     coverage: {
       include: ["services/**/*.ts"],
@@ -19,6 +21,6 @@ export default defineConfig({
   },
 });
 
-function tier(name: string, include: string, more: { globalSetup?: string } = {}): TestProjectInlineConfiguration {
-  return { test: { name, include: [include], testTimeout: 30_000, hookTimeout: 60_000, ...more } };
+function tier(name: string, include: string[], more: { globalSetup?: string } = {}): TestProjectInlineConfiguration {
+  return { test: { name, include, testTimeout: 30_000, hookTimeout: 60_000, ...more } };
 }

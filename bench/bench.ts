@@ -7,9 +7,9 @@ import { cpus } from "node:os";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { findDaprd } from "../scripts/daprd.ts";
-import { type AppTemplate, readTemplate } from "../scripts/template.ts";
-import { startAzure } from "../stand-ins/azure.ts";
+import { startAzure } from "../stand-ins/azure/server.ts";
+import { findDaprd } from "../tools/daprd/daprd.ts";
+import { type AppTemplate, readTemplate } from "../tools/launch/template.ts";
 import { type Load, load, type Target } from "./load.ts";
 
 const ROUNDS = 5;

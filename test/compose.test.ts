@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { emulatorKey } from "../stand-ins/cosmos.ts";
+import { emulatorKey } from "./simulators/cosmos/server.ts";
 import { root } from "./support/processes.ts";
 
 interface Service {
@@ -30,7 +30,7 @@ const networksOf = ({ networks = [] }: Service) => (Array.isArray(networks) ? ne
 describe("the compose files", () => {
   test("name the versions that package.json and the sidecar's module name", () => {
     const { devDependencies } = JSON.parse(read("package.json"));
-    const [, dapr] = /github\.com\/dapr\/dapr v(\S+)/.exec(read("scripts/daprd/go.mod")) ?? [];
+    const [, dapr] = /github\.com\/dapr\/dapr v(\S+)/.exec(read("tools/daprd/module/go.mod")) ?? [];
     expect(read("Dockerfile")).toContain(`\nARG NODE=node:${devDependencies.node}-bookworm-slim\n`);
     expect(sidecars.map(([, { image }]) => image)).toEqual(Array(4).fill(`daprio/daprd:${dapr}`));
   });
@@ -78,7 +78,7 @@ test("a program's bundle is the same bytes every time, and runs where there are 
   const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "bundle-test-")));
   const [first = "", second = ""] = folders;
   try {
-    for (const folder of folders) execFileSync(process.execPath, [join(root, "scripts/bundle.ts"), folder]);
+    for (const folder of folders) execFileSync(process.execPath, [join(root, "tools/bundle/bundle.ts"), folder]);
     const files = readdirSync(first);
     expect(readdirSync(second)).toEqual(files);
     for (const file of files) {

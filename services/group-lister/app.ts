@@ -1,11 +1,11 @@
 import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
-import { addCommonRoutes, createServiceApp } from "../shared/app.ts";
-import { AzureError } from "../shared/azure-error.ts";
-import type { Cached } from "../shared/cached.ts";
-import { JSON_TYPE } from "../shared/http.ts";
-import type { Logger } from "../shared/log.ts";
-import { Problem } from "../shared/problem.ts";
+import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
+import { JSON_TYPE } from "../runtime/http.ts";
+import type { Logger } from "../runtime/log.ts";
+import { Problem } from "../runtime/problem.ts";
+import { AzureError } from "./azure/error.ts";
+import type { Cached } from "./cached.ts";
 import type { Snapshot } from "./groups.ts";
 import { openapi, validate } from "./openapi.ts";
 

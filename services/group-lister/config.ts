@@ -1,4 +1,4 @@
-import { type Config, commonVariables, readConfig, type Variable } from "../shared/config.ts";
+import { type Config, commonVariables, readConfig, type Variable } from "../runtime/config.ts";
 
 const uuid = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$";
 const httpsOrigin = "^(https://[^/?#]+/?)?$";

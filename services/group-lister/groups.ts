@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { AzureError } from "../shared/azure-error.ts";
-import { type Cached, createCached } from "../shared/cached.ts";
-import type { Logger } from "../shared/log.ts";
+import type { Logger } from "../runtime/log.ts";
+import { AzureError } from "./azure/error.ts";
+import { type Cached, createCached } from "./cached.ts";
 
 export interface ResourceGroup {
   readonly name: string;

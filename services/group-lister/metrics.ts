@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import { SECONDS } from "../shared/metrics.ts";
+import { SECONDS } from "../runtime/metrics.ts";
 import type { Snapshot } from "./groups.ts";
 
 /** Figures of Azure and of the listing, beside the ones every service has. */

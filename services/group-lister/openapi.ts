@@ -1,5 +1,5 @@
 import { Compile } from "typebox/schema";
-import { commonPaths, problem, problemSchema } from "../shared/openapi.ts";
+import { commonPaths, problem, problemSchema } from "../runtime/openapi.ts";
 
 const details = {
   enum: ["true", "false"],

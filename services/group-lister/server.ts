@@ -1,14 +1,14 @@
-import { AzureError } from "../shared/azure-error.ts";
-import { configOrExit } from "../shared/config.ts";
-import { createCredential } from "../shared/credential.ts";
-import { createLogger } from "../shared/log.ts";
-import { createRegistry } from "../shared/metrics.ts";
-import { type Lifecycle, serve } from "../shared/serve.ts";
+import { configOrExit } from "../runtime/config.ts";
+import { createLogger } from "../runtime/log.ts";
+import { createRegistry } from "../runtime/metrics.ts";
+import { type Lifecycle, serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
+import { createCredential } from "./azure/credential.ts";
+import { AzureError } from "./azure/error.ts";
+import { createResourceManager } from "./azure/resource-manager.ts";
 import { azureOf, readGroupListerConfig } from "./config.ts";
 import { createGroups } from "./groups.ts";
 import { groupMetrics } from "./metrics.ts";
-import { createResourceManager } from "./resource-manager.ts";
 
 const config = configOrExit(() => readGroupListerConfig(process.env));
 const log = await createLogger("group-lister", config.LOG_LEVEL);

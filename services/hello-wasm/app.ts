@@ -1,9 +1,9 @@
 import type { Express } from "express";
 import { Gauge, type Registry } from "prom-client";
-import { addCommonRoutes, createServiceApp } from "../shared/app.ts";
-import { RETRY_SOON } from "../shared/http.ts";
-import type { Logger } from "../shared/log.ts";
-import { Problem } from "../shared/problem.ts";
+import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
+import { RETRY_SOON } from "../runtime/http.ts";
+import type { Logger } from "../runtime/log.ts";
+import { Problem } from "../runtime/problem.ts";
 import { openapi } from "./openapi.ts";
 import { RunError, type Runner } from "./runner.ts";
 import { cgiVariables, parseCgiAnswer } from "./wagi.ts";

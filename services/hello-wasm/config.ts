@@ -1,4 +1,4 @@
-import { commonVariables, type Variable } from "../shared/config.ts";
+import { commonVariables, type Variable } from "../runtime/config.ts";
 
 export const variables = {
   ...commonVariables,

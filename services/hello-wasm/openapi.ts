@@ -1,4 +1,4 @@
-import { commonPaths, problem, problemSchema, text } from "../shared/openapi.ts";
+import { commonPaths, problem, problemSchema, text } from "../runtime/openapi.ts";
 
 export const openapi = {
   openapi: "3.1.0",

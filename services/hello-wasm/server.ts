@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { configOrExit, readConfig } from "../shared/config.ts";
-import { createLogger } from "../shared/log.ts";
-import { createRegistry } from "../shared/metrics.ts";
-import { type Lifecycle, serve } from "../shared/serve.ts";
+import { configOrExit, readConfig } from "../runtime/config.ts";
+import { createLogger } from "../runtime/log.ts";
+import { createRegistry } from "../runtime/metrics.ts";
+import { type Lifecycle, serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
 import { variables } from "./config.ts";
 import { createRunner } from "./runner.ts";

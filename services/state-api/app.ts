@@ -1,10 +1,10 @@
 import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
-import { addCommonRoutes, createServiceApp } from "../shared/app.ts";
-import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../shared/http.ts";
-import { KEY_RULE } from "../shared/key.ts";
-import type { Logger } from "../shared/log.ts";
-import { Problem } from "../shared/problem.ts";
+import { KEY_RULE } from "../dapr/key.ts";
+import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
+import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
+import type { Logger } from "../runtime/log.ts";
+import { Problem } from "../runtime/problem.ts";
 import { CallerLeft, whileWaiting } from "./call.ts";
 import type { StateApiConfig } from "./config.ts";
 import { openapi, validate } from "./openapi.ts";

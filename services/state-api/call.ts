@@ -1,5 +1,5 @@
 import type { Request, Response } from "express";
-import { traceOf } from "../shared/trace.ts";
+import { traceOf } from "../runtime/trace.ts";
 import { type Call, StoreError } from "./store.ts";
 
 /** Why nobody waits any more: the caller hung up. There is no one to answer. */

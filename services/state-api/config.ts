@@ -7,7 +7,7 @@ import {
   sidecarVariables,
   type Variable,
   welcomeVariables,
-} from "../shared/config.ts";
+} from "../runtime/config.ts";
 
 export const variables = {
   ...commonVariables,

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { DaprClient } from "@dapr/dapr";
 import type { Dispatcher, Pool } from "undici";
-import { LateError, requestText } from "../shared/request.ts";
+import { LateError, requestText } from "../dapr/request.ts";
 import {
   type Call,
   type Component,

@@ -1,5 +1,5 @@
 import { Histogram, type Registry } from "prom-client";
-import { SECONDS } from "../shared/metrics.ts";
+import { SECONDS } from "../runtime/metrics.ts";
 
 /** Figures of the store, beside the ones every service has. */
 export function storeMetrics(register: Registry) {

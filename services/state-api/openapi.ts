@@ -1,6 +1,6 @@
 import { Compile } from "typebox/schema";
-import { keySchema as key } from "../shared/key.ts";
-import { commonPaths, problem, problemSchema, text } from "../shared/openapi.ts";
+import { keySchema as key } from "../dapr/key.ts";
+import { commonPaths, problem, problemSchema, text } from "../runtime/openapi.ts";
 
 const ttlInSeconds = {
   type: "integer",

@@ -1,9 +1,9 @@
-import { configOrExit, sidecarOrigin } from "../shared/config.ts";
-import { createLogger } from "../shared/log.ts";
-import { createRegistry } from "../shared/metrics.ts";
-import { type Lifecycle, serve } from "../shared/serve.ts";
+import { configOrExit, sidecarOrigin } from "../runtime/config.ts";
+import { createLogger } from "../runtime/log.ts";
+import { createRegistry } from "../runtime/metrics.ts";
+import { type Lifecycle, serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
-import { coalesce } from "./coalesce.ts";
+import { coalesce } from "./batching/coalesce.ts";
 import { readStateApiConfig } from "./config.ts";
 import { createDaprStore } from "./dapr-store.ts";
 import { storeMetrics } from "./metrics.ts";

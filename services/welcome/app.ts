@@ -1,18 +1,18 @@
 import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
-import { addCommonRoutes, createServiceApp } from "../shared/app.ts";
-import { JSON_TYPE, readJson, send, TEXT_TYPE } from "../shared/http.ts";
-import { KEY_RULE } from "../shared/key.ts";
-import type { Logger } from "../shared/log.ts";
-import { Problem } from "../shared/problem.ts";
-import { traceOf } from "../shared/trace.ts";
+import { KEY_RULE } from "../dapr/key.ts";
+import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
+import { JSON_TYPE, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
+import type { Logger } from "../runtime/log.ts";
+import { Problem } from "../runtime/problem.ts";
+import { traceOf } from "../runtime/trace.ts";
 import type { Version } from "./api.ts";
 import { readAssets } from "./assets.ts";
 import type { WelcomeConfig } from "./config.ts";
 import { checkHealth } from "./health.ts";
-import type { Answer, Sidecar } from "./invoke.ts";
 import { isKey, openapi } from "./openapi.ts";
 import { inspectSecret } from "./secret.ts";
+import type { Answer, Sidecar } from "./sidecar.ts";
 
 interface Welcome {
   readonly sidecar: Sidecar;

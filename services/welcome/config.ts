@@ -1,4 +1,4 @@
-import { type Config, commonVariables, sidecarVariables, type Variable, welcomeVariables } from "../shared/config.ts";
+import { type Config, commonVariables, sidecarVariables, type Variable, welcomeVariables } from "../runtime/config.ts";
 
 export const variables = {
   ...commonVariables,

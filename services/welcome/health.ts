@@ -1,6 +1,6 @@
-import { Problem } from "../shared/problem.ts";
+import { Problem } from "../runtime/problem.ts";
 import type { Health } from "./api.ts";
-import type { Sidecar } from "./invoke.ts";
+import type { Sidecar } from "./sidecar.ts";
 
 /**
  * How the services and their sidecars are, as far as this one can know. An answer of another service came through its

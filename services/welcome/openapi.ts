@@ -1,6 +1,6 @@
 import { Compile } from "typebox/schema";
-import { keySchema } from "../shared/key.ts";
-import { commonPaths, problem, problemSchema } from "../shared/openapi.ts";
+import { keySchema } from "../dapr/key.ts";
+import { commonPaths, problem, problemSchema } from "../runtime/openapi.ts";
 
 export const isKey = Compile(keySchema);
 

@@ -1,10 +1,10 @@
-import { configOrExit, readConfig, sidecarOrigin } from "../shared/config.ts";
-import { createLogger } from "../shared/log.ts";
-import { createRegistry } from "../shared/metrics.ts";
-import { type Lifecycle, serve } from "../shared/serve.ts";
+import { configOrExit, readConfig, sidecarOrigin } from "../runtime/config.ts";
+import { createLogger } from "../runtime/log.ts";
+import { createRegistry } from "../runtime/metrics.ts";
+import { type Lifecycle, serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
 import { variables } from "./config.ts";
-import { createSidecar } from "./invoke.ts";
+import { createSidecar } from "./sidecar.ts";
 
 const config = configOrExit(() => readConfig(variables, process.env));
 const log = await createLogger("welcome", config.LOG_LEVEL);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { stringify } from "yaml";
-import { sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
+import { sampleSubscription, startAzure } from "../../stand-ins/azure/server.ts";
 import { type Docker, startDocker } from "../support/docker.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { freePorts } from "../support/processes.ts";
@@ -355,8 +355,8 @@ describe("Azure from a container", () => {
   });
 });
 
-describe("docs/containers.md", () => {
-  const commands = readBlocks("docs/containers.md").map(({ command }) => command);
+describe("docs/deploy/containers.md", () => {
+  const commands = readBlocks("docs/deploy/containers.md").map(({ command }) => command);
 
   test.each(commands)("%s", { timeout: 60_000 }, async (command) => {
     const [, ...words] = command.split(" ");

@@ -1,4 +1,4 @@
-// docs/azure.md does what it says: bash runs its blocks with the real Azure CLI, against a stand-in of Azure Resource Manager in
+// docs/deploy/az.md does what it says: bash runs its blocks with the real Azure CLI, against a stand-in of Azure Resource Manager in
 // which a deployment makes what the real compiler says that it makes.
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -7,23 +7,23 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { type Azure, startAzure } from "../../stand-ins/azure.ts";
-import { parseBody } from "../../stand-ins/azure-deployments.ts";
-import type { Subscription } from "../../stand-ins/azure-resource-manager.ts";
-import { createResources, type Resources } from "../../stand-ins/azure-resources.ts";
+import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/server.ts";
+import { parseBody } from "../simulators/resource-manager/deployments.ts";
+import { createResources, type Resources } from "../simulators/resource-manager/resources.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";
 import { findBicepOrSkip, openWorkshop, type Plan, subscription, type Workshop } from "../support/bicep.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
 
-const blocks = readBlocks("docs/azure.md").map(({ command }) => command);
+const blocks = readBlocks("docs/deploy/az.md").map(({ command }) => command);
 /** What only a real Azure has: people, images, replicas, logs, nodes, the data of vaults, findings. */
 const elsewhere =
   /^az login|^curl|ipify|az acr build|az containerapp logs|az rest|az ad|az aks (install|command|stop)|az keyvault|az policy state/m;
 
 const bicep = await findBicepOrSkip();
 
-describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
+describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
   const empty: Subscription = { id: subscription, name: "Empty", groups: [] };
   const plans = new Map<string, Plan>();
   let plan: Plan;
@@ -47,11 +47,15 @@ describe.skipIf(!bicep)("docs/azure.md", { timeout: 120_000 }, () => {
       };
     });
     // Meanwhile, what the first deployment has to send.
-    compiling = promisify(execFile)(bicep ?? "", ["build-params", "infra/containerapps.bicepparam", "--stdout"], {
-      cwd: workshop.folder,
-      env: { HOME: process.env.HOME, AZURE_LOCATION: "westeurope", DEMO_SECRET: "demovalue" },
-      maxBuffer: 16 * 1024 ** 2,
-    });
+    compiling = promisify(execFile)(
+      bicep ?? "",
+      ["build-params", "infra/bicep/parameters/containerapps.bicepparam", "--stdout"],
+      {
+        cwd: workshop.folder,
+        env: { HOME: process.env.HOME, AZURE_LOCATION: "westeurope", DEMO_SECRET: "demovalue" },
+        maxBuffer: 16 * 1024 ** 2,
+      },
+    );
     azure = await startAzure({ subscriptions: [empty], resources });
     az = await startAzureCli(azure, bicep ?? "");
   });

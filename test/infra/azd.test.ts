@@ -37,7 +37,7 @@ const AzureYaml = Type.Object(
 
 describe.each([
   ["azure.yaml", "containerapps"],
-  ["infra/aks/azure.yaml", "aks"],
+  ["infra/azd/aks/azure.yaml", "aks"],
 ])("%s", (file, module) => {
   const text = readFileSync(join(root, file), "utf8");
   const project = parse(text);
@@ -64,7 +64,7 @@ test("deploy.yml signs in by OIDC, and has for the template what it does not kno
   expect(permissions).toEqual({ contents: "read", "id-token": "write" });
   const secrets = Object.entries(jobs.deploy.env).filter(([, value]) => String(value).includes("secrets."));
   expect(secrets.map(([name]) => name)).toEqual(["DEMO_SECRET"]);
-  const parameters = readFileSync(join(root, "infra/containerapps.bicepparam"), "utf8");
+  const parameters = readFileSync(join(root, "infra/bicep/parameters/containerapps.bicepparam"), "utf8");
   for (const [, name] of parameters.matchAll(/readEnvironmentVariable\('(\w+)'\)/g)) {
     expect(jobs.deploy.env).toHaveProperty([name ?? ""]);
   }
@@ -83,7 +83,7 @@ describe("the hook", () => {
   }
   function run(hook: string, env: Record<string, string> = {}) {
     const PATH = `${join(folder, "bin")}:${process.env.PATH}`;
-    execFileSync("sh", [join(root, hook)], { cwd: join(root, "infra/aks"), env: { PATH, ...env }, stdio: "pipe" });
+    execFileSync("sh", [join(root, hook)], { cwd: join(root, "infra/azd/aks"), env: { PATH, ...env }, stdio: "pipe" });
     return readFileSync(calls, "utf8").trimEnd().split("\n");
   }
 
@@ -94,7 +94,7 @@ describe("the hook", () => {
   test("images.sh does nothing before there is a registry", () => {
     pretend("az");
     pretend("azd");
-    expect(run("infra/images.sh")).toEqual([""]);
+    expect(run("infra/azd/images.sh")).toEqual([""]);
   });
 
   test("images.sh has the images of this commit built that are not there, and tells azd their tag", () => {
@@ -104,7 +104,7 @@ describe("the hook", () => {
     );
     pretend("azd");
     const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
-    const asked = run("infra/images.sh", {
+    const asked = run("infra/azd/images.sh", {
       AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
       AZURE_ENV_NAME: "samples",
     });
@@ -133,7 +133,7 @@ describe("the hook", () => {
         AZURE_KEY_VAULT_NAME: "kv-samples",
         KEY_VAULT_ADDON_CLIENT_ID: "addon",
       };
-      const asked = run("infra/aks/apply.sh", {
+      const asked = run("infra/azd/aks/apply.sh", {
         ...outputs,
         AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
         AZURE_RESOURCE_GROUP: "rg-samples",

@@ -6,10 +6,10 @@ import { join } from "node:path";
 import tls from "node:tls";
 import { ResourceManagementClient } from "@azure/arm-resources";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Azure, startAzure } from "../../stand-ins/azure.ts";
-import { loadKeys } from "../../stand-ins/azure-certificate.ts";
-import { identityHeader } from "../../stand-ins/azure-defaults.ts";
-import { createResources } from "../../stand-ins/azure-resources.ts";
+import { loadKeys } from "../../stand-ins/azure/certificate.ts";
+import { identityHeader } from "../../stand-ins/azure/defaults.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/server.ts";
+import { createResources } from "../simulators/resource-manager/resources.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";
 
 const subscription = { id: "00000000-0000-0000-0000-0000000000a7", name: "Contract", groups: [] };

@@ -56,7 +56,7 @@ describe.skipIf(!bicep)("checkov", () => {
     const folder = join(workshop.folder, "plans");
     mkdirSync(folder);
     const names = Object.keys(accepted);
-    const plans = await Promise.all(names.map((name) => workshop.plan(`infra/${name}.bicepparam`)));
+    const plans = await Promise.all(names.map((name) => workshop.plan(`infra/bicep/parameters/${name}.bicepparam`)));
     for (const [index, { resources }] of plans.entries()) write(join(folder, `${names[index]}.json`), resources);
     const spoiled = plans[names.indexOf("aks")]?.resources.map((resource) => ({
       ...resource,

@@ -35,7 +35,7 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
   beforeAll(async () => {
     bicep = startBicep(path ?? "");
     for (const name of ["containerapps", "containerapps-keyed", "aks", "aks-private-custom-dns"]) {
-      plans.set(name, await bicep.plan(`infra/${name}.bicepparam`));
+      plans.set(name, await bicep.plan(`infra/bicep/parameters/${name}.bicepparam`));
     }
     for (const name of ["blue-green", "aks-dns-system", "aks-dns-none"]) {
       plans.set(name, await bicep.plan(`test/infra/plans/${name}.bicepparam`));
@@ -124,7 +124,7 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
 
   test("without images has everything but the apps", async () => {
     const { AZURE_CONTAINER_REGISTRY_ENDPOINT: _, ...env } = environment;
-    const { resources } = await planIn(env, "infra/containerapps.bicepparam");
+    const { resources } = await planIn(env, "infra/bicep/parameters/containerapps.bicepparam");
     const before = resources.map(({ id }) => id);
     const after = planOf("containerapps").resources.map(({ id }) => id);
     expect(before).toEqual(after.filter((id) => !id.includes("/containerApps/")));
@@ -132,7 +132,7 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
 
   test("with a new REVISION and the LIVE one has the new one of welcome at its label, without traffic", async () => {
     const env = { ...environment, REVISION: "v2", LIVE: "v1", WELCOME: "Hello from v2!" };
-    const { resources } = await planIn(env, "infra/containerapps.bicepparam");
+    const { resources } = await planIn(env, "infra/bicep/parameters/containerapps.bicepparam");
     const { properties } = Object(resources.find(({ name }) => name === "welcome"));
     expect(properties.configuration.ingress.traffic).toEqual([
       { revisionName: "welcome--v1", label: "blue", weight: 100 },
@@ -259,7 +259,7 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
     }
     expect(planOf("aks").outputs).toMatchObject({ AZURE_AKS_CLUSTER_NAME: "aks-dapr-samples", WELCOME_URL: "" });
     expect(planOf("containerapps").outputs.AZURE_AKS_CLUSTER_NAME).toBe("");
-    const read = parse(readFileSync(join(root, "infra/kubernetes/overlays/aks/azure.yaml"), "utf8")).data;
+    const read = parse(readFileSync(join(root, "infra/kubernetes/overlays/aks/settings.yaml"), "utf8")).data;
     expect(Object.keys(planOf("aks").outputs)).toEqual(expect.arrayContaining(Object.keys(read)));
   });
 
@@ -330,7 +330,7 @@ describe.skipIf(!path)("the plan", { timeout: 120_000 }, () => {
     });
 
     test("makes state-api after its component, for a sidecar has the components that are there when it starts", async () => {
-      const { contents } = await bicep.compile("infra/modules/container-apps.bicep");
+      const { contents } = await bicep.compile("infra/bicep/modules/container-apps.bicep");
       const { stateApi, stateStore, environment } = JSON.parse(contents).resources;
       expect(stateApi.dependsOn).toEqual(["stateStore"]);
       expect(stateStore.dependsOn).toEqual(["environment"]);

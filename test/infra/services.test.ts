@@ -5,17 +5,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { parse } from "yaml";
-import { findDaprd } from "../../scripts/daprd.ts";
-import { readTemplate } from "../../scripts/template.ts";
 import { variables as groupListerVariables, readGroupListerConfig } from "../../services/group-lister/config.ts";
 import { openapi as groupListerApi } from "../../services/group-lister/openapi.ts";
-import { commonVariables, readConfig, type Variable } from "../../services/shared/config.ts";
+import { commonVariables, readConfig, type Variable } from "../../services/runtime/config.ts";
 import { readStateApiConfig, variables as stateApiVariables } from "../../services/state-api/config.ts";
 import { openapi as stateApiApi } from "../../services/state-api/openapi.ts";
 import { variables as welcomeVariables } from "../../services/welcome/config.ts";
 import { openapi as welcomeApi } from "../../services/welcome/openapi.ts";
-import { sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
-import { identityHeader } from "../../stand-ins/azure-defaults.ts";
+import { identityHeader } from "../../stand-ins/azure/defaults.ts";
+import { sampleSubscription, startAzure } from "../../stand-ins/azure/server.ts";
+import { findDaprd } from "../../tools/daprd/daprd.ts";
+import { readTemplate } from "../../tools/launch/template.ts";
 import { findBicepOrSkip, type Plan, startBicep, subscription } from "../support/bicep.ts";
 import { type Process, root, startService, startSidecar } from "../support/processes.ts";
 
@@ -47,7 +47,7 @@ describe.skipIf(!path)("the plan and", { timeout: 120_000 }, () => {
 
   beforeAll(async () => {
     const bicep = startBicep(path ?? "");
-    plan = await bicep.plan("infra/containerapps.bicepparam");
+    plan = await bicep.plan("infra/bicep/parameters/containerapps.bicepparam");
     greeting = await bicep.plan("test/infra/plans/blue-green.bicepparam");
     bicep.close();
   }, 120_000);

@@ -4,9 +4,9 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { findDaprd } from "../../scripts/daprd.ts";
-import { type Azure, sampleSubscription, startAzure } from "../../stand-ins/azure.ts";
-import { decode } from "../../stand-ins/azure-tokens.ts";
+import { type Azure, sampleSubscription, startAzure } from "../../stand-ins/azure/server.ts";
+import { decode } from "../../stand-ins/azure/tokens.ts";
+import { findDaprd } from "../../tools/daprd/daprd.ts";
 import { type Cluster, findPort, startCluster, until } from "../support/cluster.ts";
 import {
   createToken,
@@ -42,7 +42,7 @@ beforeAll(async () => {
   const federated = { issuer, subject: federatedSubject, jwksUri: `${proxy}/openid/v1/jwks` };
   azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }] });
   cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
-  const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/azure.yaml");
+  const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/settings.yaml");
   const text = readFileSync(settings, "utf8");
   writeFileSync(settings, text.replace(/(?<=GROUP_LISTER_CLIENT_ID: ).*/, application.clientId));
 
@@ -54,7 +54,7 @@ beforeAll(async () => {
     startWorkloadIdentity(cluster, azure.tenantId),
     kubectl("apply", "--server-side", "-f", join(driver, "config/crd/bases")),
   ]);
-  await cluster.sh(block("docs/policy.md", /^kubectl apply -f .*template/));
+  await cluster.sh(block("docs/operate/policy.md", /^kubectl apply -f .*template/));
   // Until then it admits everything, and would have proven nothing.
   await until("Gatekeeper refuses a privileged pod", async () => {
     expect(await refusal(...privileged)).toContain("validation.gatekeeper.sh");
@@ -160,17 +160,14 @@ describe("every switch", () => {
       ...["-k", join(overlays(), overlay)],
     );
 
-  test.each(readdirSync(join(root, "infra/kubernetes/components")))(
-    "%s is accepted, without a warning",
-    async (name) => {
-      cpSync(join(overlays(), "aks"), join(overlays(), name), { recursive: true });
-      const file = join(overlays(), name, "kustomization.yaml");
-      const { components, ...rest } = parse(readFileSync(file, "utf8"));
-      expect(components).not.toEqual([]);
-      writeFileSync(file, stringify({ ...rest, components: [`../../components/${name}`] }));
-      expect(await dryRun(name)).toBe("");
-    },
-  );
+  test.each(readdirSync(join(root, "infra/kubernetes/features")))("%s is accepted, without a warning", async (name) => {
+    cpSync(join(overlays(), "aks"), join(overlays(), name), { recursive: true });
+    const file = join(overlays(), name, "kustomization.yaml");
+    const { components, ...rest } = parse(readFileSync(file, "utf8"));
+    expect(components).not.toEqual([]);
+    writeFileSync(file, stringify({ ...rest, components: [`../../components/${name}`] }));
+    expect(await dryRun(name)).toBe("");
+  });
 
   test("would be warned of when its pods were more than *restricted*", async () => {
     cpSync(join(overlays(), "aks"), join(overlays(), "loose"), { recursive: true });
@@ -329,7 +326,7 @@ describe("the secret of Key Vault", () => {
 });
 
 describe("blue-green", () => {
-  const ofPage = (pattern: RegExp) => cluster.sh(block("docs/blue-green.md", pattern));
+  const ofPage = (pattern: RegExp) => cluster.sh(block("docs/operate/blue-green.md", pattern));
   const promotion = /^kubectl argo rollouts promote .*\n/;
   const name = "dev-superapi-geba";
   const inNamespace = ["-n", "blue-green"];
@@ -384,7 +381,7 @@ describe("blue-green", () => {
   }, 90_000);
 
   test("an abort leaves what is active alone, and the new version has no pods half a minute later", async () => {
-    await cluster.sh(block("docs/blue-green.md", /^sed/).replace("v2", "v3").replace("v1", "v2"));
+    await cluster.sh(block("docs/operate/blue-green.md", /^sed/).replace("v2", "v3").replace("v1", "v2"));
     await becomes("Paused", "v1", "v3");
     await ofPage(/abort/);
     await becomes("Degraded", "v1", "v3");
@@ -406,7 +403,7 @@ describe("blue-green", () => {
 });
 
 describe("the policy", () => {
-  const ofPage = (pattern: RegExp) => cluster.sh(block("docs/policy.md", pattern));
+  const ofPage = (pattern: RegExp) => cluster.sh(block("docs/operate/policy.md", pattern));
   const proof = /events/;
 
   test("admits the Deployment of a privileged nginx, and refuses its pods", async () => {
@@ -430,7 +427,7 @@ describe("the policy", () => {
   }, 90_000);
 
   test("nothing of it is left after the clean-up", async () => {
-    await cluster.sh(block("docs/policy.md", /^kubectl delete/).replace(/^az .*/m, ""));
+    await cluster.sh(block("docs/operate/policy.md", /^kubectl delete/).replace(/^az .*/m, ""));
     const kind = ["get", "crd", "k8snoprivilege.constraints.gatekeeper.sh"];
     await expect.poll(() => refusal(...kind), { timeout: 30_000 }).toContain("not found");
   }, 60_000);
@@ -499,7 +496,7 @@ describe("the local overlay, with its sidecars as processes and with what Dapr h
   });
 
   test("state goes through two sidecars into the memory of one of them", async () => {
-    const commands = block("docs/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting$/);
+    const commands = block("docs/deploy/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting$/);
     const output = await cluster.sh(commands.replaceAll("http://127.0.0.1:8082", welcome.service.origin));
     expect(output).toContain('{"hello":"world"}');
   });

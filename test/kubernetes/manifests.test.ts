@@ -18,7 +18,7 @@ const versions = ["1.33", "1.34", "1.35"];
 
 const folder = join(root, "infra/kubernetes");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
-const azure = parse(read("infra/kubernetes/overlays/aks/azure.yaml"));
+const azure = parse(read("infra/kubernetes/overlays/aks/settings.yaml"));
 
 /** Folders with a kustomization, by kind: what is applied, and the switches of it. */
 const kustomizations: Record<"Kustomization" | "Component", string[]> = { Kustomization: [], Component: [] };

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { Azure } from "../../stand-ins/azure.ts";
-import { identityHeader } from "../../stand-ins/azure-defaults.ts";
+import { identityHeader } from "../../stand-ins/azure/defaults.ts";
+import type { Azure } from "../../stand-ins/azure/server.ts";
 import { root } from "./processes.ts";
 import { findPythonWith } from "./python-tools.ts";
 

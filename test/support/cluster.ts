@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { type Keys, loadKeys } from "../../stand-ins/azure-certificate.ts";
+import { type Keys, loadKeys } from "../../stand-ins/azure/certificate.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { freePorts, run } from "./processes.ts";
 

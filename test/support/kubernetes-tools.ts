@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { buildGo, createReporter, findCacheFolder, lock, runGo } from "../../scripts/daprd.ts";
+import { buildGo, createReporter, findCacheFolder, lock, runGo } from "../../tools/daprd/daprd.ts";
 import { root } from "./processes.ts";
 
 /** Folders of test/kubernetes/tools; how long each takes on two cores, when Go has compiled nothing of it before. */

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { isFree } from "../../scripts/ports.ts";
+import { isFree } from "../../tools/launch/ports.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 

@@ -1,4 +1,4 @@
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'aks-dns-none'
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')

@@ -1,5 +1,5 @@
 // The provided value (whose length will always be less than or equal to 0) is too short
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

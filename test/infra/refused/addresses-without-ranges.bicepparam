@@ -1,5 +1,5 @@
 // missing the following required properties: "ranges"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // The property "access" is not allowed on objects of type "{ on: 'aks'
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

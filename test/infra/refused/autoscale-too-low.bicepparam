@@ -1,5 +1,5 @@
 // too small to assign to a target for which the minimum allowable value is 1000
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

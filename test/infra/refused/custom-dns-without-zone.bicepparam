@@ -1,5 +1,5 @@
 // missing the following required properties: "zone"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // access.ranges has everybody in it; if that is meant, say who: 'anyone'.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // group-lister has no WELCOME.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

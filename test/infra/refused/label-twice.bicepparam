@@ -1,5 +1,5 @@
 // welcome: two revisions have the same label.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // The property "label" expected a value of type "'blue' | 'green'"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // network.prefix 10.0.0.0/27 is too small: the environment needs half of a /26.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

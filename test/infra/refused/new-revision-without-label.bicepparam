@@ -1,5 +1,5 @@
 // welcome: the new revision v2 is not in the traffic; weight 0 is enough to test it at its label.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // missing an assignment in the params file: "demoSecret"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 

@@ -1,5 +1,5 @@
 // The property "ranges" is not allowed on objects of type "{ who: 'nobody' }"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // The property "on" expected a value of type "'aks' | 'containerapps'"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // The property "effect" expected a value of type "'audit' | 'deny'"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

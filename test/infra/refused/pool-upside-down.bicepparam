@@ -1,5 +1,5 @@
 // userPool.min (2) is above userPool.max (1).
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

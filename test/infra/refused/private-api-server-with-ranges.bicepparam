@@ -1,5 +1,5 @@
 // The property "authorizedRanges" is not allowed on objects of type "{ dns: 'system' }"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

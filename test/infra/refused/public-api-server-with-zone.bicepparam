@@ -1,5 +1,5 @@
 // The property "zone" is not allowed on objects of type "{ dns: 'public'
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

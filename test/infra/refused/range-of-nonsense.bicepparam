@@ -1,5 +1,5 @@
 // The specified CIDR 'home' is not valid.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // Expected a value of type "'resourceGroup' | 'subscription'"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // welcome: a revision has two labels.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

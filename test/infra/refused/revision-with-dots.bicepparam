@@ -1,5 +1,5 @@
 // welcome: v1.0.0 is no suffix of a revision: only a-z, 0-9 and - may be in it.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // scale.min (3) is above scale.max (1).
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

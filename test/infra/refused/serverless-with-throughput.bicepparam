@@ -1,5 +1,5 @@
 // The property "throughput" is not allowed on objects of type "{ mode: 'serverless' }"
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,5 +1,5 @@
 // too large to assign to a target for which the maximum allowable value is 100
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

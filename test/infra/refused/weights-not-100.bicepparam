@@ -1,5 +1,5 @@
 // welcome: the traffic weights add up to 95, not to 100.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

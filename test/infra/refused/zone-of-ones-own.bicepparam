@@ -1,5 +1,5 @@
 // apiServer.zone is notprivatelink.westeurope.azmk8s.io; AKS takes privatelink.westeurope.azmk8s.io and its subdomains only.
-using '../../../infra/main.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
 param demoSecret = 'x'

@@ -1,0 +1,102 @@
+// The keys of the Azure stand-in: a private CA, a server certificate for this machine, and what tokens are signed with.
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export interface Keys {
+  /** PEM file with the CA's certificate, for NODE_EXTRA_CA_CERTS. */
+  readonly caFile: string;
+  /** All PEM. */
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly tokenKey: string;
+}
+
+const defaultFolder = fileURLToPath(new URL("../../data/stand-ins/azure", import.meta.url));
+const lifetimeMs = 365 * 86_400_000;
+/** Renewed when less is left, so that it does not expire under a running process. */
+const reserveMs = 7 * 86_400_000;
+
+/**
+ * Reads the keys in `folder`; makes them when they are not there, not whole or about to expire. Processes that start at
+ * once end up with the same ones: a complete folder appears in one step, and who comes second takes the first one's.
+ */
+export async function loadKeys(folder = defaultFolder): Promise<Keys> {
+  const known = read(folder);
+  if (known) return known;
+  const isUnusable = existsSync(folder);
+  mkdirSync(dirname(folder), { recursive: true });
+  const made = mkdtempSync(`${folder}.`);
+  const old = mkdtempSync(`${folder}.`);
+  try {
+    await write(made);
+    if (isUnusable && !read(folder)) renameSync(folder, join(old, "unusable"));
+    renameSync(made, folder);
+  } catch (error) {
+    if (!read(folder)) throw error;
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+    rmSync(old, { recursive: true, force: true });
+  }
+  const keys = read(folder);
+  if (!keys) throw new Error(`${folder} was changed by another process; try again`);
+  return keys;
+}
+
+function read(folder: string): Keys | undefined {
+  const caFile = join(folder, "ca.pem");
+  try {
+    const text = (name: string) => readFileSync(join(folder, name), "utf8");
+    const keys = {
+      caFile,
+      ca: text("ca.pem"),
+      cert: text("cert.pem"),
+      key: text("key.pem"),
+      tokenKey: text("token-key.pem"),
+    };
+    const cert = new X509Certificate(keys.cert);
+    const usable =
+      cert.validToDate.getTime() - Date.now() > reserveMs && cert.verify(new X509Certificate(keys.ca).publicKey);
+    return usable ? keys : undefined;
+  } catch {
+    return undefined; // absent or broken: made anew
+  }
+}
+
+async function write(folder: string): Promise<void> {
+  const { generate } = await import("selfsigned"); // needed once a year
+  const notAfterDate = new Date(Date.now() + lifetimeMs);
+  const common = { keyType: "ec", algorithm: "sha256", notAfterDate } as const;
+  const ca = await generate([{ name: "commonName", value: "Azure stand-in CA" }], {
+    ...common,
+    extensions: [
+      { name: "basicConstraints", cA: true, pathLenConstraint: 0, critical: true },
+      { name: "keyUsage", keyCertSign: true, critical: true },
+    ],
+  });
+  const server = await generate([{ name: "commonName", value: "Azure stand-in" }], {
+    ...common,
+    ca: { key: ca.private, cert: ca.cert },
+    extensions: [
+      { name: "basicConstraints", cA: false, critical: true },
+      { name: "keyUsage", digitalSignature: true, critical: true },
+      { name: "extKeyUsage", serverAuth: true },
+      {
+        name: "subjectAltName",
+        altNames: [
+          { type: 2, value: "localhost" },
+          { type: 2, value: "azure-stand-in" }, // in docker-compose.yml
+          { type: 7, ip: "127.0.0.1" },
+        ],
+      },
+    ],
+  });
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  // The CA's own key is not kept: nobody can make another certificate that those who trust this CA would trust.
+  writeFileSync(join(folder, "ca.pem"), ca.cert);
+  writeFileSync(join(folder, "cert.pem"), server.cert);
+  writeFileSync(join(folder, "key.pem"), server.private, { mode: 0o600 });
+  writeFileSync(join(folder, "token-key.pem"), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+}

@@ -1,0 +1,23 @@
+// `node --import ./stand-ins/azure/env.ts services/group-lister/server.ts`: the service finds itself in an Azure made up of
+// stand-ins/azure/server.ts, as if Container Apps had set its environment, and knows nothing of it. AZURE_STAND_IN=off: it does not.
+import tls from "node:tls";
+import { loadKeys } from "./certificate.ts";
+import { httpPort, httpsPort, identityHeader } from "./defaults.ts";
+
+if (process.env.AZURE_STAND_IN !== "off") {
+  const { ca } = await loadKeys();
+  tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
+  // What a developer's shell has for the real Azure would be asked first, and its tokens be sent to the wrong place.
+  for (const name of [
+    ...["AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"],
+    ...["AZURE_SUBSCRIPTION_ID", "SUBSCRIPTION_ID", "AZURE_AD_RESOURCE", "AZURE_ENVIRONMENT", "AZURE_AUTHORITY_HOST"],
+  ]) {
+    delete process.env[name];
+  }
+  Object.assign(process.env, {
+    AZURE_TOKEN_CREDENTIALS: "ManagedIdentityCredential",
+    IDENTITY_ENDPOINT: `http://127.0.0.1:${process.env.AZURE_STAND_IN_PORT ?? httpPort}/msi/token`,
+    IDENTITY_HEADER: identityHeader,
+    AZURE_RESOURCE_MANAGER_ENDPOINT: `https://127.0.0.1:${process.env.AZURE_STAND_IN_HTTPS_PORT ?? httpsPort}`,
+  });
+}

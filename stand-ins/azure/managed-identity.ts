@@ -1,0 +1,84 @@
+// Managed identity as it is asked for on the machine itself: in Container Apps and App Service, and through IMDS.
+import type { Answer, Request } from "./http.ts";
+import type { Principal, Tokens } from "./tokens.ts";
+
+export interface ManagedIdentities {
+  readonly systemAssigned: Principal;
+  readonly userAssigned: readonly Principal[];
+  /** What IDENTITY_HEADER has. */
+  readonly header: string;
+  readonly tokens: Tokens;
+  /** Resources that tokens can be had for. */
+  readonly audiences: readonly string[];
+}
+
+/** https://learn.microsoft.com/azure/container-apps/managed-identity#rest-endpoint-reference */
+export function onContainerApps({ method, url, headers }: Request, identities: ManagedIdentities): Answer {
+  const refuse = (status: number, message: string): Answer => ({ status, body: { statusCode: status, message } });
+  if (method !== "GET") return refuse(405, "Method not allowed.");
+  // It keeps out whoever can make the app send requests, but not headers (SSRF).
+  if (headers["x-identity-header"] !== identities.header) return refuse(401, "The X-IDENTITY-HEADER is wrong.");
+  if (url.searchParams.get("api-version") !== "2019-08-01") return refuse(400, "The api-version is not supported.");
+  const resource = url.searchParams.get("resource");
+  if (!resource) return refuse(400, "The resource parameter is missing.");
+  if (!identities.audiences.includes(resource)) return refuse(400, `The resource principal ${resource} was not found.`);
+  const clientId = url.searchParams.get("client_id");
+  const principal = clientId === null ? identities.systemAssigned : find(identities, clientId);
+  if (!principal) {
+    const message =
+      "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.";
+    return refuse(400, message);
+  }
+  const { token, expiresOn } = identities.tokens.issue(principal, { audience: resource });
+  return {
+    status: 200,
+    body: {
+      access_token: token,
+      client_id: principal.clientId,
+      expires_on: String(expiresOn),
+      resource,
+      token_type: "Bearer",
+    },
+  };
+}
+
+/**
+ * IMDS as the NMI of AAD Pod Identity answered it: an identity is what the pod's label selects, without a client id the
+ * first of them, and none is 404. Like IMDS itself it insists on the Metadata header.
+ * https://github.com/Azure/aad-pod-identity/blob/master/pkg/nmi/server/server.go
+ * https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
+ */
+export function onImds({ method, url, headers }: Request, identities: ManagedIdentities): Answer {
+  const refuse = (error_description: string): Answer => ({
+    status: 400,
+    body: { error: "invalid_request", error_description },
+  });
+  if (method !== "GET") return { status: 405, body: "Method not allowed" };
+  if (headers.metadata !== "true") return refuse("Required metadata header not specified");
+  if (url.searchParams.get("api-version") !== "2018-02-01") return refuse("The api-version is not supported");
+  const resource = url.searchParams.get("resource");
+  if (!resource) return refuse("Required audience parameter not specified");
+  if (!identities.audiences.includes(resource)) return refuse(`The resource principal ${resource} was not found`);
+  const clientId = url.searchParams.get("client_id");
+  const principal = clientId === null ? identities.userAssigned[0] : find(identities, clientId);
+  if (!principal) {
+    return { status: 404, body: "no AzureAssignedIdentity found for pod:default/group-lister in assigned state" };
+  }
+  const { token, expiresOn } = identities.tokens.issue(principal, { audience: resource });
+  return {
+    status: 200,
+    body: {
+      access_token: token,
+      refresh_token: "",
+      expires_in: String(identities.tokens.lifetime),
+      expires_on: String(expiresOn),
+      not_before: String(expiresOn - identities.tokens.lifetime),
+      resource,
+      token_type: "Bearer",
+    },
+  };
+}
+
+function find({ userAssigned }: ManagedIdentities, clientId: string): Principal | undefined {
+  return userAssigned.find((identity) => identity.clientId.toLowerCase() === clientId.toLowerCase());
+}

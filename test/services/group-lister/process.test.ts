@@ -1,0 +1,365 @@
+// The service as a process: every way to an identity that it may meet, each in a process of its own because
+// @azure/msal-node decides once per process where a managed identity is; and its start and end.
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { identityHeader } from "../../../stand-ins/azure/defaults.ts";
+import { type Azure, sampleIdentity, sampleSubscription, startAzure } from "../../../stand-ins/azure/server.ts";
+import { decode } from "../../../stand-ins/azure/tokens.ts";
+import { type FederatedIssuer, startFederatedIssuer, subject } from "../../support/federated-issuer.ts";
+import { inProcess } from "../../support/in-process.ts";
+import { freePorts, type Process, root, startService } from "../../support/processes.ts";
+
+const user = { clientId: "00000000-0000-0000-0000-0000000000c2", objectId: "00000000-0000-0000-0000-0000000000b2" };
+const app = { clientId: "00000000-0000-0000-0000-0000000000c3", objectId: "00000000-0000-0000-0000-0000000000b3" };
+const names = sampleSubscription.groups.map(({ name }) => name);
+const folder = mkdtempSync(join(tmpdir(), "group-lister-"));
+const tokenFile = join(folder, "token");
+
+let issuer: FederatedIssuer;
+let azure: Azure;
+let service: Process | undefined;
+beforeAll(async () => {
+  issuer = await startFederatedIssuer();
+});
+beforeEach(async () => {
+  const federated = { issuer: issuer.issuer, subject, jwksUri: issuer.jwksUri };
+  azure = await startAzure({
+    userAssigned: [user],
+    applications: [{ ...app, secret: "right", federatedCredentials: [federated] }],
+  });
+  writeFileSync(tokenFile, issuer.token());
+});
+afterEach(async () => {
+  await service?.end("SIGKILL");
+  service = undefined;
+  await azure.close();
+});
+afterAll(() => {
+  issuer.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** No identity: no variables of the machine's own, no command line tools, and nothing where IMDS would be. */
+const nothing = () => ({
+  ...Object.fromEntries(
+    Object.keys(process.env).flatMap((name) => (/^(AZURE|IDENTITY|MSI)_/.test(name) ? [[name, ""]] : [])),
+  ),
+  PATH: folder,
+  AZURE_POD_IDENTITY_AUTHORITY_HOST: "http://127.0.0.1:9",
+  AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
+  NODE_EXTRA_CA_CERTS: azure.caFile,
+});
+const containerApps = () => ({
+  ...nothing(),
+  IDENTITY_ENDPOINT: `${azure.url}/msi/token`,
+  IDENTITY_HEADER: identityHeader,
+});
+const entra = () => ({
+  ...nothing(),
+  AZURE_AUTHORITY_HOST: azure.httpsUrl,
+  AZURE_TENANT_ID: azure.tenantId,
+  AZURE_CLIENT_ID: app.clientId,
+});
+const secret = () => ({ ...entra(), AZURE_CLIENT_SECRET: "right" });
+const workload = () => ({ ...entra(), AZURE_FEDERATED_TOKEN_FILE: tokenFile });
+
+async function start(env: Record<string, string>, until = "/readyz"): Promise<Process> {
+  service = await startService("group-lister", env, until);
+  return service;
+}
+async function get(path: string, headers: Record<string, string> = {}) {
+  const response = await fetch(`${service?.origin}${path}`, { headers });
+  const body = JSON.parse(await response.text().then((text) => (text === "ok" ? '"ok"' : text)));
+  return { status: response.status, body, headers: response.headers };
+}
+const noCache = () => get("/groupz", { "Cache-Control": "no-cache" });
+const callers = () => new Set(azure.requests.filter(({ part }) => part === "arm").map(({ token }) => token?.clientId));
+const requestsTo = (wanted: string) => azure.requests.filter(({ part }) => part === wanted);
+
+describe("the identity is", () => {
+  const imds = () => ({ ...nothing(), AZURE_POD_IDENTITY_AUTHORITY_HOST: azure.url });
+  test.each([
+    ["the system-assigned one in Container Apps", containerApps, sampleIdentity.clientId, "identity"],
+    [
+      "the user-assigned one that AZURE_CLIENT_ID names, in Container Apps",
+      () => ({ ...containerApps(), AZURE_CLIENT_ID: user.clientId }),
+      user.clientId,
+      "identity",
+    ],
+    ["the one that AAD Pod Identity bound to the pod", imds, user.clientId, "imds"],
+    [
+      "the one of the pod that AZURE_CLIENT_ID names",
+      () => ({ ...imds(), AZURE_CLIENT_ID: user.clientId }),
+      user.clientId,
+      "imds",
+    ],
+    ["the one that a federated token stands for (workload identity)", workload, app.clientId, "entra"],
+    ["the application that a client secret belongs to", secret, app.clientId, "entra"],
+  ])("%s", async (_name, env, clientId, part) => {
+    await start(env());
+    expect((await get("/groupz")).body).toEqual(names);
+    expect(callers()).toEqual(new Set([clientId]));
+    expect(requestsTo(part).filter(({ status }) => status === 200).length).toBeGreaterThan(0);
+    expect(service?.output()).not.toMatch(/eyJ|"level":"(warn|error)"/);
+  });
+
+  test("whoever has run az login", async () => {
+    const url = `${azure.url}/msi/token?api-version=2019-08-01&resource=https://management.azure.com`;
+    const response = await fetch(url, { headers: { "X-IDENTITY-HEADER": identityHeader } });
+    const { access_token: accessToken, expires_on } = Object(await response.json());
+    const answer = JSON.stringify({ accessToken, expires_on: Number(expires_on), expiresOn: "", tokenType: "Bearer" });
+    const az = join(folder, "az");
+    writeFileSync(az, `#!/bin/sh\n/bin/sleep 2\necho '${answer}'\n`);
+    chmodSync(az, 0o755);
+    try {
+      await start(nothing(), "/healthz");
+      const waited = await get("/groupz");
+      expect(waited).toMatchObject({ status: 504, body: { type: "urn:problem:credential-slow" } });
+      await expect.poll(() => get("/groupz").then(({ status }) => status), { timeout: 10_000 }).toBe(200);
+    } finally {
+      rmSync(az);
+    }
+  });
+
+  test("asked for with the resource of the cloud, or with the one that is given", async () => {
+    for (const [env, audience] of [
+      [{ AZURE_ENVIRONMENT: "AzureChinaCloud" }, "https://management.chinacloudapi.cn"],
+      [{ AZURE_AD_RESOURCE: "https://management.core.windows.net/" }, "https://management.core.windows.net/"],
+    ] as const) {
+      await azure.close();
+      azure = await startAzure({ audiences: [audience.replace(/\/$/, "")] });
+      await start({ ...containerApps(), ...env });
+      expect((await get("/groupz")).body).toEqual(names);
+      expect(requestsTo("identity")[0]?.path).toContain(`resource=${encodeURIComponent(audience)}`);
+      await service?.end();
+    }
+  });
+});
+
+describe("without an identity", () => {
+  test("it lives, is not ready, and says in one line each what was tried, within 2 s", async () => {
+    await start(nothing(), "/healthz");
+    const started = performance.now();
+    const { status, body } = await get("/groupz");
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect({ status, type: body.type }).toEqual({ status: 503, type: "urn:problem:no-credential" });
+    const [advice, ...reasons] = body.detail.split("\n");
+    expect(advice).toMatch(/az login.*managed identity.*AZURE_CLIENT_ID/);
+    for (const name of [
+      "EnvironmentCredential",
+      "ManagedIdentityCredential",
+      "Azure CLI",
+      "PowerShell",
+      "Developer CLI",
+    ]) {
+      expect(reasons.filter((line: string) => line.startsWith("- ") && line.includes(name))).toHaveLength(1);
+    }
+    expect(await get("/readyz")).toMatchObject({
+      status: 503,
+      body: { type: "urn:problem:not-ready", detail: body.detail },
+    });
+    expect(service?.output()).toContain("az login");
+    expect(requestsTo("arm")).toEqual([]);
+  });
+
+  test.each([
+    ["Container Apps do not know", () => ({ ...containerApps(), AZURE_CLIENT_ID: app.clientId }), /No User Assigned/],
+    [
+      "is not bound to the pod",
+      () => ({ ...nothing(), AZURE_POD_IDENTITY_AUTHORITY_HOST: azure.url, AZURE_CLIENT_ID: app.clientId }),
+      /AzureAssignedIdentity/,
+    ],
+    [
+      "federates with another subject",
+      () => {
+        writeFileSync(tokenFile, issuer.token({ sub: "system:serviceaccount:default:another" }));
+        return workload();
+      },
+      /AADSTS700213.*system:serviceaccount:default:another/,
+    ],
+  ])("that %s, it passes on what the identity's provider said", async (_what, env, reason) => {
+    await start(env(), "/healthz");
+    const { status, body } = await get("/groupz");
+    expect(status).toBe(503);
+    expect(body.detail).toMatch(reason);
+  });
+
+  test("whose endpoint is silent, it says so within 2 s; when it is back, all is well without a restart", async () => {
+    azure.latencyMs.identity = Number.POSITIVE_INFINITY;
+    await start(containerApps(), "/healthz");
+    for (const path of ["/groupz", "/readyz"]) {
+      const started = performance.now();
+      const { status } = await get(path);
+      expect(performance.now() - started).toBeLessThan(2_000);
+      expect(status).toBeGreaterThanOrEqual(503);
+    }
+    const detail = () => get("/readyz").then(({ body }) => body.detail);
+    await expect.poll(detail, { timeout: 10_000 }).toContain(`\n- ${azure.url} does not answer: 1500 ms are over`);
+    azure.latencyMs.identity = 0;
+    await expect.poll(() => get("/groupz").then(({ status }) => status), { timeout: 10_000 }).toBe(200);
+  });
+});
+
+describe("tokens", () => {
+  const tokenIds = () => new Set(requestsTo("arm").map(({ token }) => token?.id));
+
+  test("are kept while they are good", async () => {
+    await start(containerApps());
+    for (let i = 0; i < 5; i++) expect((await noCache()).status).toBe(200);
+    expect(requestsTo("identity")).toHaveLength(1);
+    expect(tokenIds().size).toBe(1);
+  });
+
+  test("are renewed when they expire, and an outage of the identity endpoint is outlived, asked or idle", async () => {
+    azure.tokenLifetime = 3;
+    await start(containerApps());
+    expect((await noCache()).status).toBe(200);
+    azure.failNext("identity", 1, { status: 500 });
+    expect((await noCache()).status).toBe(200); // the token is still good
+    azure.latencyMs.identity = Number.POSITIVE_INFINITY;
+    await noCache();
+    await sleep(4_500);
+    expect((await noCache()).status).toBeGreaterThanOrEqual(503);
+    azure.latencyMs.identity = 0;
+    await expect.poll(() => noCache().then(({ status }) => status), { timeout: 10_000 }).toBe(200);
+    expect(tokenIds().size).toBeGreaterThan(1);
+    expect(requestsTo("arm").filter(({ status }) => status === 401)).toEqual([]);
+  });
+
+  test.each([
+    ["an application", secret],
+    ["a workload identity", workload],
+  ])("of %s are replaced when Azure has revoked them, unseen by the caller", async (_what, env) => {
+    await start(env());
+    expect((await noCache()).status).toBe(200);
+    azure.revokeTokens();
+    expect((await noCache()).status).toBe(200);
+    expect(requestsTo("arm").filter(({ status }) => status === 401)).toHaveLength(1);
+    expect(tokenIds().size).toBe(2);
+  });
+
+  test("of a managed identity that Azure has revoked: the last listing meanwhile, and what to do for who insists", async () => {
+    await start({ ...containerApps(), GROUPS_MAX_AGE_MS: "0" });
+    expect((await get("/groupz")).status).toBe(200);
+    azure.revokeTokens();
+    const stale = await get("/groupz");
+    expect(stale.body).toEqual(names);
+    expect(stale.headers.get("Cache-Status")).toMatch(/^group-lister; hit; ttl=-?\d+; detail=token-refused$/);
+    expect(await noCache()).toMatchObject({ status: 502, body: { detail: expect.stringContaining("restart") } });
+  });
+
+  test("come from the federated token file as it is now, once it has rotated", async () => {
+    azure.tokenLifetime = 400; // seconds: good at first, about to expire when the clock is six minutes on
+    const first = issuer.token();
+    writeFileSync(tokenFile, first);
+    await start({ ...workload(), NODE_OPTIONS: "--import ./test/support/clock.ts" });
+    expect((await noCache()).status).toBe(200);
+    const second = issuer.token();
+    writeFileSync(tokenFile, second);
+    process.kill(service?.pid ?? 0, "SIGUSR2");
+    const assertions = () =>
+      requestsTo("entra")
+        .map(({ assertionId }) => assertionId)
+        .filter(Boolean);
+    await expect
+      .poll(
+        async () => {
+          expect((await noCache()).status).toBe(200);
+          return new Set(assertions());
+        },
+        { timeout: 10_000 },
+      )
+      .toEqual(new Set([decode(first)?.claims.jti, decode(second)?.claims.jti]));
+  });
+});
+
+describe("the private CA", () => {
+  test.each([
+    ["of Azure Resource Manager", containerApps, 502, /UNABLE_TO_VERIFY_LEAF_SIGNATURE[\s\S]*NODE_EXTRA_CA_CERTS/],
+    ["of Entra ID", secret, 502, /azure-unreachable[\s\S]*NODE_EXTRA_CA_CERTS[\s\S]*UNABLE_TO_VERIFY_LEAF_SIGNATURE/],
+  ])("%s has to be trusted", async (_what, env, status, text) => {
+    await start({ ...env(), NODE_EXTRA_CA_CERTS: "" }, "/healthz");
+    const answer = await get("/groupz");
+    expect(answer.status).toBe(status);
+    expect(JSON.stringify(answer.body)).toMatch(text);
+  });
+});
+
+describe("with the stand-in as its Azure", () => {
+  const shell = {
+    AZURE_CLIENT_ID: app.clientId,
+    AZURE_TENANT_ID: "00000000-0000-0000-0000-00000000dead",
+    AZURE_CLIENT_SECRET: "of the real Azure",
+    AZURE_SUBSCRIPTION_ID: "00000000-0000-0000-0000-00000000dead",
+    NODE_OPTIONS: "--import ./stand-ins/azure/env.ts",
+  };
+
+  test("it starts before it, whatever the developer's shell has for the real one, and says samples", async () => {
+    const [http, https] = await freePorts(2);
+    const ports = { AZURE_STAND_IN_PORT: `${http}`, AZURE_STAND_IN_HTTPS_PORT: `${https}` };
+    await start({ ...nothing(), ...shell, ...ports }, "/healthz");
+    expect((await get("/readyz")).status).toBe(503);
+    const standIn: ChildProcess = spawn(process.execPath, ["stand-ins/azure/server.ts"], {
+      cwd: root,
+      env: { ...process.env, ...ports, PORT: `${http}` },
+    });
+    try {
+      await expect.poll(() => get("/readyz").then(({ status }) => status), { timeout: 10_000 }).toBe(200);
+      const { body, headers } = await get("/groupz");
+      expect(body).toEqual(names);
+      expect(headers.get("Sample-Data")).toBe("azure-stand-in");
+      expect(service?.output()).toContain('listing subscription \\"Sample subscription\\"');
+    } finally {
+      standIn.kill();
+      await once(standIn, "exit");
+    }
+  });
+
+  test("switched off, the real one is asked", async () => {
+    const env = { ...secret(), AZURE_STAND_IN: "off", NODE_OPTIONS: shell.NODE_OPTIONS };
+    await start(env);
+    expect(callers()).toEqual(new Set());
+    expect((await get("/groupz")).body).toEqual(names);
+    expect(callers()).toEqual(new Set([app.clientId]));
+  });
+});
+
+describe("the process", () => {
+  test("finishes what is in flight on SIGTERM, refuses nothing it has taken, and exits 0", async () => {
+    const lister = await start(containerApps());
+    await get("/groupz");
+    azure.latencyMs.arm = 600;
+    const waiting = noCache();
+    await expect.poll(() => service?.output(), { timeout: 5_000 }).toContain("listing subscription");
+    await sleep(100);
+    const ended = lister.end("SIGTERM");
+    const { status, body } = await waiting;
+    expect({ status, body }).toEqual({ status: 200, body: names });
+    expect(await ended).toBe(0);
+    service = undefined;
+  });
+
+  test("exits 1 with all faults of its configuration", () => {
+    const { status, stderr } = spawnSync(process.execPath, ["services/group-lister/server.ts"], {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...process.env, PORT: "x", AZURE_ENVIRONMENT: "Mars" },
+    });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/PORT="x"[\s\S]*AZURE_ENVIRONMENT="Mars"/);
+  });
+
+  test("answers 502 when Azure Resource Manager cannot be reached, though it is ready", async () => {
+    const env = { ...containerApps(), AZURE_RESOURCE_MANAGER_ENDPOINT: "https://127.0.0.1:9" };
+    await inProcess("group-lister", env, async (get) => {
+      await expect.poll(() => get("/readyz").then(({ status }) => status), { timeout: 10_000 }).toBe(200);
+      expect((await get("/groupz")).status).toBe(502);
+      expect(await (await get("/metrics")).text()).toContain("groups_age_seconds");
+    });
+  });
+});

@@ -1,0 +1,325 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { coalesce } from "../../../services/state-api/batching/coalesce.ts";
+import { StoreError } from "../../../services/state-api/store.ts";
+import { createCall, createMemoryStore } from "../../support/memory-store.ts";
+
+const plenty = { maxPending: 10_000 };
+const call = createCall();
+
+/** A gate that holds every call of the store back until it is opened. */
+function createGate() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { wait: () => promise, open: resolve };
+}
+
+const count = (inner: ReturnType<typeof createMemoryStore>, operation: string) =>
+  inner.calls.filter((each) => each.operation === operation).length;
+
+describe("gathering", () => {
+  test("a lone request goes out at once, alone", async () => {
+    const inner = createMemoryStore();
+    const store = coalesce(inner, plenty);
+    await store.save({ key: "a", value: 1 }, call);
+    expect(await store.get("a", call)).toMatchObject({ value: 1 });
+    expect(inner.calls).toEqual([
+      { operation: "save", keys: ["a"] },
+      { operation: "get", keys: ["a"] },
+    ]);
+  });
+
+  test("writes that arrive while one is at the store leave together, 64 at most, and each is answered", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const sizes: number[] = [];
+    const store = coalesce(inner, { ...plenty, observe: (_operation, size) => sizes.push(size) });
+    const writes = Array.from({ length: 200 }, (_, index) => store.save({ key: `k${index}`, value: index }, call));
+    gate.open();
+    await Promise.all(writes);
+    expect(sizes).toEqual([1, 64, 64, 64, 7]);
+    expect(inner.entries.size).toBe(200);
+  });
+
+  test("behind a slow store a batch leaves after 2 ms, and no more than 8 are under way", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const store = coalesce(inner, plenty);
+    const writes: Promise<void>[] = [];
+    for (let index = 0; index < 12; index++) {
+      writes.push(store.save({ key: `k${index}`, value: index }, call));
+      await sleep(4);
+    }
+    expect(inner.calls).toHaveLength(8);
+    gate.open();
+    await Promise.all(writes);
+    expect(inner.calls.map(({ keys }) => keys.length)).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 4]);
+  });
+
+  test("reads of the same key in one batch ask the store once and all get the answer", async () => {
+    const inner = createMemoryStore();
+    inner.entries.set("a", { value: "A", etag: "v" });
+    const gate = createGate();
+    inner.before = gate.wait;
+    const store = coalesce(inner, plenty);
+    const reads = Array.from({ length: 20 }, (_, index) => store.get(index % 2 ? "a" : "none", call));
+    gate.open();
+    const entries = await Promise.all(reads);
+    expect(entries.map((entry) => entry?.value)).toEqual(entries.map((_, index) => (index % 2 ? "A" : undefined)));
+    expect(inner.calls.map(({ keys }) => keys.length)).toEqual([1, 2]);
+  });
+
+  test("on Cosmos DB and where the component is not known, reads go one by one", async () => {
+    for (const type of ["state.azure.cosmosdb", "unknown"]) {
+      const inner = createMemoryStore();
+      inner.type = type;
+      inner.before = () => sleep(2);
+      const store = coalesce(inner, plenty);
+      await Promise.all(Array.from({ length: 20 }, (_, index) => store.get(`k${index}`, call)));
+      expect(count(inner, "get")).toBe(20);
+      expect(count(inner, "getMany")).toBe(0);
+    }
+  });
+
+  test("writes with a condition, deletes and transactions go alone", async () => {
+    const inner = createMemoryStore();
+    inner.before = () => sleep(2);
+    const store = coalesce(inner, plenty);
+    await Promise.all([
+      ...Array.from({ length: 5 }, (_, index) =>
+        store.save({ key: `c${index}`, value: 1, condition: { ifNoneMatch: "*" } }, call),
+      ),
+      ...Array.from({ length: 5 }, (_, index) => store.delete({ key: `d${index}` }, call)),
+      store.transaction([{ operation: "upsert", key: "t", data: 1 }], call),
+    ]);
+    expect(count(inner, "save")).toBe(5);
+    expect(count(inner, "delete")).toBe(5);
+    expect(count(inner, "transaction")).toBe(1);
+  });
+});
+
+describe("failures", () => {
+  test("one bad item never fails its neighbours: a refused batch is tried again one by one", async () => {
+    const inner = createMemoryStore();
+    inner.before = async (_operation, keys) => {
+      await sleep(1);
+      if (keys.includes("bad")) throw new StoreError("refused", "bad item");
+    };
+    const store = coalesce(inner, plenty);
+    const keys = ["a", "b", "c", "bad", "d", "e"];
+    const outcomes = await Promise.allSettled(keys.map((key) => store.save({ key, value: key }, call)));
+    expect(outcomes.map(({ status }) => status)).toEqual(keys.map((key) => (key === "bad" ? "rejected" : "fulfilled")));
+    expect([...inner.entries.keys()].sort()).toEqual(["a", "b", "c", "d", "e"]);
+
+    const reads = await Promise.allSettled(keys.map((key) => store.get(key, call)));
+    expect(reads.map(({ status }) => status)).toEqual(keys.map((key) => (key === "bad" ? "rejected" : "fulfilled")));
+  });
+
+  test("an absent store is not asked again for each member of the batch", async () => {
+    const inner = createMemoryStore();
+    inner.before = async () => {
+      await sleep(1);
+      throw new StoreError("unavailable", "nobody there");
+    };
+    const store = coalesce(inner, plenty);
+    const writes = Array.from({ length: 50 }, (_, index) => store.save({ key: `k${index}`, value: 1 }, call));
+    const outcomes = await Promise.allSettled(writes);
+    expect(outcomes.every(({ status }) => status === "rejected")).toBe(true);
+    expect(inner.calls).toHaveLength(2);
+  });
+
+  test("a bug in the store reaches its callers and the next call works", async () => {
+    const inner = createMemoryStore();
+    inner.before = async () => {
+      await sleep(1);
+      throw new TypeError("a bug");
+    };
+    const store = coalesce(inner, plenty);
+    const writes = ["a", "b", "c", "d"].map((key) => store.save({ key, value: 1 }, call));
+    for (const outcome of await Promise.allSettled(writes)) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { message: "a bug" } });
+    }
+    inner.before = () => {};
+    await store.save({ key: "a", value: 2 }, call);
+    expect(inner.entries.get("a")?.value).toBe(2);
+  });
+});
+
+describe("order", () => {
+  test("changes of one key reach the store in the order of arrival, whichever way they go", async () => {
+    const inner = createMemoryStore();
+    const effects: string[] = [];
+    inner.before = () => sleep(Math.random() * 3); // a store whose calls overtake each other
+    inner.after = (operation, keys) => {
+      if (keys.includes("k")) effects.push(operation);
+    };
+    const store = coalesce(inner, plenty);
+    await Promise.all([
+      store.save({ key: "k", value: 1 }, call),
+      store.save({ key: "k", value: 2, condition: { ifMatch: "*" } }, call),
+      store.delete({ key: "k" }, call),
+      store.save({ key: "k", value: 3, condition: { ifNoneMatch: "*" } }, call),
+      store.transaction([{ operation: "upsert", key: "k", data: 4 }], call),
+      store.saveMany([{ key: "k", value: 5 }], call),
+      store.save({ key: "k", value: 6 }, call),
+    ]);
+    expect(effects).toEqual(["save", "save", "delete", "save", "transaction", "saveMany", "save"]);
+    expect(inner.entries.get("k")?.value).toBe(6);
+  });
+
+  test("a write waits for the one before it even when nobody waits for that one any more", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = (_operation, _keys, [value]) => (value === "slow" ? gate.wait() : undefined);
+    const store = coalesce(inner, plenty);
+    const slow = store.save({ key: "k", value: "slow" }, call);
+    const next = store.save({ key: "k", value: "next" }, call);
+    await sleep(5);
+    expect(inner.calls).toHaveLength(1);
+    gate.open();
+    await Promise.all([slow, next]);
+    expect(inner.entries.get("k")?.value).toBe("next");
+  });
+
+  test("a write that fails does not hold up the next one to the same key", async () => {
+    const inner = createMemoryStore();
+    inner.before = (_operation, _keys, [value]) => {
+      if (value === "bad") throw new StoreError("refused", "no");
+    };
+    const store = coalesce(inner, plenty);
+    const bad = store.save({ key: "k", value: "bad" }, call);
+    const good = store.save({ key: "k", value: "good" }, call);
+    await expect(bad).rejects.toThrow("no");
+    await good;
+    expect(inner.entries.get("k")?.value).toBe("good");
+  });
+});
+
+describe("limits", () => {
+  test("beyond the bound a request is refused at once and changes nothing; afterwards there is room again", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const store = coalesce(inner, { maxPending: 10 });
+    const kept = Array.from({ length: 10 }, (_, index) => store.save({ key: `k${index}`, value: 1 }, call));
+    await expect(store.save({ key: "late", value: 1 }, call)).rejects.toMatchObject({ kind: "overloaded" });
+    await expect(store.get("late", call)).rejects.toMatchObject({ kind: "overloaded" });
+    await expect(store.delete({ key: "late" }, call)).rejects.toMatchObject({ kind: "overloaded" });
+    await expect(store.transaction([], call)).rejects.toMatchObject({ kind: "overloaded" });
+    gate.open();
+    await Promise.all(kept);
+    await store.save({ key: "late", value: 1 }, call);
+    expect(inner.entries.size).toBe(11);
+  });
+
+  test("what its caller gave up while it waited is never sent", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const store = coalesce(inner, plenty);
+    const leaving = createCall();
+    const first = store.save({ key: "a", value: 1 }, call);
+    const givenUp = store.save({ key: "c", value: 1 }, leaving);
+    leaving.ended = new Error("left");
+    gate.open();
+    await expect(givenUp).rejects.toThrow("left");
+    await first;
+    expect(inner.calls.flatMap(({ keys }) => keys)).toEqual(["a"]);
+  });
+});
+
+/**
+ * The model: a Map that is changed one operation at a time, in the order of arrival. Coalescing may not be told from it
+ * by any answer, however the store delays, reorders and fails its calls, as long as each client waits for its answer.
+ */
+test("thousands of random interleavings cannot be told from one operation at a time", async () => {
+  const key = fc.constantFrom("a", "b", "c", "d");
+  const step = fc.record({
+    kind: fc.constantFrom("save", "save", "save", "get", "get", "delete", "create", "transaction"),
+    key,
+    other: key,
+    delay: fc.nat(3), // ticks the store takes for the call that this step's key is part of
+    fails: fc.boolean(),
+    pause: fc.boolean(), // whether the client lets others go first
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), fc.nat(), async (steps, seed) => {
+      const inner = createMemoryStore();
+      let tick = seed;
+      inner.before = async (operation, keys) => {
+        tick = (tick * 1_103_515_245 + 12_345) % 2_147_483_648;
+        for (let turns = tick % 7; turns > 0; turns--) await null;
+        // Fails one way or the other, but always before it takes effect.
+        if (steps[tick % steps.length]?.fails && tick % 3 === 0) {
+          throw new StoreError(operation === "saveMany" && keys.length > 1 ? "refused" : "unavailable", "injected");
+        }
+      };
+      const applied: { key: string; value: unknown }[] = [];
+      inner.after = async (_operation, keys) => {
+        for (const each of keys) applied.push({ key: each, value: inner.entries.get(each)?.value });
+        for (let turns = tick % 5; turns > 0; turns--) await null;
+      };
+      const store = coalesce(inner, plenty);
+      const model = new Map<string, { index: number; value: unknown }[]>();
+      const running: Promise<void>[] = [];
+      const lastAcknowledged = new Map<string, number>();
+      for (const [index, { kind, key, other, pause }] of steps.entries()) {
+        const acknowledge = (changed: string[]) => () => {
+          for (const each of changed) lastAcknowledged.set(each, Math.max(lastAcknowledged.get(each) ?? -1, index));
+        };
+        const note = (changed: string, value: unknown) => {
+          const history = model.get(changed) ?? [];
+          model.set(changed, [...history, { index, value }]);
+        };
+        const ignore = (error: unknown) => {
+          if (!(error instanceof StoreError)) throw error;
+        };
+        if (kind === "save") {
+          note(key, index);
+          running.push(store.save({ key, value: index }, call).then(acknowledge([key]), ignore));
+        } else if (kind === "create") {
+          note(key, index);
+          const condition = { ifNoneMatch: "*" } as const;
+          running.push(store.save({ key, value: index, condition }, call).then(acknowledge([key]), ignore));
+        } else if (kind === "delete") {
+          note(key, undefined);
+          running.push(store.delete({ key }, call).then(acknowledge([key]), ignore));
+        } else if (kind === "transaction") {
+          note(key, index);
+          if (other !== key) note(other, undefined);
+          const operations = [
+            { operation: "upsert", key, data: index } as const,
+            ...(other === key ? [] : [{ operation: "delete", key: other } as const]),
+          ];
+          running.push(store.transaction(operations, call).then(acknowledge([key, other]), ignore));
+        } else {
+          const acknowledgedBefore = lastAcknowledged.get(key) ?? -1;
+          running.push(
+            store.get(key, call).then((entry) => {
+              // A read sees the last change acknowledged before it was asked, or a later one: never an older one.
+              const seen = (model.get(key) ?? []).filter(({ value }) => value === entry?.value);
+              const newest = Math.max(entry ? -2 : -1, ...seen.map((change) => change.index));
+              expect(newest).toBeGreaterThanOrEqual(acknowledgedBefore);
+            }, ignore),
+          );
+        }
+        if (pause) for (let turns = index % 9; turns > 0; turns--) await null;
+      }
+      await Promise.all(running);
+      // What took effect on a key did so in the order of arrival …
+      for (const [changed, history] of model) {
+        const order = applied
+          .filter((each) => each.key === changed && typeof each.value === "number")
+          .map(({ value }) => Number(value));
+        expect(order).toEqual([...order].sort((a, b) => a - b));
+        // … and what is stored is the last acknowledged change, or one after it that failed late.
+        const left = inner.entries.get(changed)?.value;
+        const last = Math.max(-1, ...history.filter(({ value }) => value === left).map(({ index }) => index));
+        expect(last).toBeGreaterThanOrEqual(lastAcknowledged.get(changed) ?? -1);
+      }
+    }),
+    { numRuns: 3_000 },
+  );
+});

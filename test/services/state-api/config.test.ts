@@ -1,0 +1,34 @@
+import { describe, expect, test } from "vitest";
+import { sidecarOrigin } from "../../../services/runtime/config.ts";
+import { readStateApiConfig } from "../../../services/state-api/config.ts";
+
+describe("the configuration of state-api", () => {
+  test("needs nothing, and cannot be changed", () => {
+    const config = readStateApiConfig({}, []);
+    expect(config).toMatchObject({ PORT: 8080, HOST: "127.0.0.1", STATESTORE_NAME: "statestore" });
+    expect(sidecarOrigin(config)).toBe("http://127.0.0.1:3500");
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+
+  test("comes from the environment; empty counts as unset; the flag wins", () => {
+    const env = { PORT: "9000", WELCOME: "", STATESTORE_NAME: "other", DAPR_HTTP_PORT: "3600" };
+    const config = readStateApiConfig(env, ["--statestore", "flagged"]);
+    expect(config).toMatchObject({ PORT: 9000, STATESTORE_NAME: "flagged", WELCOME: expect.stringMatching(/^Hello/) });
+    expect(sidecarOrigin(config)).toBe("http://127.0.0.1:3600");
+    const endpoint = readStateApiConfig({ DAPR_HTTP_ENDPOINT: "http://state-api-dapr:3500" }, []);
+    expect(sidecarOrigin(endpoint)).toBe("http://state-api-dapr:3500");
+  });
+
+  test("names every fault in one message, with the value, the problem and an example", () => {
+    const env = { PORT: "80a", LOG_LEVEL: "loud", STATESTORE_TIMEOUT_MS: "5", STATESTORE_NAME: "../x" };
+    const read = () => readStateApiConfig(env, []);
+    expect(read).toThrow('PORT="80a" must be integer; example: PORT=8080.');
+    expect(read).toThrow('LOG_LEVEL="loud" must be one of trace, debug,');
+    expect(read).toThrow('STATESTORE_TIMEOUT_MS="5" must be >= 50');
+    expect(read).toThrow('STATESTORE_NAME="../x"');
+  });
+
+  test("refuses an unknown flag by name", () => {
+    expect(() => readStateApiConfig({}, ["--store", "x"])).toThrow(/--store.*--statestore NAME/);
+  });
+});

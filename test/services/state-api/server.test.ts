@@ -1,0 +1,102 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { describe, expect, test, vi } from "vitest";
+import { inProcess } from "../../support/in-process.ts";
+import { freePorts, root } from "../../support/processes.ts";
+
+describe("the state-api process", () => {
+  test("is live without a sidecar, not ready, says why, and exits 0 on SIGTERM", async () => {
+    const [nobody] = await freePorts(1);
+    await inProcess("state-api", { DAPR_HTTP_PORT: `${nobody}` }, async (get) => {
+      expect(await (await get("/healthz")).text()).toBe("ok");
+      const readiness = await get("/readyz");
+      expect(readiness.status).toBe(503);
+      expect(await readiness.text()).toContain("no Dapr sidecar answers");
+      expect(await (await get("/state/k")).text()).toContain("Error reading from statestore: no Dapr sidecar answers");
+      expect(await (await get("/metrics")).text()).toContain("nodejs_eventloop_lag_seconds");
+    });
+  });
+
+  test("ends on SIGTERM when nobody reads its log any more", async () => {
+    const [port, nobody] = await freePorts(2);
+    const child = spawn(process.execPath, ["services/state-api/server.ts"], {
+      cwd: root,
+      env: { ...process.env, PORT: `${port}`, DAPR_HTTP_PORT: `${nobody}`, LOG_LEVEL: "info" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const exited = once(child, "exit");
+    let output = "";
+    child.stdout.on("data", (chunk) => (output += chunk));
+    await expect.poll(() => output, { interval: 5 }).toContain("listening");
+    child.stdout.destroy();
+    child.kill("SIGTERM");
+    try {
+      await expect.poll(() => child.exitCode, { timeout: 5_000 }).toBe(0);
+    } finally {
+      child.kill("SIGKILL");
+      await exited;
+    }
+  });
+
+  test("exits 1 with the reason when its port is taken", async () => {
+    const owner = createServer().listen(0, "127.0.0.1");
+    await once(owner, "listening");
+    const { port } = owner.address() as AddressInfo;
+    const env = { ...process.env, PORT: `${port}` };
+    const { status, stdout } = spawnSync(process.execPath, ["services/state-api/server.ts"], { cwd: root, env });
+    expect(status).toBe(1);
+    expect(String(stdout)).toContain(`port ${port} is taken; set PORT to another`);
+    owner.close();
+  });
+
+  test("exits 1 with all faults of its configuration", async () => {
+    const { status, stderr } = spawnSync(process.execPath, ["services/state-api/server.ts", "--nope"], {
+      cwd: root,
+      encoding: "utf8",
+    });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/'--nope'.*--statestore NAME/);
+    const wrong = spawnSync(process.execPath, ["services/state-api/server.ts"], {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...process.env, PORT: "x", LOG_LEVEL: "y" },
+    });
+    expect(wrong.status).toBe(1);
+    expect(wrong.stderr).toMatch(/PORT="x"[\s\S]*LOG_LEVEL="y"/);
+  });
+});
+
+test("readiness turns 503 as soon as the drain begins", async () => {
+  const { pino } = await import("pino");
+  const express = (await import("express")).default;
+  const { serve } = await import("../../../services/runtime/serve.ts");
+  const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
+  const [port] = await freePorts(1);
+  const lifecycle = { draining: false };
+  const app = express();
+  const arrived = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  app.get("/slow", async (_req, res) => {
+    arrived.resolve();
+    await held.promise;
+    res.send(String(lifecycle.draining));
+  });
+  serve({
+    app,
+    log: pino({ level: "silent" }),
+    lifecycle,
+    config: { PORT: port ?? 0, HOST: "127.0.0.1", SHUTDOWN_TIMEOUT_MS: 5_000 },
+    listening: () => {},
+    close: async () => {},
+  });
+  const slow = fetch(`http://127.0.0.1:${port}/slow`);
+  await arrived.promise;
+  process.emit("SIGINT");
+  expect(lifecycle.draining).toBe(true);
+  expect(exit).not.toHaveBeenCalled();
+  held.resolve();
+  expect(await (await slow).text()).toBe("true");
+  await expect.poll(() => exit.mock.calls).toEqual([[0]]);
+  vi.restoreAllMocks();
+});

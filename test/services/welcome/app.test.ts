@@ -1,0 +1,510 @@
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import request from "supertest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { readConfig } from "../../../services/runtime/config.ts";
+import { createApp } from "../../../services/welcome/app.ts";
+import { variables } from "../../../services/welcome/config.ts";
+import { openapi } from "../../../services/welcome/openapi.ts";
+import { createSidecar } from "../../../services/welcome/sidecar.ts";
+import { inProcess } from "../../support/in-process.ts";
+import { freePorts } from "../../support/processes.ts";
+
+type Handler = (req: IncomingMessage, res: ServerResponse, body: string) => void;
+
+/** What stands where the sidecar would, and says whatever a test wants. */
+const sidecar = createServer(async (req, res) => {
+  let body = "";
+  for await (const chunk of req) body += chunk;
+  received.push({ method: req.method, url: req.url, headers: req.headers, body });
+  answer(req, res, body);
+});
+let answer: Handler;
+let received: { method: string | undefined; url: string | undefined; headers: object; body: string }[];
+let logged: string;
+let opened: ReturnType<typeof createSidecar>[] = [];
+
+function serve(env: Record<string, string> = {}, ready = async () => {}) {
+  const { port } = sidecar.address() as AddressInfo;
+  const config = readConfig(variables, { DAPR_HTTP_PORT: `${port}`, ...env });
+  const log = pino({ level: "debug" }, { write: (line: string) => (logged += line) });
+  const client = createSidecar({
+    origin: `http://127.0.0.1:${config.DAPR_HTTP_PORT}`,
+    timeoutMs: config.INVOKE_TIMEOUT_MS,
+    apiToken: config.DAPR_API_TOKEN,
+  });
+  opened.push(client);
+  return request(createApp({ sidecar: client, config, log, register: new Registry(), ready }));
+}
+
+let api: ReturnType<typeof serve>;
+beforeEach(async () => {
+  received = [];
+  logged = "";
+  answer = (_req, res) => res.writeHead(204).end();
+  await once(sidecar.listen(0, "127.0.0.1"), "listening");
+  api = serve();
+});
+afterEach(async () => {
+  await Promise.all(opened.map((client) => client.close()));
+  opened = [];
+  sidecar.closeAllConnections();
+  await new Promise((resolve) => sidecar.close(resolve));
+});
+
+const reply =
+  (status: number, type: string, body: string, headers: Record<string, string> = {}): Handler =>
+  (_req, res) => {
+    res.writeHead(status, { "Content-Type": type, ...headers }).end(body);
+  };
+const daprError = (status: number, message: string) =>
+  reply(status, "application/json", JSON.stringify({ errorCode: "ERR_DIRECT_INVOKE", message }));
+
+const calls = [
+  () => api.get("/api/state/k"),
+  () => api.put("/api/state/k").send({ a: 1 }),
+  () => api.get("/api/groups"),
+];
+
+const problem = (status: number, code: string, title: RegExp) => (got: request.Response) => {
+  expect(got.type).toBe("application/problem+json");
+  expect(got.body).toMatchObject({
+    status,
+    type: `urn:problem:${code}`,
+    title: expect.stringMatching(title),
+    detail: expect.stringMatching(/.+/),
+  });
+  expect(got.status).toBe(status);
+};
+
+describe("what the sidecar says itself becomes something a person understands", () => {
+  const down = 'rpc error: code = Internal desc = error invoking app channel: Get "http://127.0.0.1:8080/": refused';
+  const cases: [string, Handler, number, string, RegExp][] = [
+    [
+      "no such app id",
+      daprError(500, "failed to invoke, id: x, err: no host found with the given ID"),
+      503,
+      "sidecar-unreachable",
+      /^The sidecar of .+ cannot be reached$/,
+    ],
+    [
+      "no such app id by mDNS",
+      daprError(500, "failed to invoke, id: x, err: couldn't find service: x"),
+      503,
+      "sidecar-unreachable",
+      /cannot be reached/,
+    ],
+    [
+      "a sidecar that is gone",
+      daprError(500, "failed to invoke target x after 3 retries. Error: rpc error: code = Unavailable"),
+      503,
+      "sidecar-unreachable",
+      /cannot be reached/,
+    ],
+    [
+      "a service that is gone",
+      daprError(500, `failed to invoke, id: x, err: ${down}`),
+      503,
+      "service-down",
+      /does not answer its sidecar$/,
+    ],
+    [
+      "an access control that denies",
+      daprError(403, "failed to invoke, id: x, err: rpc error: code = PermissionDenied"),
+      502,
+      "invocation-denied",
+      /does not let welcome call it$/,
+    ],
+    [
+      "a Configuration without invoke",
+      reply(404, "text/plain; charset=utf-8", "404 page not found\n"),
+      502,
+      "invocation-denied",
+      /does not offer service invocation$/,
+    ],
+    [
+      "another API token",
+      reply(401, "text/plain", "invalid api token\n"),
+      502,
+      "invocation-denied",
+      /does not accept this service's API token$/,
+    ],
+    [
+      "anything else",
+      daprError(500, "the internals of daprd"),
+      502,
+      "invocation-failed",
+      /^The call to .+ failed on the way$/,
+    ],
+  ];
+  test.each(cases)("%s", async (_name, said, status, code, title) => {
+    answer = said;
+    for (const call of calls) problem(status, code, title)(await call());
+    expect(logged).toContain('"level":50');
+  });
+
+  test("its own words are for the log, not for the caller", async () => {
+    answer = daprError(500, "the internals of daprd");
+    expect((await api.get("/api/groups")).text).not.toContain("internals");
+    expect(logged).toContain("the internals of daprd");
+  });
+
+  test("nobody at its port is 503 with what to do, and Retry-After", async () => {
+    const [nobody] = await freePorts(1);
+    api = serve({ DAPR_HTTP_PORT: `${nobody}` });
+    for (const call of calls) {
+      const got = await call();
+      problem(503, "no-sidecar", /^No Dapr sidecar answers at http:\/\/127\.0\.0\.1:\d+$/)(got);
+      expect(got.body.detail).toContain("npm start");
+      expect(got.headers["retry-after"]).toBe("1");
+    }
+  });
+
+  test("no answer in time is 504", async () => {
+    api = serve({ INVOKE_TIMEOUT_MS: "50" });
+    answer = () => {};
+    for (const call of calls) problem(504, "service-late", /gave no answer within 50 ms$/)(await call());
+  });
+
+  test("an answer that breaks off is no answer", async () => {
+    answer = (_req, res) => {
+      res.writeHead(200, { "Content-Length": "100", "Content-Type": "application/json" }).write("[1,");
+      setTimeout(() => res.destroy(), 20);
+    };
+    problem(503, "no-sidecar", /.+/)(await api.get("/api/groups"));
+  });
+
+  test("an answer that is not JSON is not handed to the browser", async () => {
+    answer = reply(200, "text/html", "<script>alert(1)</script>");
+    for (const call of calls) {
+      const got = await call();
+      problem(502, "bad-answer", /did not answer with JSON$/)(got);
+      expect(got.text).not.toContain("script");
+    }
+  });
+});
+
+describe("what the other service says arrives as it said it", () => {
+  test("its problem details, status and Retry-After", async () => {
+    const said = { type: "urn:problem:store-unavailable", title: "Error", status: 503, traceId: "0af7" };
+    answer = reply(503, "application/problem+json; charset=utf-8", JSON.stringify(said), { "Retry-After": "7" });
+    for (const call of calls) {
+      const got = await call();
+      expect(got.status).toBe(503);
+      expect(got.type).toBe("application/problem+json");
+      expect(got.headers["retry-after"]).toBe("7");
+      expect(JSON.parse(got.text)).toEqual(said);
+    }
+  });
+
+  test("a value with its ETag", async () => {
+    answer = reply(200, "application/json; charset=utf-8", '{"a":[1,null]}', { ETag: '"v1"' });
+    const got = await api.get("/api/state/alice~cart").expect(200, { a: [1, null] });
+    expect(got.headers.etag).toBe('"v1"');
+    expect(received).toMatchObject([
+      { method: "GET", url: "/v1.0/invoke/state-api/method/state/alice~cart", body: "" },
+    ]);
+  });
+
+  test("groups with the mark of samples and their age, and nothing of the sidecar's headers", async () => {
+    answer = reply(200, "application/json", '[{"name":"rg"}]', {
+      "Sample-Data": "azure-stand-in",
+      Age: "12",
+      Server: "x",
+      "Set-Cookie": "a=b",
+    });
+    const { headers } = await api
+      .get("/api/groups")
+      .set("Cache-Control", "no-cache")
+      .expect(200, [{ name: "rg" }]);
+    expect(headers).toMatchObject({ "sample-data": "azure-stand-in", age: "12", "cache-control": "no-store" });
+    expect(headers).not.toHaveProperty("set-cookie");
+    expect(headers).not.toHaveProperty("server");
+    expect(received).toMatchObject([
+      { url: "/v1.0/invoke/group-lister/method/groupz?details=true", headers: { "cache-control": "no-cache" } },
+    ]);
+  });
+
+  test("201 and 204 of a write, which takes its condition and its value along", async () => {
+    answer = (_req, res) => res.writeHead(201).end();
+    await api.put("/api/state/k").set("If-None-Match", "*").send({ a: 1 }).expect(201, {});
+    answer = (_req, res) => res.writeHead(204).end();
+    for (const falsy of ["null", "false", "0", '""']) {
+      const json = api.put("/api/state/k").set("If-Match", '"v1"').set("Content-Type", "application/json");
+      await json.send(falsy).expect(204);
+      expect(received.at(-1)).toMatchObject({ method: "PUT", headers: { "if-match": '"v1"' }, body: falsy });
+    }
+    expect(received[0]).toMatchObject({
+      url: "/v1.0/invoke/state-api/method/state/k",
+      headers: { "if-none-match": "*", "content-type": "application/json; charset=utf-8" },
+      body: '{"a":1}',
+    });
+    expect(received[0]?.headers).not.toHaveProperty("if-match");
+  });
+
+  test("the caller's trace goes on, and so does the API token that the sidecar asks for", async () => {
+    api = serve({ DAPR_API_TOKEN: "t0ken" });
+    const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (const call of calls) await call().set("traceparent", caller);
+    for (const { headers } of received) {
+      expect(headers).toMatchObject({
+        traceparent: expect.stringMatching(/^00-0af7651916cd43dd8448eb211c80319c-(?!b7ad6b7169203331)[0-9a-f]{16}-01$/),
+        "dapr-api-token": "t0ken",
+      });
+    }
+    expect(received).toHaveLength(calls.length);
+    expect(logged).not.toContain("t0ken");
+  });
+});
+
+describe("input that cannot be used is refused before anybody is called", () => {
+  test.each(["..%2Fhealthz", "%2e%2e", "a%2Fb", "a%3Fb", "a%23b", "a%20b", "a%25b", "x".repeat(959)])(
+    "the key %s",
+    async (key) => {
+      for (const got of [await api.get(`/api/state/${key}`), await api.put(`/api/state/${key}`).send({})]) {
+        expect([400, 404]).toContain(got.status);
+        expect(got.type).toBe("application/problem+json");
+      }
+      expect(received).toEqual([]);
+    },
+  );
+
+  test("a body that is not JSON, not declared as JSON, or too large", async () => {
+    const put = (type: string, body: string) => api.put("/api/state/k").set("Content-Type", type).send(body);
+    expect((await put("application/json", "{a: 1}")).body).toMatchObject({
+      status: 400,
+      title: "The body is not valid JSON",
+    });
+    expect((await put("text/plain", "{}")).status).toBe(415);
+    expect((await put("application/json", `"${"x".repeat(1_048_576)}"`)).status).toBe(413);
+    expect(received).toEqual([]);
+  });
+});
+
+describe("GET /", () => {
+  test("says WELCOME to curl", async () => {
+    for (const accept of ["*/*", "", "text/plain", "text/*", "application/json"]) {
+      const { text, headers } = await api.get("/").set("Accept", accept).expect(200);
+      expect(text, accept).toBe("Hello from Super API on Container Apps");
+      expect(headers).toMatchObject({ "content-type": "text/plain; charset=utf-8", vary: "Accept" });
+    }
+    await serve({ WELCOME: "Hello from v2!" }).get("/").expect(200, "Hello from v2!");
+  });
+
+  test("shows the page to a browser", async () => {
+    const chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+    const { text, headers } = await api.get("/").set("Accept", chromium).expect(200);
+    expect(text).toMatch(/^<!doctype html>/);
+    expect(headers).toMatchObject({ "content-type": "text/html; charset=utf-8", vary: "Accept" });
+    expect(headers["content-security-policy"]).toBe(
+      "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    );
+    expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" });
+  });
+
+  test("the page asks for nothing that is not there, and nothing in it is inline", async () => {
+    const { text } = await api.get("/").set("Accept", "text/html");
+    const assets = [...text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path);
+    expect(assets).toEqual(["icon.svg", "style.css", "page.js"]);
+    const types = await Promise.all(assets.map(async (path) => (await api.get(`/${path}`).expect(200)).type));
+    expect(types).toEqual(["image/svg+xml", "text/css", "text/javascript"]);
+    expect(text).not.toMatch(/ style="| on\w+="|<style|<script(?! type="module" src)/);
+  });
+
+  test("the script is JavaScript by the time it is served, and Node was quiet about it", async () => {
+    const warned = vi.spyOn(process, "emitWarning");
+    const { text } = await serve().get("/page.js");
+    expect(text).not.toMatch(/\binterface\b|import type/);
+    await import(
+      `data:text/javascript,${encodeURIComponent(`async () => { ${text.replaceAll(/^import .*$/gm, "")} }`)}`
+    );
+    expect(warned).not.toHaveBeenCalled();
+  });
+});
+
+describe("which version answers", () => {
+  const cases: [string, Record<string, string>, object][] = [
+    [
+      "Container Apps",
+      { CONTAINER_APP_REVISION: "welcome--v2", CONTAINER_APP_REPLICA_NAME: "welcome--v2-1", HOSTNAME: "h" },
+      { version: "welcome--v2", replica: "welcome--v2-1" },
+    ],
+    [
+      "Kubernetes",
+      { POD_TEMPLATE_HASH: "7d9f5c6b", HOSTNAME: "superapi-7d9f5c6b-x2x" },
+      { version: "7d9f5c6b", replica: "superapi-7d9f5c6b-x2x" },
+    ],
+    ["neither", {}, { version: "local", replica: "local" }],
+  ];
+  test.each(cases)("on %s", async (_name, env, version) => {
+    const { body, headers } = await serve({ WELCOME: "Hi", ...env })
+      .get("/api/version")
+      .expect(200);
+    expect(body).toEqual({ message: "Hi", ...version });
+    // Else a browser that polls would stay connected to the old pod after a switch.
+    expect(headers).toMatchObject({ connection: "close", "cache-control": "no-store" });
+  });
+});
+
+describe("health says only what is known", () => {
+  const byPath =
+    (handlers: Record<string, Handler>): Handler =>
+    (req, res, body) =>
+      (handlers[req.url ?? ""] ?? reply(404, "text/plain", "404 page not found\n"))(req, res, body);
+  const own: Handler = (_req, res) => res.writeHead(204).end();
+  const ok = reply(200, "text/plain; charset=utf-8", "ok");
+  const paths = (stateApi: Handler, groupLister: Handler, self: Handler = own) =>
+    byPath({
+      "/v1.0/healthz": self,
+      "/v1.0/invoke/state-api/method/readyz": stateApi,
+      "/v1.0/invoke/group-lister/method/readyz": groupLister,
+    });
+  const health = async () => (await api.get("/api/health").expect(200)).body;
+  const welcome = { appId: "welcome", service: "up", sidecar: "up" };
+
+  test("an answer through a sidecar proves the service and its sidecar", async () => {
+    answer = paths(ok, ok);
+    expect(await health()).toEqual([
+      welcome,
+      { appId: "state-api", service: "up", sidecar: "up" },
+      { appId: "group-lister", service: "up", sidecar: "up" },
+    ]);
+  });
+
+  test("a service that is not ready gives its own reason; one that its sidecar does not reach still has a sidecar", async () => {
+    const notReady = reply(503, "application/problem+json", '{"title":"No credential gave a token","status":503}');
+    answer = paths(daprError(500, "rpc error: code = Internal desc = error invoking app channel: refused"), notReady);
+    expect(await health()).toEqual([
+      welcome,
+      { appId: "state-api", service: "no answer", sidecar: "up", reason: "state-api does not answer its sidecar" },
+      { appId: "group-lister", service: "not ready", sidecar: "up", reason: "No credential gave a token" },
+    ]);
+  });
+
+  test("behind a sidecar that cannot be reached, the service is unknown; late is unknown altogether", async () => {
+    api = serve({ INVOKE_TIMEOUT_MS: "100" });
+    answer = paths(
+      daprError(500, "err: no host found with the given ID"),
+      () => {},
+      reply(500, "application/json", "{}"),
+    );
+    expect(await health()).toEqual([
+      { ...welcome, sidecar: "not ready", reason: "The Dapr sidecar is not ready yet" },
+      {
+        appId: "state-api",
+        service: "unknown",
+        sidecar: "no answer",
+        reason: "The sidecar of state-api cannot be reached",
+      },
+      {
+        appId: "group-lister",
+        service: "unknown",
+        sidecar: "unknown",
+        reason: "group-lister gave no answer within 100 ms",
+      },
+    ]);
+  });
+
+  test("without a sidecar of its own, as in a blue-green rollout without Dapr, it is still ready", async () => {
+    const [nobody] = await freePorts(1);
+    api = serve({ DAPR_HTTP_PORT: `${nobody}` });
+    const reason = `No Dapr sidecar answers at http://127.0.0.1:${nobody}`;
+    expect(await health()).toEqual([
+      { ...welcome, sidecar: "no answer", reason },
+      { appId: "state-api", service: "unknown", sidecar: "unknown", reason },
+      { appId: "group-lister", service: "unknown", sidecar: "unknown", reason },
+    ]);
+    await api.get("/readyz").expect(200, "ok");
+    expect(logged).not.toContain('"level":50');
+  });
+});
+
+describe("a secret of Key Vault is told of, never told", () => {
+  const folder = mkdtempSync(join(tmpdir(), "welcome-secret-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const SECRET_FILE = join(folder, "demosecret");
+  /** As the driver does it: the file is a link into a folder that is changed for another as a whole. */
+  const mount = (value: string, ageSeconds: number) => {
+    const version = mkdtempSync(join(folder, "version-"));
+    const changed = Date.now() / 1000 - ageSeconds;
+    writeFileSync(join(version, "demosecret"), value);
+    utimesSync(join(version, "demosecret"), changed, changed);
+    rmSync(SECRET_FILE, { force: true });
+    symlinkSync(join(version, "demosecret"), SECRET_FILE);
+  };
+  const ask = async (variable?: string) => {
+    const { body, text } = await serve({ SECRET_FILE, ...(variable !== undefined && { demosecret: variable }) })
+      .get("/api/secret")
+      .expect(200)
+      .expect("Cache-Control", "no-store");
+    expect(`${text}${logged}`).not.toMatch(/demov/);
+    return body;
+  };
+
+  test("neither mounted nor synced", async () => {
+    expect(await ask()).toEqual({ name: "demosecret", notMounted: "ENOENT", restartNeeded: false });
+  });
+
+  test("mounted and synced, with sizes in bytes and the age of the file", async () => {
+    mount("demovälue", 90);
+    const { mounted, ...rest } = await ask("demovälue");
+    expect(mounted).toEqual({ bytes: 10, ageSeconds: expect.closeTo(90, -1) });
+    expect(rest).toEqual({ name: "demosecret", synced: { bytes: 10 }, restartNeeded: false });
+  });
+
+  test("mounted only", async () => {
+    mount("demovalue", 0);
+    expect(await ask()).toMatchObject({ mounted: { bytes: 9 }, restartNeeded: false });
+  });
+
+  test("rotated since the start, to a value of the same size", async () => {
+    mount("demovolue", 1);
+    expect(await ask("demovalue")).toMatchObject({ mounted: { bytes: 9 }, synced: { bytes: 9 }, restartNeeded: true });
+  });
+
+  test("a file that cannot be read says why", async () => {
+    rmSync(SECRET_FILE);
+    mkdirSync(SECRET_FILE);
+    expect(await ask("demovalue")).toEqual({
+      name: "demosecret",
+      notMounted: "EISDIR",
+      synced: { bytes: 9 },
+      restartNeeded: false,
+    });
+  });
+});
+
+test("openapi.json is served, and every route it names answers", async () => {
+  const { body } = await api.get("/openapi.json").expect(200);
+  expect(body).toEqual(JSON.parse(JSON.stringify(openapi)));
+  for (const [path, methods] of Object.entries(openapi.paths)) {
+    for (const method of Object.keys(methods).filter((name) => name !== "parameters")) {
+      const got = await api[method as "get" | "put"](path.replace("{key}", "k"));
+      expect([404, 405], `${method} ${path}`).not.toContain(got.status);
+    }
+  }
+  expect((await api.delete("/api/state/k")).headers.allow).toBe("GET, PUT");
+});
+
+test("nothing of a value is logged, even at debug", async () => {
+  await api.put("/api/state/k").send({ a: "top-secret-value" });
+  await api.put("/api/state/k").set("Content-Type", "application/json").send('{"top-secret-value');
+  answer = daprError(500, "no host found with the given ID");
+  await api.put("/api/state/k").send({ a: "top-secret-value" });
+  expect(logged).not.toContain("top-secret-value");
+});
+
+test("the process is ready without a sidecar, and ends on SIGTERM", async () => {
+  const [nobody] = await freePorts(1);
+  await inProcess("welcome", { DAPR_HTTP_PORT: `${nobody}` }, async (get) => {
+    expect(await (await get("/readyz")).text()).toBe("ok");
+    expect(await (await get("/api/groups")).text()).toContain(`No Dapr sidecar answers at http://127.0.0.1:${nobody}`);
+  });
+});

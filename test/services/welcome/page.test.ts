@@ -1,0 +1,225 @@
+// The page as a person meets it: a real browser, three services, three sidecars, the stand-in of Azure.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Azure, sampleSubscription, startAzure } from "../../../stand-ins/azure/server.ts";
+import { findChromium } from "../../support/chromium.ts";
+import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
+
+const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const store = sqliteResources();
+const folder = mkdtempSync(join(tmpdir(), "welcome-page-test-"));
+const blue = { WELCOME: "Hello from blue", CONTAINER_APP_REVISION: "welcome--blue", HOSTNAME: "replica-1" };
+const green = { WELCOME: "Hello from green", CONTAINER_APP_REVISION: "welcome--green", HOSTNAME: "replica-2" };
+
+let azure: Azure;
+let sidecars: Process[] = [];
+let stateApi: Process;
+let groupLister: Process;
+let welcome: Process;
+let startWelcome: (env: Record<string, string>) => Promise<Process>;
+let browser: Browser;
+let page: Page;
+/** What the browser complained about, failed requests and breaches of the content security policy included. */
+let complaints: string[];
+
+beforeAll(async () => {
+  const executablePath = await findChromium();
+  const [stateApiPort = 0, groupListerPort = 0, welcomePort = 0] = await freePorts(3);
+  const config = join(folder, "config.yaml");
+  const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
+  writeFileSync(config, local.replace("data/names.db", join(folder, "names.db")));
+  const none = join(folder, "none");
+  mkdirSync(none);
+  azure = await startAzure();
+  sidecars = await Promise.all([
+    startSidecar({ appId: "state-api", appPort: stateApiPort, resources: [store.folder], config }),
+    startSidecar({ appId: "group-lister", appPort: groupListerPort, resources: [none], config }),
+    startSidecar({ appId: "welcome", appPort: welcomePort, resources: [none], config }),
+  ]);
+  const [ofStateApi, , ofWelcome] = sidecars.map(({ origin }) => new URL(origin).port);
+  startWelcome = (env) => startService("welcome", { PORT: `${welcomePort}`, DAPR_HTTP_PORT: `${ofWelcome}`, ...env });
+  [stateApi, groupLister, welcome, browser] = await Promise.all([
+    startService("state-api", { PORT: `${stateApiPort}`, DAPR_HTTP_PORT: `${ofStateApi}` }),
+    startService("group-lister", {
+      PORT: `${groupListerPort}`,
+      NODE_OPTIONS: "--import ./stand-ins/azure/env.ts",
+      AZURE_STAND_IN_PORT: new URL(azure.url).port,
+      AZURE_STAND_IN_HTTPS_PORT: new URL(azure.httpsUrl).port,
+    }),
+    startWelcome(blue),
+    chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ["--no-sandbox"] : [] }),
+  ]);
+}, 300_000); // the first time on a machine, Chromium is installed
+
+afterAll(async () => {
+  await browser?.close();
+  for (const process of [welcome, groupLister, stateApi, ...sidecars]) await process?.end();
+  await azure?.close();
+  store.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function open(options: Parameters<Browser["newPage"]>[0] = {}) {
+  page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options });
+  page.setDefaultTimeout(10_000);
+  complaints = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  await page.goto(welcome.origin);
+}
+
+const health = () => page.getByRole("table").last().getByRole("row");
+const healthy = async () => {
+  for (const appId of ["welcome", "state-api", "group-lister"]) {
+    await health()
+      .filter({ has: page.getByRole("rowheader", { name: appId }) })
+      .getByText("up")
+      .nth(1)
+      .waitFor();
+  }
+};
+const status = (text: string | RegExp) => page.getByRole("status").filter({ hasText: text }).waitFor();
+const press = (name: string) => page.getByRole("button", { name, exact: true }).click();
+/** Another caller of the state API. */
+const elsewhere = (key: string, value: unknown) =>
+  fetch(`${stateApi.origin}/state/${key}`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(value),
+  });
+
+beforeEach(() => open());
+afterEach(async ({ task }) => {
+  await page.close();
+  if (task.result?.state !== "fail") return;
+  for (const process of [welcome, stateApi, groupLister, ...sidecars]) console.error(process.output().slice(-4_000));
+});
+
+test("it shows the message, which version answers, the groups as samples, and everybody's health", async () => {
+  await page.getByRole("heading", { level: 1, name: "Hello from blue" }).waitFor();
+  await status("Version welcome--blue answers");
+  for (const { name } of sampleSubscription.groups)
+    await page.getByRole("listitem").filter({ hasText: name }).waitFor();
+  await page.getByText("Sample data.").waitFor();
+  await healthy();
+  expect(await page.title()).toBe("Hello from blue");
+  expect(complaints).toEqual([]);
+});
+
+test("a key is written and read back through both sidecars", async () => {
+  await page.getByLabel("Key").fill("page~greeting");
+  await page.getByLabel("Value, as JSON").fill('{ "hello": "page", "markup": "<img src=x>" }');
+  await press("Write");
+  await status(/^Written\.$/);
+  expect(await (await fetch(`${stateApi.origin}/state/page~greeting`)).json()).toEqual({
+    hello: "page",
+    markup: "<img src=x>",
+  });
+  await page.reload();
+  await page.getByLabel("Key").fill("page~greeting");
+  await press("Read");
+  await status("Read.");
+  expect(JSON.parse((await page.locator("#stored").textContent()) ?? "")).toMatchObject({ markup: "<img src=x>" });
+  expect(complaints).toEqual([]);
+});
+
+test("what somebody else wrote meanwhile is neither overwritten nor hidden", async () => {
+  await elsewhere("page~shared", "first");
+  await page.getByLabel("Key").fill("page~shared");
+  await press("Read");
+  await status("Read.");
+  await elsewhere("page~shared", "second");
+  await page.getByLabel("Value, as JSON").fill('"mine"');
+  await press("Write");
+  await status("Somebody else changed this entry");
+  expect(await page.locator("#stored").textContent()).toBe('"second"');
+  await press("Write");
+  await status(/^Written\.$/);
+  expect(await (await fetch(`${stateApi.origin}/state/page~shared`)).json()).toBe("mine");
+});
+
+test("a key or value that cannot be written is answered with what is wrong", async () => {
+  await page.getByLabel("Key").fill("no/slash");
+  await press("Read");
+  await status("This key is not allowed");
+  await page.getByLabel("Key").fill("page~broken");
+  await page.getByLabel("Value, as JSON").fill("{ hello: world }");
+  await press("Write");
+  await status("The body is not valid JSON");
+});
+
+test("a service that is down is named, and the page recovers when it is back", async () => {
+  await stateApi.end();
+  await page.reload();
+  await health()
+    .filter({ has: page.getByRole("rowheader", { name: "state-api" }) })
+    .getByText("no answer")
+    .waitFor();
+  await press("Read");
+  await status(/state-api/);
+  stateApi = await stateApi.restart();
+  await healthy();
+});
+
+test("a switch from blue to green is seen while the page is open", async () => {
+  const ticks = (tone: string) => page.locator(`.tick[data-tone=${tone}]`);
+  await status("Version welcome--blue answers");
+  await press("Write");
+  await status(/^Written\.$/);
+  await ticks("blue").nth(3).waitFor();
+  await welcome.end();
+  welcome = await startWelcome(green);
+  await status("Version welcome--green answers");
+  await page.getByRole("heading", { level: 1, name: "Hello from green" }).waitFor();
+  const rows = page.getByRole("table").first().getByRole("rowheader");
+  expect((await rows.allInnerTexts()).join(" ").replaceAll("\n", " ")).toMatch(/welcome--green.*welcome--blue/);
+  await ticks("green").nth(2).waitFor();
+  await healthy();
+  await page.screenshot({ path: join(root, "coverage/welcome.png"), fullPage: true });
+});
+
+test("the keyboard alone reaches everything, in the order of the page", async () => {
+  await healthy();
+  const focused = () => page.evaluate<string>("document.activeElement.id");
+  const walk: string[] = [];
+  for (let step = 0; step < 6; step++) {
+    await page.keyboard.press("Tab");
+    walk.push(await focused());
+  }
+  expect(walk).toEqual(["key", "value", "read", "write", "groups", "refresh"]);
+  await page.keyboard.press("Enter");
+  await status(/12 groups/);
+  expect(await focused()).toBe("refresh");
+});
+
+test("without JavaScript it says so", async () => {
+  await page.close();
+  await open({ javaScriptEnabled: false });
+  await page.locator("noscript p").waitFor(); // visible
+});
+
+describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
+  test.each([1280, 320])("at %i px: no accessibility violation, nothing to scroll sideways", async (width) => {
+    await page.close();
+    await open({ colorScheme, viewport: { width, height: 900 } });
+    await healthy();
+    await press("Write");
+    await status(/^Written|^Somebody else/);
+    await page.getByText("Sample data.").waitFor();
+    // Not as a script element, which the page's content security policy forbids.
+    await page.evaluate(readFileSync(axe, "utf8"));
+    const violations = await page.evaluate(async () => {
+      const { violations } = await (globalThis as unknown as { axe: typeof import("axe-core") }).axe.run();
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+    });
+    expect(violations).toEqual([]);
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
+    await page.screenshot({ path: join(root, `coverage/welcome-${colorScheme}-${width}.png`), fullPage: true });
+  });
+});

@@ -1,0 +1,121 @@
+// What Microsoft.App adds to its resources: revisions, traffic and labels, secrets that nobody reads by accident.
+// https://learn.microsoft.com/azure/container-apps/revisions
+import { isDeepStrictEqual } from "node:util";
+import type { Answer, Request } from "../../../stand-ins/azure/http.ts";
+import { ok } from "../../../stand-ins/azure/resource-manager.ts";
+import { type Json, Refusal, type Resource, type Store } from "./store.ts";
+
+type Secrets = readonly { readonly name: string; readonly value?: string }[];
+
+interface Configuration extends Json {
+  readonly activeRevisionsMode?: string;
+  readonly secrets?: Secrets;
+  readonly ingress?: Json & { readonly external?: boolean; readonly traffic?: readonly Traffic[] };
+}
+
+interface Traffic {
+  readonly revisionName?: string;
+  readonly latestRevision?: boolean;
+  /** `az` writes numbers as strings. */
+  readonly weight?: number | string;
+  readonly label?: string;
+}
+
+const revisionType = "Microsoft.App/containerApps/revisions";
+/** Of every environment. */
+export const domain = "stand-in.westeurope.azurecontainerapps.io";
+
+/** A change of the template, and only that, makes a revision. */
+export function completeContainerApp(app: Resource, store: Store): Resource {
+  const configuration = (app.properties.configuration ?? {}) as Configuration;
+  const template = (app.properties.template ?? {}) as Json & { readonly revisionSuffix?: string };
+  const { activeRevisionsMode = "Single", ingress } = configuration;
+  const revisions = store.list(app.id, revisionType);
+  const names = revisions.map(({ name }) => name);
+  const isNew = !isDeepStrictEqual(revisions.at(-1)?.properties.template, template);
+  if (isNew) names.push(nameRevision(app.name, template.revisionSuffix, names));
+  const latest = names.at(-1);
+  const traffic = ingress && checkTraffic(ingress.traffic ?? [{ latestRevision: true, weight: 100 }], names);
+
+  for (const name of names) {
+    const known = revisions.find((revision) => revision.name === name)?.properties;
+    const shares = traffic?.filter((share) => (share.latestRevision ? latest : share.revisionName) === name) ?? [];
+    const isReplaced = isNew && name !== latest && activeRevisionsMode.toLowerCase() === "single";
+    store.put(`${app.id}/revisions/${name}`, {
+      properties: {
+        ...(known ?? { active: true, createdTime: new Date().toISOString(), template, healthState: "Healthy" }),
+        ...(isReplaced ? { active: false } : {}),
+        trafficWeight: shares.reduce((sum, { weight }) => sum + weight, 0),
+        labels: shares.flatMap(({ label }) => label ?? []),
+      },
+    });
+  }
+  const fqdn = `${app.name}.${ingress?.external ? "" : "internal."}${domain}`;
+  return {
+    ...app,
+    properties: {
+      ...app.properties,
+      configuration: {
+        ...configuration,
+        activeRevisionsMode,
+        ...(ingress ? { ingress: { ...ingress, traffic, fqdn } } : {}),
+      },
+      latestRevisionName: latest,
+      latestReadyRevisionName: latest,
+    },
+  };
+}
+
+/** What can be done to an app and a revision; undefined: something else was asked for. */
+export function onContainerApp({ method }: Request, path: string, store: Store): Answer | undefined {
+  const [, id = "", action = ""] =
+    /^(.+\/containerApps\/.+)\/(listSecrets|activate|deactivate|restart)$/i.exec(path) ?? [];
+  const resource = store.find(id);
+  if (method !== "POST" || !resource) return undefined;
+  if (action === "listSecrets") {
+    return ok({ value: (resource.properties.configuration as Configuration).secrets ?? [] });
+  }
+  const active = action === "restart" ? resource.properties.active : action === "activate";
+  store.put(id, { ...resource, properties: { ...resource.properties, active } });
+  return ok({ message: `${action} succeeded.` });
+}
+
+/** An app or a component as everybody sees it. */
+export function hideSecrets(resource: Resource): Resource {
+  const { secrets, configuration } = resource.properties as { secrets?: Secrets; configuration?: Configuration };
+  const show = (hidden: Secrets) => ({ secrets: hidden.map(({ name }) => ({ name })) });
+  return {
+    ...resource,
+    properties: {
+      ...resource.properties,
+      ...(secrets ? show(secrets) : {}),
+      ...(configuration?.secrets ? { configuration: { ...configuration, ...show(configuration.secrets) } } : {}),
+    },
+  };
+}
+
+function nameRevision(app: string, suffix: string | undefined, taken: readonly string[]): string {
+  const name = `${app}--${suffix || String(taken.length + 1).padStart(7, "0")}`;
+  // https://github.com/Azure/terraform-azurerm-avm-res-app-containerapp/issues/115
+  if (taken.includes(name)) throw invalid("template.revisionsuffix", `revision with suffix ${suffix} already exists.`);
+  return name;
+}
+
+function checkTraffic(traffic: readonly Traffic[], revisions: readonly string[]) {
+  const field = "configuration.ingress.traffic";
+  const shares = traffic.map((share) => ({ ...share, weight: Number(share.weight ?? 0) }));
+  const sum = shares.reduce((total, { weight }) => total + weight, 0);
+  if (sum !== 100) throw invalid(field, `the weights add up to ${sum}, not to 100.`);
+  for (const { latestRevision, revisionName } of shares) {
+    if (!latestRevision && !revisions.includes(revisionName ?? ""))
+      throw invalid(field, `no revision ${revisionName}.`);
+  }
+  const labels = shares.flatMap(({ label }) => label ?? []);
+  if (new Set(labels).size < labels.length) throw invalid(field, "a label is given twice.");
+  return shares;
+}
+
+function invalid(field: string, details: string): Refusal {
+  const message = `The following field(s) are either invalid or missing. Field '${field}' is invalid with details: 'Invalid value: ${details}'.`;
+  return new Refusal(400, "InvalidRequestParameterWithDetails", message);
+}

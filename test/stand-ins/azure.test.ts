@@ -1,0 +1,400 @@
+// What the stand-in of Azure answers and, as much, what it refuses: a client that sends the wrong thing must not pass.
+import { spawn } from "node:child_process";
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import tls from "node:tls";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { loadKeys } from "../../stand-ins/azure/certificate.ts";
+import { identityHeader } from "../../stand-ins/azure/defaults.ts";
+import { type Azure, sampleIdentity, sampleSubscription, startAzure, throttled } from "../../stand-ins/azure/server.ts";
+import { decode } from "../../stand-ins/azure/tokens.ts";
+import { type FederatedIssuer, startFederatedIssuer, subject } from "../support/federated-issuer.ts";
+import { freePorts, root } from "../support/processes.ts";
+
+const resource = "https://management.azure.com";
+const user = { clientId: "00000000-0000-0000-0000-0000000000c2", objectId: "00000000-0000-0000-0000-0000000000b2" };
+const app = { clientId: "00000000-0000-0000-0000-0000000000c3", objectId: "00000000-0000-0000-0000-0000000000b3" };
+
+const folder = mkdtempSync(join(tmpdir(), "azure-stand-in-"));
+let issuer: FederatedIssuer;
+let azure: Azure;
+beforeAll(async () => {
+  issuer = await startFederatedIssuer();
+  const { jwksUri } = issuer;
+  azure = await startAzure({
+    folder: join(folder, "azure"),
+    userAssigned: [user],
+    applications: [
+      { ...app, secret: "right", federatedCredentials: [{ issuer: issuer.issuer, subject, jwksUri }] },
+      {
+        clientId: "keys-away",
+        objectId: "x",
+        federatedCredentials: [{ issuer: issuer.issuer, subject, jwksUri: "http://127.0.0.1:9/keys" }],
+      },
+    ],
+  });
+  const { ca } = await loadKeys(join(folder, "azure"));
+  tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
+});
+afterAll(async () => {
+  await azure.close();
+  issuer.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function get(url: string, headers: Record<string, string> = {}) {
+  const response = await fetch(url, { headers });
+  const text = await response.text();
+  const isJson = response.headers.get("content-type")?.includes("json");
+  return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+}
+
+describe("managed identity as Container Apps have it", () => {
+  const ask = (
+    query: Record<string, string>,
+    headers: Record<string, string> = { "X-IDENTITY-HEADER": identityHeader },
+  ) =>
+    get(`${azure.url}/msi/token?${new URLSearchParams({ "api-version": "2019-08-01", resource, ...query })}`, headers);
+
+  test("gives the system-assigned identity a token that says whose it is, for what and how long", async () => {
+    const { status, body } = await ask({});
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ client_id: sampleIdentity.clientId, resource, token_type: "Bearer" });
+    const claims = decode(body.access_token)?.claims;
+    expect(claims).toMatchObject({ aud: resource, appid: sampleIdentity.clientId, oid: sampleIdentity.objectId });
+    expect(claims).toMatchObject({ tid: azure.tenantId, exp: Number(body.expires_on) });
+    expect(Number(body.expires_on)).toBeGreaterThan(Date.now() / 1000 + 3_000);
+  });
+  test("gives a user-assigned identity a token of its own", async () => {
+    expect((await ask({ client_id: user.clientId.toUpperCase() })).body.client_id).toBe(user.clientId);
+  });
+  test("refuses requests without its header, with another version, without or for an unknown resource or identity", async () => {
+    expect((await ask({}, {})).status).toBe(401);
+    expect((await ask({}, { "X-IDENTITY-HEADER": "guess" })).status).toBe(401);
+    expect((await ask({ "api-version": "2017-09-01" })).status).toBe(400);
+    expect((await ask({ resource: "" })).status).toBe(400);
+    expect((await ask({ resource: "https://elsewhere.example" })).status).toBe(400);
+    expect(await ask({ client_id: app.clientId })).toMatchObject({
+      status: 400,
+      body: { message: expect.stringMatching(/^No User Assigned or Delegated Managed Identity found/) },
+    });
+  });
+});
+
+describe("IMDS as the NMI of AAD Pod Identity answered it", () => {
+  const ask = (query: Record<string, string>, headers: Record<string, string> = { Metadata: "true" }) =>
+    get(
+      `${azure.url}/metadata/identity/oauth2/token/?${new URLSearchParams({ "api-version": "2018-02-01", resource, ...query })}`,
+      headers,
+    );
+
+  test("gives the pod's identity a token, asked for by client id or not", async () => {
+    for (const query of [{}, { client_id: user.clientId }]) {
+      const { status, body } = await ask(query);
+      expect(status).toBe(200);
+      expect(decode(body.access_token)?.claims.appid).toBe(user.clientId);
+      expect(body).toMatchObject({
+        expires_in: "3600",
+        expires_on: expect.stringMatching(/^\d+$/),
+        token_type: "Bearer",
+      });
+    }
+  });
+  test("answers 404 to a client id that is not bound to the pod, and 400 to what IMDS does not take", async () => {
+    expect(await ask({ client_id: app.clientId })).toMatchObject({
+      status: 404,
+      body: expect.stringMatching(/^no AzureAssignedIdentity/),
+    });
+    expect((await ask({}, {})).status).toBe(400);
+    expect((await ask({ "api-version": "2017" })).status).toBe(400);
+    expect((await ask({ resource: "" })).status).toBe(400);
+    expect((await ask({ resource: "https://elsewhere.example" })).status).toBe(400);
+  });
+});
+
+describe("Entra ID", () => {
+  const authority = () => `${azure.httpsUrl}/${azure.tenantId}`;
+  async function signIn(form: Record<string, string>, url = `${authority()}/oauth2/v2.0/token`) {
+    const body = new URLSearchParams({
+      grant_type: "client_credentials",
+      client_id: app.clientId,
+      scope: `${resource}/.default`,
+      ...form,
+    });
+    const response = await fetch(url, { method: "POST", body });
+    return { status: response.status, body: JSON.parse(await response.text()) };
+  }
+  const assertion = (client_assertion: string) => ({
+    client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    client_assertion,
+  });
+  const refused = (status: number, code: number) => ({
+    status,
+    body: { error_codes: [code], error_description: expect.stringContaining(`AADSTS${code}`) },
+  });
+
+  test("describes itself, its keys included", async () => {
+    const { body } = await get(`${authority()}/v2.0/.well-known/openid-configuration`);
+    expect(body.token_endpoint).toBe(`${authority()}/oauth2/v2.0/token`);
+    expect((await get(body.jwks_uri)).body.keys[0]).toMatchObject({ kty: "RSA", kid: expect.any(String) });
+  });
+  test("gives a token for the right client secret", async () => {
+    const { status, body } = await signIn({ client_secret: "right" });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ token_type: "Bearer", expires_in: 3600 });
+    expect(decode(body.access_token)?.claims).toMatchObject({ appid: app.clientId, aud: resource });
+    expect(decode(body.access_token)?.claims.xms_cc).toBeUndefined();
+  });
+  test("refuses what Entra ID refuses, with its numbers", async () => {
+    expect(await signIn({ client_secret: "wrong" })).toMatchObject(refused(401, 7000215));
+    expect(await signIn({})).toMatchObject(refused(401, 7000218));
+    expect(await signIn({ client_id: "nobody", client_secret: "right" })).toMatchObject(refused(400, 700016));
+    expect(await signIn({ client_secret: "right", scope: resource })).toMatchObject(refused(400, 1002012));
+    expect(await signIn({ client_secret: "right", scope: "https://x.example/.default" })).toMatchObject(
+      refused(400, 500011),
+    );
+    expect(await signIn({ client_secret: "right", grant_type: "password" })).toMatchObject(refused(400, 70003));
+    const elsewhere = `${azure.httpsUrl}/another-tenant/oauth2/v2.0/token`;
+    expect(await signIn({ client_secret: "right" }, elsewhere)).toMatchObject(refused(400, 90002));
+  });
+  test("gives a token for a federated token of the issuer, subject and audience that are trusted", async () => {
+    const { status, body } = await signIn(assertion(issuer.token()));
+    expect(status).toBe(200);
+    expect(decode(body.access_token)?.claims.appid).toBe(app.clientId);
+  });
+  test("refuses a federated token that differs in anything", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+    const with_ = (claims: Record<string, unknown>) => signIn(assertion(issuer.token(claims)));
+    expect(await with_({ iss: "https://elsewhere.example" })).toMatchObject(refused(401, 700211));
+    expect(await with_({ sub: subject.toUpperCase() })).toMatchObject(refused(401, 700213));
+    expect(await with_({ aud: "api://else" })).toMatchObject(refused(401, 700212));
+    expect(await with_({ exp: now - 1 })).toMatchObject(refused(401, 700024));
+    expect(await with_({ exp: undefined })).toMatchObject(refused(401, 700024));
+    expect(await with_({ nbf: now + 3_000 })).toMatchObject(refused(401, 700024));
+    expect(await signIn(assertion("not.a.token"))).toMatchObject(refused(401, 50027));
+    const forged = [
+      issuer.token({}, { key: stranger }),
+      issuer.token({}, { header: { kid: "k2" } }),
+      issuer.token({}, { header: { alg: "none" } }),
+    ];
+    for (const token of forged) expect(await signIn(assertion(token))).toMatchObject(refused(401, 700027));
+  });
+  test("says so when the issuer's keys cannot be had", async () => {
+    const form = { ...assertion(issuer.token()), client_id: "keys-away" };
+    expect(await signIn(form)).toMatchObject(refused(400, 50166));
+  });
+});
+
+describe("Azure Resource Manager", () => {
+  const version = "2025-04-01";
+  const groupsOf = (id: string) => `/subscriptions/${id}/resourcegroups?api-version=${version}`;
+  async function token(query: Record<string, string> = {}) {
+    const all = new URLSearchParams({ "api-version": "2019-08-01", resource, ...query });
+    const { body } = await get(`${azure.url}/msi/token?${all}`, { "X-IDENTITY-HEADER": identityHeader });
+    return String(body.access_token);
+  }
+  const ask = async (path: string, bearer?: string) =>
+    get(azure.httpsUrl + path, { Authorization: `Bearer ${bearer ?? (await token())}` });
+  afterEach(() => {
+    azure.tokenLifetime = 3_600;
+    azure.subscriptions = [sampleSubscription];
+  });
+
+  test("lists subscriptions and resource groups, marked as samples", async () => {
+    const { body } = await ask("/subscriptions?api-version=2022-12-01");
+    expect(body.value).toEqual([
+      expect.objectContaining({
+        subscriptionId: sampleSubscription.id,
+        displayName: "Sample subscription",
+        state: "Enabled",
+      }),
+    ]);
+    const groups = await ask(groupsOf(sampleSubscription.id));
+    expect(groups.headers.get("Sample-Data")).toBe("azure-stand-in");
+    expect(groups.body.value).toHaveLength(12);
+    for (const { name } of groups.body.value) expect(name).toContain("sample");
+    expect(groups.body.value[0]).toEqual({
+      id: `/subscriptions/${sampleSubscription.id}/resourceGroups/rg-sample-aks-westeurope`,
+      name: "rg-sample-aks-westeurope",
+      type: "Microsoft.Resources/resourceGroups",
+      location: "westeurope",
+      tags: { "sample-data": "azure-stand-in" },
+      properties: { provisioningState: "Succeeded" },
+    });
+    expect(groups.body.nextLink).toBeUndefined();
+  });
+
+  test("pages, and a group that is deleted between two pages loses the client none of the others", async () => {
+    const groups = Array.from({ length: 7 }, (_, index) => ({ name: `rg-${index}` }));
+    azure.subscriptions = [{ ...sampleSubscription, groups }];
+    const first = await ask(`${groupsOf(sampleSubscription.id)}&$top=3`);
+    expect(first.body.nextLink).toMatch(/^https:\/\/127\.0\.0\.1:\d+\/subscriptions\/.*skiptoken=/);
+    azure.subscriptions = [{ ...sampleSubscription, groups: groups.slice(1) }];
+    const second = await ask(first.body.nextLink.slice(azure.httpsUrl.length));
+    expect(second.body.value.map(({ name }: { name: string }) => name)).toEqual(["rg-3", "rg-4", "rg-5"]);
+    const third = await ask(second.body.nextLink.slice(azure.httpsUrl.length));
+    expect(third.body).toEqual({ value: [expect.objectContaining({ name: "rg-6" })] });
+  });
+
+  const refused = (status: number, code: string) => ({
+    status,
+    body: { error: { code, message: expect.any(String) } },
+  });
+
+  test("refuses malformed requests as Azure does", async () => {
+    const groups = `/subscriptions/${sampleSubscription.id}/resourcegroups`;
+    expect(await ask(groups)).toMatchObject(refused(400, "MissingApiVersionParameter"));
+    expect(await ask(`${groups}?api-version=1999-01-01`)).toMatchObject(refused(400, "InvalidApiVersionParameter"));
+    expect(await ask(`${groupsOf(sampleSubscription.id)}&$top=0`)).toMatchObject(refused(400, "InvalidQueryParameter"));
+    expect(await ask(`${groupsOf(sampleSubscription.id)}&$skiptoken=x`)).toMatchObject(
+      refused(400, "InvalidSkipToken"),
+    );
+    expect(await ask(groupsOf("not-a-uuid"))).toMatchObject(refused(400, "InvalidSubscriptionId"));
+    expect(await ask(groupsOf("00000000-0000-0000-0000-000000000009"))).toMatchObject(
+      refused(404, "SubscriptionNotFound"),
+    );
+    expect(await ask(`/providers?api-version=${version}`)).toMatchObject(refused(404, "InvalidResourceType"));
+  });
+
+  test("takes only tokens that were issued here, are for it and have not expired", async () => {
+    const path = groupsOf(sampleSubscription.id);
+    const good = await token();
+    const [header = "", claims = "", signature = ""] = good.split(".");
+    const none = `${Buffer.from('{"alg":"none"}').toString("base64url")}.${claims}.`;
+    const edited = Buffer.from(JSON.stringify({ ...decode(good)?.claims, oid: "another" })).toString("base64url");
+    for (const forged of ["x", none, `${header}.${edited}.${signature}`, issuer.token()]) {
+      expect(await ask(path, forged)).toMatchObject(refused(401, "InvalidAuthenticationToken"));
+    }
+    const without = await get(azure.httpsUrl + path);
+    expect(without).toMatchObject(refused(401, "AuthenticationFailed"));
+    expect(without.headers.get("WWW-Authenticate")).toMatch(/^Bearer authorization_uri=/);
+    azure.tokenLifetime = -1;
+    expect(await ask(path)).toMatchObject(refused(401, "ExpiredAuthenticationToken"));
+  });
+
+  test("refuses tokens once they are revoked, with a claims challenge for who understands it", async () => {
+    const path = groupsOf(sampleSubscription.id);
+    const plain = await token();
+    const form = { grant_type: "client_credentials", client_id: app.clientId, client_secret: "right" };
+    const claims = '{"access_token":{"xms_cc":{"values":["cp1"]}}}';
+    const body = new URLSearchParams({ ...form, scope: `${resource}/.default`, claims });
+    const response = await fetch(`${azure.httpsUrl}/${azure.tenantId}/oauth2/v2.0/token`, { method: "POST", body });
+    const { access_token: capable } = Object(await response.json());
+    expect((await ask(path, plain)).status).toBe(200);
+    azure.revokeTokens();
+    const challenges = [(await ask(path, plain)).headers, (await ask(path, capable)).headers].map((headers) =>
+      headers.get("WWW-Authenticate"),
+    );
+    expect(challenges[0]).toContain('error="invalid_token"');
+    expect(challenges[1]).toContain('error="insufficient_claims", claims="');
+    expect((await ask(path)).status).toBe(200);
+  });
+
+  test("keeps to the role Reader and to audiences it was told", async () => {
+    const strict = await startAzure({ folder: join(folder, "azure"), readers: [], audiences: ["https://arm.example"] });
+    try {
+      const { body } = await get(`${strict.url}/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Farm.example`, {
+        "X-IDENTITY-HEADER": identityHeader,
+      });
+      const own = { Authorization: `Bearer ${body.access_token}` };
+      expect(await get(strict.httpsUrl + groupsOf(sampleSubscription.id), own)).toMatchObject(
+        refused(403, "AuthorizationFailed"),
+      );
+      expect((await get(`${strict.httpsUrl}/subscriptions?api-version=${version}`, own)).body.value).toEqual([]);
+      const other = { Authorization: `Bearer ${await token()}` };
+      expect(await get(strict.httpsUrl + groupsOf(sampleSubscription.id), other)).toMatchObject(
+        refused(401, "InvalidAuthenticationTokenAudience"),
+      );
+    } finally {
+      await strict.close();
+    }
+  });
+
+  test("fails, dawdles and says nothing on demand, and records what it was sent", async () => {
+    azure.failNext("arm", 1, throttled(7));
+    const answer = await ask(groupsOf(sampleSubscription.id));
+    expect(answer).toMatchObject(refused(429, "SubscriptionRequestsThrottled"));
+    expect(answer.headers.get("Retry-After")).toBe("7");
+    const bearer = await token();
+    azure.latencyMs.arm = Number.POSITIVE_INFINITY;
+    const signal = AbortSignal.timeout(200);
+    await expect(fetch(azure.httpsUrl + groupsOf("x"), { signal })).rejects.toThrow(/abort|timeout/i);
+    azure.latencyMs.arm = 0;
+    expect((await ask(groupsOf(sampleSubscription.id), bearer)).status).toBe(200);
+    expect(azure.requests.at(-1)).toMatchObject({
+      part: "arm",
+      method: "GET",
+      path: groupsOf(sampleSubscription.id),
+      status: 200,
+      token: { id: decode(bearer)?.claims.uti, clientId: sampleIdentity.clientId },
+    });
+  });
+});
+
+describe("the keys", () => {
+  test("are those of a CA whose own key is nowhere, readable by the owner only", async () => {
+    const { ca, cert, caFile } = await loadKeys(join(folder, "azure"));
+    const server = new X509Certificate(cert);
+    expect(new X509Certificate(ca).ca).toBe(true);
+    expect(server.ca).toBe(false);
+    expect(server.checkIssued(new X509Certificate(ca))).toBe(true);
+    expect(server.checkIP("127.0.0.1")).toBe("127.0.0.1");
+    expect(server.checkHost("localhost")).toBe("localhost");
+    expect(server.checkHost("management.azure.com")).toBeUndefined();
+    for (const name of readdirSync(join(folder, "azure")).filter((file) => file.endsWith("key.pem"))) {
+      expect(statSync(join(folder, "azure", name)).mode & 0o777).toBe(0o600);
+    }
+    expect(readFileSync(caFile, "utf8")).toBe(ca);
+  });
+
+  test("are the same for ten processes that start at once, and nothing else is left behind", async () => {
+    const parent = join(folder, "at-once");
+    const code = `const { loadKeys } = await import("./stand-ins/azure/certificate.ts");
+      console.log((await loadKeys(${JSON.stringify(join(parent, "azure"))})).cert)`;
+    const printed = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const child = spawn(process.execPath, ["--input-type=module", "-e", code], { cwd: root });
+        let output = "";
+        for await (const chunk of child.stdout) output += chunk;
+        return output;
+      }),
+    );
+    expect(printed[0]).toContain("BEGIN CERTIFICATE");
+    expect(new Set(printed).size).toBe(1);
+    expect(readdirSync(parent)).toEqual(["azure"]);
+  });
+
+  test("are made anew when they are broken or about to expire, and kept otherwise", async () => {
+    const own = join(folder, "renewed");
+    const first = await loadKeys(own);
+    expect(await loadKeys(own)).toEqual(first);
+    writeFileSync(join(own, "cert.pem"), "broken");
+    const second = await loadKeys(own);
+    expect(second.cert).not.toBe(first.cert);
+    rmSync(join(own, "key.pem"));
+    const third = await loadKeys(own);
+    expect(third.cert).not.toBe(second.cert);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 360 * 86_400_000 });
+    expect((await loadKeys(own)).cert).not.toBe(third.cert);
+    vi.useRealTimers();
+  });
+});
+
+test("as a process it listens on loopback, says where, and ends on SIGTERM", async () => {
+  const [http, https] = await freePorts(2);
+  const child = spawn(process.execPath, ["stand-ins/azure/server.ts"], {
+    cwd: root,
+    env: { ...process.env, PORT: `${http}`, AZURE_STAND_IN_HTTPS_PORT: `${https}` },
+  });
+  let output = "";
+  child.stdout.on("data", (chunk) => (output += chunk));
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  await expect.poll(() => output, { timeout: 10_000 }).toContain(`https://127.0.0.1:${https}`);
+  expect(output).toContain("12 sample groups");
+  expect(await get(`http://127.0.0.1:${http}/readyz`)).toMatchObject({ status: 200, body: "ok" });
+  child.kill("SIGTERM");
+  expect(await exited).toBe(0);
+});

@@ -1,0 +1,294 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type Socket } from "node:net";
+import { text } from "node:stream/consumers";
+import { afterEach, describe, expect, it } from "vitest";
+import { type CheckOptions, checkCosmos, type Finding } from "../../tools/cosmos-check/cosmos-check.ts";
+import { unsignedToken } from "../simulators/cosmos/auth.ts";
+import { type Cosmos, type CosmosOptions, emulatorKey, startCosmos } from "../simulators/cosmos/server.ts";
+
+const started: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  await Promise.all(started.splice(0).map((server) => server.close()));
+});
+
+describe("cosmos:check with a key", () => {
+  it("finds nothing wrong with an account as Dapr needs it", async () => {
+    const findings = await check(await startDaprs());
+    expect(faults(findings)).toEqual([]);
+    expect(findings.map((finding) => finding.check)).toEqual([
+      "account",
+      "consistency",
+      "database",
+      "container",
+      "partition key",
+      "TTL",
+      "keys",
+    ]);
+  });
+
+  it("says how to turn keys off, once they are not needed", async () => {
+    expect(await find(await startDaprs(), "keys")).toMatchObject({
+      status: "ok",
+      mend: expect.stringContaining("properties.disableLocalAuth=true"),
+    });
+  });
+
+  it("finds a missing database, makes it with its container, and is content then", async () => {
+    const cosmos = await start();
+    expect(faults(await check(cosmos))).toEqual([
+      { status: "fix", check: "database", text: "dapr-db is missing", mend: expect.stringContaining("--fix") },
+    ]);
+    expect(cosmos.requests.every(({ method }) => method === "GET")).toBe(true);
+    const mended = await check(cosmos, { fix: true });
+    expect(mended).toContainEqual({ status: "ok", check: "container", text: "statestore was missing; made" });
+    expect(faults(mended)).toEqual([]);
+    expect(await find(cosmos, "partition key")).toEqual({
+      status: "ok",
+      check: "partition key",
+      text: "/partitionKey",
+    });
+    expect(await find(cosmos, "TTL")).toEqual({ status: "ok", check: "TTL", text: "on (-1)" });
+  });
+
+  it("finds a missing container", async () => {
+    const cosmos = await start();
+    cosmos.createContainer("dapr-db", "another");
+    expect(faults(await check(cosmos))).toMatchObject([{ status: "fix", check: "container" }]);
+    expect(faults(await check(cosmos, { container: "another" }))).toEqual([]);
+  });
+
+  it("finds a partition key that Dapr does not write, and leaves the container alone", async () => {
+    const cosmos = await start();
+    cosmos.createContainer("dapr-db", "statestore", { partitionKeyPath: "/id" });
+    const fault = {
+      status: "FAIL",
+      check: "partition key",
+      text: expect.stringMatching(/^\/id instead of \/partitionKey/),
+      mend: expect.stringContaining("az cosmosdb sql container delete"),
+    };
+    expect(faults(await check(cosmos, { fix: true }))).toEqual([fault]);
+    expect(faults(await check(cosmos))).toEqual([fault]);
+  });
+
+  it.each([
+    ["off", "ttlInSeconds"],
+    [3600, "3600"],
+  ] as const)("finds a TTL that is %s, and sets it to -1", async (defaultTtl, words) => {
+    const cosmos = await start();
+    cosmos.createContainer("dapr-db", "statestore", { defaultTtl });
+    expect(faults(await check(cosmos))).toMatchObject([
+      { status: "fix", check: "TTL", text: expect.stringContaining(words) },
+    ]);
+    expect(faults(await check(cosmos, { fix: true }))).toEqual([]);
+    expect(await find(cosmos, "TTL")).toEqual({ status: "ok", check: "TTL", text: "on (-1)" });
+  });
+
+  it.each([
+    ["Eventual", "too weak"],
+    ["ConsistentPrefix", "too weak"],
+    ["BoundedStaleness", "needless"],
+    ["Strong", "needless"],
+  ] as const)("finds an account with %s consistency %s", async (consistency, words) => {
+    expect(faults(await check(await startDaprs({ consistency })))).toEqual([
+      {
+        status: "FAIL",
+        check: "consistency",
+        text: expect.stringContaining(words),
+        mend: expect.stringContaining("--default-consistency-level Session"),
+      },
+    ]);
+  });
+
+  it("finds a wrong key", async () => {
+    const auth = { key: Buffer.from("another").toString("base64") };
+    const findings = await check(await startDaprs(), { auth });
+    expect(findings).toMatchObject([{ status: "FAIL", text: "the key is not this account's" }]);
+  });
+
+  it("finds that the account takes no keys", async () => {
+    const findings = await check(await startDaprs({ disableLocalAuth: true }));
+    expect(findings).toMatchObject([{ status: "FAIL", mend: expect.stringContaining("az login") }]);
+  });
+});
+
+describe("cosmos:check with Entra ID", () => {
+  it("finds nothing wrong with an account that takes no keys from one who may write", async () => {
+    const cosmos = await startDaprs({ disableLocalAuth: true, principals: ["me"] });
+    const findings = await check(cosmos, { auth: signedInAs(cosmos, "me") });
+    expect(faults(findings)).toEqual([]);
+    expect(findings.map((finding) => finding.check)).toEqual(expect.arrayContaining(["data role", "keys"]));
+  });
+
+  it("finds that keys are still on", async () => {
+    const cosmos = await startDaprs();
+    expect(faults(await check(cosmos, { auth: signedInAs(cosmos, "me") }))).toEqual([
+      {
+        status: "FAIL",
+        check: "keys",
+        text: expect.stringContaining("still on"),
+        mend: expect.stringContaining("properties.disableLocalAuth=true"),
+      },
+    ]);
+  });
+
+  it("finds that the data role is missing, and names the role and the principal", async () => {
+    const cosmos = await startDaprs({ principals: ["someone else"] });
+    expect(await check(cosmos, { auth: signedInAs(cosmos, "me") })).toEqual([
+      {
+        status: "FAIL",
+        check: "data role",
+        text: expect.stringContaining("me has no data role"),
+        mend:
+          "az cosmosdb sql role assignment create --resource-group GROUP --account-name ACCOUNT " +
+          '--scope "/" --principal-id me --role-definition-id 00000000-0000-0000-0000-000000000002',
+      },
+    ]);
+  });
+
+  it("gives the az command for what no token may make, and does not try", async () => {
+    const cosmos = await start({ disableLocalAuth: true });
+    const auth = signedInAs(cosmos, "me");
+    expect(faults(await check(cosmos, { auth, fix: true }))).toMatchObject([
+      { status: "FAIL", check: "database", mend: expect.stringContaining("az cosmosdb sql database create") },
+    ]);
+    cosmos.createContainer("dapr-db", "statestore", { defaultTtl: "off" });
+    expect(faults(await check(cosmos, { auth, fix: true }))).toMatchObject([
+      { status: "FAIL", check: "TTL", mend: expect.stringMatching(/az cosmosdb sql container update .* --ttl -1/) },
+    ]);
+  });
+
+  it("writes nothing into the container", async () => {
+    const cosmos = await startDaprs();
+    await check(cosmos, { auth: signedInAs(cosmos, "me") });
+    const writes = cosmos.requests.filter(({ method }) => method !== "GET");
+    expect(writes.map(({ method, status }) => [method, status])).toEqual([["DELETE", 404]]);
+  });
+});
+
+describe("the cosmos:check command", () => {
+  it("ends with 0 when all is well and prints a line for each check", async () => {
+    const { url } = await startDaprs();
+    const { code, out } = await run(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
+    expect(code).toBe(0);
+    expect(out).toMatch(/^ok {4}partition key {2}\/partitionKey$/m);
+  });
+
+  it("ends with 1 when something is wrong", async () => {
+    const { url } = await start();
+    const { code, out } = await run(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
+    expect(code).toBe(1);
+    expect(out).toMatch(/^fix {3}database {7}dapr-db is missing\n +run this again with --fix$/m);
+  });
+
+  it.each([
+    ["without an endpoint", [], "--endpoint must be"],
+    ["with an option that it has not", ["--endpont", "https://a.documents.azure.com"], "--endpont"],
+    ["with clear text to another machine", ["--endpoint", "http://a.documents.azure.com"], "--endpoint must be"],
+    ["with a key that is not there", ["--endpoint", "https://a.documents.azure.com", "--key-env", "NO_KEY"], "NO_KEY"],
+  ])("ends with 2 and its usage when called %s", async (_, args, words) => {
+    const { code, err } = await run(args);
+    expect(code).toBe(2);
+    expect(err).toContain(words);
+    expect(err).toContain("npm run cosmos:check -- --endpoint URL");
+  });
+
+  it("explains itself", async () => {
+    const { code, out } = await run(["--help"]);
+    expect(code).toBe(0);
+    expect(out).toContain("--key-env NAME");
+  });
+
+  it("says within two seconds that nobody is signed in", async () => {
+    const { url } = await startDaprs();
+    // "dev": no metadata service, which the machine that runs this may have.
+    const { code, out, seconds } = await run(["--endpoint", url], { AZURE_TOKEN_CREDENTIALS: "dev" });
+    expect(seconds - (await startSeconds())).toBeLessThan(1.5);
+    expect(code).toBe(1);
+    expect(out).toMatch(/^FAIL {2}sign-in .*\n +az login\n.*--key-env COSMOS_KEY/);
+  });
+
+  it.each([
+    ["refuses", async () => "http://127.0.0.1:1/"],
+    ["never answers", startSilent],
+    ["does not exist", async () => "https://nowhere.invalid/"],
+  ])("says within two seconds that an endpoint %s", async (_, endpoint) => {
+    const args = ["--endpoint", await endpoint(), "--key-env", "COSMOS_KEY"];
+    const { code, out, seconds } = await run(args, { COSMOS_KEY: emulatorKey });
+    expect(seconds - (await startSeconds())).toBeLessThan(1.5);
+    expect(code).toBe(1);
+    expect(out).toMatch(/^FAIL {2}account .* does not answer/);
+  });
+
+  it("prints no key", async () => {
+    const key = Buffer.from("a secret that is not this account's").toString("base64");
+    const { url } = await startDaprs();
+    for (const endpoint of [url, "http://127.0.0.1:1/"]) {
+      const { out, err } = await run(["--endpoint", endpoint, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: key });
+      expect(out + err).not.toContain(key);
+    }
+  });
+});
+
+async function start(options?: CosmosOptions): Promise<Cosmos> {
+  const cosmos = await startCosmos(options);
+  started.push(cosmos);
+  return cosmos;
+}
+
+async function startDaprs(options?: CosmosOptions): Promise<Cosmos> {
+  const cosmos = await start(options);
+  cosmos.createContainer("dapr-db", "statestore");
+  return cosmos;
+}
+
+/** The URL of a server that accepts and says nothing. */
+async function startSilent(): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => sockets.add(socket.on("error", () => {}))).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  started.push({
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  });
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("not listening on a port");
+  return `http://127.0.0.1:${address.port}`;
+}
+
+function check({ url: endpoint, key }: Cosmos, options: Partial<CheckOptions> = {}): Promise<Finding[]> {
+  return checkCosmos({ endpoint, database: "dapr-db", container: "statestore", auth: { key }, fix: false, ...options });
+}
+
+async function find(cosmos: Cosmos, name: string): Promise<Finding | undefined> {
+  return (await check(cosmos)).find((finding) => finding.check === name);
+}
+
+function faults(findings: readonly Finding[]): Finding[] {
+  return findings.filter(({ status }) => status !== "ok");
+}
+
+function signedInAs({ url }: Cosmos, oid: string): CheckOptions["auth"] {
+  const expiresOnTimestamp = Date.now() + 60_000;
+  const token = unsignedToken({ aud: url, exp: expiresOnTimestamp / 1000, oid });
+  return { credential: { getToken: async () => ({ token, expiresOnTimestamp }) } };
+}
+
+/** As npm runs it, on a machine with neither az nor an identity. */
+async function run(
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<{ code: number; out: string; err: string; seconds: number }> {
+  const started = performance.now();
+  const child = spawn(process.execPath, ["tools/cosmos-check/cosmos-check.ts", ...args], { env: { PATH: "", ...env } });
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  return { code, out, err, seconds: (performance.now() - started) / 1000 };
+}
+
+/** What starting alone takes: half a second, and more on a busy machine. */
+async function startSeconds(): Promise<number> {
+  return (await run(["--help"])).seconds;
+}

@@ -1,0 +1,425 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { stringify } from "yaml";
+import { identityHeader } from "../../stand-ins/azure/defaults.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/server.ts";
+import { findDaprd } from "../../tools/daprd/daprd.ts";
+import { isFree } from "../../tools/launch/ports.ts";
+
+const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+let daprd: string;
+
+beforeAll(async () => {
+  daprd = await findDaprd();
+}, 600_000); // the first time on a machine it may have to be built
+
+interface Launch {
+  folder: string;
+  /** Ports of the first app. */
+  ports: { app: number; http: number; grpc: number; internal: number; metrics: number };
+  /** Ports of all apps. */
+  all: number[];
+  launcher: ChildProcess;
+  output: () => string;
+  /** Resolves with the exit code. */
+  ended: Promise<number | null>;
+}
+
+interface Differences {
+  apps?: string[];
+  args?: string[];
+  env?: Record<string, string>;
+  prepare?: (folder: string, ports: Launch["ports"]) => void;
+}
+
+/** A suite of its own in a temporary folder: the fixture app, the repository's own components, ports nobody uses. */
+async function launch({ apps = ["state-api"], args = [], env = {}, prepare }: Differences = {}): Promise<Launch> {
+  const folder = mkdtempSync(join(tmpdir(), "launcher-test-"));
+  const all = await pickPorts(apps.length * 5);
+  const portsOf = (index: number) => {
+    const [app = 0, http = 0, grpc = 0, internal = 0, metrics = 0] = all.slice(index * 5, index * 5 + 5);
+    return { app, http, grpc, internal, metrics };
+  };
+  mkdirSync(join(folder, "secrets"));
+  mkdirSync(join(folder, "data"));
+  const secrets = {
+    apiVersion: "dapr.io/v1alpha1",
+    kind: "Component",
+    metadata: { name: "secrets" },
+    spec: { type: "secretstores.local.env", version: "v1" },
+  };
+  writeFileSync(join(folder, "secrets", "secrets.yaml"), stringify(secrets));
+  const template = {
+    version: 1,
+    common: {
+      resourcesPaths: [inRepository("components/local"), "./secrets"],
+      configFilePath: inRepository("components/local/config.yaml"),
+      logLevel: "warn",
+    },
+    apps: apps.map((appID, index) => ({
+      appID,
+      appDirPath: ".",
+      appPort: portsOf(index).app,
+      ...(appID === "azure-stand-in"
+        ? {}
+        : {
+            daprHTTPPort: portsOf(index).http,
+            daprGRPCPort: portsOf(index).grpc,
+            daprInternalGRPCPort: portsOf(index).internal,
+            metricsPort: portsOf(index).metrics,
+          }),
+      command: [process.execPath, inRepository("test/tools/fixtures/app.ts")],
+      env: { PORT: portsOf(index).app, ...env },
+    })),
+  };
+  writeFileSync(join(folder, "dapr.yaml"), stringify(template));
+  prepare?.(folder, portsOf(0));
+
+  const launcher = spawn(
+    process.execPath,
+    [inRepository("tools/launch/start.ts"), join(folder, "dapr.yaml"), ...args],
+    {
+      cwd: "/",
+      env: { ...process.env, DAPRD: daprd, READY_WITHIN_MS: "20000", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  let output = "";
+  for (const stream of [launcher.stdout, launcher.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk;
+    });
+  }
+  const ended = new Promise<number | null>((resolve) => launcher.once("close", (code) => resolve(code)));
+  return { folder, ports: portsOf(0), all, launcher, output: () => output, ended };
+}
+
+/** Free ports below the range that the system gives to outgoing connections. */
+async function pickPorts(count: number): Promise<number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
+}
+
+async function untilReady(run: Launch): Promise<void> {
+  await vi.waitUntil(() => run.output().includes("Ctrl-C stops everything"), { timeout: 20_000 });
+}
+
+function listDescendants(pid: number): number[] {
+  const parents = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const afterCommand = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1) ?? "";
+        return [{ pid: Number(name), parent: Number(afterCommand.split(" ")[1]) }];
+      } catch {
+        return []; // ended meanwhile
+      }
+    });
+  const children = parents.filter(({ parent }) => parent === pid).map((child) => child.pid);
+  return [...children, ...children.flatMap(listDescendants)];
+}
+
+/** The sockets of these processes as "tcp 0100007F:1F90", local address first; TCP only those that listen. */
+function listListeners(pids: number[]): string[] {
+  const inodes = new Set(
+    pids.flatMap((pid) =>
+      readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+        try {
+          return [/^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? ""];
+        } catch {
+          return [];
+        }
+      }),
+    ),
+  );
+  return ["tcp", "tcp6", "udp", "udp6"].flatMap((table) =>
+    readFileSync(`/proc/net/${table}`, "utf8")
+      .split("\n")
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/))
+      .filter((columns) => inodes.has(columns[9] ?? "none") && (table.startsWith("udp") || columns[3] === "0A"))
+      .map((columns) => `${table} ${columns[1]}`),
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Calls a method of Dapr's gRPC API with an empty message: its grpc-status. */
+function callGrpc(port: number, method: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const session = connectHttp2(`http://127.0.0.1:${port}`).on("error", reject);
+    const request = session.request({
+      ":method": "POST",
+      ":path": `/dapr.proto.runtime.v1.Dapr/${method}`,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    const settle = (headers: Record<string, unknown>) => {
+      if (headers["grpc-status"] === undefined) return;
+      resolve(Number(headers["grpc-status"]));
+      session.destroy();
+    };
+    request.on("response", settle).on("trailers", settle).on("error", reject).resume();
+    request.end(Buffer.alloc(5)); // not compressed, 0 bytes long
+  });
+}
+
+describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
+  let run: Launch;
+  let pids: number[];
+
+  beforeAll(async () => {
+    run = await launch({ apps: ["state-api", "caller"] });
+    await untilReady(run);
+    pids = listDescendants(run.launcher.pid ?? 0);
+  });
+
+  afterAll(async () => {
+    run.launcher.kill("SIGTERM");
+    await run.ended;
+    rmSync(run.folder, { recursive: true, force: true });
+  });
+
+  test("ends its start with a table of services, sidecars and stores, and with what to try", () => {
+    const { app, http } = run.ports;
+    expect(run.output()).toMatch(/service +url +sidecar +data\n/);
+    const row = `  state-api +http://127\\.0\\.0\\.1:${app} +http://127\\.0\\.0\\.1:${http} +statestore \\(state\\.sqlite, .*data/state\\.db\\)\n`;
+    expect(run.output()).toMatch(new RegExp(row));
+    expect(run.output()).toMatch(
+      new RegExp(`  caller +http://127\\.0\\.0\\.1:${run.all[5]} +http://127\\.0\\.0\\.1:${run.all[6]}\n`),
+    );
+    expect(run.output()).toContain(`Try:\n  curl http://127.0.0.1:${app}/whoami\n`);
+  });
+
+  test("begins each log line with its app, and warns of nothing", () => {
+    expect(run.output()).toMatch(/^state-api {7}\| plain text is fine$/m);
+    expect(run.output()).not.toContain("WARN");
+  });
+
+  test("listens on loopback only, and on no UDP port, so nothing is multicast", () => {
+    const listeners = listListeners(pids);
+    expect(listeners).toHaveLength(run.all.length);
+    const loopback = "tcp 0100007F:";
+    expect(listeners.filter((listener) => !listener.startsWith(loopback))).toEqual([]);
+  });
+
+  test("gives its apps the environment that the Dapr CLI gives them", async () => {
+    const response = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
+    expect(await response.text()).toBe(`state-api beside ${run.ports.http}`);
+  });
+
+  test("keeps state in the data folder", async () => {
+    const states = `http://127.0.0.1:${run.ports.http}/v1.0/state/statestore`;
+    const saved = await fetch(states, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify([{ key: "a", value: { b: 1 } }]),
+    });
+    expect(saved.status).toBe(204);
+    expect(await (await fetch(`${states}/a`)).json()).toEqual({ b: 1 });
+    expect(readdirSync(join(run.folder, "data"))).toContain("state.db");
+  });
+
+  test("lets one app call another through their sidecars", async () => {
+    const response = await fetch(`http://127.0.0.1:${run.all[6]}/v1.0/invoke/state-api/method/whoami`);
+    expect(await response.text()).toBe(`state-api beside ${run.ports.http}`);
+  });
+
+  test.for([
+    "secrets/secrets/PATH",
+    "secrets/secrets/bulk",
+    "publish/pubsub/topic",
+    "bindings/x",
+    "configuration/x",
+    "actors/a/b/state/c",
+    "shutdown",
+  ])("has no sidecar API %s", async (path) => {
+    for (const method of ["GET", "POST"]) {
+      const response = await fetch(`http://127.0.0.1:${run.ports.http}/v1.0/${path}`, { method });
+      expect([method, response.status]).toEqual([method, 404]);
+    }
+  });
+
+  test.for(["GetSecret", "GetBulkSecret", "GetMetadata", "GetState", "SaveState", "InvokeService", "Shutdown"])(
+    "answers Unimplemented to %s over gRPC",
+    async (method) => {
+      expect(await callGrpc(run.ports.grpc, method)).toBe(12);
+    },
+  );
+
+  test("ends with code 0 on Ctrl-C, leaves no process and frees every port", async () => {
+    expect(pids.length).toBeGreaterThanOrEqual(4);
+    run.launcher.kill("SIGINT");
+    expect(await run.ended).toBe(0);
+    expect(pids.filter(isAlive)).toEqual([]);
+    for (const port of run.all) expect([port, await isFree(port)]).toEqual([port, true]);
+  });
+});
+
+describe("a launch that goes wrong", () => {
+  let run: Launch | undefined;
+
+  beforeEach(() => {
+    run = undefined;
+  });
+
+  afterEach(async () => {
+    run?.launcher.kill("SIGTERM");
+    await run?.ended;
+    if (run) rmSync(run.folder, { recursive: true, force: true });
+  });
+
+  async function expectAllFree({ all }: Launch): Promise<void> {
+    for (const port of all) expect([port, await isFree(port)]).toEqual([port, true]);
+  }
+
+  test("because a port is taken names its owner and starts nothing", async () => {
+    const owner = createServer();
+    run = await launch({ prepare: (_folder, ports) => owner.listen(ports.grpc, "127.0.0.1") });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toContain(
+      `Port ${run.ports.grpc} (sidecar of state-api, gRPC) is taken by process ${process.pid}:`,
+    );
+    expect(run.output()).not.toContain("Starting");
+    await new Promise((resolve) => owner.close(resolve));
+  });
+
+  test("because a field of dapr.yaml is missing names the field", async () => {
+    run = await launch({
+      prepare: (folder) => {
+        const file = join(folder, "dapr.yaml");
+        writeFileSync(file, readFileSync(file, "utf8").replace(/appPort: \d+/, "appPort: many"));
+      },
+    });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/dapr\.yaml cannot be used:\n {2}- apps\.0\.appPort must be integer/);
+  });
+
+  test("because a port of a sidecar is missing names it", async () => {
+    run = await launch({
+      prepare: (folder) => {
+        const file = join(folder, "dapr.yaml");
+        writeFileSync(file, readFileSync(file, "utf8").replace(/ +metricsPort: \d+\n/, ""));
+      },
+    });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/cannot be used:\n {2}- apps\.0 must have required properties metricsPort\n/);
+  });
+
+  test("because there is no identity for --azure says what was tried and what to do", async () => {
+    run = await launch({ args: ["--azure"], env: { AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential" } });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/Nothing was started[\s\S]*az login[\s\S]*- EnvironmentCredential/);
+    expect(run.output()).not.toContain("Starting");
+  });
+
+  test("because an app ends stops everything, tells its last lines and exits 1", async () => {
+    run = await launch();
+    await untilReady(run);
+    await fetch(`http://127.0.0.1:${run.ports.app}/exit`).catch(() => "its connection breaks");
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(
+      /state-api exited with code 3, so everything stops\. Its last lines:\n.*\n.*about to end/,
+    );
+    await expectAllFree(run);
+  });
+
+  test("because the database is broken tells what the sidecar said", async () => {
+    run = await launch({
+      prepare: (folder) => writeFileSync(join(folder, "data", "state.db"), "This is no database. ".repeat(1000)),
+    });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/state-api daprd exited with code 1, so everything stops\. Its last lines:\n/);
+    expect(run.output()).toContain("file is not a database");
+    await expectAllFree(run);
+  });
+
+  test("because an app never becomes ready says which, and stops everything", async () => {
+    run = await launch({ env: { READY: "never", READY_WITHIN_MS: "1500" } });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(
+      /state-api is not ready after 1\.5 s: GET .*\/readyz answers 503 instead of 200\. Its last/,
+    );
+    await expectAllFree(run);
+  });
+
+  test("because an app ignores the first Ctrl-C ends it at once on the second", async () => {
+    run = await launch({ env: { STUBBORN: "yes" } });
+    await untilReady(run);
+    run.launcher.kill("SIGINT");
+    run.launcher.kill("SIGINT"); // npm passes on what the terminal has sent already: not a second Ctrl-C
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(run.launcher.exitCode).toBe(null);
+    run.launcher.kill("SIGINT");
+    expect(await run.ended).toBe(130);
+    await expectAllFree(run);
+  });
+
+  test("because the data folder cannot be made says so", async () => {
+    run = await launch({
+      prepare: (folder) => {
+        rmSync(join(folder, "data"), { recursive: true });
+        writeFileSync(join(folder, "data"), "");
+      },
+    });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/data/);
+  });
+});
+
+describe.skipIf(process.platform !== "linux")("the stand-in for Azure", () => {
+  const apps = ["state-api", "azure-stand-in"];
+  let run: Launch;
+  let azure: Azure;
+
+  beforeEach(async () => {
+    azure = await startAzure();
+  });
+  afterEach(async () => {
+    run.launcher.kill("SIGTERM");
+    await run.ended;
+    await azure.close();
+    rmSync(run.folder, { recursive: true, force: true });
+  });
+
+  test("runs without a sidecar, and the table tells whose data it is", async () => {
+    run = await launch({ apps, env: { SAMPLES: "azure-stand-in" } });
+    await untilReady(run);
+    expect(run.output()).toMatch(/ {2}azure-stand-in +http:\S+ +SAMPLES from azure-stand-in, not your Azure/);
+    expect(run.output()).not.toContain("azure-stand-in daprd");
+  });
+
+  test("is switched off by .env just as by the environment", async () => {
+    run = await launch({ prepare: (folder) => writeFileSync(join(folder, ".env"), "AZURE_STAND_IN=off\n") });
+    await untilReady(run);
+    const whoami = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
+    expect(await whoami.text()).toContain("stand-in off");
+  });
+
+  test("is left out with --azure, and its use switched off", async () => {
+    const identity = { IDENTITY_ENDPOINT: `${azure.url}/msi/token`, IDENTITY_HEADER: identityHeader };
+    run = await launch({ apps, args: ["--azure"], env: { ...identity, AZURE_STAND_IN: "on" } });
+    await untilReady(run);
+    expect(run.output()).not.toMatch(/^ {2}azure-stand-in/m);
+    const whoami = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
+    expect(await whoami.text()).toBe(`state-api beside ${run.ports.http}, stand-in off`);
+  });
+});
