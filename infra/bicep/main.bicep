@@ -4,7 +4,7 @@ metadata description = 'The whole suite on Container Apps or on AKS: one resourc
 import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
-import { aksFaults, containerAppsFaults } from 'faults.bicep'
+import { aksFaults, containerAppsFaults } from 'validate.bicep'
 
 targetScope = 'subscription'
 

@@ -148,7 +148,7 @@ describe("the hook", () => {
         "kubectl wait",
       ]);
       const applied = (file: string) => parse(readFileSync(join(folder, "applied", file), "utf8"));
-      expect(applied("azure.yaml").data).toEqual(outputs);
+      expect(applied("settings.yaml").data).toEqual(outputs);
       expect(applied("kustomization.yaml").images).toEqual(
         ["state-api", "group-lister", "welcome"].map((name) => ({
           name,

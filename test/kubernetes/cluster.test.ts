@@ -165,7 +165,7 @@ describe("every switch", () => {
     const file = join(overlays(), name, "kustomization.yaml");
     const { components, ...rest } = parse(readFileSync(file, "utf8"));
     expect(components).not.toEqual([]);
-    writeFileSync(file, stringify({ ...rest, components: [`../../components/${name}`] }));
+    writeFileSync(file, stringify({ ...rest, components: [`../../features/${name}`] }));
     expect(await dryRun(name)).toBe("");
   });
 

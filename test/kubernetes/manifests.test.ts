@@ -66,8 +66,8 @@ function compose(name: string, components: readonly string[], data: Record<strin
   const at = join(temporary, name);
   mkdirSync(at);
   const path = (to: string) => relative(at, join(folder, to));
-  writeFileSync(join(at, "azure.yaml"), stringify({ ...azure, data }));
-  const kustomization = { resources: [path("base"), "azure.yaml"], components: components.map(path) };
+  writeFileSync(join(at, "settings.yaml"), stringify({ ...azure, data }));
+  const kustomization = { resources: [path("base"), "settings.yaml"], components: components.map(path) };
   writeFileSync(join(at, "kustomization.yaml"), stringify(kustomization));
   return build(at);
 }
@@ -133,10 +133,10 @@ describe.each(versions)("by the schemas of Kubernetes %s and of the custom resou
       ["base", "NetworkPolicy/welcome", (it) => (it.spec.egress[0].from = []), /egress\[0\].from: .* unknown field/],
       ["base", "Configuration/sidecar", (it) => delete it.spec.metric.enabled, /spec.metric.enabled: Required/],
       ["base", "Resiliency/statestore", (it) => (it.spec.policies.retry = {}), /policies.retry: .* unknown field/],
-      ["components/cosmos", "Component/statestore", (it) => delete it.spec.version, /spec.version: Required/],
-      ["components/cosmos", "Component/statestore", (it) => (it.spec.scopes = []), /spec.scopes: .* unknown field/],
+      ["features/cosmos", "Component/statestore", (it) => delete it.spec.version, /spec.version: Required/],
+      ["features/cosmos", "Component/statestore", (it) => (it.spec.scopes = []), /spec.scopes: .* unknown field/],
       [
-        "components/key-vault",
+        "features/key-vault",
         "SecretProviderClass/demo-secret",
         (it) => (it.spec.parameters.usePodIdentity = false),
         /usePodIdentity: .*must be of type string/,
@@ -171,7 +171,7 @@ describe.each(versions)("by the schemas of Kubernetes %s and of the custom resou
 describe("the switches", () => {
   test("every setting goes where it belongs, and nowhere else", async () => {
     const data = Object.fromEntries(Object.keys(azure.data).map((name) => [name, `its-${name.toLowerCase()}`]));
-    const all = ["workload-identity", "cosmos-keyless", "key-vault"].map((name) => `components/${name}`);
+    const all = ["workload-identity", "cosmos-keyless", "key-vault"].map((name) => `features/${name}`);
     const placed = (objects: Resource[]) =>
       objects.flatMap(({ kind, metadata, ...rest }) =>
         [...JSON.stringify({ metadata, ...rest }).matchAll(/"([^"]+)":"its-([^"]+)"/g)].map(
@@ -187,7 +187,7 @@ describe("the switches", () => {
       "state_api_client_id: value of Component statestore",
       "welcome_client_id: clientID of SecretProviderClass demo-secret",
     ]);
-    expect(placed(await compose("addon", ["components/key-vault-addon-identity"], data)).sort()).toEqual([
+    expect(placed(await compose("addon", ["features/key-vault-addon-identity"], data)).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
       "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
       "key_vault_addon_client_id: userAssignedIdentityID of SecretProviderClass demo-secret",
@@ -196,7 +196,7 @@ describe("the switches", () => {
 
   test("Key Vault is read with one identity or the other", () => {
     const parameters = (component: string) =>
-      Object.keys(find(`components/${component}`, "SecretProviderClass/demo-secret").spec.parameters).sort();
+      Object.keys(find(`features/${component}`, "SecretProviderClass/demo-secret").spec.parameters).sort();
     const both = ["keyvaultName", "objects", "tenantId", "usePodIdentity"];
     expect(parameters("key-vault")).toEqual(["clientID", ...both]);
     expect(parameters("key-vault-addon-identity")).toEqual([...both, "useVMManagedIdentity", "userAssignedIdentityID"]);
@@ -204,7 +204,7 @@ describe("the switches", () => {
 
   test("a setting that is not there fails the build", async () => {
     const { COSMOS_URL, ...data } = azure.data;
-    await expect(compose("incomplete", ["components/cosmos"], data)).rejects.toThrow(/COSMOS_URL/);
+    await expect(compose("incomplete", ["features/cosmos"], data)).rejects.toThrow(/COSMOS_URL/);
   });
 
   test("only pods whose identity is used get the label that the webhook looks for", () => {
@@ -215,15 +215,15 @@ describe("the switches", () => {
           "true",
       );
     expect(labelled("base")).toEqual([]);
-    expect(labelled("components/workload-identity")).toEqual(["group-lister"]);
-    expect(labelled("components/cosmos-keyless")).toEqual(["state-api"]);
-    expect(labelled("components/key-vault")).toEqual([]); // the driver asks for the token, not the pod
+    expect(labelled("features/workload-identity")).toEqual(["group-lister"]);
+    expect(labelled("features/cosmos-keyless")).toEqual(["state-api"]);
+    expect(labelled("features/key-vault")).toEqual([]); // the driver asks for the token, not the pod
   });
 
   test("the store in memory has one pod, so nothing that makes a second", () => {
-    expect(() => find("components/local-store", "HorizontalPodAutoscaler/state-api")).toThrow(/has no/);
-    expect(find("components/local-store", "Deployment/state-api").spec).not.toHaveProperty("replicas");
-    expect(find("components/local-store", "Component/statestore").spec.type).toBe("state.in-memory");
+    expect(() => find("features/local-store", "HorizontalPodAutoscaler/state-api")).toThrow(/has no/);
+    expect(find("features/local-store", "Deployment/state-api").spec).not.toHaveProperty("replicas");
+    expect(find("features/local-store", "Component/statestore").spec.type).toBe("state.in-memory");
   });
 
   test.each(["overlays/aks", "overlays/local"])(
@@ -316,7 +316,7 @@ describe("what is written twice is the same", () => {
       ),
     });
     const component = parse(read(`components/cosmos/${sidecar}/statestore.yaml`));
-    expect(essence(find(`components/${kubernetes}`, "Component/statestore"))).toEqual(essence(component));
+    expect(essence(find(`features/${kubernetes}`, "Component/statestore"))).toEqual(essence(component));
   });
 
   test("both forms of the pod: what a Rollout cannot be patched with is what Deployments are patched with", () => {

@@ -13,7 +13,7 @@ for name in AZURE_TENANT_ID GROUP_LISTER_CLIENT_ID STATE_API_CLIENT_ID WELCOME_C
   echo "s|^  $name: .*|  $name: $value|"
 done >"$work/values.sed"
 echo "s|REGISTRY\.azurecr\.io/|$AZURE_CONTAINER_REGISTRY_ENDPOINT/|; s|newTag: .*|newTag: $TAG|" >"$work/images.sed"
-sed -f "$work/values.sed" "$overlay/azure.yaml" >"$work/filled" && mv "$work/filled" "$overlay/azure.yaml"
+sed -f "$work/values.sed" "$overlay/settings.yaml" >"$work/filled" && mv "$work/filled" "$overlay/settings.yaml"
 sed -f "$work/images.sed" "$overlay/kustomization.yaml" >"$work/filled" && mv "$work/filled" "$overlay/kustomization.yaml"
 
 export KUBECONFIG="$work/kubeconfig"
