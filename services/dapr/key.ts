@@ -1,9 +1,13 @@
-/** Dapr takes `<app id>||<key>` to the store, Cosmos DB takes at most 1023 bytes of id, an app id has at most 63. */
+import type { Request } from "express";
+import { Compile } from "typebox/schema";
+import { Problem } from "../runtime/problem.ts";
+
+/** Dapr stores a key as `<app id>||<key>`. A Cosmos DB id has a maximum of 1023 bytes, an app id of 63. */
 const MAX_KEY = 958;
 
 /**
- * JSON Schema of a key of the state API. No "/", "\", "?", "#" (Cosmos DB ids), no "|" (Dapr's separator), no "%" or space
- * (URLs), not "." or "..": a key can never mean another path of the sidecar's API, or of the state API's own.
+ * JSON Schema of a key of the state API. It excludes "/", "\", "?", "#" (Cosmos DB ids), "|" (Dapr's separator), "%" and
+ * space (URLs), "." and ".." alone: no key can name another path of the sidecar's API or of the state API.
  */
 export const keySchema = {
   type: "string",
@@ -11,8 +15,20 @@ export const keySchema = {
   maxLength: MAX_KEY,
   pattern: "^(?!\\.{1,2}$)[A-Za-z0-9._~:@=+,-]+$",
   description:
-    "Letters, digits and . _ ~ : @ = + , - but not . or .. alone. What stands before the first ~ names the partition.",
+    "Letters, digits and . _ ~ : @ = + , - but not . or .. alone. The text before the first ~ names the partition.",
   examples: ["greeting", "alice~cart"],
 } as const;
 
 export const KEY_RULE = `a key has 1 to ${MAX_KEY} of the characters A-Z a-z 0-9 . _ ~ : @ = + , - and is not "." or ".."`;
+
+const isKey = Compile(keySchema);
+
+/**
+ * The path parameter `key`.
+ * @throws {Problem} 400 when it is not a key
+ */
+export function keyOf(req: Request): string {
+  const { key } = req.params;
+  if (isKey.Check(key)) return key;
+  throw new Problem(400, "bad-key", "This key is not allowed", { detail: `${KEY_RULE}.` });
+}

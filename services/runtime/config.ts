@@ -53,29 +53,6 @@ export const welcomeVariables = {
   },
 } as const satisfies Record<string, Variable>;
 
-/** How a service with a sidecar finds it. */
-export const sidecarVariables = {
-  DAPR_HTTP_PORT: {
-    type: "integer",
-    minimum: 1,
-    maximum: 65535,
-    default: 3500,
-    description: "Port of the Dapr sidecar on this host; Dapr sets it",
-  },
-  DAPR_HTTP_ENDPOINT: {
-    type: "string",
-    pattern: "^(https?://[^/?#]+)?$",
-    default: "",
-    description: "Origin of the Dapr sidecar when it is on another host; wins over DAPR_HTTP_PORT",
-  },
-  DAPR_API_TOKEN: {
-    type: "string",
-    default: "",
-    writeOnly: true,
-    description: "Token the sidecar asks for, if it asks for one",
-  },
-} as const satisfies Record<string, Variable>;
-
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
@@ -118,9 +95,4 @@ export function configOrExit<C>(read: () => C): C {
     console.error(error.message);
     process.exit(1);
   }
-}
-
-/** Origin of the sidecar's HTTP API, e.g. `http://127.0.0.1:3500`. */
-export function sidecarOrigin(config: Config<typeof sidecarVariables>): string {
-  return config.DAPR_HTTP_ENDPOINT || `http://127.0.0.1:${config.DAPR_HTTP_PORT}`;
 }

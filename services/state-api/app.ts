@@ -1,6 +1,6 @@
 import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
-import { KEY_RULE } from "../dapr/key.ts";
+import { KEY_RULE, keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
 import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -128,12 +128,6 @@ function checked<T>(body: unknown, validator: Validator<T>): T {
   throw new Problem(400, "bad-request", "The body is not as described in /openapi.json", {
     detail: `${[...new Set(detail)].join("; ")}.`,
   });
-}
-
-function keyOf(req: Request): string {
-  const key = req.params.key;
-  if (validate.key.Check(key)) return key;
-  throw new Problem(400, "bad-key", "This key is not allowed", { detail: `${KEY_RULE}.` });
 }
 
 /** RFC 9110 §13.1: If-Match compares strongly, so a weak ETag matches nothing. */

@@ -1,10 +1,10 @@
 import { parseArgs } from "node:util";
+import { sidecarVariables } from "../dapr/config.ts";
 import {
   type Config,
   ConfigError,
   commonVariables,
   readConfig,
-  sidecarVariables,
   type Variable,
   welcomeVariables,
 } from "../runtime/config.ts";

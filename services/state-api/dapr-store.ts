@@ -1,7 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { DaprClient } from "@dapr/dapr";
-import type { Dispatcher, Pool } from "undici";
-import { LateError, requestText } from "../dapr/request.ts";
+import { createSidecarClient, SidecarError, type SidecarRequest } from "../dapr/client.ts";
 import {
   type Call,
   type Component,
@@ -45,12 +44,12 @@ export interface DaprStore extends StateStore {
  */
 export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observe }: DaprStoreOptions): DaprStore {
   const exchanges = new AsyncLocalStorage<Exchange>();
+  const sidecar = createSidecarClient({ origin, timeoutMs, apiToken });
   let connected: Promise<Client> | undefined;
 
   /** On first use, because loading the SDK takes longer than all else that the service does before it listens. */
   async function connect(): Promise<Client> {
-    const [sdk, undici] = await Promise.all([import("@dapr/dapr"), import("undici")]);
-    const pool = new undici.Pool(origin, { connections: 64, connect: { timeout: 1_000 } });
+    const sdk = await import("@dapr/dapr");
     const { hostname, port, protocol } = new URL(origin);
     const dapr = new sdk.DaprClient({
       daprHost: `${protocol}//${hostname}`,
@@ -61,21 +60,17 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
     if (!(dapr.daprClient instanceof sdk.HTTPClient)) throw new Error("@dapr/dapr did not make an HTTPClient");
     dapr.daprClient.execute = async (path, params) => {
       const exchange = exchanges.getStore();
-      const { statusCode, headers, text } = await send(pool, `/v1.0${path}`, timeoutMs, {
+      const { statusCode, headers, text } = await send(`/v1.0${path}`, {
         method: params?.method === "DELETE" ? "DELETE" : params?.body ? "POST" : "GET",
-        headers: {
-          ...params?.headers,
-          ...(params?.body ? { "content-type": "application/json" } : {}),
-          ...(apiToken ? { "dapr-api-token": apiToken } : {}),
-          traceparent: exchange?.traceparent,
-        },
-        body: params?.body ? JSON.stringify(params.body) : null,
+        ...(params?.headers ? { headers: params.headers } : {}),
+        body: params?.body ? JSON.stringify(params.body) : undefined,
+        traceparent: exchange?.traceparent,
       });
       if (statusCode >= 400) throw refusal(statusCode, text, storeName);
       if (exchange) Object.assign(exchange, { statusCode, etag: headers.etag });
       return parseJson(text);
     };
-    return { sdk, dapr, pool };
+    return { sdk, dapr };
   }
 
   function client() {
@@ -227,20 +222,22 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
       return component;
     },
     async ready() {
-      const { pool } = await client();
-      const { statusCode } = await send(pool, "/v1.0/healthz/outbound", READY_TIMEOUT_MS, { method: "GET" });
+      const [{ statusCode }] = await Promise.all([
+        send("/v1.0/healthz/outbound", { timeoutMs: READY_TIMEOUT_MS }),
+        client(),
+      ]);
       if (statusCode !== 204) throw new StoreError("unavailable", `the Dapr sidecar at ${origin} is not ready yet`);
     },
-    close: async () => (await connected)?.pool.close(),
+    close: sidecar.close,
   };
 
-  async function send(pool: Client["pool"], path: string, timeout: number, request: SidecarRequest) {
+  async function send(path: string, request: SidecarRequest) {
     try {
-      return await requestText(pool, { path, ...request }, timeout);
+      return await sidecar.request(path, request);
     } catch (error) {
       const message =
-        error instanceof LateError
-          ? `the Dapr sidecar at ${origin} gave ${error.message}`
+        error instanceof SidecarError && error.kind === "timeout"
+          ? error.message
           : `no Dapr sidecar answers at ${origin}; "npm start" or "dapr run -f ." starts one`;
       throw new StoreError("unavailable", message, { cause: error });
     }
@@ -249,8 +246,6 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
 
 const READY_TIMEOUT_MS = 1_000;
 
-type SidecarRequest = Pick<Dispatcher.DispatchOptions, "method" | "headers" | "body">;
-
 /** What the SDK neither sends nor hands back travels around it. */
 interface Exchange {
   readonly traceparent: string;
@@ -258,11 +253,10 @@ interface Exchange {
   etag?: string | string[] | undefined;
 }
 
-/** The SDK, a client of it, and the connections they share. */
+/** The SDK and a client of it. */
 interface Client {
   readonly sdk: typeof import("@dapr/dapr");
   readonly dapr: DaprClient;
-  readonly pool: Pool;
 }
 
 function itemOf({ key, value, ttlInSeconds }: Write) {

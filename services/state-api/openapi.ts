@@ -68,7 +68,6 @@ const transactionRequest = {
 } as const;
 
 export const validate = {
-  key: Compile(key),
   saveRequest: Compile(saveRequest),
   bulkRequest: Compile(bulkRequest),
   transactionRequest: Compile(transactionRequest),

@@ -1,6 +1,7 @@
-import type { Express, Request, Response } from "express";
+import type { Express, Response } from "express";
 import type { Registry } from "prom-client";
-import { KEY_RULE } from "../dapr/key.ts";
+import type { SidecarResponse } from "../dapr/client.ts";
+import { keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
 import { JSON_TYPE, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -10,9 +11,9 @@ import type { Version } from "./api.ts";
 import { readAssets } from "./assets.ts";
 import type { WelcomeConfig } from "./config.ts";
 import { checkHealth } from "./health.ts";
-import { isKey, openapi } from "./openapi.ts";
+import { openapi } from "./openapi.ts";
 import { inspectSecret } from "./secret.ts";
-import type { Answer, Sidecar } from "./sidecar.ts";
+import type { Sidecar } from "./sidecar.ts";
 
 interface Welcome {
   readonly sidecar: Sidecar;
@@ -117,14 +118,8 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   return app;
 }
 
-function keyOf(req: Request): string {
-  const key = req.params.key;
-  if (isKey.Check(key)) return key;
-  throw new Problem(400, "bad-key", "This key is not allowed", { detail: `${KEY_RULE}.` });
-}
-
 /** Hands on what a service answered, problem details included: whoever knows what went wrong has said it best. */
-function relay(res: Response, appId: string, { statusCode, headers, text }: Answer): void {
+function relay(res: Response, appId: string, { statusCode, headers, text }: SidecarResponse): void {
   if (text !== "" && !/^application\/(problem\+)?json\b/.test(headers["content-type"] ?? "")) {
     throw new Problem(502, "bad-answer", `${appId} did not answer with JSON`, {
       detail: `Does the app id ${appId} belong to this suite's service?`,

@@ -1,4 +1,5 @@
-import { type Config, commonVariables, sidecarVariables, type Variable, welcomeVariables } from "../runtime/config.ts";
+import { sidecarVariables } from "../dapr/config.ts";
+import { type Config, commonVariables, type Variable, welcomeVariables } from "../runtime/config.ts";
 
 export const variables = {
   ...commonVariables,

@@ -1,8 +1,5 @@
-import { Compile } from "typebox/schema";
 import { keySchema } from "../dapr/key.ts";
 import { commonPaths, problem, problemSchema } from "../runtime/openapi.ts";
-
-export const isKey = Compile(keySchema);
 
 const json = (description: string, schema: object) => ({ description, content: { "application/json": { schema } } });
 const header = (name: string, description: string) => ({ name, in: "header", schema: { type: "string" }, description });

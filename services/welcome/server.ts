@@ -1,4 +1,5 @@
-import { configOrExit, readConfig, sidecarOrigin } from "../runtime/config.ts";
+import { sidecarOrigin } from "../dapr/config.ts";
+import { configOrExit, readConfig } from "../runtime/config.ts";
 import { createLogger } from "../runtime/log.ts";
 import { createRegistry } from "../runtime/metrics.ts";
 import { type Lifecycle, serve } from "../runtime/serve.ts";

@@ -1,7 +1,5 @@
-import type { IncomingHttpHeaders } from "node:http";
-import type { Pool } from "undici";
-import { LateError, requestText } from "../dapr/request.ts";
-import { JSON_TYPE, RETRY_SOON } from "../runtime/http.ts";
+import { createSidecarClient, SidecarError, type SidecarRequest, type SidecarResponse } from "../dapr/client.ts";
+import { RETRY_SOON } from "../runtime/http.ts";
 import { Problem } from "../runtime/problem.ts";
 
 interface SidecarOptions {
@@ -21,13 +19,6 @@ interface Invocation {
   readonly traceparent: string;
 }
 
-/** What the other service answered: a success of any form, or problem details. */
-export interface Answer {
-  readonly statusCode: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-}
-
 export interface Sidecar {
   /**
    * Sends a request to another service of the suite.
@@ -36,7 +27,7 @@ export interface Sidecar {
    * @throws {Problem} when the service gave no answer, with the reason as `code`: `no-sidecar`, `service-late`,
    * `sidecar-unreachable`, `service-down`, `invocation-denied`, `invocation-failed`
    */
-  invoke(appId: string, path: string, invocation: Invocation): Promise<Answer>;
+  invoke(appId: string, path: string, invocation: Invocation): Promise<SidecarResponse>;
   /** Resolves when the sidecar of this service answers that it is well. @throws {Problem} when not */
   healthy(): Promise<void>;
   close(): Promise<void>;
@@ -52,28 +43,13 @@ export interface Sidecar {
  * `false`, `0`, `null` and `""` are not sent (`if (params.body)`).
  */
 export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): Sidecar {
-  let connected: Promise<Pool> | undefined;
+  const client = createSidecarClient({ origin, timeoutMs, apiToken });
 
-  /** On first use, because loading undici takes as long as most of the start. */
-  function connect(): Promise<Pool> {
-    connected ??= import("undici").then(
-      ({ Pool }) => new Pool(origin, { connections: 64, connect: { timeout: timeoutMs } }),
-    );
-    return connected;
-  }
-
-  async function ask(peer: string, path: string, { method = "GET", headers, body, traceparent }: Partial<Invocation>) {
-    const pool = await connect();
-    const all = {
-      ...headers,
-      "content-type": body === undefined ? undefined : JSON_TYPE,
-      "dapr-api-token": apiToken || undefined,
-      traceparent,
-    };
+  async function ask(peer: string, path: string, request: SidecarRequest): Promise<SidecarResponse> {
     try {
-      return await requestText(pool, { path, method, headers: all, body: body ?? null }, timeoutMs);
+      return await client.request(path, request);
     } catch (cause) {
-      if (cause instanceof LateError) {
+      if (cause instanceof SidecarError && cause.kind === "timeout") {
         throw new Problem(504, "service-late", `${peer} gave no answer within ${timeoutMs} ms`, {
           detail: `Try again; a write may have happened all the same. The logs of ${peer} and of the sidecars tell more.`,
           headers: RETRY_SOON,
@@ -100,17 +76,17 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
       const { statusCode } = await ask("The Dapr sidecar", "/v1.0/healthz", {});
       if (statusCode !== 204) throw new Problem(503, "sidecar-not-ready", "The Dapr sidecar is not ready yet");
     },
-    close: async () => (await connected)?.close(),
+    close: client.close,
   };
 }
 
 /** The services of the suite answer every error so, and sidecars none. */
-function isProblem({ headers }: Answer): boolean {
+function isProblem({ headers }: SidecarResponse): boolean {
   return headers["content-type"]?.startsWith("application/problem+json") ?? false;
 }
 
 /** What daprd itself said (1.18.2, pkg/api/http/directmessaging.go); only its message tells who did not answer. */
-function refusal(appId: string, { statusCode, text }: Answer): Problem {
+function refusal(appId: string, { statusCode, text }: SidecarResponse): Problem {
   const cause = new Error(`${statusCode} ${text}`);
   if (text.includes("error invoking app channel")) {
     return new Problem(503, "service-down", `${appId} does not answer its sidecar`, {

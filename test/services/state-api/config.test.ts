@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { sidecarOrigin } from "../../../services/runtime/config.ts";
+import { sidecarOrigin } from "../../../services/dapr/config.ts";
 import { readStateApiConfig } from "../../../services/state-api/config.ts";
 
 describe("the configuration of state-api", () => {

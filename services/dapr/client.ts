@@ -1,0 +1,124 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { Dispatcher, Pool } from "undici";
+import { JSON_TYPE } from "../runtime/http.ts";
+
+interface SidecarClientOptions {
+  /** Origin of the sidecar's HTTP API, such as `http://127.0.0.1:3500`. */
+  readonly origin: string;
+  /** Timeout of a request that sets none, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Sent with every request, unless it is empty. */
+  readonly apiToken?: string | undefined;
+}
+
+export interface SidecarRequest {
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  /** JSON text. */
+  readonly body?: string | undefined;
+  /** W3C trace context. */
+  readonly traceparent?: string | undefined;
+  /** Milliseconds from the call to the last byte of the response, including the wait for a free connection. */
+  readonly timeoutMs?: number;
+}
+
+export interface SidecarResponse {
+  readonly statusCode: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+export interface SidecarClient {
+  /**
+   * Sends a request and reads the whole response. Every status resolves, 4xx and 5xx included.
+   * @param path absolute, such as `/v1.0/healthz`
+   * @throws {SidecarError} when there is no complete response
+   */
+  request(path: string, request: SidecarRequest): Promise<SidecarResponse>;
+  close(): Promise<void>;
+}
+
+/** The sidecar sent no complete response. After a `timeout`, or a connection that broke, it may have acted. */
+export class SidecarError extends Error {
+  override readonly name = "SidecarError";
+  readonly kind: "unreachable" | "timeout";
+
+  constructor(kind: SidecarError["kind"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
+
+const CONNECT_TIMEOUT_MS = 1_000;
+
+/** A pool of connections to the sidecar's HTTP API. */
+export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClientOptions): SidecarClient {
+  let connecting: Promise<Pool> | undefined;
+
+  /** Loads undici on first use: loading it before the service listens would double the time to start. */
+  function connect(): Promise<Pool> {
+    connecting ??= import("undici").then(
+      ({ Pool }) => new Pool(origin, { connections: 64, connect: { timeout: CONNECT_TIMEOUT_MS } }),
+    );
+    return connecting;
+  }
+
+  return {
+    async request(path, { method = "GET", headers, body, traceparent, timeoutMs: ownTimeoutMs = timeoutMs }) {
+      const pool = await connect();
+      const allHeaders = {
+        ...headers,
+        "content-type": body === undefined ? undefined : JSON_TYPE,
+        "dapr-api-token": apiToken || undefined,
+        traceparent,
+      };
+      return dispatch(pool, { origin, path, method, headers: allHeaders, body: body ?? null }, ownTimeoutMs);
+    },
+    close: async () => (await connecting)?.close(),
+  };
+}
+
+type Dispatch = Dispatcher.DispatchOptions & { readonly origin: string };
+
+/**
+ * Undici's `request` and `fetch` create a stream for every body and an AbortSignal for every timeout. Dispatching without
+ * them halves the CPU time of a request.
+ */
+function dispatch(pool: Pool, options: Dispatch, timeoutMs: number): Promise<SidecarResponse> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let statusCode = 0;
+    let headers: IncomingHttpHeaders = {};
+    let sent: Dispatcher.DispatchController | undefined;
+    let timeout: SidecarError | undefined;
+    const timer = setTimeout(() => {
+      timeout = new SidecarError(
+        "timeout",
+        `no response from the Dapr sidecar at ${options.origin} within ${timeoutMs} ms`,
+      );
+      reject(timeout);
+      sent?.abort(timeout);
+    }, timeoutMs);
+    pool.dispatch(options, {
+      onRequestStart(controller) {
+        sent = controller;
+        if (timeout) controller.abort(timeout);
+      },
+      onResponseStart(_controller, status, received) {
+        statusCode = status;
+        headers = received;
+      },
+      onResponseData(_controller, chunk) {
+        chunks.push(chunk);
+      },
+      onResponseEnd() {
+        clearTimeout(timer);
+        resolve({ statusCode, headers, text: Buffer.concat(chunks).toString() });
+      },
+      onResponseError(_controller, cause) {
+        clearTimeout(timer);
+        reject(new SidecarError("unreachable", `the Dapr sidecar at ${options.origin} is unreachable`, { cause }));
+      },
+    });
+  });
+}

@@ -1,0 +1,29 @@
+import type { Config, Variable } from "../runtime/config.ts";
+
+/** Where a service finds its sidecar. */
+export const sidecarVariables = {
+  DAPR_HTTP_PORT: {
+    type: "integer",
+    minimum: 1,
+    maximum: 65535,
+    default: 3500,
+    description: "Port of the Dapr sidecar on this host; Dapr sets it",
+  },
+  DAPR_HTTP_ENDPOINT: {
+    type: "string",
+    pattern: "^(https?://[^/?#]+)?$",
+    default: "",
+    description: "Origin of a Dapr sidecar on another host; overrides DAPR_HTTP_PORT",
+  },
+  DAPR_API_TOKEN: {
+    type: "string",
+    default: "",
+    writeOnly: true,
+    description: "API token of the sidecar, if it requires one",
+  },
+} as const satisfies Record<string, Variable>;
+
+/** Origin of the sidecar's HTTP API, such as `http://127.0.0.1:3500`. */
+export function sidecarOrigin(config: Config<typeof sidecarVariables>): string {
+  return config.DAPR_HTTP_ENDPOINT || `http://127.0.0.1:${config.DAPR_HTTP_PORT}`;
+}
