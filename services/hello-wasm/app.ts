@@ -6,22 +6,22 @@ import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
 import { openapi } from "./openapi.ts";
 import { RunError, type Runner } from "./runner.ts";
-import { cgiVariables, parseCgiAnswer } from "./wagi.ts";
+import { cgiVariables, parseCgiResponse } from "./wagi.ts";
 
 interface HelloWasm {
   readonly runner: Runner;
   readonly log: Logger;
   readonly register: Registry;
-  /** Resolves when requests can be served; rejects with the reason when they cannot. */
+  /** Resolves when the service can serve requests; rejects with the reason when it cannot. */
   readonly ready: () => Promise<void>;
 }
 
-/** A WAGI host: every request to the route runs the module once, with the request as its environment. */
+/** A WAGI host: each request runs the module once and passes the request to it as environment variables. */
 export function createApp({ runner, log, register, ready }: HelloWasm): Express {
   const app = createServiceApp(register);
   new Gauge({
     name: "wasm_instances",
-    help: "Instances of the module at work",
+    help: "Instances of the module that are running",
     registers: [register],
     collect() {
       this.set(runner.running());
@@ -29,8 +29,8 @@ export function createApp({ runner, log, register, ready }: HelloWasm): Express 
   });
 
   app.get("/", async (req, res) => {
-    const { type, body } = await runner.run(cgiVariables(req, "/")).then(parseCgiAnswer).catch(failed);
-    res.setHeader("X-Content-Type-Options", "nosniff"); // the body repeats what the caller sent
+    const { type, body } = await runner.run(cgiVariables(req, "/")).then(parseCgiResponse).catch(throwProblem);
+    res.setHeader("X-Content-Type-Options", "nosniff"); // the body echoes the request
     res.writeHead(200, { "Content-Type": type, "Content-Length": body.length }).end(body);
   });
 
@@ -38,22 +38,22 @@ export function createApp({ runner, log, register, ready }: HelloWasm): Express 
   return app;
 }
 
-function failed(error: Error): never {
+function throwProblem(error: Error): never {
   switch (error instanceof RunError ? error.kind : "failed") {
     case "overloaded":
-      throw new Problem(503, "overloaded", "Too many requests wait for the module", {
-        detail: "Try again.",
+      throw new Problem(503, "overloaded", "Too many requests are waiting for the module", {
+        detail: "Try again after a second.",
         headers: RETRY_SOON,
         cause: error,
       });
-    case "late":
-      throw new Problem(504, "module-late", "The module took too long", {
-        detail: "It was stopped. WASM_TIMEOUT_MS is what it may take.",
+    case "timeout":
+      throw new Problem(504, "module-timeout", "The module timed out", {
+        detail: "The module was stopped. WASM_TIMEOUT_MS sets the limit.",
         cause: error,
       });
     case "failed":
       throw new Problem(502, "module-failed", "The module failed", {
-        detail: "The log has the reason under this traceId.",
+        detail: "The log has the reason; search it for this traceId.",
         cause: error,
       });
   }

@@ -7,6 +7,6 @@ export const variables = {
     minimum: 10,
     maximum: 60_000,
     default: 1_000,
-    description: "Longest the module may take for one request; then it is stopped",
+    description: "Maximum time the module may run for one request before it is stopped",
   },
 } as const satisfies Record<string, Variable>;

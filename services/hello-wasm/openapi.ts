@@ -5,22 +5,22 @@ export const openapi = {
   info: {
     title: "Hello from WebAssembly",
     version: "1.0.0",
-    description: "A WASI module, run once for each request as a CGI program.",
-    "x-try": ["curl $URL   # what a WebAssembly module sees of the request"],
+    description: "Runs a WASI module once per request, as a CGI program.",
+    "x-try": ["curl $URL   # the request as a WebAssembly module sees it"],
   },
   paths: {
     "/": {
       get: {
         operationId: "hello",
-        summary: "A greeting and the environment that the module saw",
+        summary: "Returns a greeting and the environment variables that the module received",
         responses: {
           200: text(
-            "One line `KEY: VALUE` for each CGI variable of the request.",
+            "A greeting, then one line `KEY: VALUE` for each CGI variable of the request.",
             "Hello, world!\nREQUEST_METHOD: GET\n…",
           ),
-          502: problem("The module failed, or what it printed is no CGI answer."),
-          503: problem("Too many requests wait for the module; `Retry-After` says when to try again."),
-          504: problem("The module took too long and was stopped."),
+          502: problem("The module failed, or its output is not a CGI response."),
+          503: problem("Too many requests are waiting for the module. Retry after `Retry-After` seconds."),
+          504: problem("The module exceeded WASM_TIMEOUT_MS and was stopped."),
         },
       },
     },

@@ -5,28 +5,29 @@ import type { Reply, WorkerData } from "./worker.ts";
 interface RunnerOptions {
   /** A WASI preview 1 command. */
   readonly module: WebAssembly.Module;
-  /** Threads, and so instances at work at once. */
+  /** Number of threads, which is also the maximum number of instances that run at once. */
   readonly threads: number;
-  /** Longest that one run may take, in milliseconds. */
+  /** Maximum duration of one run, in milliseconds. */
   readonly timeoutMs: number;
-  /** Runs that may wait for a thread; one more is refused. */
+  /** Maximum number of runs that wait for a thread; `run` rejects further ones. */
   readonly maxWaiting: number;
 }
 
 export interface Runner {
   /**
-   * What the module prints, run once in an instance of its own that sees `env` and nothing else of the host.
+   * Runs the module once, in a new instance, and resolves with its standard output. The instance sees `env` and nothing
+   * else of the host.
    * @throws {RunError}
    */
   run(env: Readonly<Record<string, string>>): Promise<Buffer>;
-  /** Instances at work now. */
+  /** Number of instances that are running. */
   running(): number;
   close(): Promise<void>;
 }
 
 export class RunError extends Error {
   override readonly name = "RunError";
-  readonly kind: "overloaded" | "late" | "failed";
+  readonly kind: "overloaded" | "timeout" | "failed";
 
   constructor(kind: RunError["kind"], message: string) {
     super(message);
@@ -34,7 +35,7 @@ export class RunError extends Error {
   }
 }
 
-/** Most that one instance's memory can grow to: 16 MiB in pages of 64 KiB. A larger one does not start. */
+/** Maximum memory of one instance: 256 pages of 64 KiB, so 16 MiB. A module that needs more at its start fails. */
 const MAX_MEMORY_PAGES = 256;
 const MAX_OUTPUT_BYTES = 1_048_576;
 
@@ -43,7 +44,7 @@ interface Job {
   readonly result: PromiseWithResolvers<Buffer>;
 }
 
-/** Threads, because nothing but the end of its thread stops a module that loops. */
+/** Runs the module in worker threads: only terminating its thread stops a module that loops. */
 export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerOptions): Runner {
   setFlagsFromString(`--wasm-max-mem-pages=${MAX_MEMORY_PAGES}`);
   const idle: Worker[] = [];
@@ -54,7 +55,7 @@ export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerO
 
   function start(): void {
     const workerData: WorkerData = { module, maxOutputBytes: MAX_OUTPUT_BYTES };
-    // node:wasi calls itself experimental at each start; the suite pins its Node and tests the outcome.
+    // Loading node:wasi prints an ExperimentalWarning. The suite pins its version of Node and tests the result.
     const execArgv = ["--disable-warning=ExperimentalWarning"];
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData, execArgv });
     worker.on("message", (reply: Reply) => {
@@ -73,8 +74,9 @@ export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerO
     while (idle.length > 0 && waiting.length > 0) {
       const [worker, job] = [idle.pop(), waiting.shift()];
       if (!worker || !job) return;
-      const late = () => replace(worker, new RunError("late", `the module was not done within ${timeoutMs} ms`));
-      busy.set(worker, { ...job, timer: setTimeout(late, timeoutMs) });
+      const timeOut = () =>
+        replace(worker, new RunError("timeout", `the module did not finish within ${timeoutMs} ms`));
+      busy.set(worker, { ...job, timer: setTimeout(timeOut, timeoutMs) });
       worker.postMessage(job.env);
     }
   }
@@ -86,7 +88,7 @@ export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerO
     return job;
   }
 
-  /** A thread that is lost takes its instance with it. */
+  /** Terminates the thread, and with it the instance, fails its run, and starts another thread. */
   function replace(worker: Worker, reason: RunError): void {
     settle(worker)?.result.reject(reason);
     worker.terminate();
@@ -96,7 +98,7 @@ export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerO
   return {
     run(env) {
       if (waiting.length >= maxWaiting) {
-        return Promise.reject(new RunError("overloaded", `${maxWaiting} requests are waiting already`));
+        return Promise.reject(new RunError("overloaded", `${maxWaiting} requests are already waiting`));
       }
       const job = { env, result: Promise.withResolvers<Buffer>() };
       waiting.push(job);

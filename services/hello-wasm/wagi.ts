@@ -2,8 +2,9 @@ import type { IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 
 /**
- * The environment of one request, as CGI (https://www.rfc-editor.org/rfc/rfc3875#section-4.1) and WAGI name it.
- * @param route the pattern that the request matched, `/`
+ * Returns the environment variables that CGI and WAGI define for a request:
+ * https://www.rfc-editor.org/rfc/rfc3875#section-4.1
+ * @param route the pattern that the request matched, such as `/`
  */
 export function cgiVariables(req: IncomingMessage, route: string): Record<string, string> {
   const { port } = req.socket.address() as AddressInfo;
@@ -34,23 +35,23 @@ export function cgiVariables(req: IncomingMessage, route: string): Record<string
   };
 }
 
-/** Not for a program: credentials, and what a program would take for its own setting (https://httpoxy.org). */
-const KEPT_BACK = new Set(["authorization", "connection", "proxy", "proxy-authorization"]);
+/** Credentials, connection control, and `Proxy`: HTTP_PROXY is a setting of many programs (https://httpoxy.org). */
+const WITHHELD = new Set(["authorization", "connection", "proxy", "proxy-authorization"]);
 
 function headerVariables(headers: NodeJS.Dict<string[]>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(headers)
-      // With "_" in its name, a header would pass for the one that has "-" there.
-      .filter(([name]) => !KEPT_BACK.has(name) && !name.includes("_"))
+      // CGI turns "-" into "_", so a header named with "_" could pass for the one with "-": drop it.
+      .filter(([name]) => !WITHHELD.has(name) && !name.includes("_"))
       .map(([name, values = []]) => [`HTTP_${name.toUpperCase().replaceAll("-", "_")}`, values.join(", ")]),
   );
 }
 
 /**
- * Splits what a CGI program printed. Of its head only the Content-Type counts.
- * @throws when the head has none, or does not end
+ * Splits the output of a CGI program into headers and body. Uses only the Content-Type header.
+ * @throws when there is no Content-Type, or no empty line after the headers
  */
-export function parseCgiAnswer(output: Buffer): { type: string; body: Buffer } {
+export function parseCgiResponse(output: Buffer): { type: string; body: Buffer } {
   const end = /\r?\n\r?\n/.exec(output.toString("latin1"));
   if (!end) throw new Error("the module printed no empty line after its headers");
   const head = output.subarray(0, end.index).toString("latin1");

@@ -1,4 +1,4 @@
-// A thread that runs the module: for each message one new instance, which is garbage when it has answered.
+// A worker thread that runs the module. Each message gets a new instance, which is garbage once its output is posted.
 import { openSync } from "node:fs";
 import { WASI } from "node:wasi";
 import { parentPort, workerData } from "node:worker_threads";
@@ -11,7 +11,8 @@ export interface WorkerData {
 export type Reply = { readonly output: Uint8Array } | { readonly error: string };
 
 const { module, maxOutputBytes }: WorkerData = workerData;
-const nothing = openSync("/dev/null", "r+"); // the host's own streams are none of the module's business
+const nothing = openSync("/dev/null", "r+"); // keeps the host's own streams from the module
+/** WASI error numbers: bad file descriptor, file too large. */
 const BADF = 8;
 const FBIG = 22;
 
@@ -20,7 +21,7 @@ function run(env: Readonly<Record<string, string>>): Uint8Array {
   const imports = wasi.getImportObject() as Record<"wasi_snapshot_preview1", Record<string, unknown>>;
   let output = Buffer.alloc(0);
   let memory: WebAssembly.Instance["exports"]["memory"];
-  // Node's WASI writes to files only, and the answer is wanted in memory.
+  // Node's WASI writes to file descriptors only; this replacement collects standard output in memory.
   imports.wasi_snapshot_preview1.fd_write = (fd: number, pieces: number, count: number, written: number) => {
     if (fd !== 1 && fd !== 2) return BADF;
     const view = new DataView(memory.buffer);
@@ -38,7 +39,7 @@ function run(env: Readonly<Record<string, string>>): Uint8Array {
   const instance = new WebAssembly.Instance(module, imports);
   memory = instance.exports.memory;
   const status = wasi.start(instance);
-  if (status !== 0) throw new Error(`the module ended with status ${status}`);
+  if (status !== 0) throw new Error(`the module exited with status ${status}`);
   return output;
 }
 

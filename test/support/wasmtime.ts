@@ -4,7 +4,7 @@ import { findPythonWith } from "./python-tools.ts";
 
 const run = promisify(execFile);
 
-/** Runs a WASI command in Wasmtime (PyPI's package) and resolves with what it printed. */
+/** Runs a WASI command in Wasmtime (the PyPI package `wasmtime`) and resolves with its standard output. */
 export async function runInWasmtime(module: string, env: Readonly<Record<string, string>>): Promise<string> {
   const python = await findPythonWith("wasmtime==50.0.1");
   const { stdout } = await run(python, ["-c", PROGRAM, module, JSON.stringify(Object.entries(env))]);

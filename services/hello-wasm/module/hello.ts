@@ -1,4 +1,4 @@
-// A CGI program for WASI preview 1, in AssemblyScript: prints a greeting and its environment.
+// A CGI program for WASI preview 1, in AssemblyScript. Prints a greeting and its environment variables.
 // https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md
 
 @external("wasi_snapshot_preview1", "environ_sizes_get")
@@ -13,23 +13,23 @@ declare function proc_exit(code: i32): void;
 const STDOUT = 1;
 
 export function _start(): void {
-  // The answer's head is complete before anything that came with the request, so no value can add a line to it.
+  // The headers end before anything from the request is printed, so no request can add a header.
   print(String.UTF8.encode("Content-Type: text/plain\n\nHello, world!\n"));
   print(environment());
 }
 
-/** Every variable as a line `KEY: VALUE`, in the runtime's order. */
+/** One line `KEY: VALUE` for each variable, in the runtime's order. */
 function environment(): ArrayBuffer {
   const sizes = changetype<usize>(new ArrayBuffer(8));
   check(environ_sizes_get(sizes, sizes + 4));
   const count = load<u32>(sizes);
   const size = load<u32>(sizes, 4);
-  if (count == 0) return new ArrayBuffer(0); // Node calls it invalid to ask for nothing
+  if (count == 0) return new ArrayBuffer(0); // Node returns an error when environ_get is called with nothing to read
   const entries = changetype<usize>(new ArrayBuffer(count * 4));
   const bytes = changetype<usize>(new ArrayBuffer(size));
   check(environ_get(entries, bytes));
 
-  // "KEY=VALUE\0" becomes "KEY: VALUE\n": one byte more for each.
+  // "KEY=VALUE\0" becomes "KEY: VALUE\n": one more byte for each variable.
   const lines = new ArrayBuffer(size + count);
   let to = changetype<usize>(lines);
   for (let index: u32 = 0; index < count; index++) {
@@ -50,7 +50,7 @@ function environment(): ArrayBuffer {
   return lines;
 }
 
-/** A runtime may take less than it is given, as a pipe does. */
+/** Writes all bytes: fd_write, like a write to a pipe, may accept only some of them. */
 function print(text: ArrayBuffer): void {
   const piece = changetype<usize>(new ArrayBuffer(12));
   let from = changetype<usize>(text);
