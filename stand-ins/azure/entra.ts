@@ -2,7 +2,8 @@
 // https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 import { randomUUID } from "node:crypto";
-import type { Answer, Request } from "./http.ts";
+import { field } from "../../services/runtime/field.ts";
+import type { AzureRequest, AzureResponse } from "./http.ts";
 import { type Claims, decode, isSignedWith, type Jwk, type Principal, type Tokens } from "./tokens.ts";
 
 export interface Application extends Principal {
@@ -10,13 +11,13 @@ export interface Application extends Principal {
   readonly federatedCredentials?: readonly FederatedCredential[];
 }
 
-/** Whose tokens an application may sign in with instead of a secret. */
+/** Tokens of another issuer that an application may sign in with instead of a secret. */
 export interface FederatedCredential {
   readonly issuer: string;
   readonly subject: string;
-  /** Default: what Kubernetes and Entra ID have agreed on. */
+  /** Default: the audience that Entra ID prescribes for federated tokens. */
   readonly audiences?: readonly string[];
-  /** Where the issuer's public keys are; the real Entra ID finds it through the issuer's own discovery document. */
+  /** URL of the issuer's public keys; the real Entra ID takes it from the issuer's discovery document. */
   readonly jwksUri: string;
 }
 
@@ -24,31 +25,30 @@ export interface Directory {
   readonly tenantId: string;
   readonly applications: readonly Application[];
   readonly tokens: Tokens;
-  /** Resources that tokens can be had for. */
+  /** Resources that tokens are issued for. */
   readonly audiences: readonly string[];
 }
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const maximumSkewSeconds = 300;
 
-/** An OAuth error with Entra ID's own number in its description. */
-class Refusal extends Error {
-  readonly answer: Answer;
+/** An OAuth error whose description starts with Entra ID's error number. */
+class EntraError extends Error {
+  readonly response: AzureResponse;
 
   constructor(status: number, error: string, code: number, message: string) {
     super(message);
     const trace = randomUUID();
     const timestamp = new Date().toISOString();
     const error_description = `AADSTS${code}: ${message} Trace ID: ${trace} Correlation ID: ${trace} Timestamp: ${timestamp}`;
-    this.answer = {
+    this.response = {
       status,
       body: { error, error_description, error_codes: [code], timestamp, trace_id: trace, correlation_id: trace },
     };
   }
 }
 
-/** Undefined for a path that is not Entra ID's. */
-export async function onEntra(request: Request, directory: Directory): Promise<Answer | undefined> {
+export async function onEntra(request: AzureRequest, directory: Directory): Promise<AzureResponse> {
   const [, tenant = "", path = ""] = /^\/([^/]+)(\/.+)$/.exec(request.url.pathname) ?? [];
   try {
     switch (path) {
@@ -61,16 +61,16 @@ export async function onEntra(request: Request, directory: Directory): Promise<A
         checkTenant(tenant, directory);
         return await issueToken(request, directory);
       default:
-        return undefined;
+        return { status: 404, body: "No such path." };
     }
   } catch (error) {
-    if (error instanceof Refusal) return error.answer;
+    if (error instanceof EntraError) return error.response;
     throw error;
   }
 }
 
 function checkTenant(tenant: string, { tenantId }: Directory): void {
-  if (tenant !== tenantId) throw new Refusal(400, "invalid_request", 90002, `Tenant '${tenant}' not found.`);
+  if (tenant !== tenantId) throw new EntraError(400, "invalid_request", 90002, `Tenant '${tenant}' not found.`);
 }
 
 function discovery(authority: string) {
@@ -86,23 +86,28 @@ function discovery(authority: string) {
   };
 }
 
-async function issueToken({ method, body }: Request, directory: Directory): Promise<Answer> {
+async function issueToken({ method, body }: AzureRequest, directory: Directory): Promise<AzureResponse> {
   const form = new URLSearchParams(body);
   const grant = form.get("grant_type");
   if (method !== "POST" || grant !== "client_credentials") {
-    throw new Refusal(400, "unsupported_grant_type", 70003, `The app requested an unsupported grant type '${grant}'.`);
+    throw new EntraError(
+      400,
+      "unsupported_grant_type",
+      70003,
+      `The app requested an unsupported grant type '${grant}'.`,
+    );
   }
   const clientId = form.get("client_id");
   const application = directory.applications.find((candidate) => candidate.clientId === clientId);
   if (!application) {
     const message = `Application with identifier '${clientId}' was not found in the directory.`;
-    throw new Refusal(400, "unauthorized_client", 700016, message);
+    throw new EntraError(400, "unauthorized_client", 700016, message);
   }
   await authenticate(form, application);
 
   const [, audience] = /^(.+)\/\.default$/.exec(form.get("scope")?.split(" ")[0] ?? "") ?? [];
   if (audience === undefined) {
-    throw new Refusal(
+    throw new EntraError(
       400,
       "invalid_scope",
       1002012,
@@ -110,7 +115,7 @@ async function issueToken({ method, body }: Request, directory: Directory): Prom
     );
   }
   if (!directory.audiences.includes(audience)) {
-    throw new Refusal(400, "invalid_resource", 500011, `The resource principal named ${audience} was not found.`);
+    throw new EntraError(400, "invalid_resource", 500011, `The resource principal named ${audience} was not found.`);
   }
   const continuousAccess = /"xms_cc":\{"values":\["cp1"\]\}/i.test(form.get("claims") ?? "");
   const { token } = directory.tokens.issue(application, { audience, continuousAccess });
@@ -130,35 +135,38 @@ async function authenticate(form: URLSearchParams, application: Application): Pr
   const secret = form.get("client_secret");
   if (secret === null) {
     const message = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
-    throw new Refusal(401, "invalid_client", 7000218, message);
+    throw new EntraError(401, "invalid_client", 7000218, message);
   }
   if (secret !== application.secret) {
     const message = `Invalid client secret provided for app '${application.clientId}'.`;
-    throw new Refusal(401, "invalid_client", 7000215, message);
+    throw new EntraError(401, "invalid_client", 7000215, message);
   }
 }
 
 async function checkAssertion(assertion: string, { federatedCredentials = [] }: Application): Promise<void> {
   const { header, claims } = decode(assertion) ?? {};
-  if (!header || !claims) throw new Refusal(401, "invalid_client", 50027, "JWT token is invalid or malformed.");
+  if (!header || !claims) throw new EntraError(401, "invalid_client", 50027, "JWT token is invalid or malformed.");
   const credential = match(claims, federatedCredentials);
   const now = Date.now() / 1000;
   const begins = Number(claims.nbf ?? claims.iat) - maximumSkewSeconds;
   if (!(begins <= now && now < Number(claims.exp))) {
     const message = "Client assertion is not within its valid time range.";
-    throw new Refusal(401, "invalid_client", 700024, message);
+    throw new EntraError(401, "invalid_client", 700024, message);
   }
   const keys = await fetchKeys(credential.jwksUri);
   const key = keys.find(({ kid }) => kid === header.kid);
   if (!key || !isSignedWith(assertion, key)) {
-    throw new Refusal(401, "invalid_client", 700027, "Client assertion failed signature validation.");
+    throw new EntraError(401, "invalid_client", 700027, "Client assertion failed signature validation.");
   }
 }
 
-/** The credential that fits; else the first thing that does not. Comparisons are case-sensitive, as Entra ID's are. */
+/**
+ * The credential that matches the assertion.
+ * @throws {EntraError} naming the first claim that matches none; comparisons are case-sensitive, as in Entra ID
+ */
 function match({ iss, sub, aud }: Claims, credentials: readonly FederatedCredential[]): FederatedCredential {
   const refuse = (code: number, what: string) =>
-    new Refusal(
+    new EntraError(
       401,
       "invalid_client",
       code,
@@ -180,12 +188,12 @@ function match({ iss, sub, aud }: Claims, credentials: readonly FederatedCredent
 async function fetchKeys(jwksUri: string): Promise<Jwk[]> {
   try {
     const response = await fetch(jwksUri, { signal: AbortSignal.timeout(5_000) });
-    if (!response.ok) throw new Error(`it answers ${response.status}`);
-    const { keys } = Object(await response.json());
-    if (!Array.isArray(keys)) throw new Error("it has no keys");
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const keys = field(await response.json(), "keys");
+    if (!Array.isArray(keys)) throw new Error("the document has no keys");
     return keys;
   } catch (error) {
     const reason = error instanceof Error ? error.message : error;
-    throw new Refusal(400, "invalid_request", 50166, `Request to External OIDC endpoint failed: ${reason}.`);
+    throw new EntraError(400, "invalid_request", 50166, `Request to External OIDC endpoint failed: ${reason}.`);
   }
 }

@@ -1,22 +1,25 @@
-// Managed identity as it is asked for on the machine itself: in Container Apps and App Service, and through IMDS.
-import type { Answer, Request } from "./http.ts";
+// The endpoints that give managed identity tokens to local processes: that of Container Apps and App Service, and IMDS.
+import type { AzureRequest, AzureResponse } from "./http.ts";
 import type { Principal, Tokens } from "./tokens.ts";
 
 export interface ManagedIdentities {
   readonly systemAssigned: Principal;
   readonly userAssigned: readonly Principal[];
-  /** What IDENTITY_HEADER has. */
+  /** Value of IDENTITY_HEADER. */
   readonly header: string;
   readonly tokens: Tokens;
-  /** Resources that tokens can be had for. */
+  /** Resources that tokens are issued for. */
   readonly audiences: readonly string[];
 }
 
 /** https://learn.microsoft.com/azure/container-apps/managed-identity#rest-endpoint-reference */
-export function onContainerApps({ method, url, headers }: Request, identities: ManagedIdentities): Answer {
-  const refuse = (status: number, message: string): Answer => ({ status, body: { statusCode: status, message } });
+export function onContainerApps({ method, url, headers }: AzureRequest, identities: ManagedIdentities): AzureResponse {
+  const refuse = (status: number, message: string): AzureResponse => ({
+    status,
+    body: { statusCode: status, message },
+  });
   if (method !== "GET") return refuse(405, "Method not allowed.");
-  // It keeps out whoever can make the app send requests, but not headers (SSRF).
+  // Blocks server-side request forgery: an attacker who makes the app send requests cannot set their headers.
   if (headers["x-identity-header"] !== identities.header) return refuse(401, "The X-IDENTITY-HEADER is wrong.");
   if (url.searchParams.get("api-version") !== "2019-08-01") return refuse(400, "The api-version is not supported.");
   const resource = url.searchParams.get("resource");
@@ -43,13 +46,13 @@ export function onContainerApps({ method, url, headers }: Request, identities: M
 }
 
 /**
- * IMDS as the NMI of AAD Pod Identity answered it: an identity is what the pod's label selects, without a client id the
- * first of them, and none is 404. Like IMDS itself it insists on the Metadata header.
+ * IMDS as emulated by the NMI of AAD Pod Identity. The pod's label selects the identities; without a client id the first
+ * of them is used, and a pod that has none gets 404. The Metadata header is required, as by IMDS itself.
  * https://github.com/Azure/aad-pod-identity/blob/master/pkg/nmi/server/server.go
  * https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
  */
-export function onImds({ method, url, headers }: Request, identities: ManagedIdentities): Answer {
-  const refuse = (error_description: string): Answer => ({
+export function onImds({ method, url, headers }: AzureRequest, identities: ManagedIdentities): AzureResponse {
+  const refuse = (error_description: string): AzureResponse => ({
     status: 400,
     body: { error: "invalid_request", error_description },
   });

@@ -1,40 +1,40 @@
-// Access tokens as Entra ID makes them: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
+// Access tokens in Entra ID's format: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
 import { createHash, createPrivateKey, createPublicKey, randomUUID, sign, verify, type webcrypto } from "node:crypto";
 
 export type Jwk = webcrypto.JsonWebKey & { readonly kid?: string };
 
-/** Who a token is for: an application, or a managed identity, which is one too. */
+/** The owner of a token: an application or a managed identity. */
 export interface Principal {
   readonly clientId: string;
   readonly objectId: string;
 }
 
-export interface TokenOptions {
+interface TokenOptions {
   readonly audience: string;
-  /** The client says that it understands claims challenges. */
+  /** The client has declared that it handles claims challenges. */
   readonly continuousAccess?: boolean;
 }
 
-export interface Token {
+interface Token {
   readonly token: string;
   /** Seconds since 1970. */
   readonly expiresOn: number;
 }
 
-/** The claims of a token that others signed are whatever they wrote. */
+/** Claims of any type: a token signed by others can contain anything. */
 export type Claims = Readonly<Record<string, unknown>>;
 
 export interface Tokens {
   issue(principal: Principal, options: TokenOptions): Token;
-  /** The claims of a token that was issued here and not revoked since, expired or not; undefined for any other. */
+  /** The claims of a token that this stand-in signed, even if it has expired or was revoked; undefined for any other. */
   check(token: string): { claims: Claims; isRevoked: boolean } | undefined;
   revokeAll(): void;
   readonly jwks: { readonly keys: readonly Jwk[] };
-  /** Seconds a token lives; Entra ID's live an hour and more. */
+  /** Lifetime of new tokens in seconds; Entra ID's is an hour or more. */
   lifetime: number;
 }
 
-/** @param key PEM. With the same one, a restarted stand-in knows its own tokens again. */
+/** @param key PEM. Tokens outlive a restart of the stand-in that keeps its key. */
 export function createTokens(key: string, tenantId: string): Tokens {
   const privateKey = createPrivateKey(key);
   const publicKey = createPublicKey(privateKey);
@@ -83,20 +83,27 @@ export function createTokens(key: string, tenantId: string): Tokens {
   return tokens;
 }
 
-/** Header and claims of a JWT, its signature not looked at; undefined when it is none. */
+/** Header and claims of a JWT whose signature is not checked; undefined for any other text. */
 export function decode(token: string): { header: Claims; claims: Claims } | undefined {
-  const [header, claims] = token.split(".", 2).map((part) => {
-    try {
-      return Object(JSON.parse(Buffer.from(part, "base64url").toString()));
-    } catch {
-      return undefined;
-    }
-  });
+  const [header, claims] = token.split(".", 2).map(decodePart);
   return header && claims ? { header, claims } : undefined;
 }
 
+function decodePart(part: string): Claims | undefined {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(part, "base64url").toString());
+    return isClaims(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isClaims(value: unknown): value is Claims {
+  return typeof value === "object" && value !== null;
+}
+
 export function isSignedWith(token: string, key: Jwk): boolean {
-  if (decode(token)?.header.alg !== "RS256") return false; // "none" and HMAC with a public key are the classic forgeries
+  if (decode(token)?.header.alg !== "RS256") return false; // classic forgeries use "none", or HMAC with the public key
   const end = token.lastIndexOf(".");
   const signature = Buffer.from(token.slice(end + 1), "base64url");
   return verify("sha256", Buffer.from(token.slice(0, end)), createPublicKey({ key, format: "jwk" }), signature);

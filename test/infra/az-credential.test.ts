@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Azure, sampleIdentity, sampleSubscription, startAzure } from "../../stand-ins/azure/server.ts";
+import { sampleIdentity, sampleSubscription } from "../../stand-ins/azure/sample.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";
 import { type Process, startService } from "../support/processes.ts";
 

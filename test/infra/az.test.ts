@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
-import { type Azure, startAzure } from "../../stand-ins/azure/server.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { parseBody } from "../simulators/resource-manager/deployments.ts";
 import { createResources, type Resources } from "../simulators/resource-manager/resources.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";

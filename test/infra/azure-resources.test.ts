@@ -8,7 +8,7 @@ import { ResourceManagementClient } from "@azure/arm-resources";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadKeys } from "../../stand-ins/azure/certificate.ts";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
-import { type Azure, startAzure } from "../../stand-ins/azure/server.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { createResources } from "../simulators/resource-manager/resources.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";
 

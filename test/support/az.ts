@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
-import type { Azure } from "../../stand-ins/azure/server.ts";
+import type { Azure } from "../../stand-ins/azure/start.ts";
 import { root } from "./processes.ts";
 import { findPythonWith } from "./python-tools.ts";
 

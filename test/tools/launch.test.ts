@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { stringify } from "yaml";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
-import { type Azure, startAzure } from "../../stand-ins/azure/server.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { findDaprd } from "../../tools/daprd/daprd.ts";
 import { isFree } from "../../tools/launch/ports.ts";
 

@@ -18,7 +18,9 @@ import { groupMetrics } from "../../../services/group-lister/metrics.ts";
 import { openapi } from "../../../services/group-lister/openapi.ts";
 import { loadKeys } from "../../../stand-ins/azure/certificate.ts";
 import { identityHeader } from "../../../stand-ins/azure/defaults.ts";
-import { type Azure, sampleIdentity, startAzure, throttled } from "../../../stand-ins/azure/server.ts";
+import { throttled } from "../../../stand-ins/azure/resource-manager-responses.ts";
+import { sampleIdentity } from "../../../stand-ins/azure/sample.ts";
+import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
 
 const id = "00000000-0000-0000-0000-000000000001";
 const named = (count: number) => Array.from({ length: count }, (_, index) => ({ name: `rg-${index}` }));

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Azure, sampleSubscription, startAzure } from "../../../stand-ins/azure/server.ts";
+import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
+import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
 import { findChromium } from "../../support/chromium.ts";
 import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
 

@@ -1,8 +1,8 @@
 // What Microsoft.App adds to its resources: revisions, traffic and labels, secrets that nobody reads by accident.
 // https://learn.microsoft.com/azure/container-apps/revisions
 import { isDeepStrictEqual } from "node:util";
-import type { Answer, Request } from "../../../stand-ins/azure/http.ts";
-import { ok } from "../../../stand-ins/azure/resource-manager.ts";
+import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
+import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { type Json, Refusal, type Resource, type Store } from "./store.ts";
 
 type Secrets = readonly { readonly name: string; readonly value?: string }[];
@@ -67,7 +67,7 @@ export function completeContainerApp(app: Resource, store: Store): Resource {
 }
 
 /** What can be done to an app and a revision; undefined: something else was asked for. */
-export function onContainerApp({ method }: Request, path: string, store: Store): Answer | undefined {
+export function onContainerApp({ method }: AzureRequest, path: string, store: Store): AzureResponse | undefined {
   const [, id = "", action = ""] =
     /^(.+\/containerApps\/.+)\/(listSecrets|activate|deactivate|restart)$/i.exec(path) ?? [];
   const resource = store.find(id);

@@ -1,7 +1,7 @@
 // Deployments of templates. Only the real compiler can tell what a template makes; who starts the stand-in asks it.
 // https://learn.microsoft.com/rest/api/resources/deployments
-import type { Answer, Request } from "../../../stand-ins/azure/http.ts";
-import { ok, refusal } from "../../../stand-ins/azure/resource-manager.ts";
+import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
+import { armError, ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import type { Json, Store } from "./store.ts";
 
 /** What a template makes with these parameters. */
@@ -15,13 +15,13 @@ export interface Plan {
 
 /** @param make Makes a resource or a resource group. */
 export async function onDeployment(
-  { method }: Request,
+  { method }: AzureRequest,
   path: string,
   body: Json,
   store: Store,
   deploy: Deploy,
   make: (id: string, body: Json) => void,
-): Promise<Answer | undefined> {
+): Promise<AzureResponse | undefined> {
   const [, id, action] = /^(.+\/providers\/Microsoft\.Resources\/deployments\/[^/]+)(?:\/(.+))?$/i.exec(path) ?? [];
   if (!id) return undefined;
   const { template, parameters, mode } = (body.properties ?? {}) as {
@@ -30,7 +30,7 @@ export async function onDeployment(
     mode?: string;
   };
   if (method === "PUT" || (method === "POST" && action === "validate")) {
-    if (!template) return refusal(400, "InvalidRequestContent", "The request has no template.");
+    if (!template) return armError(400, "InvalidRequestContent", "The request has no template.");
     const { resources, outputs } = await deploy(template, parameters ?? {});
     const values = Object.entries(outputs).map(([name, value]) => [name, { type: "String", value }]);
     const properties = { mode, outputs: Object.fromEntries(values), provisioningState: "Succeeded" };

@@ -1,17 +1,16 @@
 // Resource groups and resources in Azure Resource Manager: made, changed, read and deleted alike for all providers.
 // https://learn.microsoft.com/rest/api/resources/resources
 import { randomUUID } from "node:crypto";
-import type { Answer, Request } from "../../../stand-ins/azure/http.ts";
-import { ok, refusal, type Subscription } from "../../../stand-ins/azure/resource-manager.ts";
+import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
+import type { ResourceHandler, Subscription } from "../../../stand-ins/azure/resource-manager.ts";
+import { armError, ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { hideSecrets, onContainerApp } from "./container-apps.ts";
 import { type Deploy, onDeployment, parseBody } from "./deployments.ts";
 import { providers, roles } from "./providers.ts";
 import { createStore, type Json, parentOf, Refusal, type Store, typeOf } from "./store.ts";
 
-export interface Resources {
+export interface Resources extends ResourceHandler {
   readonly store: Store;
-  /** Answers everything below a subscription but the listings of resource groups. */
-  answer(request: Request, subscription: Subscription): Promise<Answer>;
 }
 
 /** @param deploy What a deployment makes; default: nothing. */
@@ -19,18 +18,18 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
   const store = createStore(providers);
   /** Ids of operations that are under way: who asks for one finds it so once, and then through. */
   const operations = new Set<string>();
-  return { store, answer };
+  return { store, handle };
 
-  async function answer(request: Request, subscription: Subscription): Promise<Answer> {
+  async function handle(request: AzureRequest, subscription: Subscription): Promise<AzureResponse> {
     try {
       return await route(request, subscription);
     } catch (error) {
-      if (error instanceof Refusal) return error.answer;
+      if (error instanceof Refusal) return error.response;
       throw error;
     }
   }
 
-  async function route(request: Request, subscription: Subscription): Promise<Answer> {
+  async function route(request: AzureRequest, subscription: Subscription): Promise<AzureResponse> {
     const path = decodeURIComponent(request.url.pathname).replace(/\/$/, "");
     const [, below = ""] = /^\/subscriptions\/[^/]+(.*)$/i.exec(path) ?? [];
     const [, operation] = /^\/operations\/(.+)$/.exec(below) ?? [];
@@ -57,7 +56,7 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
     else store.put(id, body);
   }
 
-  function onResource({ method, url }: Request, path: string, body: Json): Answer {
+  function onResource({ method, url }: AzureRequest, path: string, body: Json): AzureResponse {
     const old = store.find(path);
     const type = typeOf(path);
     // These take their time. All else is there and gone at once; Cosmos DB must not even say 201.
@@ -70,14 +69,14 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
       const parent = parentOf(path);
       if (parent && !store.find(parent)) {
         const message = `Failed to perform 'write' on resource(s) of type '${type}', because the parent resource '${parent}' could not be found.`;
-        return refusal(404, "ParentResourceNotFound", message);
+        return armError(404, "ParentResourceNotFound", message);
       }
       const made = hideSecrets(store.put(path, withoutNulls(body) as Json));
       return isSlow ? { ...ok(made), status: old ? 200 : 201, headers: follow(url) } : ok(made);
     }
     if (!old) {
       const message = `The Resource '${type}/${path.slice(path.lastIndexOf("/") + 1)}' was not found.`;
-      return refusal(404, "ResourceNotFound", message);
+      return armError(404, "ResourceNotFound", message);
     }
     if (method === "GET") return ok(hideSecrets(old));
     if (method === "HEAD") return nothing;
@@ -86,18 +85,18 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
     return accept(url, url);
   }
 
-  function onCollection({ method, url }: Request, path: string): Answer {
+  function onCollection({ method, url }: AzureRequest, path: string): AzureResponse {
     if (method !== "GET") return notAllowed(method);
     const filter = url.searchParams.get("$filter") ?? "";
     const [, wanted = ""] = /^(?:resourceType|roleName) eq '(.+)'$/.exec(filter) ?? [];
     const scope = path.replace(/(\/providers\/[^/]+)?\/[^/]+$/i, "");
     const type = path === `${scope}/resources` ? wanted : typeOf(`${path}/any`);
     if (/\/roleDefinitions$/i.test(type)) return ok({ value: describeRole(scope, wanted) });
-    if (!type) return refusal(404, "InvalidResourceType", "The resource type could not be found.");
+    if (!type) return armError(404, "InvalidResourceType", "The resource type could not be found.");
     return ok({ value: store.list(scope, type).map(hideSecrets) });
   }
 
-  function onGroup(request: Request, id: string, name: string, subscription: Subscription): Answer {
+  function onGroup(request: AzureRequest, id: string, name: string, subscription: Subscription): AzureResponse {
     const { method, url } = request;
     const group = findGroup(subscription, name);
     if (method === "PUT") {
@@ -114,7 +113,7 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
   }
 
   /** @param result Where the outcome is in the end, when there is one. */
-  function accept(url: URL, result?: URL): Answer {
+  function accept(url: URL, result?: URL): AzureResponse {
     const headers = follow(url);
     const location = result?.href ?? headers["Azure-AsyncOperation"];
     return { status: 202, body: undefined, headers: { ...headers, Location: location } };
@@ -129,7 +128,7 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
   }
 }
 
-const nothing: Answer = { status: 204, body: undefined };
+const nothing: AzureResponse = { status: 204, body: undefined };
 
 function findGroup({ groups }: Subscription, name: string) {
   return groups.find((group) => group.name.toLowerCase() === name.toLowerCase());
@@ -152,12 +151,12 @@ function describeGroup(id: string, name: string, location: string | undefined) {
   };
 }
 
-function noGroup(name: string): Answer {
-  return refusal(404, "ResourceGroupNotFound", `Resource group '${name}' could not be found.`);
+function noGroup(name: string): AzureResponse {
+  return armError(404, "ResourceGroupNotFound", `Resource group '${name}' could not be found.`);
 }
 
-function notAllowed(method: string): Answer {
-  return refusal(405, "HttpMethodNotSupported", `The http method '${method}' is not supported here.`);
+function notAllowed(method: string): AzureResponse {
+  return armError(405, "HttpMethodNotSupported", `The http method '${method}' is not supported here.`);
 }
 
 function describeRole(scope: string, roleName: string) {
@@ -176,7 +175,7 @@ function describeProvider(id: string, namespace: string) {
   return { id, namespace, registrationState: "Registered", resourceTypes };
 }
 
-function readBody({ body }: Request): Json {
+function readBody({ body }: AzureRequest): Json {
   try {
     return parseBody(body);
   } catch (error) {

@@ -1,6 +1,6 @@
 // The resources that a subscription has, as Azure Resource Manager keeps them for all providers alike.
-import type { Answer } from "../../../stand-ins/azure/http.ts";
-import { refusal } from "../../../stand-ins/azure/resource-manager.ts";
+import type { AzureResponse } from "../../../stand-ins/azure/http.ts";
+import { armError } from "../../../stand-ins/azure/resource-manager-responses.ts";
 
 export type Json = { [name: string]: unknown };
 
@@ -28,10 +28,10 @@ export type Complete = (resource: Resource, store: Store) => Resource;
 
 /** What the caller gets to see in the place of an answer. */
 export class Refusal extends Error {
-  readonly answer: Answer;
+  readonly response: AzureResponse;
   constructor(status: number, code: string, message: string) {
     super(message);
-    this.answer = refusal(status, code, message);
+    this.response = armError(status, code, message);
   }
 }
 

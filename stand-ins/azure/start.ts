@@ -1,0 +1,126 @@
+// A stand-in on loopback for the parts of Azure that the group lister uses: managed identity (http), Entra ID and Azure
+// Resource Manager (https, with a certificate from a CA of its own).
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { loadKeys } from "./certificate.ts";
+import { identityHeader } from "./defaults.ts";
+import { type Application, onEntra } from "./entra.ts";
+import { close, listen, readRequest, writeResponse } from "./http.ts";
+import { onContainerApps, onImds } from "./managed-identity.ts";
+import { partOf } from "./parts.ts";
+import { onResourceManager, type ResourceHandler, type Subscription } from "./resource-manager.ts";
+import { sampleIdentity, sampleSubscription, sampleTenantId } from "./sample.ts";
+import { createTokens, type Principal } from "./tokens.ts";
+import { createTraffic, type Traffic } from "./traffic.ts";
+
+interface AzureOptions {
+  /** Address to listen on; default: loopback. */
+  host?: string;
+  /** 0: any free port. */
+  port?: number;
+  httpsPort?: number;
+  /** Folder for the keys; default: data/stand-ins/azure. */
+  folder?: string;
+  userAssigned?: readonly Principal[];
+  applications?: readonly Application[];
+  subscriptions?: Subscription[];
+  /** Object ids that have the role Reader. Default: those of every token. */
+  readers?: readonly string[];
+  /** Manages what a subscription contains. Default: subscriptions only list their groups. */
+  resources?: ResourceHandler;
+  /** Resources that Entra ID issues tokens for and Azure Resource Manager accepts. Default: those of the public cloud. */
+  audiences?: readonly string[];
+}
+
+export interface Azure extends Traffic {
+  /** Origin of the managed identity endpoints. */
+  readonly url: string;
+  /** Origin of Azure Resource Manager and Entra ID. */
+  readonly httpsUrl: string;
+  /** PEM file with the CA's certificate, for NODE_EXTRA_CA_CERTS. */
+  readonly caFile: string;
+  readonly tenantId: string;
+  /** Lifetime in seconds of the tokens issued from now on. */
+  tokenLifetime: number;
+  subscriptions: Subscription[];
+  /** Origin of the links to the next page; undefined: `httpsUrl`. */
+  nextLinkOrigin: string | undefined;
+  /** Makes Azure Resource Manager reject every token issued so far. */
+  revokeTokens(): void;
+  close(): Promise<void>;
+}
+
+const publicCloud = ["https://management.azure.com", "https://management.core.windows.net"];
+
+export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
+  const {
+    host = "127.0.0.1",
+    port = 0,
+    httpsPort = 0,
+    applications = [],
+    userAssigned = [],
+    readers,
+    resources,
+  } = options;
+  const tenantId = sampleTenantId;
+  const audiences = (options.audiences ?? publicCloud).flatMap((name) => [name, `${name}/`]);
+  const keys = await loadKeys(options.folder);
+  const tokens = createTokens(keys.tokenKey, tenantId);
+  const identities = { systemAssigned: sampleIdentity, userAssigned, header: identityHeader, tokens, audiences };
+  const directory = { tenantId, applications, tokens, audiences };
+
+  const { respond, ...traffic } = createTraffic({
+    identity: (request) => onContainerApps(request, identities),
+    imds: (request) => onImds(request, identities),
+    entra: (request) => onEntra(request, directory),
+    arm(request) {
+      const { nextLinkOrigin, subscriptions } = azure;
+      return onResourceManager(request, {
+        tenantId,
+        tokens,
+        audiences,
+        subscriptions,
+        readers,
+        nextLinkOrigin,
+        resources,
+      });
+    },
+  });
+
+  async function handle(scheme: "http" | "https", message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const request = await readRequest(message, scheme);
+    const part = partOf(request);
+    if (part === undefined) {
+      const isReadiness = request.url.pathname === "/readyz";
+      writeResponse(response, isReadiness ? { status: 200, body: "ok" } : { status: 404, body: "No such path." });
+      return;
+    }
+    const result = await respond(part, request);
+    if (result) writeResponse(response, result);
+  }
+
+  const http = createServer((message, response) => handle("http", message, response));
+  const https = createTlsServer({ key: keys.key, cert: keys.cert }, (message, response) =>
+    handle("https", message, response),
+  );
+  const azure: Azure = {
+    ...traffic,
+    url: `http://127.0.0.1:${await listen(http, host, port)}`,
+    httpsUrl: `https://127.0.0.1:${await listen(https, host, httpsPort)}`,
+    caFile: keys.caFile,
+    tenantId,
+    subscriptions: options.subscriptions ?? [sampleSubscription],
+    nextLinkOrigin: undefined,
+    get tokenLifetime() {
+      return tokens.lifetime;
+    },
+    set tokenLifetime(seconds) {
+      tokens.lifetime = seconds;
+    },
+    revokeTokens: tokens.revokeAll,
+    async close() {
+      await Promise.all([close(http), close(https)]);
+    },
+  };
+  return azure;
+}
