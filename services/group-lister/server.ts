@@ -1,7 +1,7 @@
 import { configOrExit } from "../runtime/config.ts";
 import { createLogger } from "../runtime/log.ts";
 import { createRegistry } from "../runtime/metrics.ts";
-import { type Lifecycle, serve } from "../runtime/serve.ts";
+import { serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
 import { createCredential } from "./azure/credential.ts";
 import { AzureError } from "./azure/error.ts";
@@ -14,7 +14,6 @@ const config = configOrExit(() => readGroupListerConfig(process.env));
 const log = await createLogger("group-lister", config.LOG_LEVEL);
 const register = createRegistry();
 const metrics = groupMetrics(register);
-const lifecycle: Lifecycle = { draining: false };
 const { resourceManager, authorityHost, resource, subscriptionId } = azureOf(config);
 
 const credential = createCredential({
@@ -36,17 +35,15 @@ const groups = createGroups({ list, config, log });
 metrics.age(() => groups.held);
 
 async function ready(): Promise<void> {
-  if (lifecycle.draining) throw new Error("the service is shutting down");
   await credential.getToken(resource);
 }
 
 serve({
-  app: createApp({ groups, config, log, register, ready, observeStale: metrics.stale }),
-  log,
-  lifecycle,
-  config,
-  // The first request shall not be the one that waits for the SDK to load and for a token.
-  listening: () =>
+  app: (ready) => createApp({ groups, config, log, register, ready, observeStale: metrics.stale }),
+  ready,
+  // Loads the SDK and gets a token, so that no request has to wait for them.
+  warmUp: () =>
     ready().catch((error) => log.warn(error instanceof AzureError ? `${error.message}. ${error.advice}` : error)),
-  close: async () => {},
+  log,
+  config,
 });

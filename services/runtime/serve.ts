@@ -2,65 +2,65 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Express } from "express";
 import type { Logger } from "./log.ts";
+import { withTimeout } from "./timeout.ts";
 
-/** Whether the process is on its way out. Readiness reads it, the drain sets it. */
-export interface Lifecycle {
-  draining: boolean;
-}
-
-interface ServeOptions {
-  readonly app: Express;
+interface Service {
+  /** Creates the app. Its `/readyz` uses the `ready` that it is given, which rejects once shutdown has begun. */
+  readonly app: (ready: () => Promise<void>) => Express;
+  /** Resolves when requests can be served; rejects with the reason when they cannot. */
+  readonly ready: () => Promise<void>;
+  /** Runs once the port is open and loads what would delay that; default `ready`. A failure is logged as a warning. */
+  readonly warmUp?: () => Promise<void>;
+  /** Closes what the service opened. Runs after the last response. */
+  readonly close?: () => Promise<void>;
   readonly log: Logger;
-  readonly lifecycle: Lifecycle;
   readonly config: { readonly PORT: number; readonly HOST: string; readonly SHUTDOWN_TIMEOUT_MS: number };
-  /** Runs once the port is open: what would only have made the start longer. */
-  readonly listening: () => void;
-  /** Closes what the service opened; runs when the last answer is out. */
-  readonly close: () => Promise<void>;
 }
 
 /**
- * Listens until SIGTERM or SIGINT, then drains: readiness turns 503, nothing new is accepted, what is in flight is
- * finished, exit 0. Exit 1 when that takes longer than SHUTDOWN_TIMEOUT_MS or the port cannot be had.
+ * Listens until SIGTERM or SIGINT, then drains: readiness returns 503, no connection is accepted, requests in flight
+ * finish, and the process exits with 0. It exits with 1 when draining takes longer than SHUTDOWN_TIMEOUT_MS, or when it
+ * cannot listen.
  */
-export function serve({ app, log, lifecycle, config, listening, close }: ServeOptions): void {
-  const server = createServer(app);
+export function serve({ app, ready, warmUp = ready, close = async () => {}, log, config }: Service): void {
+  let draining = false;
+  const readyUnlessDraining = async () => {
+    await ready();
+    if (draining) throw new Error("the service is shutting down");
+  };
+  const server = createServer(app(readyUnlessDraining));
   server.once("error", (error) => {
     const taken = "code" in error && error.code === "EADDRINUSE";
-    log.fatal({ err: error }, taken ? `port ${config.PORT} is taken; set PORT to another` : "cannot listen");
+    log.fatal({ err: error }, taken ? `port ${config.PORT} is in use; set PORT to a free one` : "cannot listen");
     process.exit(1);
   });
   server.listen(config.PORT, config.HOST, () => {
     const { address, port } = server.address() as AddressInfo;
     log.info(`listening on http://${address}:${port}`);
-    listening();
+    warmUp().catch((error) => log.warn(error.message));
   });
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.once(signal, () => {
-      log.info(`${signal}: draining`);
-      lifecycle.draining = true;
-      within(config.SHUTDOWN_TIMEOUT_MS, drain(server).then(close)).then(
-        () => process.exit(0),
-        (error) => {
-          log.error({ err: error }, "could not drain in time");
-          process.exit(1);
-        },
-      );
-    });
+
+  async function shutDown(signal: string): Promise<void> {
+    log.info(`${signal}: draining`);
+    draining = true;
+    const timeoutMs = config.SHUTDOWN_TIMEOUT_MS;
+    try {
+      const tooSlow = () => new Error(`requests still in flight after ${timeoutMs} ms`);
+      await withTimeout(drain(server).then(close), timeoutMs, tooSlow);
+      process.exit(0);
+    } catch (error) {
+      log.error({ err: error }, "could not drain within SHUTDOWN_TIMEOUT_MS");
+      process.exit(1);
+    }
   }
+  process.once("SIGTERM", shutDown);
+  process.once("SIGINT", shutDown);
 }
 
-function within(timeoutMs: number, work: Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    setTimeout(() => reject(new Error(`requests still in flight after ${timeoutMs} ms`)), timeoutMs);
-    work.then(resolve, reject);
-  });
-}
-
-/** Resolves when every request in flight has its answer. */
+/** Resolves when every request in flight has its response. */
 function drain(server: Server): Promise<void> {
-  // A keep-alive connection turns idle only after its answer, so one sweep is not enough:
-  // close() alone took 7 s where this takes as long as the slowest request.
+  // A keep-alive connection becomes idle only after its response, so sweep repeatedly. close() alone took 7 s; with the
+  // sweep, draining takes as long as the slowest request.
   const sweep = setInterval(() => server.closeIdleConnections(), 50);
   return new Promise<void>((resolve) => {
     server.close(() => resolve());

@@ -1,4 +1,5 @@
 import type { DefaultAzureCredential, TokenCredential } from "@azure/identity";
+import { withTimeout } from "../../runtime/timeout.ts";
 import { createCached } from "../cached.ts";
 import { AzureError } from "./error.ts";
 
@@ -133,13 +134,9 @@ export async function createHttpClient(timeoutMs: number) {
 }
 
 function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const timer = setTimeout(() => {
-    const message = `No credential has given a token within ${timeoutMs} ms`;
-    reject(new AzureError("credential-slow", message, "The search goes on; ask again to see how it ended."));
-  }, timeoutMs);
-  work.then(resolve, reject).finally(() => clearTimeout(timer));
-  return promise;
+  const message = `No credential has given a token within ${timeoutMs} ms`;
+  const advice = "The search goes on; ask again to see how it ended.";
+  return withTimeout(work, timeoutMs, () => new AzureError("credential-slow", message, advice));
 }
 
 const REACH = "Look at the network and at AZURE_AUTHORITY_HOST; NODE_EXTRA_CA_CERTS names the file of a private CA.";

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { inProcess } from "../../support/in-process.ts";
 import { freePorts, root } from "../../support/processes.ts";
 
@@ -39,14 +39,14 @@ describe("the state-api process", () => {
     }
   });
 
-  test("exits 1 with the reason when its port is taken", async () => {
+  test("exits 1 and says which port is in use", async () => {
     const owner = createServer().listen(0, "127.0.0.1");
     await once(owner, "listening");
     const { port } = owner.address() as AddressInfo;
     const env = { ...process.env, PORT: `${port}` };
     const { status, stdout } = spawnSync(process.execPath, ["services/state-api/server.ts"], { cwd: root, env });
     expect(status).toBe(1);
-    expect(String(stdout)).toContain(`port ${port} is taken; set PORT to another`);
+    expect(String(stdout)).toContain(`port ${port} is in use; set PORT to a free one`);
     owner.close();
   });
 
@@ -65,38 +65,4 @@ describe("the state-api process", () => {
     expect(wrong.status).toBe(1);
     expect(wrong.stderr).toMatch(/PORT="x"[\s\S]*LOG_LEVEL="y"/);
   });
-});
-
-test("readiness turns 503 as soon as the drain begins", async () => {
-  const { pino } = await import("pino");
-  const express = (await import("express")).default;
-  const { serve } = await import("../../../services/runtime/serve.ts");
-  const exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
-  const [port] = await freePorts(1);
-  const lifecycle = { draining: false };
-  const app = express();
-  const arrived = Promise.withResolvers<void>();
-  const held = Promise.withResolvers<void>();
-  app.get("/slow", async (_req, res) => {
-    arrived.resolve();
-    await held.promise;
-    res.send(String(lifecycle.draining));
-  });
-  serve({
-    app,
-    log: pino({ level: "silent" }),
-    lifecycle,
-    config: { PORT: port ?? 0, HOST: "127.0.0.1", SHUTDOWN_TIMEOUT_MS: 5_000 },
-    listening: () => {},
-    close: async () => {},
-  });
-  const slow = fetch(`http://127.0.0.1:${port}/slow`);
-  await arrived.promise;
-  process.emit("SIGINT");
-  expect(lifecycle.draining).toBe(true);
-  expect(exit).not.toHaveBeenCalled();
-  held.resolve();
-  expect(await (await slow).text()).toBe("true");
-  await expect.poll(() => exit.mock.calls).toEqual([[0]]);
-  vi.restoreAllMocks();
 });
