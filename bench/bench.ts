@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startAzure } from "../stand-ins/azure/start.ts";
-import { findDaprd } from "../tools/daprd/daprd.ts";
+import { findDaprd } from "../tools/daprd/find.ts";
 import { type AppTemplate, readTemplate } from "../tools/launch/template.ts";
 import { type Load, load, type Target } from "./load.ts";
 

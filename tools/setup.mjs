@@ -1,40 +1,47 @@
-// Runs before `npm start`, `npm test` and the like, on whatever Node the machine has: plain JavaScript, no dependencies.
-// Installs what package-lock.json names, the pinned Node 26 included, when it is not there yet.
+// Runs before `npm start`, `npm test` and other npm scripts: installs the packages of package-lock.json, the pinned
+// Node 26 among them, unless they are installed. Plain JavaScript without dependencies, for any Node from 20 on.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { takeLock } from "./build-cache/lock.mjs";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
-const stamp = "node_modules/.setup"; // goes with node_modules, so that the next run installs again
-const lock = ".setup-lock"; // beside node_modules, because npm ci begins by deleting that
+const stamp = "node_modules/.setup"; // deleted with node_modules, so that the next run installs again
 const wanted = createHash("sha256").update(readFileSync("package-lock.json")).digest("hex");
 
 if (Number(process.versions.node.split(".")[0]) < 20) {
   fail(
-    `Node ${process.versions.node} is too old to begin with: install Node 20 or newer (https://nodejs.org).\n` +
-      "The Node 26 that the samples run on then comes with the npm packages.",
+    `Node ${process.versions.node} is too old. Install Node 20 or newer (https://nodejs.org).\n` +
+      "Node 26, which runs the samples, then comes with the npm packages.",
   );
 }
-if (read(stamp) !== wanted) {
-  takeLock();
-  if (read(stamp) !== wanted) install();
+if (readStamp() !== wanted) {
+  // One install at a time, because npm ci begins by deleting node_modules.
+  let waits = 0;
+  const release = await takeLock(process.cwd(), (port) => {
+    if (waits++ === 0) {
+      console.log(`Another run is installing the npm packages (it holds port ${port} as a lock); waiting for it …`);
+    }
+  });
+  if (readStamp() !== wanted) install();
+  release();
 }
 
 function install() {
-  console.log("Installing the npm packages of package-lock.json, Node 26 among them (once, about a minute) …");
-  // By default npm keeps trying for minutes where there is no network.
-  const patience = ["--fetch-retry-mintimeout=2000", "--fetch-retry-maxtimeout=5000"];
-  const { status } = npm(["ci", "--no-audit", "--no-fund", "--loglevel=error", ...patience], "inherit");
+  console.log("Installing the npm packages of package-lock.json, Node 26 included (once, about a minute) …");
+  // Without these, npm retries for minutes where there is no network.
+  const retries = ["--fetch-retry-mintimeout=2000", "--fetch-retry-maxtimeout=5000"];
+  const { status } = npm(["ci", "--no-audit", "--no-fund", "--loglevel=error", ...retries], "inherit");
   if (status === 0) return writeFileSync(stamp, wanted);
 
   const ping = npm(["ping", "--fetch-retries=0", "--fetch-timeout=5000"], "pipe");
-  if (ping.error) fail(`npm cannot be run: ${ping.error.message}. It comes with Node (https://nodejs.org).`);
+  if (ping.error) fail(`npm failed to start: ${ping.error.message}. It comes with Node (https://nodejs.org).`);
   const unreachable = /ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH/.test(ping.stderr);
   fail(
     unreachable
-      ? "The npm registry cannot be reached. Check the network, and the registry and proxy that `npm config list` shows; then run the same command again."
-      : "npm ci failed; its message is above. Mend it and run the same command again.",
+      ? "The npm registry is unreachable. Check the network, and the registry and proxy that `npm config list` shows; then run the same command again."
+      : "npm ci failed; its message is above. Fix the cause and run the same command again.",
   );
 }
 
@@ -43,50 +50,22 @@ function install() {
  * @param {"inherit" | "pipe"} stdio
  */
 function npm(arguments_, stdio) {
-  // On Windows npm is npm.cmd, which only a shell runs.
+  // On Windows, npm is npm.cmd, which only a shell runs.
   return spawnSync("npm", arguments_, { stdio, encoding: "utf8", shell: process.platform === "win32" });
 }
 
-/** One install at a time: npm ci would delete node_modules under the feet of another run's. */
-function takeLock() {
-  const mine = `${lock}-${process.pid}`;
-  writeFileSync(mine, String(process.pid));
-  process.on("exit", () => rmSync(mine, { force: true }));
-  for (let waiting = false; ; waiting = true) {
-    try {
-      linkSync(mine, lock); // fails when it exists; never without its content
-      process.on("exit", () => rmSync(lock, { force: true }));
-      return;
-    } catch (error) {
-      if (error.code !== "EEXIST") throw error;
-    }
-    if (isStale()) rmSync(lock, { force: true });
-    else if (!waiting) console.log("Another run is installing the npm packages; waiting for it …");
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300); // sleeps 300 ms
-  }
-}
-
-/** Whether a killed run left the lock behind. The age is for a process id that was given to someone else since. */
-function isStale() {
-  const holder = Number(read(lock));
+function readStamp() {
   try {
-    process.kill(holder, 0);
-    return Date.now() - statSync(lock).mtimeMs > 15 * 60_000;
-  } catch (error) {
-    return error.code === "ESRCH" && holder === Number(read(lock));
-  }
-}
-
-/** @param {string} file */
-function read(file) {
-  try {
-    return readFileSync(file, "utf8");
+    return readFileSync(stamp, "utf8");
   } catch {
     return undefined;
   }
 }
 
-/** @param {string} message */
+/**
+ * @param {string} message
+ * @returns {never}
+ */
 function fail(message) {
   console.error(`\n${message}`);
   process.exit(1);

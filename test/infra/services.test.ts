@@ -15,7 +15,7 @@ import { openapi as welcomeApi } from "../../services/welcome/openapi.ts";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { startAzure } from "../../stand-ins/azure/start.ts";
-import { findDaprd } from "../../tools/daprd/daprd.ts";
+import { findDaprd } from "../../tools/daprd/find.ts";
 import { readTemplate } from "../../tools/launch/template.ts";
 import { findBicepOrSkip, type Plan, startBicep, subscription } from "../support/bicep.ts";
 import { type Process, root, startService, startSidecar } from "../support/processes.ts";

@@ -7,7 +7,7 @@ import { parse, stringify } from "yaml";
 import { sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { decode } from "../../stand-ins/azure/tokens.ts";
-import { findDaprd } from "../../tools/daprd/daprd.ts";
+import { findDaprd } from "../../tools/daprd/find.ts";
 import { type Cluster, findPort, startCluster, until } from "../support/cluster.ts";
 import {
   createToken,

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { findDaprd } from "../../tools/daprd/daprd.ts";
+import { findDaprd } from "../../tools/daprd/find.ts";
 import { root } from "./processes.ts";
 
 type Run = (...args: string[]) => Promise<string>;

@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFi
 import { homedir, tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { findCacheFolder } from "../../tools/daprd/daprd.ts";
+import { findCacheFolder } from "../../tools/build-cache/folder.ts";
 import { root } from "./processes.ts";
 
 const run = promisify(execFile);

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { findCacheFolder } from "../../tools/daprd/daprd.ts";
+import { findCacheFolder } from "../../tools/build-cache/folder.ts";
 import { importBaseImages } from "./base-images.ts";
 import { installFromDebian } from "./debian.ts";
 import { root } from "./processes.ts";

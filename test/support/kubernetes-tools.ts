@@ -1,67 +1,51 @@
-// The programs of a Kubernetes cluster: built once from their own Go modules, kept in the user's cache folder for all clones.
+// The programs of a Kubernetes cluster: built from Go modules once and kept in the user's cache folder for all clones.
 import { createHash } from "node:crypto";
-import { existsSync, globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { globSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildGo, createReporter, findCacheFolder, lock, runGo } from "../../tools/daprd/daprd.ts";
+import { findCacheFolder } from "../../tools/build-cache/folder.ts";
+import { buildGo, type GoModule, runGo } from "../../tools/build-cache/go.ts";
+import { makeOnce } from "../../tools/build-cache/make-once.ts";
+import { createReporter } from "../../tools/build-cache/progress.ts";
 import { root } from "./processes.ts";
 
-/** Folders of test/kubernetes/tools; how long each takes on two cores, when Go has compiled nothing of it before. */
+/** The Go modules in test/kubernetes/tools, with the time of a first build on two cores. */
 const durations = { cluster: "5-10 minutes", rollouts: "2-3 minutes", dapr: "2-3 minutes" };
 type Module = keyof typeof durations;
 
 /** For hooks that may have to build. */
 export const buildTimeout = 30 * 60_000;
 
-/** The folder of a module's programs. */
+/** Returns the folder of a module's programs. */
 export async function findTools(name: Module): Promise<string> {
-  const here = describe(name);
-  const flags = ["-mod=readonly", "-trimpath", "-ldflags", linkerFlags(here.module)];
-  const folder = join(
-    findCacheFolder(here),
-    `kubernetes-${name}-${hash(here.module, flags)}-${here.platform}-${process.arch}`,
-  );
-  const programs = join(folder, "bin");
-  if (existsSync(programs)) return programs;
-
-  mkdirSync(folder, { recursive: true });
+  const module = describe(name);
+  const flags = ["-mod=readonly", "-trimpath", "-ldflags", linkerFlags(module.module)];
+  const folder = `kubernetes-${name}-${hash(module.module, flags)}-${process.platform}-${process.arch}`;
   const what = `the ${name} programs of test/kubernetes`;
-  const unlock = await lock(folder, what, here);
-  try {
-    if (existsSync(programs)) return programs; // made by the run that held the lock
-    for (const left of readdirSync(folder).filter((file) => file.startsWith("making-"))) {
-      rmSync(join(folder, left), { recursive: true }); // by a run that was killed
-    }
-    const to = join(folder, `making-${process.pid}/`);
-    mkdirSync(to);
-    await buildGo(here, { what, duration: durations[name], flags, packages: ["tool"], to });
-    renameSync(to, programs);
-    return programs;
-  } finally {
-    unlock();
-    here.report("");
-  }
-}
-
-/** The source folder of a module that the programs are built from: CRDs, install manifests, schemas. */
-export async function findSource(name: Module, path: string): Promise<string> {
-  let answer = "";
-  await runGo(describe(name), ["mod", "download", "-json", path], (line) => {
-    answer += line;
+  return makeOnce(join(findCacheFolder(process), folder, "bin"), what, module, async (unfinished) => {
+    mkdirSync(unfinished);
+    await buildGo(module, { what, duration: durations[name], flags, packages: ["tool"], to: `${unfinished}/` });
   });
-  return JSON.parse(answer).Dir;
 }
 
-function describe(name: Module) {
+/** Returns the source folder of a dependency of the module: CRDs, install manifests, schemas. */
+export async function findSource(name: Module, path: string): Promise<string> {
+  let printed = "";
+  await runGo(describe(name), ["mod", "download", "-json", path], (line) => {
+    printed += line;
+  });
+  return JSON.parse(printed).Dir;
+}
+
+function describe(name: Module): GoModule {
   return {
     module: join(root, "test/kubernetes/tools", name),
     env: process.env,
-    platform: process.platform,
     report: createReporter(process.stderr),
     signal: new AbortController().signal,
   };
 }
 
-/** Kubernetes has its version from the linker, and what talks to it parses that. */
+/** The linker stamps Kubernetes with its version, which clients parse. */
 function linkerFlags(module: string): string {
   const pinned = /^\tk8s\.io\/kubernetes (v(\d+)\.(\d+)\.\d+)$/m.exec(readFileSync(join(module, "go.mod"), "utf8"));
   if (!pinned) return "-s -w";
@@ -70,7 +54,7 @@ function linkerFlags(module: string): string {
   return ["-s -w", ...stamps.map(([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`)].join(" ");
 }
 
-/** Another one as soon as anything that goes into the build differs. */
+/** Changes with anything that goes into the build. */
 function hash(module: string, flags: readonly string[]): string {
   const sum = createHash("sha256").update(flags.join(" "));
   for (const file of globSync("**/*.{go,mod,sum}", { cwd: module }).sort())

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { findCacheFolder } from "../../tools/daprd/daprd.ts";
+import { findCacheFolder } from "../../tools/build-cache/folder.ts";
 
 const run = promisify(execFile);
 

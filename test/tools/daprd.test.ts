@@ -10,15 +10,16 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { findDaprd, type Surroundings } from "../../tools/daprd/daprd.ts";
+import { findDaprd } from "../../tools/daprd/find.ts";
+import type { Machine } from "../../tools/daprd/machine.ts";
 
-const script = fileURLToPath(new URL("../../tools/daprd/daprd.ts", import.meta.url));
+const script = fileURLToPath(new URL("../../tools/daprd/find.ts", import.meta.url));
 const fakeDaprd = (version: string) => `#!/bin/sh\necho ${version}\n`;
 
 let folder: string;
@@ -36,8 +37,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A machine with an empty home, nothing but the system's tools on PATH, and no network. */
-function machine(differences: Partial<Surroundings> = {}): Partial<Surroundings> {
+/** A machine with an empty home, only the system's tools on PATH, and no network. */
+function machine(differences: Partial<Machine> = {}): Partial<Machine> {
   return {
     env: { HOME: folder, XDG_CACHE_HOME: join(folder, "cache"), PATH: `${join(folder, "bin")}:/usr/bin:/bin` },
     releases: "http://127.0.0.1:2",
@@ -54,7 +55,7 @@ function install(path: string, content: string): string {
   return file;
 }
 
-/** A `go` that answers like Go does, and writes a fake daprd in two halves. */
+/** Installs a fake `go` that prints what Go prints and writes a fake daprd in two halves. */
 function installGo({ version = "go1.26.6", buildSeconds = 0, end = "exit 0" } = {}): void {
   install(
     "bin/go",
@@ -78,29 +79,32 @@ esac
 
 const listCache = () => readdirSync(join(folder, "cache", "dapr-on-azure-samples"), { recursive: true }).map(String);
 
-describe("an installed daprd", () => {
-  test("that DAPRD names wins over all others", async () => {
+describe("finding an installed daprd", () => {
+  test("prefers the one that DAPRD names to all others", async () => {
     install("bin/daprd", fakeDaprd("1.18.2"));
     const named = install("elsewhere/daprd", fakeDaprd("1.17.0"));
     expect(await findDaprd(machine({ env: { ...machine().env, DAPRD: named } }))).toBe(named);
   });
 
   test.for([
-    ["that does not exist", "/nowhere/daprd", "no such file"],
-    ["that is no daprd", "/bin/false", "it does not answer --version"],
-  ])("named by DAPRD %s is an error, not a reason to look elsewhere", async ([, path = "", reason = ""]) => {
-    install("bin/daprd", fakeDaprd("1.18.2"));
-    const search = findDaprd(machine({ env: { ...machine().env, DAPRD: path } }));
-    await expect(search).rejects.toThrow(`DAPRD=${path} is of no use: ${reason}`);
-  });
+    ["does not exist", "/nowhere/daprd", "no such file"],
+    ["is not a daprd", "/bin/false", "running it with --version fails"],
+  ])(
+    "fails when the file that DAPRD names %s, although another daprd is installed",
+    async ([, path = "", reason = ""]) => {
+      install("bin/daprd", fakeDaprd("1.18.2"));
+      const search = findDaprd(machine({ env: { ...machine().env, DAPRD: path } }));
+      await expect(search).rejects.toThrow(`DAPRD=${path} is not usable: ${reason}`);
+    },
+  );
 
-  test("is taken from PATH before the Dapr CLI's home", async () => {
+  test("prefers PATH to the Dapr CLI's home", async () => {
     install(".dapr/bin/daprd", fakeDaprd("1.18.2"));
     const onPath = install("bin/daprd", fakeDaprd("1.18.2"));
     expect(await findDaprd(machine())).toBe(onPath);
   });
 
-  test("is found in the home of the Dapr CLI, and where DAPR_RUNTIME_PATH moves it", async () => {
+  test("looks in the Dapr CLI's home, which DAPR_RUNTIME_PATH moves", async () => {
     const inHome = install(".dapr/bin/daprd", fakeDaprd("1.18.2"));
     expect(await findDaprd(machine())).toBe(inHome);
     const moved = install("opt/.dapr/bin/daprd", fakeDaprd("1.18.2"));
@@ -108,15 +112,15 @@ describe("an installed daprd", () => {
     expect(await findDaprd(machine({ env }))).toBe(moved);
   });
 
-  test("that is too old is passed over for a newer one", async () => {
+  test("skips one that is too old", async () => {
     install("bin/daprd", fakeDaprd("1.9.6"));
     const newer = install(".dapr/bin/daprd", fakeDaprd("1.16.0"));
     expect(await findDaprd(machine())).toBe(newer);
   });
 });
 
-describe("a daprd built from source", () => {
-  test("is built once and kept for the next run", async () => {
+describe("building daprd, when the download fails", () => {
+  test("happens once; later runs use the cached build", async () => {
     installGo();
     const built = await findDaprd(machine());
     expect(built).toContain(join(folder, "cache", "dapr-on-azure-samples", "daprd-1.18.2-"));
@@ -125,7 +129,7 @@ describe("a daprd built from source", () => {
     expect(progress).toContainEqual(expect.stringMatching(/building daprd 1\.18\.2 .* 1 of 3 packages, \d+ s$/));
   });
 
-  test("is built once for two runs at the same time, and the second one says that it waits", async () => {
+  test("happens once for two runs at the same time; the second one reports that it waits", async () => {
     installGo({ buildSeconds: 1 });
     const [first, second] = await Promise.all([findDaprd(machine()), findDaprd(machine())]);
     expect(first).toBe(second);
@@ -133,7 +137,7 @@ describe("a daprd built from source", () => {
     expect(progress).toContain("another run is making daprd; waiting for it");
   });
 
-  test("whose build was killed half-way is built anew, and the rest of it is gone", async () => {
+  test("starts over after a killed build and removes what that left behind", async () => {
     installGo({ buildSeconds: 30 });
     const { env } = machine();
     const killed = spawn(process.execPath, [script], { env, detached: true, stdio: "ignore" });
@@ -147,18 +151,18 @@ describe("a daprd built from source", () => {
     expect(listCache().filter((name) => name.includes("making-"))).toEqual([]);
   });
 
-  test("that fails gives the compiler's last word", async () => {
+  test("reports the compiler's last line when it fails", async () => {
     installGo({ end: "echo 'no space left on device' >&2; exit 1" });
     await expect(findDaprd(machine())).rejects.toThrow("build: go build failed: no space left on device");
     expect(listCache().filter((name) => name.includes("making-"))).toEqual([]);
   });
 
-  test("is not tried with a Go that cannot fetch a newer one", async () => {
+  test("does not start with a Go too old to fetch a newer one", async () => {
     installGo({ version: "go1.20.14" });
     await expect(findDaprd(machine())).rejects.toThrow("build: go1.20.14 is too old");
   });
 
-  test("is ended by an abort", async () => {
+  test("ends when the caller aborts", async () => {
     installGo({ buildSeconds: 30 });
     const abort = new AbortController();
     const search = findDaprd(
@@ -168,67 +172,87 @@ describe("a daprd built from source", () => {
   });
 });
 
-describe("a downloaded daprd", () => {
+describe("downloading daprd", () => {
   const archive = () => {
     install("release/daprd", fakeDaprd("1.18.2"));
     execFileSync("tar", ["-czf", join(folder, "daprd.tar.gz"), "-C", join(folder, "release"), "daprd"]);
     return readFileSync(join(folder, "daprd.tar.gz"));
   };
 
-  async function serveReleases(files: (path: string) => string | Buffer | undefined) {
-    const server = createServer(({ url = "" }, response) => {
-      const body = files(url);
+  const serveReleases = (files: (path: string) => string | Buffer | undefined) =>
+    serve((path, response) => {
+      const body = files(path);
       response.writeHead(body === undefined ? 404 : 200).end(body);
     });
+
+  async function serve(respond: (path: string, response: ServerResponse) => void) {
+    const server = createServer(({ url = "" }, response) => respond(url, response));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
-    return { url: `http://127.0.0.1:${port}`, [Symbol.dispose]: () => server.close() };
+    return { url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
   }
 
-  test("is unpacked when its SHA-256 is the published one", async () => {
+  test("unpacks the release when its SHA-256 is the published one, although Go is installed", async () => {
+    installGo();
     const release = archive();
     const sha256 = createHash("sha256").update(release).digest("hex");
     const asked: string[] = [];
-    using releases = await serveReleases((path) => {
+    await using releases = await serveReleases((path) => {
       asked.push(path);
       return path.endsWith(".sha256") ? `${sha256}  daprd_linux_amd64.tar.gz\n` : release;
     });
     const downloaded = await findDaprd(machine({ releases: releases.url, arch: "x64" }));
     expect(execFileSync(downloaded, { encoding: "utf8" })).toBe("1.18.2\n");
     const system = process.platform;
+    expect(existsSync(join(folder, "builds"))).toBe(false);
     expect(asked).toEqual([`/v1.18.2/daprd_${system}_amd64.tar.gz.sha256`, `/v1.18.2/daprd_${system}_amd64.tar.gz`]);
     expect(listCache().filter((name) => name.includes("making-"))).toEqual([]);
   });
 
-  test("with another SHA-256 is not used", async () => {
+  test("discards a release with another SHA-256", async () => {
     const release = archive();
-    using releases = await serveReleases((path) => (path.endsWith(".sha256") ? "0".repeat(64) : release));
-    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/has SHA-256 .* not used/);
+    await using releases = await serveReleases((path) => (path.endsWith(".sha256") ? "0".repeat(64) : release));
+    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/has SHA-256 .*: discarded/);
     expect(listCache().filter((name) => name.includes("making-") || name.endsWith("/daprd"))).toEqual([]);
   });
 
-  test("that is not published says so", async () => {
-    using releases = await serveReleases(() => undefined);
-    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/download: .*\.sha256 answers 404/);
+  test("reports a release that is not published", async () => {
+    await using releases = await serveReleases(() => undefined);
+    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/download: .*\.sha256 returned 404/);
   });
 
-  test("is given up within seconds where packets go nowhere", async () => {
-    const start = performance.now();
-    // 192.0.2.0/24 is reserved for documentation: nothing answers there.
-    await expect(findDaprd(machine({ releases: "http://192.0.2.1" }))).rejects.toThrow(/download: /);
-    expect(performance.now() - start).toBeLessThan(5_000);
+  test("gives way to the build within 4 s when packets get no reply", async () => {
+    installGo();
+    const startedAt = performance.now();
+    // 192.0.2.0/24 is reserved for documentation: no host has such an address.
+    expect(await findDaprd(machine({ releases: "http://192.0.2.1" }))).toContain("daprd-1.18.2-");
+    expect(performance.now() - startedAt).toBeLessThan(4_000);
+    expect(readFileSync(join(folder, "builds"), "utf8")).toBe("build\n");
+  });
+
+  test.for([
+    ["sends no response", () => {}],
+    ["stalls in the middle of the release", (response: ServerResponse) => response.write("the beginning")],
+  ] as const)("gives way to the build within 8 s when the server %s", async ([, stall]) => {
+    installGo();
+    await using server = await serve((path, response) => {
+      if (path.endsWith(".sha256") && stall.length > 0) response.end("0".repeat(64));
+      else stall(response);
+    });
+    const startedAt = performance.now();
+    expect(await findDaprd(machine({ releases: server.url }))).toContain("daprd-1.18.2-");
+    expect(performance.now() - startedAt).toBeLessThan(8_000);
+    expect(progress).toContainEqual(expect.stringMatching(/^download: .*timeout.*\n$/i));
   });
 });
 
-test("without any daprd, one message gives three ways out and what was tried", async () => {
+test("finding no daprd at all fails with three remedies and everything that was tried", async () => {
   install("bin/daprd", fakeDaprd("1.12.0"));
   const message = await findDaprd(machine()).then(
     () => "found",
     (error: Error) => error.message,
   );
-  expect(message).toContain("dapr init --slim");
-  expect(message).toContain("install Go 1.26");
-  expect(message).toContain("set DAPRD=");
+  expect(message).toMatch(/let this machine download http.*set DAPRD=.*dapr init --slim.*install Go 1\.26/s);
   expect(message).toContain(`installed: ${join(folder, "bin", "daprd")}: version 1.12.0 is older than 1.16.0`);
   expect(message).toContain("build: go is not on PATH");
   expect(message).toMatch(/download: .*ECONNREFUSED/);

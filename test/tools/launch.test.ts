@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { stringify } from "yaml";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
-import { findDaprd } from "../../tools/daprd/daprd.ts";
+import { findDaprd } from "../../tools/daprd/find.ts";
 import { isFree } from "../../tools/launch/ports.ts";
 
 const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { createCredential } from "../../services/group-lister/azure/credential.ts";
 import { AzureError } from "../../services/group-lister/azure/error.ts";
 import { azureOf, readGroupListerConfig } from "../../services/group-lister/config.ts";
-import { findDaprd } from "../daprd/daprd.ts";
+import { findDaprd } from "../daprd/find.ts";
 import { findPortOwner, isFree } from "./ports.ts";
 import { type Color, kill, type Running, run, stop } from "./supervise.ts";
 import {

@@ -1,0 +1,35 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { takeLock } from "./lock.mjs";
+import type { Report } from "./progress.ts";
+
+/**
+ * Returns `path` once that file or folder exists. The first caller makes it, under another name that is renamed when
+ * complete; other processes wait for that, and later ones find it.
+ *
+ * @param what the thing's name in the progress line
+ * @param make creates the file or folder at the path that it is given
+ */
+export async function makeOnce(
+  path: string,
+  what: string,
+  { report, signal }: { report: Report; signal: AbortSignal },
+  make: (unfinished: string) => Promise<void>,
+): Promise<string> {
+  if (existsSync(path)) return path;
+  mkdirSync(dirname(path), { recursive: true });
+  const unfinished = join(dirname(path), `making-${basename(path)}`);
+  const release = await takeLock(path, () => report(`another run is making ${what}; waiting for it`), signal);
+  try {
+    if (existsSync(path)) return path; // made by the run that held the lock
+    await rm(unfinished, { recursive: true, force: true }); // left behind by a killed run
+    await make(unfinished);
+    await rename(unfinished, path);
+    return path;
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+    release();
+    report("");
+  }
+}

@@ -1,0 +1,19 @@
+/** Told what a long step is doing, many times a second; "" when it is over. Text that ends in a line break stays. */
+export type Report = (progress: string) => void;
+
+/** On a terminal, one line that is rewritten and finally cleared; elsewhere one line for each step and every 10 s. */
+export function createReporter(stream: NodeJS.WriteStream): Report {
+  let step = "";
+  let writtenAt = 0;
+  return (progress) => {
+    if (stream.isTTY) {
+      stream.write(`\r\x1b[K${progress}`);
+      return;
+    }
+    const nextStep = progress.replaceAll(/\d+/g, "");
+    if (progress === "" || (nextStep === step && performance.now() - writtenAt < 10_000)) return;
+    stream.write(`${progress.trimEnd()}\n`);
+    step = nextStep;
+    writtenAt = performance.now();
+  };
+}

@@ -1,0 +1,33 @@
+import { fileURLToPath } from "node:url";
+import { createReporter, type Report } from "../build-cache/progress.ts";
+
+/** What the search for daprd depends on; tests replace parts of it. */
+export interface Machine {
+  env: NodeJS.ProcessEnv;
+  platform: NodeJS.Platform;
+  arch: string;
+  /** Folder of the Go module that pins daprd. */
+  module: string;
+  /** Where daprd's releases are published, without the version. */
+  releases: string;
+  report: Report;
+  /** Ends a build or a download early. */
+  signal: AbortSignal;
+}
+
+export function describeMachine(): Machine {
+  return {
+    env: process.env,
+    platform: process.platform,
+    arch: process.arch,
+    module: fileURLToPath(new URL("module", import.meta.url)),
+    releases: "https://github.com/dapr/dapr/releases/download",
+    report: createReporter(process.stderr),
+    signal: new AbortController().signal,
+  };
+}
+
+/** The file name of daprd. */
+export function nameExecutable({ platform }: Machine): string {
+  return platform === "win32" ? "daprd.exe" : "daprd";
+}
