@@ -1,37 +1,37 @@
 metadata name = 'Dapr on Azure'
-metadata description = 'The whole suite on Container Apps or on AKS: one resource group, and nothing in it is reached with a key.'
+metadata description = 'Deploys the suite to Container Apps or AKS, into one resource group, with managed identities instead of keys.'
 
 import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
-import { aksFaults, containerAppsFaults } from 'validate.bicep'
+import { aksErrors, containerAppsErrors } from 'validate.bicep'
 
 targetScope = 'subscription'
 
-@description('Required. Name of this installation; its resource group and most resources have it in their names.')
+@discriminator('on')
+type Hosting = Aks | ContainerApps
+
+@description('Required. Name of the deployment: 2 to 20 characters. The resource group is rg-NAME; most other resource names contain it.')
 @minLength(2)
 @maxLength(20)
 param name string
 
-@description('Optional. Region of everything.')
+@description('Optional. Azure region of all resources, such as westeurope. Defaults to the region of the deployment.')
 param location string = deployment().location
 
-@description('Required. Where the services run, and all that is special there.')
+@description('Required. Platform that runs the services, and its settings.')
 param hosting Hosting
 
-@description('Optional. What /groupz lists: the resource groups of the subscription, or only the one made here.')
+@description('Optional. Resource groups that group-lister can list: all in the subscription, or only the one that this template creates.')
 param listed 'resourceGroup' | 'subscription' = 'resourceGroup'
 
-@description('Optional. How Cosmos DB is paid for.')
+@description('Optional. Billing mode and throughput of Cosmos DB.')
 param cosmosCapacity Capacity = { mode: 'serverless' }
 
-@description('Required. Value of the secret demosecret in Key Vault.')
+@description('Required. Value of the Key Vault secret demosecret; at least one character.')
 @secure()
 @minLength(1)
 param demoSecret string
-
-@discriminator('on')
-type Hosting = Aks | ContainerApps
 
 var token = uniqueString(subscription().id, name, location)
 var workspaceName = 'log-${name}'
@@ -44,11 +44,11 @@ var clusterIdentityName = 'id-cluster'
 var kubeletIdentityName = 'id-kubelet'
 var clusterName = 'aks-${name}'
 
-var faults = hosting.on == 'aks' ? aksFaults(hosting, location) : containerAppsFaults(hosting)
+var errors = hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting)
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
-  // Everything needs the group, so a fault is refused before anything is made.
-  name: empty(faults) ? 'rg-${name}' : fail(join(faults, ' '))
+  // Every other resource needs the group, so an invalid parameter stops the deployment before it creates anything.
+  name: empty(errors) ? 'rg-${name}' : fail(join(errors, ' '))
   location: location
   tags: { 'azd-env-name': name }
 }
@@ -120,7 +120,8 @@ module readerOfGroup 'modules/reader-of-group.bicep' = if (listed == 'resourceGr
 
 module readerOfSubscription 'modules/reader-of-subscription.bicep' = if (listed == 'subscription') {
   params: {
-    // It outlives the group, and the next installation's identity has another id, so the name goes by that.
+    // This assignment outlives the resource group. The next deployment creates an identity with a new principal id, so
+    // the assignment's name is derived from the principal id.
     #disable-next-line what-if-short-circuiting
     principalId: groupListerIdentity.outputs.principalId
   }
@@ -164,38 +165,38 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
   ]
 }
 
-@description('Tenant of everything.')
+@description('Microsoft Entra tenant of the deployment.')
 output AZURE_TENANT_ID string = tenant().tenantId
 
-@description('Subscription of everything; group-lister lists its resource groups.')
+@description('Subscription of the deployment; group-lister lists its resource groups.')
 output AZURE_SUBSCRIPTION_ID string = subscription().subscriptionId
 
-@description('Resource group of everything.')
+@description('Resource group that contains all resources.')
 output AZURE_RESOURCE_GROUP string = group.name
 
-@description('Registry to push images to.')
+@description('Host name of the registry that the images are pushed to.')
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.server
 
-@description('Cosmos DB, as components/cosmos and infra/kubernetes call it.')
+@description('Endpoint of Cosmos DB; COSMOS_URL in components/cosmos and infra/kubernetes.')
 output COSMOS_URL string = cosmos.outputs.url
 
-@description('Vault of demosecret.')
+@description('Name of the Key Vault that contains demosecret.')
 output AZURE_KEY_VAULT_NAME string = vaultName
 
-@description('AZURE_CLIENT_ID of state-api.')
+@description('Client id of the identity of state-api.')
 output STATE_API_CLIENT_ID string = stateApiIdentity.outputs.clientId
 
-@description('AZURE_CLIENT_ID of group-lister.')
+@description('Client id of the identity of group-lister.')
 output GROUP_LISTER_CLIENT_ID string = groupListerIdentity.outputs.clientId
 
-@description('AZURE_CLIENT_ID of welcome.')
+@description('Client id of the identity of welcome.')
 output WELCOME_CLIENT_ID string = welcomeIdentity.outputs.clientId
 
-@description('Where welcome answers on Container Apps, once it is deployed.')
+@description('URL of welcome on Container Apps; empty until the apps are deployed, and on AKS.')
 output WELCOME_URL string = containerApps.?outputs.welcomeUrl ?? ''
 
-@description('The cluster on AKS.')
+@description('Name of the AKS cluster; empty on Container Apps.')
 output AZURE_AKS_CLUSTER_NAME string = hosting.on == 'aks' ? clusterName : ''
 
-@description('Client id of the Key Vault add-on on AKS.')
+@description('Client id of the Key Vault add-on on AKS; empty on Container Apps.')
 output KEY_VAULT_ADDON_CLIENT_ID string = aks.?outputs.keyVaultAddonClientId ?? ''

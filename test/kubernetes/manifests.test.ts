@@ -309,11 +309,18 @@ describe("what is written twice is the same", () => {
     const essence = ({ spec, scopes }: Resource) => ({
       ...spec,
       scopes,
-      metadata: spec.metadata.map((item: Resource) =>
-        ["database", "collection"].includes(item.name)
-          ? item
-          : Object.keys(item).map((key) => (source.includes(key) ? "source" : item[key])),
-      ),
+      metadata: spec.metadata
+        .map((item: Resource) =>
+          ["database", "collection"].includes(item.name)
+            ? item
+            : {
+                name: item.name,
+                ...Object.fromEntries(
+                  Object.keys(item).map((key) => (source.includes(key) ? ["source", true] : [key, item[key]])),
+                ),
+              },
+        )
+        .sort((a: Resource, b: Resource) => a.name.localeCompare(b.name)),
     });
     const component = parse(read(`components/cosmos/${sidecar}/statestore.yaml`));
     expect(essence(find(`features/${kubernetes}`, "Component/statestore"))).toEqual(essence(component));

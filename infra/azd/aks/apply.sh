@@ -1,6 +1,6 @@
 #!/bin/sh
-# A hook of azd: applies infra/kubernetes/overlays/aks, with what azd knows in the place of what is to be filled in by hand.
-# Needs az, kubectl and kubelogin.
+# azd hook: copies infra/kubernetes, replaces the placeholders of overlays/aks with the outputs of the deployment, and
+# applies the overlay. Needs az, kubectl and kubelogin.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,13 +1,13 @@
-metadata name = 'Network of a cluster'
-metadata description = 'A virtual network with a subnet for nodes. Pods have addresses of their own, which are not in it.'
+metadata name = 'Virtual network of the AKS cluster'
+metadata description = 'A virtual network with a subnet for the nodes. Pods get addresses from an overlay, outside this network.'
 
-@description('Required. Name of the network.')
+@description('Required. Name of the virtual network.')
 param name string
 
-@description('Required. Where it is.')
+@description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
-@description('Required. Identity of the control plane, in this resource group.')
+@description('Required. Name of the managed identity of the control plane, in this resource group.')
 param identityName string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/networking#network-contributor

@@ -1,69 +1,69 @@
-metadata name = 'What the suite needs on AKS'
-metadata description = 'Cluster, network, names, trust in the service accounts, and a policy. infra/kubernetes has the services.'
+metadata name = 'The suite on AKS'
+metadata description = 'Cluster, virtual network, private DNS, federated credentials and policy. The services are in infra/kubernetes.'
 
 import { ServiceIdentities } from 'identity.bicep'
 import { Administrator, ApiServer, Pool, Zone } from 'cluster.bicep'
 
-@description('Required. Name of the installation.')
-param name string
-
-@description('Required. Where it is.')
-param location string
-
-@description('Required. What was chosen.')
-param hosting Aks
-
-@description('Required. Name of the cluster.')
-param clusterName string
-
-@description('Required. Log Analytics workspace, in this resource group.')
-param workspaceName string
-
-@description('Required. Identities of the services, in this resource group.')
-param identityNames ServiceIdentities
-
-@description('Required. Identity of the control plane, in this resource group.')
-param clusterIdentityName string
-
-@description('Required. Identity of the nodes, in this resource group.')
-param kubeletIdentityName string
-
 @export()
 @sealed()
 type Aks = {
-  @description('Required. Azure Kubernetes Service.')
+  @description('Required. Selects Azure Kubernetes Service.')
   on: 'aks'
 
-  @description('Required. Control plane with or without a service level agreement.')
+  @description('Required. Standard: control plane with an uptime SLA. Free: without one.')
   tier: 'Free' | 'Standard'
 
-  @description('Required. Availability zones of the nodes; none where the region has none.')
+  @description('Required. Availability zones of the nodes; an empty list in regions without zones.')
   zones: Zone[]
 
-  @description('Required. Nodes of the cluster\'s own workloads.')
+  @description('Required. Node pool for the workloads of the cluster itself.')
   systemPool: Pool
 
-  @description('Required. Nodes of the services.')
+  @description('Required. Node pool for the services.')
   userPool: Pool
 
-  @description('Required. How the API server is reached.')
+  @description('Required. Whether the API server is public or private, and how its name resolves.')
   apiServer: ApiServer
 
-  @description('Optional. Who administers the cluster. Without one nobody may use its API until somebody is given a role.')
+  @description('Optional. Cluster administrator. Without one, nobody can use the Kubernetes API until you assign a role.')
   administrator: Administrator?
 
-  @description('Required. What becomes of privileged containers.')
+  @description('Required. Policy for privileged containers.')
   privilegedContainers: PrivilegedContainers
 }
 
 @sealed()
 type PrivilegedContainers = {
-  @description('Required. Refused, or only reported.')
+  @description('Required. deny: reject pods with privileged containers. audit: report them.')
   effect: 'deny' | 'audit'
 
-  @description('Required. Namespaces where they are let through, beside those of the platform.')
+  @description('Required. Namespaces to exempt, in addition to those of the platform.')
   excludedNamespaces: string[]
 }
+
+@description('Required. Name of the deployment.')
+param name string
+
+@description('Required. Azure region of the resources, such as westeurope.')
+param location string
+
+@description('Required. AKS settings of the deployment.')
+param hosting Aks
+
+@description('Required. Name of the AKS cluster.')
+param clusterName string
+
+@description('Required. Name of the Log Analytics workspace, in this resource group.')
+param workspaceName string
+
+@description('Required. Names of the managed identities of the services, in this resource group.')
+param identityNames ServiceIdentities
+
+@description('Required. Name of the managed identity of the control plane, in this resource group.')
+param clusterIdentityName string
+
+@description('Required. Name of the managed identity of the nodes, in this resource group.')
+param kubeletIdentityName string
 
 var networkName = 'vnet-${name}'
 
@@ -128,5 +128,5 @@ module policy 'no-privileged-containers.bicep' = {
   }
 }
 
-@description('Client id of the Key Vault add-on.')
+@description('Client id of the Key Vault add-on; KEY_VAULT_ADDON_CLIENT_ID in infra/kubernetes.')
 output keyVaultAddonClientId string = cluster.outputs.keyVaultAddonClientId

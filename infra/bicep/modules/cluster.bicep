@@ -1,41 +1,5 @@
-metadata name = 'Cluster'
-metadata description = 'AKS with workload identity, Key Vault, Azure Policy and Dapr, and without any account of its own.'
-
-@description('Required. Name of the cluster.')
-param name string
-
-@description('Required. Where it is.')
-param location string
-
-@description('Required. Control plane with or without a service level agreement.')
-param tier 'Free' | 'Standard'
-
-@description('Required. Availability zones of the nodes.')
-param zones Zone[]
-
-@description('Required. Nodes of the cluster\'s own workloads.')
-param systemPool Pool
-
-@description('Required. Nodes of the services.')
-param userPool Pool
-
-@description('Required. How the API server is reached.')
-param apiServer ApiServer
-
-@description('Optional. Who administers the cluster. Without one nobody may use its API until somebody is given a role.')
-param administrator Administrator?
-
-@description('Required. Network with the subnet nodes, in this resource group.')
-param networkName string
-
-@description('Required. Identity of the control plane, in this resource group.')
-param identityName string
-
-@description('Required. Identity of the nodes, in this resource group.')
-param kubeletIdentityName string
-
-@description('Required. Log Analytics workspace for the logs of the control plane, in this resource group.')
-param workspaceName string
+metadata name = 'AKS cluster'
+metadata description = 'AKS with workload identity, the Key Vault add-on, Azure Policy and Dapr. Local accounts are disabled.'
 
 @export()
 type Zone = '1' | '2' | '3'
@@ -43,15 +7,15 @@ type Zone = '1' | '2' | '3'
 @export()
 @sealed()
 type Pool = {
-  @description('Required. Size of its virtual machines.')
+  @description('Required. Virtual machine size, such as Standard_D2s_v5.')
   vmSize: string
 
-  @description('Required. Fewest nodes.')
+  @description('Required. Minimum number of nodes: 1 to 1000.')
   @minValue(1)
   @maxValue(1000)
   min: int
 
-  @description('Required. Most nodes.')
+  @description('Required. Maximum number of nodes: 1 to 1000, not less than min.')
   @minValue(1)
   @maxValue(1000)
   max: int
@@ -60,12 +24,12 @@ type Pool = {
 @export()
 @sealed()
 type Administrator = {
-  @description('Required. Object id.')
+  @description('Required. Object id in Microsoft Entra ID, a UUID.')
   @minLength(36)
   @maxLength(36)
   id: string
 
-  @description('Required. What it is.')
+  @description('Required. Kind of principal that the object id belongs to.')
   type: 'Group' | 'ServicePrincipal' | 'User'
 }
 
@@ -75,34 +39,70 @@ type ApiServer = Public | PrivateSystemDns | PrivateWithoutDns | PrivateCustomDn
 
 @sealed()
 type Public = {
-  @description('Required. A public name and address.')
+  @description('Required. The API server has a public name and address.')
   dns: 'public'
 
-  @description('Optional. Who may reach it, in CIDR notation. Without it anybody, who then needs a token.')
+  @description('Optional. Client addresses that can connect, in CIDR notation. Without it any address can connect; requests still need a token.')
   @minLength(1)
   authorizedRanges: string[]?
 }
 
 @sealed()
 type PrivateSystemDns = {
-  @description('Required. A private address, named in a private zone that AKS makes.')
+  @description('Required. The API server has a private address. AKS creates the private DNS zone.')
   dns: 'system'
 }
 
 @sealed()
 type PrivateWithoutDns = {
-  @description('Required. A private address behind a public name, for networks that have no private zones.')
+  @description('Required. The API server has a private address and a public name, for networks without private DNS zones.')
   dns: 'none'
 }
 
 @sealed()
 type PrivateCustomDns = {
-  @description('Required. A private address, named in the private zone given, which is made here.')
+  @description('Required. The API server has a private address. This template creates the private DNS zone.')
   dns: 'custom'
 
-  @description('Required. privatelink.REGION.azmk8s.io or a subdomain of it.')
+  @description('Required. Name of the zone: privatelink.REGION.azmk8s.io or a subdomain of it.')
   zone: string
 }
+
+@description('Required. Name of the AKS cluster.')
+param name string
+
+@description('Required. Azure region of the resources, such as westeurope.')
+param location string
+
+@description('Required. Standard: control plane with an uptime SLA. Free: without one.')
+param tier 'Free' | 'Standard'
+
+@description('Required. Availability zones of the nodes; an empty list in regions without zones.')
+param zones Zone[]
+
+@description('Required. Node pool for the workloads of the cluster itself.')
+param systemPool Pool
+
+@description('Required. Node pool for the services.')
+param userPool Pool
+
+@description('Required. Whether the API server is public or private, and how its name resolves.')
+param apiServer ApiServer
+
+@description('Optional. Cluster administrator. Without one, nobody can use the Kubernetes API until you assign a role.')
+param administrator Administrator?
+
+@description('Required. Name of the virtual network, in this resource group; it has a subnet called nodes.')
+param networkName string
+
+@description('Required. Name of the managed identity of the control plane, in this resource group.')
+param identityName string
+
+@description('Required. Name of the managed identity of the nodes, in this resource group.')
+param kubeletIdentityName string
+
+@description('Required. Name of the Log Analytics workspace for control-plane logs, in this resource group.')
+param workspaceName string
 
 var isPrivate = apiServer.dns != 'public'
 var hasOwnZone = apiServer.dns == 'custom'
@@ -133,7 +133,7 @@ var identityOperator = subscriptionResourceId(
   'f1a07417-d97a-45cb-824c-7a7467783830'
 )
 
-resource giveToNodes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource assignKubeletIdentity 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: kubeletIdentity
   name: guid(kubeletIdentity.id, identity.id, identityOperator)
   properties: {
@@ -182,7 +182,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
       networkPlugin: 'azure'
       networkPluginMode: 'overlay'
       networkDataplane: 'cilium'
-      networkPolicy: 'cilium' // the manifests have network policies
+      networkPolicy: 'cilium' // enforces the network policies of infra/kubernetes
       serviceCidr: '10.3.0.0/24'
       dnsServiceIP: '10.3.0.10'
       podCidr: '10.244.0.0/16'
@@ -214,7 +214,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
       }
     ]
   }
-  dependsOn: [giveToNodes]
+  dependsOn: [assignKubeletIdentity]
 }
 
 resource dapr 'Microsoft.KubernetesConfiguration/extensions@2025-03-01' = {
@@ -226,12 +226,12 @@ resource dapr 'Microsoft.KubernetesConfiguration/extensions@2025-03-01' = {
     releaseTrain: 'Stable'
     scope: { cluster: { releaseNamespace: 'dapr-system' } }
     configurationSettings: {
-      'dapr_sidecar_injector.sidecarDropALLCapabilities': 'true' // the restricted Pod Security standard asks for it
+      'dapr_sidecar_injector.sidecarDropALLCapabilities': 'true' // required by the restricted Pod Security level
     }
   }
 }
 
-#disable-next-line use-recent-api-versions // no stable version has categories of this kind
+#disable-next-line use-recent-api-versions // no stable version supports these log categories
 resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: cluster
   name: 'logs'
@@ -257,8 +257,8 @@ resource administer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (a
   }
 }
 
-@description('What federated credentials trust.')
+@description('OIDC issuer of the cluster; federated credentials trust it.')
 output issuer string = cluster.properties.oidcIssuerProfile.issuerURL
 
-@description('Client id of the Key Vault add-on, for the manifests that use it.')
+@description('Client id of the Key Vault add-on; KEY_VAULT_ADDON_CLIENT_ID in infra/kubernetes.')
 output keyVaultAddonClientId string = cluster.properties.addonProfiles.azureKeyvaultSecretsProvider.identity.clientId

@@ -1,71 +1,42 @@
 metadata name = 'Container app'
-metadata description = 'A service of the suite with its sidecar, probes, revisions and ingress.'
-
-@description('Required. Name of the service; its Dapr app id, too.')
-param name string
-
-@description('Required. Where it runs.')
-param location string
-
-@description('Required. Container Apps environment, in this resource group.')
-param environmentName string
-
-@description('Required. Identity that the service runs as and pulls its image with, in this resource group.')
-param identityName string
-
-@description('Required. Registry of the image, in this resource group.')
-param registryName string
-
-@description('Required. What is deployed, and who gets it.')
-param release Release
-
-@description('Required. Environment variables of the service.')
-param variables Variable[]
-
-@description('Required. Who may call it from outside the environment.')
-param access Access
-
-@description('Required. How many replicas there are.')
-param scale Scale
-
-@description('Optional. Callers sign in with Entra ID first.')
-param signIn SignIn?
+metadata description = 'One service of the suite, with its sidecar, probes, revisions and ingress.'
 
 @export()
 @sealed()
 type Release = {
-  @description('Required. Image with its tag or digest.')
+  @description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1.')
   image: string
 
-  @description('Required. Suffix of the revision. Another one whenever anything of the app has changed.')
+  @description('Required. Revision suffix: 1 to 30 of a-z, 0-9 and -. Use a new one for every change to the app.')
   @minLength(1)
   @maxLength(30)
   revision: string
 
-  @description('Optional. Which revision has which label and which part of the traffic. Without it the newest has all.')
+  @description('Optional. Labels and traffic weights of one or two revisions. Without it the latest revision receives all traffic.')
   @minLength(1)
   @maxLength(2)
   traffic: Share[]?
 
-  @description('Optional. What GET / answers, of state-api and welcome.')
+  @description('Optional. Greeting that GET / returns, for state-api and welcome only.')
   @minLength(1)
   welcome: string?
 }
 
 @sealed()
 type Share = {
-  @description('Required. The revision answers at APP---LABEL.DOMAIN, whatever its weight.')
+  @description('Required. Label of the revision. The revision is reachable at APP---LABEL.DOMAIN at any weight, even 0.')
   label: 'blue' | 'green'
 
-  @description('Required. Suffix of the revision.')
+  @description('Required. Revision suffix.')
   revision: string
 
-  @description('Required. Per cent of the traffic. All weights together are 100.')
+  @description('Required. Percentage of the traffic: 0 to 100. The weights must add up to 100.')
   @minValue(0)
   @maxValue(100)
   weight: int
 }
 
+@export()
 @sealed()
 type Variable = { name: string, value: string }
 
@@ -75,40 +46,40 @@ type Access = Nobody | Addresses | Anyone
 
 @sealed()
 type Nobody = {
-  @description('Required. Only what runs in the environment.')
+  @description('Required. Only apps in the same environment can call.')
   who: 'nobody'
 }
 
 @sealed()
 type Addresses = {
-  @description('Required. Only the addresses listed.')
+  @description('Required. Only the listed addresses can call.')
   who: 'addresses'
 
-  @description('Required. Ranges in CIDR notation, a single address with /32.')
+  @description('Required. Address ranges in CIDR notation; a single address ends in /32.')
   @minLength(1)
   ranges: string[]
 }
 
 @sealed()
 type Anyone = {
-  @description('Required. Whoever knows the address.')
+  @description('Required. Any address can call.')
   who: 'anyone'
 }
 
 @export()
 @sealed()
 type Scale = {
-  @description('Required. Replicas without any traffic; 0 costs nothing, and the first request waits.')
+  @description('Required. Minimum number of replicas: 0 to 300. With 0, an idle app costs nothing and the next request waits for a start.')
   @minValue(0)
   @maxValue(300)
   min: int
 
-  @description('Required. Most replicas.')
+  @description('Required. Maximum number of replicas: 1 to 300, not less than min.')
   @minValue(1)
   @maxValue(300)
   max: int
 
-  @description('Required. Requests under way at a replica that call for one more.')
+  @description('Required. Concurrent requests for each replica; the platform adds a replica above this number.')
   @minValue(1)
   concurrentRequests: int
 }
@@ -116,15 +87,45 @@ type Scale = {
 @export()
 @sealed()
 type SignIn = {
-  @description('Required. Client id of the app registration. It trusts the identity of the app by a federated credential.')
+  @description('Required. Client id of the app registration, a UUID. A federated credential of the registration must trust the identity of the app.')
   @minLength(36)
   @maxLength(36)
   clientId: string
 }
 
-var port = 8080 // PORT of the images
+@description('Required. Name of the service; also its Dapr app id.')
+param name string
+
+@description('Required. Azure region of the app, such as westeurope.')
+param location string
+
+@description('Required. Name of the Container Apps environment, in this resource group.')
+param environmentName string
+
+@description('Required. Name of the managed identity that runs the service and pulls its image, in this resource group.')
+param identityName string
+
+@description('Required. Name of the container registry of the image, in this resource group.')
+param registryName string
+
+@description('Required. Image and revision to deploy, and how traffic is split.')
+param release Release
+
+@description('Required. Environment variables of the service.')
+param variables Variable[]
+
+@description('Required. Callers outside the environment that can reach the app.')
+param access Access
+
+@description('Required. Number of replicas, and the load that adds one.')
+param scale Scale
+
+@description('Optional. Requires callers to sign in with Microsoft Entra ID.')
+param signIn SignIn?
+
+var port = 8080 // PORT in the images
 var traffic = release.?traffic
-var signInSecret = 'override-use-mi-fic-assertion-client-id' // what the platform calls it; it holds no secret
+var signInSecret = 'override-use-mi-fic-assertion-client-id' // name that the platform requires; the value is not a secret
 
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
   name: environmentName
@@ -148,15 +149,15 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
     configuration: {
       activeRevisionsMode: traffic == null ? 'Single' : 'Multiple'
       registries: [{ server: registry.properties.loginServer, identity: identity.id }]
-      #disable-next-line use-secure-value-for-secure-inputs // a client id is no secret
+      #disable-next-line use-secure-value-for-secure-inputs // a client id is not a secret
       secrets: signIn == null ? [] : [{ name: signInSecret, value: identity.properties.clientId }]
       dapr: {
         enabled: true
         appId: name
         appPort: port
         appProtocol: 'http'
-        logLevel: 'info' // says which components were loaded
-        httpMaxRequestSize: 4 // MiB, and so much is read into memory
+        logLevel: 'info' // logs the components that the sidecar loads
+        httpMaxRequestSize: 4 // MiB; the sidecar buffers requests up to this size
         httpReadBufferSize: 16 // KiB of headers
         maxConcurrency: 256
       }
@@ -183,7 +184,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
     }
     template: {
       revisionSuffix: release.revision
-      terminationGracePeriodSeconds: 30 // more than SHUTDOWN_TIMEOUT_MS
+      terminationGracePeriodSeconds: 30 // longer than SHUTDOWN_TIMEOUT_MS
       containers: [
         {
           name: name
@@ -227,5 +228,5 @@ resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (signIn 
   }
 }
 
-@description('Where it answers.')
+@description('URL of the app.')
 output url string = 'https://${app.properties.configuration.ingress.fqdn}'

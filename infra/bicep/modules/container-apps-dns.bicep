@@ -1,13 +1,13 @@
-metadata name = 'Names of a private Container Apps environment'
-metadata description = 'A private DNS zone in which the network finds every app.'
+metadata name = 'Private DNS zone of a Container Apps environment'
+metadata description = 'Resolves the names of all apps to the private address of the environment.'
 
-@description('Required. Domain of the environment.')
+@description('Required. Default domain of the environment.')
 param domain string
 
-@description('Required. Address of the environment in the network.')
+@description('Required. Private IPv4 address of the environment.')
 param address string
 
-@description('Required. Network that resolves the names, in this resource group.')
+@description('Required. Name of the virtual network that resolves the names, in this resource group.')
 param networkName string
 
 resource network 'Microsoft.Network/virtualNetworks@2026-03-01' existing = {

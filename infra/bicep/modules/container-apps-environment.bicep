@@ -1,22 +1,22 @@
 metadata name = 'Container Apps environment'
-metadata description = 'Where the apps and their sidecars run, with logs and traces.'
+metadata description = 'Runs the apps and their sidecars, and collects their logs and traces.'
 
 @description('Required. Name of the environment.')
 param name string
 
-@description('Required. Where it is.')
+@description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
-@description('Required. Log Analytics workspace for the logs, in this resource group.')
+@description('Required. Name of the Log Analytics workspace for logs, in this resource group.')
 param workspaceName string
 
-@description('Required. Application Insights for the traces, in this resource group.')
+@description('Required. Name of the Application Insights resource for traces, in this resource group.')
 param insightsName string
 
-@description('Optional. Subnet that the environment is in.')
+@description('Optional. Resource id of the subnet of the environment. Without it Azure provides the network.')
 param subnetId string?
 
-@description('Optional. Whether only the virtual network reaches what is in it.')
+@description('Optional. Restricts the apps to callers in the virtual network. Requires subnetId.')
 param private bool = false
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = {
@@ -32,7 +32,7 @@ resource environment 'Microsoft.App/managedEnvironments@2026-07-01' = {
   location: location
   properties: {
     workloadProfiles: [{ name: 'Consumption', workloadProfileType: 'Consumption' }]
-    appLogsConfiguration: { destination: 'azure-monitor' } // the diagnostic setting below; log-analytics would need a key
+    appLogsConfiguration: { destination: 'azure-monitor' } // uses the diagnostic setting below; log-analytics would need a key
     appInsightsConfiguration: { connectionString: insights.properties.ConnectionString }
     openTelemetryConfiguration: {
       tracesConfiguration: { destinations: ['appInsights'], includeDapr: true }
@@ -43,7 +43,7 @@ resource environment 'Microsoft.App/managedEnvironments@2026-07-01' = {
   }
 }
 
-#disable-next-line use-recent-api-versions // no stable version has categoryGroup
+#disable-next-line use-recent-api-versions // no stable version supports categoryGroup
 resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: environment
   name: 'logs'
@@ -53,8 +53,8 @@ resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
-@description('What the addresses of its apps end with.')
+@description('Default domain; the host names of the apps end with it.')
 output domain string = environment.properties.defaultDomain
 
-@description('Its address; in the network, if it is private.')
+@description('Static IP address of the environment; private when the environment is private.')
 output address string = environment.properties.staticIp

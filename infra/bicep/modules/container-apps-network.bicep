@@ -1,13 +1,13 @@
-metadata name = 'Network of a Container Apps environment'
-metadata description = 'A virtual network whose first half is the environment\'s subnet.'
+metadata name = 'Virtual network of a Container Apps environment'
+metadata description = 'A virtual network. The first half of its range is the subnet of the environment.'
 
-@description('Required. Name of the network.')
+@description('Required. Name of the virtual network.')
 param name string
 
-@description('Required. Where it is.')
+@description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
-@description('Required. Its addresses, at least a /26.')
+@description('Required. Address range in CIDR notation, /26 or larger.')
 param prefix string
 
 resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {

@@ -1,78 +1,78 @@
 metadata name = 'The suite on Container Apps'
-metadata description = 'Environment, state store and the three apps.'
+metadata description = 'Container Apps environment, Dapr state store and the three apps.'
 
 import { ServiceIdentities } from 'identity.bicep'
-import { Access, Release, Scale, SignIn } from 'container-app.bicep'
-
-@description('Required. Name of the installation.')
-param name string
-
-@description('Required. Where it is.')
-param location string
-
-@description('Required. What was chosen.')
-param hosting ContainerApps
-
-@description('Required. Log Analytics workspace, in this resource group.')
-param workspaceName string
-
-@description('Required. Application Insights, in this resource group.')
-param insightsName string
-
-@description('Required. Registry of the images, in this resource group.')
-param registryName string
-
-@description('Required. Cosmos DB account, in this resource group.')
-param accountName string
-
-@description('Required. Identities of the services, in this resource group.')
-param identityNames ServiceIdentities
+import { Access, Release, Scale, SignIn, Variable } from 'container-app.bicep'
 
 @export()
 @sealed()
 type ContainerApps = {
-  @description('Required. Azure Container Apps.')
+  @description('Required. Selects Azure Container Apps.')
   on: 'containerapps'
 
-  @description('Required. How the sidecar of state-api signs in to Cosmos DB: as the app, or with the account\'s key.')
+  @description('Required. Credential of the sidecar of state-api for Cosmos DB. identity: the managed identity of the app. key: the account key.')
   stateStore: 'identity' | 'key'
 
-  @description('Required. Who may call state-api and group-lister from outside; others ask welcome for both.')
+  @description('Required. Callers outside the environment that can reach state-api and group-lister directly. welcome is public.')
   access: Access
 
-  @description('Required. How many replicas each app has.')
+  @description('Required. Number of replicas of each app, and the load that adds one.')
   scale: Scale
 
-  @description('Optional. The network of its own that the environment is in. Without it Azure\'s.')
+  @description('Optional. Virtual network to create for the environment. Without it Azure provides the network.')
   network: Network?
 
-  @description('Optional. Callers of welcome sign in with Entra ID.')
+  @description('Optional. Requires callers of welcome to sign in with Microsoft Entra ID.')
   signIn: SignIn?
 
-  @description('Optional. What is deployed. Without it all is made but the apps: the registry, for one, to push their images to.')
+  @description('Optional. Images and revisions to deploy. Without it the template creates everything except the apps, including the registry for their images.')
   apps: Apps?
 }
 
 @sealed()
 type Network = {
-  @description('Required. Addresses of the virtual network, at least a /26; the environment takes the first half.')
+  @description('Required. Address range in CIDR notation, /26 or larger. The environment uses the first half.')
   prefix: string
 
-  @description('Required. Whether only this network reaches the apps, whatever access says.')
+  @description('Required. true: only callers in this network can reach the apps, regardless of access. false: access decides.')
   private: bool
 }
 
 @sealed()
 type Apps = {
-  @description('Required. state-api.')
+  @description('Required. Release of state-api.')
   stateApi: Release
 
-  @description('Required. group-lister.')
+  @description('Required. Release of group-lister.')
   groupLister: Release
 
-  @description('Required. welcome.')
+  @description('Required. Release of welcome.')
   welcome: Release
 }
+
+@description('Required. Name of the deployment.')
+param name string
+
+@description('Required. Azure region of the resources, such as westeurope.')
+param location string
+
+@description('Required. Container Apps settings of the deployment.')
+param hosting ContainerApps
+
+@description('Required. Name of the Log Analytics workspace, in this resource group.')
+param workspaceName string
+
+@description('Required. Name of the Application Insights resource, in this resource group.')
+param insightsName string
+
+@description('Required. Name of the container registry of the images, in this resource group.')
+param registryName string
+
+@description('Required. Name of the Cosmos DB account, in this resource group.')
+param accountName string
+
+@description('Required. Names of the managed identities of the services, in this resource group.')
+param identityNames ServiceIdentities
 
 var environmentName = 'cae-${name}'
 var networkName = 'vnet-${name}'
@@ -101,7 +101,7 @@ module environment 'container-apps-environment.bicep' = {
 
 module dns 'container-apps-dns.bicep' = if (hosting.?network.?private ?? false) {
   params: {
-    #disable-next-line what-if-short-circuiting // Azure makes it up
+    #disable-next-line what-if-short-circuiting // Azure chooses the domain
     domain: environment.outputs.domain
     address: environment.outputs.address
     networkName: networkName
@@ -129,7 +129,7 @@ module stateApi 'container-app.bicep' = if (hosting.?apps != null) {
     access: hosting.access
     scale: hosting.scale
   }
-  dependsOn: [stateStore] // a sidecar loads what is there when it starts
+  dependsOn: [stateStore] // a sidecar loads components only when it starts
 }
 
 module groupLister 'container-app.bicep' = if (hosting.?apps != null) {
@@ -166,8 +166,8 @@ module welcome 'container-app.bicep' = if (hosting.?apps != null) {
   dependsOn: [environment]
 }
 
-func greeting(release Release) { name: string, value: string }[] =>
+func greeting(release Release) Variable[] =>
   release.?welcome == null ? [] : [{ name: 'WELCOME', value: release.welcome! }]
 
-@description('Where welcome answers, once it is deployed.')
+@description('URL of welcome; empty until the apps are deployed.')
 output welcomeUrl string = welcome.?outputs.url ?? ''

@@ -1,19 +1,5 @@
 metadata name = 'Cosmos DB for Dapr'
-metadata description = 'The account, database and container that the component statestore names.'
-
-@description('Required. Name of the account, unique in Azure.')
-@minLength(3)
-@maxLength(44)
-param name string
-
-@description('Required. Where the account is.')
-param location string
-
-@description('Required. How it is paid for.')
-param capacity Capacity
-
-@description('Optional. Identity that reads and writes entries, in this resource group. Without one the account has keys.')
-param identityName string?
+metadata description = 'Account, database and container for the Dapr component statestore.'
 
 @export()
 @discriminator('mode')
@@ -21,29 +7,43 @@ type Capacity = Serverless | Manual | Autoscale
 
 @sealed()
 type Serverless = {
-  @description('Required. By request: nothing for an idle store.')
+  @description('Required. Billed by request; an idle store costs nothing but storage.')
   mode: 'serverless'
 }
 
 @sealed()
 type Manual = {
-  @description('Required. By the hour, for a fixed throughput.')
+  @description('Required. Billed by the hour for a fixed throughput.')
   mode: 'manual'
 
-  @description('Required. Request units per second, in hundreds.')
+  @description('Required. Throughput in request units per second: 400 or more, a multiple of 100.')
   @minValue(400)
   throughput: int
 }
 
 @sealed()
 type Autoscale = {
-  @description('Required. By the hour, for the highest throughput of that hour.')
+  @description('Required. Billed by the hour for the highest throughput in that hour.')
   mode: 'autoscale'
 
-  @description('Required. Most request units per second, in thousands; the least is a tenth.')
+  @description('Required. Maximum throughput in request units per second: 1000 or more, a multiple of 1000. The minimum is a tenth of it.')
   @minValue(1000)
   maxThroughput: int
 }
+
+@description('Required. Name of the account: 3 to 44 characters, globally unique.')
+@minLength(3)
+@maxLength(44)
+param name string
+
+@description('Required. Azure region of the account, such as westeurope.')
+param location string
+
+@description('Required. Billing mode and throughput.')
+param capacity Capacity
+
+@description('Optional. Name of the managed identity that reads and writes items, in this resource group. Without it the account accepts keys.')
+param identityName string?
 
 // https://learn.microsoft.com/azure/cosmos-db/nosql/security/reference-data-plane-roles
 var dataContributor = '00000000-0000-0000-0000-000000000002'
@@ -55,7 +55,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
   properties: {
     databaseAccountOfferType: 'Standard'
     disableLocalAuth: identityName != null
-    disableKeyBasedMetadataWriteAccess: true // a key may write entries, but not databases and containers
+    disableKeyBasedMetadataWriteAccess: true // keys can write items, but not change databases and containers
     minimalTlsVersion: 'Tls12'
     consistencyPolicy: { defaultConsistencyLevel: 'Session' }
     locations: [{ locationName: location, failoverPriority: 0 }]
@@ -75,8 +75,8 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
   properties: {
     resource: {
       id: 'statestore'
-      partitionKey: { kind: 'Hash', paths: ['/partitionKey'] } // Dapr's, with exactly this case
-      defaultTtl: -1 // entries live for ever unless they bring a TTL
+      partitionKey: { kind: 'Hash', paths: ['/partitionKey'] } // the path that Dapr requires; it is case-sensitive
+      defaultTtl: -1 // TTL is on: an item expires only if it has a TTL of its own
     }
     options: capacity.mode == 'manual'
       ? { throughput: capacity.throughput }
@@ -98,5 +98,5 @@ resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026
   }
 }
 
-@description('What the component calls url.')
+@description('Endpoint of the account; the setting url of the component.')
 output url string = account.properties.documentEndpoint

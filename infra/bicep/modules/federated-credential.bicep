@@ -1,13 +1,13 @@
 metadata name = 'Federated credential'
-metadata description = 'Lets a service account of a cluster be an identity.'
+metadata description = 'Lets a Kubernetes service account sign in as a managed identity.'
 
 @description('Required. Name of the credential.')
 param name string
 
-@description('Required. The identity, in this resource group.')
+@description('Required. Name of the managed identity, in this resource group.')
 param identityName string
 
-@description('Required. OIDC issuer of the cluster.')
+@description('Required. URL of the OIDC issuer of the cluster.')
 param issuer string
 
 @description('Required. Name of the service account in the namespace dapr-samples.')

@@ -1,33 +1,33 @@
-metadata name = 'Identity'
-metadata description = 'A user-assigned managed identity. What it may do is said where that is made.'
-
-@description('Required. Name of the identity.')
-param name string
-
-@description('Required. Where it is.')
-param location string
+metadata name = 'Managed identity'
+metadata description = 'A user-assigned managed identity. Each module that creates a resource also assigns the roles on it.'
 
 @export()
 @sealed()
-@description('The identities of the services.')
+@description('Names of the managed identities of the services.')
 type ServiceIdentities = {
-  @description('Required. Name of what state-api runs as.')
+  @description('Required. Identity of state-api.')
   stateApi: string
 
-  @description('Required. Name of what group-lister runs as.')
+  @description('Required. Identity of group-lister.')
   groupLister: string
 
-  @description('Required. Name of what welcome runs as.')
+  @description('Required. Identity of welcome.')
   welcome: string
 }
+
+@description('Required. Name of the managed identity.')
+param name string
+
+@description('Required. Azure region of the resources, such as westeurope.')
+param location string
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: name
   location: location
 }
 
-@description('What a service calls AZURE_CLIENT_ID.')
+@description('Client id; AZURE_CLIENT_ID in the environment of a service.')
 output clientId string = identity.properties.clientId
 
-@description('Object id.')
+@description('Object id of the service principal; role assignments use it.')
 output principalId string = identity.properties.principalId

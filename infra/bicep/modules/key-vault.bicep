@@ -1,19 +1,19 @@
 metadata name = 'Key Vault'
-metadata description = 'The vault of demosecret, with roles instead of access policies.'
+metadata description = 'A vault with the secret demosecret. Access is granted with roles, not access policies.'
 
-@description('Required. Name of the vault, unique in Azure.')
+@description('Required. Name of the vault: 3 to 24 characters, globally unique.')
 @minLength(3)
 @maxLength(24)
 param name string
 
-@description('Required. Where it is.')
+@description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
-@description('Required. Value of demosecret.')
+@description('Required. Value of the secret demosecret.')
 @secure()
 param demoSecret string
 
-@description('Required. Identity that reads demosecret, and nothing else, in this resource group.')
+@description('Required. Name of the managed identity that can read demosecret and nothing else, in this resource group.')
 param identityName string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security#key-vault-secrets-user
@@ -30,7 +30,7 @@ resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
     enablePurgeProtection: true
-    softDeleteRetentionInDays: 7 // with purge protection the name is taken for as long
+    softDeleteRetentionInDays: 7 // purge protection reserves the name of a deleted vault for this long
   }
 }
 

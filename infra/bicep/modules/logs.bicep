@@ -1,13 +1,13 @@
 metadata name = 'Logs and traces'
-metadata description = 'A Log Analytics workspace, and Application Insights on it.'
+metadata description = 'A Log Analytics workspace, and an Application Insights resource that stores its data there.'
 
-@description('Required. Name of the workspace.')
+@description('Required. Name of the Log Analytics workspace.')
 param workspaceName string
 
-@description('Required. Name of Application Insights.')
+@description('Required. Name of the Application Insights resource.')
 param insightsName string
 
-@description('Required. Where they are.')
+@description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
@@ -15,8 +15,8 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
   location: location
   properties: {
     sku: { name: 'PerGB2018' }
-    retentionInDays: 30 // as long as it costs nothing
-    features: { disableLocalAuth: true } // diagnostic settings write without the workspace's key
+    retentionInDays: 30 // days; included in the price of ingestion
+    features: { disableLocalAuth: true } // diagnostic settings do not need the workspace key
   }
 }
 

@@ -1,10 +1,10 @@
 metadata name = 'No privileged containers'
-metadata description = 'Azure Policy for the clusters of a resource group: pods with privileged containers are refused or reported.'
+metadata description = 'Assigns an Azure Policy to the resource group: its clusters reject or report pods with privileged containers.'
 
-@description('Required. What becomes of such a pod: refused, or only reported.')
+@description('Required. deny: reject pods with privileged containers. audit: report them.')
 param effect 'deny' | 'audit'
 
-@description('Required. Namespaces where such pods are let through, beside those of the platform.')
+@description('Required. Namespaces to exempt, in addition to those of the platform.')
 param excludedNamespaces string[]
 
 // https://learn.microsoft.com/azure/aks/policy-reference: Kubernetes cluster should not allow privileged containers

@@ -1,13 +1,13 @@
-metadata name = 'Private DNS zone of a cluster'
-metadata description = 'The zone in which a private cluster has its name, and the network that resolves it.'
+metadata name = 'Private DNS zone of the AKS cluster'
+metadata description = 'Contains the name of a private API server, and is linked to the virtual network of the nodes.'
 
-@description('Required. Name of the zone.')
+@description('Required. Name of the zone, such as privatelink.westeurope.azmk8s.io.')
 param name string
 
-@description('Required. Network that resolves it, in this resource group.')
+@description('Required. Name of the virtual network to link, in this resource group.')
 param networkName string
 
-@description('Required. Identity of the control plane, in this resource group.')
+@description('Required. Name of the managed identity of the control plane, in this resource group; it writes the records.')
 param identityName string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/networking#private-dns-zone-contributor

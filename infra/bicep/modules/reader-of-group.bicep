@@ -1,7 +1,7 @@
-metadata name = 'Reader of a resource group'
-metadata description = 'Lets an identity see what there is, and change nothing.'
+metadata name = 'Reader role on the resource group'
+metadata description = 'Grants a managed identity read access to this resource group.'
 
-@description('Required. Name of the identity, in this resource group.')
+@description('Required. Name of the managed identity, in this resource group.')
 param identityName string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/general#reader

@@ -1,9 +1,9 @@
-metadata name = 'Reader of a subscription'
-metadata description = 'Lets an identity see what there is, and change nothing.'
+metadata name = 'Reader role on the subscription'
+metadata description = 'Grants a managed identity read access to the subscription.'
 
 targetScope = 'subscription'
 
-@description('Required. Object id of the identity.')
+@description('Required. Object id of the managed identity, a UUID.')
 param principalId string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/general#reader

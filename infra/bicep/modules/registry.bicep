@@ -1,15 +1,15 @@
 metadata name = 'Container registry'
-metadata description = 'The registry of the images, without an admin user: who pulls needs a role.'
+metadata description = 'Stores the images. The admin user is disabled; identities need the AcrPull role.'
 
-@description('Required. Name of the registry, unique in Azure.')
+@description('Required. Name of the registry: 5 to 50 letters and digits, globally unique.')
 @minLength(5)
 @maxLength(50)
 param name string
 
-@description('Required. Where it is.')
+@description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
-@description('Required. Names of the identities that pull, in this resource group.')
+@description('Required. Names of the managed identities that can pull images, in this resource group.')
 param pullers string[]
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers#acrpull
@@ -40,5 +40,5 @@ resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-@description('What image names start with.')
+@description('Host name of the registry; image references start with it.')
 output server string = registry.properties.loginServer

@@ -1,13 +1,13 @@
 metadata name = 'Dapr component statestore'
-metadata description = 'The state store of state-api in a Container Apps environment, with its resiliency policy.'
+metadata description = 'State store of state-api in a Container Apps environment, with its resiliency policy.'
 
-@description('Required. Container Apps environment, in this resource group.')
+@description('Required. Name of the Container Apps environment, in this resource group.')
 param environmentName string
 
-@description('Required. Cosmos DB account, in this resource group.')
+@description('Required. Name of the Cosmos DB account, in this resource group.')
 param accountName string
 
-@description('Optional. Identity that state-api runs as, in this resource group. Without one the account\'s key is used.')
+@description('Optional. Name of the managed identity of state-api, in this resource group. Without it the component uses the account key.')
 param identityName string?
 
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
@@ -22,14 +22,14 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   name: identityName ?? ''
 }
 
-// The form of components/cosmos/containerapps.yaml and containerapps-key.yaml.
+// The same component as components/cosmos/containerapps.yaml and containerapps-key.yaml.
 resource component 'Microsoft.App/managedEnvironments/daprComponents@2026-07-01' = {
   parent: environment
   name: 'statestore'
   properties: {
     componentType: 'state.azure.cosmosdb'
     version: 'v1'
-    initTimeout: '30s' // the default of 5 s is short for the first token
+    initTimeout: '30s' // the first token can take longer than the default of 5 s
     secrets: identityName == null ? [{ name: 'cosmos-key', value: account.listKeys().primaryMasterKey }] : []
     metadata: [
       { name: 'url', value: account.properties.documentEndpoint }
@@ -39,11 +39,11 @@ resource component 'Microsoft.App/managedEnvironments/daprComponents@2026-07-01'
       { name: 'database', value: 'dapr-db' }
       { name: 'collection', value: 'statestore' }
     ]
-    scopes: ['state-api'] // apps without the identity would fail to start
+    scopes: ['state-api'] // sidecars of apps without the identity would fail to start
   }
 }
 
-// What components/local/resiliency.yaml says, in whole seconds: a retry would end after state-api gave up.
+// components/local/resiliency.yaml in whole seconds. There is no retry: it would end after the timeout of state-api.
 resource resiliency 'Microsoft.App/managedEnvironments/daprComponents/resiliencyPolicies@2026-07-01' = {
   parent: component
   name: 'statestore'

@@ -1,6 +1,7 @@
 using '../main.bicep'
 
-// AKS whose API server has a private address, and its name in a private zone of ours. Privileged containers are only reported.
+// AKS with a private API server, whose name is in a private DNS zone that the template creates. The policy reports
+// privileged containers but does not reject them.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 var region = readEnvironmentVariable('AZURE_LOCATION')
 

@@ -1,6 +1,6 @@
 using '../main.bicep'
 
-// AKS with a public API server, for the manifests of infra/kubernetes.
+// AKS with a public API server. Deploy infra/kubernetes/overlays/aks to it.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')

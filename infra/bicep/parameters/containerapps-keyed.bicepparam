@@ -1,7 +1,7 @@
 using '../main.bicep'
 
-// containerapps.bicepparam, but the sidecar of state-api uses the key of the Cosmos DB account, for whoever has to. The key is a
-// secret of the component, copied from the account by the deployment.
+// Like containerapps.bicepparam, but the sidecar of state-api uses the account key of Cosmos DB. Use this only where
+// you cannot use an identity. The deployment copies the key from the account into a secret of the Dapr component.
 var registry = readEnvironmentVariable('AZURE_CONTAINER_REGISTRY_ENDPOINT', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')

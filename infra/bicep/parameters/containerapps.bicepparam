@@ -1,10 +1,14 @@
 using '../main.bicep'
 
-// Keyless, and state-api and group-lister answer only your own address. Without AZURE_CONTAINER_REGISTRY_ENDPOINT it makes
-// all but the apps; push their images to the registry that it made, set the variable, and deploy again.
+// Container Apps without keys. Set MY_ADDRESS to your public IPv4 address to call state-api and group-lister directly;
+// without it only welcome is public.
 //
-// A new revision of welcome beside the old one: REVISION=v2 LIVE=v1, perhaps with another WELCOME or TAG, gives v2 the label
-// green and no traffic, for you to test at https://welcome---green.DOMAIN; without LIVE it then gets it all.
+// Deploy twice. Without AZURE_CONTAINER_REGISTRY_ENDPOINT the first deployment creates everything except the apps. Push
+// the images to the new registry, set the variable to its host name, and deploy again.
+//
+// To test a new revision of welcome next to the current one, deploy with REVISION=v2 LIVE=v1 and, if you like, another
+// WELCOME or TAG. v2 gets the label green and no traffic; test it at https://welcome---green.DOMAIN. Deploy again
+// without LIVE to send all traffic to v2.
 var registry = readEnvironmentVariable('AZURE_CONTAINER_REGISTRY_ENDPOINT', '')
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var tag = readEnvironmentVariable('TAG', 'v1')

@@ -1,4 +1,4 @@
-// welcome: two revisions have the same label.
+// welcome: two revisions have the same label. Give each its own.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

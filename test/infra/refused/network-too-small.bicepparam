@@ -1,4 +1,4 @@
-// network.prefix 10.0.0.0/27 is too small: the environment needs half of a /26.
+// network.prefix 10.0.0.0/27 is too small. Use a /26 or larger: the environment uses half of it.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

@@ -1,4 +1,4 @@
-// welcome: the new revision v2 is not in the traffic; weight 0 is enough to test it at its label.
+// welcome: traffic does not list the new revision v2. Add it; with weight 0 only its label reaches it.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

@@ -1,4 +1,4 @@
-// welcome: a revision has two labels.
+// welcome: one revision has two labels. List each revision once.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

@@ -1,4 +1,4 @@
-// welcome: v1.0.0 is no suffix of a revision: only a-z, 0-9 and - may be in it.
+// welcome: v1.0.0 is not a valid revision suffix. Use only a-z, 0-9 and -.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

@@ -1,4 +1,4 @@
-// welcome: the traffic weights add up to 95, not to 100.
+// welcome: the traffic weights add up to 95. They must add up to 100.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

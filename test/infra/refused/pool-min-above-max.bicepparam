@@ -1,4 +1,4 @@
-// userPool.min (2) is above userPool.max (1).
+// userPool.min (2) is greater than userPool.max (1). Lower min or raise max.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

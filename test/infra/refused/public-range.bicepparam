@@ -1,4 +1,4 @@
-// scale.min (3) is above scale.max (1).
+// access.ranges contains a /0 range, which admits every address. For public access, set access.who to 'anyone'.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
@@ -6,8 +6,8 @@ param demoSecret = 'x'
 param hosting = {
   on: 'containerapps'
   stateStore: 'identity'
-  access: { who: 'nobody' }
-  scale: { min: 3, max: 1, concurrentRequests: 50 }
+  access: { who: 'addresses', ranges: ['0.0.0.0/0'] }
+  scale: { min: 1, max: 1, concurrentRequests: 50 }
   apps: {
     stateApi: { image: 'r/state-api:v1', revision: 'v1' }
     groupLister: { image: 'r/group-lister:v1', revision: 'v1' }

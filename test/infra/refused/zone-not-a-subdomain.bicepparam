@@ -1,4 +1,4 @@
-// apiServer.zone is notprivatelink.westeurope.azmk8s.io; AKS takes privatelink.westeurope.azmk8s.io and its subdomains only.
+// apiServer.zone notprivatelink.westeurope.azmk8s.io is not valid. Use privatelink.westeurope.azmk8s.io or a subdomain of it.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

@@ -1,4 +1,4 @@
-// access.ranges has everybody in it; if that is meant, say who: 'anyone'.
+// group-lister: welcome is not supported, because group-lister has no greeting. Remove it.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
@@ -6,11 +6,11 @@ param demoSecret = 'x'
 param hosting = {
   on: 'containerapps'
   stateStore: 'identity'
-  access: { who: 'addresses', ranges: ['0.0.0.0/0'] }
+  access: { who: 'nobody' }
   scale: { min: 1, max: 1, concurrentRequests: 50 }
   apps: {
     stateApi: { image: 'r/state-api:v1', revision: 'v1' }
-    groupLister: { image: 'r/group-lister:v1', revision: 'v1' }
+    groupLister: { image: 'r/group-lister:v1', revision: 'v1', welcome: 'Hello' }
     welcome: { image: 'r/welcome:v1', revision: 'v1' }
   }
 }
