@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { DaprClient } from "@dapr/dapr";
 import { createSidecarClient, SidecarError, type SidecarRequest } from "../dapr/client.ts";
+import { fromStored, toStored } from "./exact-numbers.ts";
 import {
   type Call,
   type Component,
@@ -118,7 +119,7 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
     return ask("get", call, async ({ dapr }, exchange) => {
       const metadata = { partitionKey: partitionOf(key) };
       const value = await dapr.state.get(storeName, encodeURIComponent(key), { metadata });
-      return exchange.statusCode === 204 ? undefined : { value, etag: safeEtag(exchange.etag) };
+      return exchange.statusCode === 204 ? undefined : { value: fromStored(value), etag: safeEtag(exchange.etag) };
     });
   }
 
@@ -206,7 +207,11 @@ export function createDaprStore({ origin, storeName, timeoutMs, apiToken, observ
             ? { operation: "delete", request: { key: item.key } }
             : {
                 operation: "upsert",
-                request: { key: item.key, value: item.data, metadata: metadataOf(item.key, item.ttlInSeconds) },
+                request: {
+                  key: item.key,
+                  value: toStored(item.data),
+                  metadata: metadataOf(item.key, item.ttlInSeconds),
+                },
               },
         );
       // Without it, Dapr puts the items of a transaction into a partition where no plain read looks.
@@ -260,7 +265,7 @@ interface Client {
 }
 
 function itemOf({ key, value, ttlInSeconds }: Write) {
-  return { key, value, metadata: metadataOf(key, ttlInSeconds) };
+  return { key, value: toStored(value), metadata: metadataOf(key, ttlInSeconds) };
 }
 
 function metadataOf(key: string, ttlInSeconds: number | undefined): Record<string, string> {
@@ -285,7 +290,7 @@ function consistencyOf({ consistency }: Write, { StateConsistencyEnum }: Client[
 function entryOf(item: { [key: string]: unknown }): Entry | undefined {
   if (typeof item.error === "string") throw new StoreError("refused", causeOf(item.error));
   if (!("data" in item)) return undefined;
-  return { value: item.data, etag: safeEtag(item.etag) };
+  return { value: fromStored(item.data), etag: safeEtag(item.etag) };
 }
 
 /** Cosmos DB's ETags contain quotes, which an HTTP ETag cannot. */

@@ -1,0 +1,148 @@
+import { Problem } from "./problem.ts";
+
+/**
+ * Maximum nesting of a request body. Go's decoder, which every sidecar uses, takes 10,000 levels, and the sidecar's request
+ * wraps a value in at most two levels more than the body of ours does.
+ */
+const MAX_DEPTH = 9_998;
+
+/** A double holds every decimal number with at most 15 digits and a moderate exponent. */
+const EXACT_DIGITS = 15;
+
+const QUOTE = 0x22;
+const PLUS = 0x2b;
+const COMMA = 0x2c;
+const MINUS = 0x2d;
+const DOT = 0x2e;
+const ZERO = 0x30;
+const NINE = 0x39;
+const UPPER_E = 0x45;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const LOWER_E = 0x65;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+/**
+ * Parses JSON and refuses values that a read could not return as they were sent.
+ *
+ * JSON.parse rounds 12345678901234567890 to 12345678901234567000 and reads 1e400 as Infinity, which is then stored as null.
+ * The sidecar fails on deep nesting and replaces half of a surrogate pair by U+FFFD. One pass over the text, which skips
+ * strings with indexOf, finds all of these.
+ *
+ * @throws {Problem} 400 with the place in the document (JSON Pointer, RFC 6901) and what to send instead
+ */
+export function parseJson(text: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Problem(400, "bad-request", "The body is not valid JSON", {
+      detail: error instanceof Error ? `${error.message}.` : "",
+    });
+  }
+  checkLimits(text);
+  return value;
+}
+
+/** `text` is valid JSON, so the first character of a token tells its type. */
+function checkLimits(text: string): void {
+  const hasEscapes = text.includes("\\");
+  const hasSurrogates = hasEscapes && /\\u[dD][89a-fA-F]/.test(text);
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const start = at;
+      at = endOfString(text, start, hasEscapes);
+      if (hasSurrogates && !JSON.parse(text.slice(start, at + 1)).isWellFormed()) {
+        throw refuse("a string has half of a surrogate pair, which is no character", "Send valid Unicode", text, start);
+      }
+    } else if (isDigit(code)) {
+      const start = at;
+      let hasExponent = false;
+      for (let next = text.charCodeAt(at + 1); isInNumber(next); next = text.charCodeAt(++at + 1)) {
+        hasExponent ||= next === LOWER_E || next === UPPER_E;
+      }
+      if ((hasExponent || at - start >= EXACT_DIGITS) && !isExact(text.slice(start, at + 1))) {
+        throw refuse("a double (IEEE 754) cannot hold the number", "Send the number as a string", text, start);
+      }
+    } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      if (++depth > MAX_DEPTH)
+        throw refuse(`more than ${MAX_DEPTH} nested levels`, "Send a flatter document", text, at);
+    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) {
+      depth--;
+    }
+  }
+}
+
+function refuse(fault: string, remedy: string, text: string, at: number): Problem {
+  const pointer = pointerTo(text, at);
+  const place = pointer.length > 100 ? `${pointer.slice(0, 100)}…` : pointer;
+  return new Problem(400, "not-storable", "The body has a value that cannot be stored exactly", {
+    detail: `At ${place === "" ? "the top of the document" : place}: ${fault}. ${remedy}.`,
+  });
+}
+
+function isDigit(code: number): boolean {
+  return code >= ZERO && code <= NINE;
+}
+
+/** NaN, the code after the end of the text, is in no number. */
+function isInNumber(code: number): boolean {
+  return isDigit(code) || code === DOT || code === LOWER_E || code === UPPER_E || code === PLUS || code === MINUS;
+}
+
+function endOfString(text: string, start: number, hasEscapes: boolean): number {
+  let end = text.indexOf('"', start + 1);
+  while (hasEscapes && isEscaped(text, end)) end = text.indexOf('"', end + 1);
+  return end;
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let backslashes = 0;
+  while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
+  return backslashes % 2 === 1;
+}
+
+/** True if the double nearest to a decimal number without a sign prints as that number. */
+function isExact(number: string): boolean {
+  const double = Number(number);
+  const printed = String(double); // what most clients send
+  return printed === number || (Number.isFinite(double) && normalize(number) === normalize(printed));
+}
+
+/** Significant digits and the power of ten that they are multiplied with: `1.50e3` and `1500` are both `15e2`. */
+function normalize(number: string): string {
+  const [, whole = "", fraction = "", exponent = "0"] = /^(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const significant = digits.replace(/0+$/, "");
+  return significant && `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
+}
+
+/** JSON Pointer of the value that the character at `target` belongs to: `/items/3/price`; "" is the whole document. */
+function pointerTo(text: string, target: number): string {
+  const path: (string | number)[] = [];
+  let isName = false;
+  for (let at = 0; at < target; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const end = endOfString(text, at, true);
+      if (isName) path[path.length - 1] = JSON.parse(text.slice(at, end + 1));
+      isName = false;
+      at = end;
+    } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      isName = code === OPEN_BRACE;
+      path.push(isName ? "" : 0);
+    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) {
+      path.pop();
+      isName = false;
+    } else if (code === COMMA) {
+      const last = path.at(-1);
+      isName = typeof last === "string";
+      if (typeof last === "number") path[path.length - 1] = last + 1;
+    }
+  }
+  return path.map((step) => `/${String(step).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+}

@@ -1,0 +1,81 @@
+import { describe, expect, test } from "vitest";
+import { parseJson } from "../../../services/runtime/json.ts";
+import { Problem } from "../../../services/runtime/problem.ts";
+
+function refusalOf(text: string): Problem {
+  try {
+    parseJson(text);
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+  throw new Error(`accepted: ${text.slice(0, 100)}`);
+}
+
+describe("parseJson", () => {
+  test.each([
+    "0",
+    "-0",
+    "9007199254740991",
+    "-9007199254740992",
+    "123456789012345680000",
+    "0.1",
+    "0.30000000000000004",
+    "1.50e3",
+    "1E+2",
+    "1e21",
+    "5e-324",
+    "1.7976931348623157e308",
+    "0e999",
+    "0.000000000000000000000000",
+    "1000000000000000000000000000000",
+    '"12345678901234567890 1e400"',
+    '"\\\\" ',
+    '{"a\\"":[12,{"b":"\\\\\\""}]}',
+    '"\\ud83d\\ude00"',
+    '"\\\\ud800"',
+  ])("accepts %s and returns what JSON.parse returns", (text) => {
+    expect(parseJson(text)).toEqual(JSON.parse(text));
+  });
+
+  test.each([
+    ["12345678901234567890", "the top of the document"],
+    ["[1, -9007199254740993]", "/1"],
+    ['{"a":{"b/c":[0,{"d~":1e400}]}}', "/a/b~1c/1/d~0"],
+    ['{"first":"{[,","x":[[],{},"\\"",1e-400]}', "/x/3"],
+    ["[0.10000000000000001]", "/0"],
+    ['{"":123456789012345678}', "/"],
+  ])("refuses the number in %s, which a double cannot hold, and names its place", (text, place) => {
+    const { status, code, detail } = refusalOf(text);
+    expect({ status, code, detail }).toEqual({
+      status: 400,
+      code: "not-storable",
+      detail: `At ${place}: a double (IEEE 754) cannot hold the number. Send the number as a string.`,
+    });
+  });
+
+  test.each([
+    ['["\\ud800"]', "/0"],
+    ['{"a":["ok","\\udc00\\ud800"]}', "/a/1"],
+  ])("refuses half of a surrogate pair in %s and names its place", (text, place) => {
+    expect(refusalOf(text)).toMatchObject({ status: 400, detail: expect.stringContaining(`At ${place}: `) });
+  });
+
+  test("accepts 9,998 nested levels and refuses 9,999", () => {
+    const nested = (levels: number) =>
+      `${'{"a":['.repeat(levels / 2)}${"[".repeat(levels % 2)}${"]".repeat(levels % 2)}${"]}".repeat(levels / 2)}`;
+    expect(parseJson(nested(9_998))).toHaveProperty("a");
+    expect(parseJson("[[]]".replace("[]", Array(20_000).fill("[]").join()))).toHaveLength(20_000);
+    const { status, detail } = refusalOf(nested(9_999));
+    expect(status).toBe(400);
+    expect(detail).toMatch(/^At \/a\/0\/a\/0.*…: more than 9998 nested levels\. Send a flatter document\.$/);
+  });
+
+  test("refuses invalid JSON with the parser's message", () => {
+    expect(refusalOf('{"a":}')).toMatchObject({
+      status: 400,
+      code: "bad-request",
+      detail: expect.stringContaining("Unexpected token"),
+    });
+  });
+});
