@@ -1,5 +1,5 @@
 // What every service has around its own routes.
-import express, { type Express, type RequestHandler } from "express";
+import express, { type Express, type RequestHandler, type Response } from "express";
 import type { Registry } from "prom-client";
 import { JSON_TYPE, RETRY_SOON, send, TEXT_TYPE } from "./http.ts";
 import type { Logger } from "./log.ts";
@@ -44,10 +44,18 @@ export function addCommonRoutes(app: Express, { openapi, log, register, ready }:
     send(res, JSON_TYPE, JSON.stringify(openapi));
   });
 
-  for (const [path, methods] of Object.entries(openapi.paths)) {
-    const pattern = path.replaceAll(/\{(\w+)\}/g, ":$1");
-    app.all(pattern, refuseMethod(Object.keys(methods).filter((name) => name !== "parameters")));
+  // A path can match several patterns: /state/bulk is a route of its own and a key of /state/{key}.
+  for (const [path, item] of Object.entries(openapi.paths)) {
+    app.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), addAllowed(methodsOf(item)));
   }
+  app.use((req, res, next) => {
+    const allowed = [...allowedMethods(res)].join(", ");
+    if (allowed === "") return next();
+    throw new Problem(405, "method-not-allowed", `${req.path} does not accept ${req.method}`, {
+      detail: `It accepts ${allowed}.`,
+      headers: { Allow: allowed },
+    });
+  });
   app.use((req) => {
     throw new Problem(404, "no-such-route", `There is no ${req.path} here`, {
       detail: "GET /openapi.json lists what is.",
@@ -56,12 +64,21 @@ export function addCommonRoutes(app: Express, { openapi, log, register, ready }:
   app.use(problemHandler(log));
 }
 
-function refuseMethod(methods: string[]): RequestHandler {
-  const allowed = methods.map((method) => method.toUpperCase()).join(", ");
-  return (req) => {
-    throw new Problem(405, "method-not-allowed", `${req.path} does not take ${req.method}`, {
-      detail: `It takes ${allowed}.`,
-      headers: { Allow: allowed },
-    });
+/** Methods that the path of this request takes, as far as the patterns were compared with it. */
+function allowedMethods(res: Response): Set<string> {
+  res.locals.allowed ??= new Set<string>();
+  return res.locals.allowed;
+}
+
+function addAllowed(methods: readonly string[]): RequestHandler {
+  return (_req, res, next) => {
+    for (const method of methods) allowedMethods(res).add(method);
+    next();
   };
+}
+
+/** HTTP methods of an OpenAPI path item. Express serves HEAD wherever it serves GET. */
+function methodsOf(item: object): string[] {
+  const methods = Object.keys(item).filter((name) => name !== "parameters");
+  return methods.flatMap((name) => (name === "get" ? ["GET", "HEAD"] : [name.toUpperCase()]));
 }
