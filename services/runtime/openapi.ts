@@ -9,6 +9,29 @@ export const problem = (description: string) =>
 export const text = (description: string, example: string) =>
   ({ description, content: { "text/plain": { schema: { type: "string" }, example } } }) as const;
 
+const ETAG = '(W/)?"[!#-~]*"';
+
+/** JSON Schema of the `If-Match` header: `*` or a list of ETags (RFC 9110 §13.1.1), of which only ASCII is accepted. */
+export const ifMatchSchema = {
+  anyOf: [{ enum: ["*"] }, { type: "string", pattern: `^${ETAG}([ \\t]*,[ \\t]*${ETAG})*$` }],
+  examples: ["*", '"abc"'],
+} as const;
+
+export const ifMatch = {
+  name: "If-Match",
+  in: "header",
+  schema: ifMatchSchema,
+  description:
+    "One or more ETags, or *. The change applies only to an entry that has one of them; a weak ETag has none.",
+} as const;
+
+export const ifNoneMatchAny = {
+  name: "If-None-Match",
+  in: "header",
+  schema: { enum: ["*"] },
+  description: "Only *: the change applies only while there is no entry.",
+} as const;
+
 /** The routes of `addCommonRoutes`. */
 export const commonPaths = {
   "/healthz": { get: { operationId: "liveness", responses: { 200: text("The process answers.", "ok") } } },

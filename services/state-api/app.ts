@@ -2,6 +2,7 @@ import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
 import { KEY_RULE, keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
+import { field } from "../runtime/field.ts";
 import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
@@ -26,15 +27,13 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     whileWaiting(req, res, config.STATESTORE_TIMEOUT_MS, work);
 
   app.post("/state", async (req, res) => {
-    const { key, data, etag, concurrency, ttlInSeconds, consistency } = checked(
-      await readJson(req, config.MAX_BODY_BYTES),
-      validate.saveRequest,
-    );
-    if (etag !== undefined && concurrency === "last-write") {
-      throw new Problem(400, "bad-request", "An etag means nothing to concurrency last-write", {
+    const body = await readJson(req, config.MAX_BODY_BYTES);
+    if (field(body, "etag") !== undefined && field(body, "concurrency") === "last-write") {
+      throw new Problem(400, "bad-request", "concurrency last-write ignores an etag", {
         detail: "Leave out one of them, or use first-write.",
       });
     }
+    const { key, data, etag, concurrency, ttlInSeconds, consistency } = checked(body, validate.saveRequest);
     const condition: Condition | undefined =
       etag !== undefined ? { ifMatch: [etag] } : concurrency === "first-write" ? { ifNoneMatch: "*" } : undefined;
     const write = { key, value: data, condition, ttlInSeconds, consistency };
@@ -132,22 +131,22 @@ function checked<T>(body: unknown, validator: Validator<T>): T {
 
 /** RFC 9110 §13.1: If-Match compares strongly, so a weak ETag matches nothing. */
 function conditionOf(req: Request): Condition | undefined {
-  const ifMatch = req.get("If-Match")?.trim();
-  const ifNoneMatch = req.get("If-None-Match")?.trim();
-  if (ifNoneMatch !== undefined && (ifMatch !== undefined || ifNoneMatch !== "*")) {
-    throw new Problem(400, "bad-request", "This condition is not understood", {
-      detail: "A write takes either If-Match, with ETags or *, or If-None-Match: *.",
+  const ifMatch = req.get("If-Match");
+  const ifNoneMatch = req.get("If-None-Match");
+  if (ifNoneMatch !== undefined && ifNoneMatch !== "*") {
+    throw new Problem(400, "bad-request", "This condition is not supported", {
+      detail: "A write takes If-Match with ETags or *, or If-None-Match: *.",
     });
   }
-  if (ifNoneMatch !== undefined) return { ifNoneMatch: "*" };
-  if (ifMatch === undefined) return undefined;
-  if (ifMatch === "*") return { ifMatch };
-  if (!/^(W\/)?"[^"]*"(\s*,\s*(W\/)?"[^"]*")*$/.test(ifMatch)) {
+  if (ifMatch !== undefined && !validate.ifMatch.Check(ifMatch)) {
     throw new Problem(400, "bad-request", "If-Match is malformed", {
-      detail: 'ETags stand in quotes, as the ETag header gave them: If-Match: "abc".',
+      detail: 'Put each ETag in quotes, as the ETag header does: If-Match: "abc".',
     });
   }
-  return { ifMatch: [...ifMatch.matchAll(/(?<!W\/)"([^"]*)"/g)].map(([, etag = ""]) => etag) };
+  if (ifNoneMatch !== undefined) return ifMatch === undefined ? { ifNoneMatch: "*" } : { ifMatch: [] }; // never both
+  if (ifMatch === undefined || ifMatch === "*") return ifMatch && { ifMatch };
+  const etags = [...ifMatch.matchAll(/(W\/)?"([^"]*)"/g)];
+  return { ifMatch: etags.flatMap(([, weak, etag = ""]) => (weak ? [] : [etag])) };
 }
 
 /** Turns what the store threw into an answer. The titles are the ones users of the original know. */

@@ -1,6 +1,14 @@
 import { Compile } from "typebox/schema";
 import { keySchema as key } from "../dapr/key.ts";
-import { commonPaths, problem, problemSchema, text } from "../runtime/openapi.ts";
+import {
+  commonPaths,
+  ifMatch,
+  ifMatchSchema,
+  ifNoneMatchAny,
+  problem,
+  problemSchema,
+  text,
+} from "../runtime/openapi.ts";
 
 const ttlInSeconds = {
   type: "integer",
@@ -29,6 +37,8 @@ const saveRequest = {
       description: "Passed to the store. Cosmos DB knows strong as Session, see docs.",
     },
   },
+  // An ETag that last-write ignores would look like a condition.
+  dependentSchemas: { etag: { properties: { concurrency: { enum: ["first-write"] } } } },
 } as const;
 
 const bulkRequest = {
@@ -71,6 +81,7 @@ export const validate = {
   saveRequest: Compile(saveRequest),
   bulkRequest: Compile(bulkRequest),
   transactionRequest: Compile(transactionRequest),
+  ifMatch: Compile(ifMatchSchema),
 };
 
 const json = (schema: object) => ({ required: true, content: { "application/json": { schema } } });
@@ -84,19 +95,64 @@ const storeErrors = {
   503: problem("The sidecar or the store is not there, not ready, too slow or too busy: try again after Retry-After."),
 };
 const etagHeader = { ETag: { description: "Changes with every write.", schema: { type: "string" } } };
-const ifMatch = {
-  name: "If-Match",
-  in: "header",
-  schema: { type: "string" },
-  description: "One or more ETags, or *: act only on an entry that has one of them.",
-};
-const ifNoneMatch = (description: string) => ({
-  name: "If-None-Match",
-  in: "header",
-  schema: { type: "string" },
-  description,
-});
 const welcome = { 200: text("The WELCOME text.", "Hello from Super API on Container Apps") };
+
+/** OpenAPI links to the operations on an entry. @param key runtime expression of its key */
+const entryLinks = (key: string) =>
+  Object.fromEntries(
+    ["read", "replace", "remove"].map((operationId) => [operationId, { operationId, parameters: { key } }]),
+  );
+
+/**
+ * GET, PUT and DELETE of one entry.
+ * @param of appended to the operation ids, which are unique in a document
+ * @param links for the responses
+ */
+const entryOperations = (of: string, links?: ReturnType<typeof entryLinks>) => ({
+  get: {
+    operationId: `read${of}`,
+    summary: "Read a value.",
+    parameters: [
+      {
+        name: "If-None-Match",
+        in: "header",
+        schema: { type: "string" },
+        description: "ETags the caller has: 304 when the entry still has one of them.",
+      },
+    ],
+    responses: {
+      200: { description: "The value.", headers: etagHeader, content: { "application/json": { schema: data } } },
+      304: { description: "The caller has it already.", headers: etagHeader },
+      400: unreadable[400],
+      404: problem("There is no entry under this key."),
+      ...storeErrors,
+    },
+  },
+  put: {
+    operationId: `replace${of}`,
+    summary: "Save the body as the value.",
+    parameters: [ifMatch, ifNoneMatchAny],
+    requestBody: json(data),
+    responses: {
+      201: { description: "Created; answered to If-None-Match: * only.", links },
+      204: { description: "The store has it.", links },
+      ...unreadable,
+      412: problem("The condition does not hold; nothing was changed."),
+      ...storeErrors,
+    },
+  },
+  delete: {
+    operationId: `remove${of}`,
+    summary: "Delete an entry.",
+    parameters: [ifMatch],
+    responses: {
+      204: { description: "There is no entry under this key now.", links },
+      400: unreadable[400],
+      412: problem("The condition does not hold; nothing was changed."),
+      ...storeErrors,
+    },
+  },
+});
 
 /** What the service speaks. The schemas in it are the ones that requests are checked with. */
 export const openapi = {
@@ -120,6 +176,7 @@ export const openapi = {
         responses: {
           200: {
             description: "The store has it. JSON when Accept prefers it.",
+            links: entryLinks("$request.body#/key"),
             content: {
               "text/plain": { schema: { type: "string" }, example: "Successfully wrote to statestore" },
               "application/json": {
@@ -135,44 +192,11 @@ export const openapi = {
     },
     "/state/{key}": {
       parameters: [{ name: "key", in: "path", required: true, schema: key }],
-      get: {
-        operationId: "read",
-        summary: "Read a value.",
-        parameters: [ifNoneMatch("ETags the caller has: 304 when the entry still has one of them.")],
-        responses: {
-          200: { description: "The value.", headers: etagHeader, content: { "application/json": { schema: data } } },
-          304: { description: "The caller has it already.", headers: etagHeader },
-          400: unreadable[400],
-          404: problem("There is no entry under this key."),
-          ...storeErrors,
-        },
-      },
-      put: {
-        operationId: "replace",
-        summary: "Save the body as the value.",
-        parameters: [ifMatch, ifNoneMatch("*: write only where there is no entry yet.")],
-        requestBody: json(data),
-        responses: {
-          201: { description: "Created; answered to If-None-Match: * only." },
-          204: { description: "The store has it." },
-          ...unreadable,
-          412: problem("The condition does not hold; nothing was changed."),
-          ...storeErrors,
-        },
-      },
-      delete: {
-        operationId: "remove",
-        summary: "Delete an entry.",
-        parameters: [ifMatch],
-        responses: {
-          204: { description: "There is no entry under this key now." },
-          400: unreadable[400],
-          412: problem("The condition does not hold; nothing was changed."),
-          ...storeErrors,
-        },
-      },
+      ...entryOperations("", entryLinks("$request.path.key")),
     },
+    // A concrete path wins over /state/{key}, but bulk and transaction are keys like others.
     "/state/bulk": {
+      ...entryOperations("KeyNamedBulk"),
       post: {
         operationId: "readMany",
         summary: "Read up to 100 keys at once.",
@@ -199,11 +223,17 @@ export const openapi = {
       },
     },
     "/state/transaction": {
+      ...entryOperations("KeyNamedTransaction"),
       post: {
         operationId: "transact",
         summary: "Up to 100 upserts and deletes inside one partition: all of them or none.",
         requestBody: json({ $ref: "#/components/schemas/TransactionRequest" }),
-        responses: { 204: { description: "All of them are done." }, ...unreadable, ...storeErrors },
+        responses: {
+          204: { description: "All of them are done." },
+          ...unreadable,
+          409: problem("Another change interfered. Nothing was changed."),
+          ...storeErrors,
+        },
       },
     },
     ...commonPaths,

@@ -1,5 +1,5 @@
 import { keySchema } from "../dapr/key.ts";
-import { commonPaths, problem, problemSchema } from "../runtime/openapi.ts";
+import { commonPaths, ifMatch, ifNoneMatchAny, problem, problemSchema } from "../runtime/openapi.ts";
 
 const json = (description: string, schema: object) => ({ description, content: { "application/json": { schema } } });
 const header = (name: string, description: string) => ({ name, in: "header", schema: { type: "string" }, description });
@@ -125,10 +125,7 @@ export const openapi = {
       put: {
         operationId: "write",
         summary: "state-api's PUT /state/{key}.",
-        parameters: [
-          header("If-Match", "Write only over the entry with this ETag."),
-          header("If-None-Match", "*: write only where there is no entry yet."),
-        ],
+        parameters: [ifMatch, ifNoneMatchAny],
         requestBody: { required: true, content: { "application/json": { schema: true } } },
         responses: {
           201: { description: "Created; answered to If-None-Match: * only." },

@@ -157,7 +157,7 @@ describe("GET /", () => {
     await api
       .post("/")
       .expect(405)
-      .expect("Allow", "GET")
+      .expect("Allow", "GET, HEAD")
       .expect("Content-Type", /problem\+json/);
     await api
       .get("/other")

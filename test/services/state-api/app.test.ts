@@ -150,9 +150,9 @@ describe("input that cannot be used is refused and changes nothing", () => {
   test("conditions that mean nothing", async () => {
     const put = (name: string, value: string) => api.put("/state/a").set(name, value).send({});
     problem(400, /condition/)(await put("If-None-Match", '"abc"'));
-    problem(400, /condition/)(await put("If-None-Match", "*").set("If-Match", "*"));
-    problem(400, /If-Match/)(await put("If-Match", "abc"));
-    problem(400, /If-Match/)(await put("If-Match", '"abc'));
+    for (const malformed of ["abc", '"abc', '"a" "b"', '*, "a"', '"a b"', '"ü"', ""]) {
+      problem(400, /If-Match/)(await put("If-Match", malformed));
+    }
     expect(store.calls).toEqual([]);
   });
 
@@ -173,8 +173,14 @@ describe("input that cannot be used is refused and changes nothing", () => {
     problem(404, /\/state\/a\/b/)(await api.get("/state/a/b"));
     const answer = await api.patch("/state/a").send({});
     problem(405, /PATCH/)(answer);
-    expect(answer.headers.allow).toBe("GET, PUT, DELETE");
+    expect(answer.headers.allow).toBe("GET, HEAD, PUT, DELETE");
     expect((await api.get("/state")).headers.allow).toBe("POST");
+    // Routes of their own, and keys like others.
+    for (const path of ["/state/bulk", "/state/transaction"]) {
+      const { status, headers } = await api.patch(path);
+      expect({ status, allow: headers.allow }).toEqual({ status: 405, allow: "GET, HEAD, PUT, DELETE, POST" });
+      await api.get(path).expect(404);
+    }
   });
 });
 

@@ -149,6 +149,11 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
       .set("If-Match", `"other", ${await etagOf("im")}`)
       .send({ v: 4 })
       .expect(204);
+    await api
+      .put("/state/im")
+      .set("If-Match", `W/"other", ${await etagOf("im")}`)
+      .send({ v: 4 })
+      .expect(204);
     await api.put("/state/im").set("If-Match", "*").send({ v: 5 }).expect(204);
     expect((await api.get("/state/im")).body).toEqual({ v: 5 });
     await api.put("/state/im-absent").set("If-Match", "*").send({ v: 1 }).expect(412);
@@ -159,6 +164,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
   test("If-None-Match: * creates once", async () => {
     await api.put("/state/create").set("If-None-Match", "*").send({ v: 1 }).expect(201);
     await api.put("/state/create").set("If-None-Match", "*").send({ v: 2 }).expect(412);
+    await api.put("/state/create").set({ "If-None-Match": "*", "If-Match": "*" }).send({ v: 2 }).expect(412);
     expect((await api.get("/state/create")).body).toEqual({ v: 1 });
   });
 

@@ -490,7 +490,7 @@ test("openapi.json is served, and every route it names answers", async () => {
       expect([404, 405], `${method} ${path}`).not.toContain(got.status);
     }
   }
-  expect((await api.delete("/api/state/k")).headers.allow).toBe("GET, PUT");
+  expect((await api.delete("/api/state/k")).headers.allow).toBe("GET, HEAD, PUT");
 });
 
 test("nothing of a value is logged, even at debug", async () => {
