@@ -16,11 +16,11 @@ interface GroupLister {
   readonly register: Registry;
   /** Resolves when requests can be served; rejects with an AzureError when they cannot. */
   readonly ready: () => Promise<void>;
-  /** Told of every answer with a listing that should have been renewed by then. */
+  /** Called for every response with a stale listing. */
   readonly observeStale: () => void;
 }
 
-/** The HTTP face of the list of resource groups. Routes, headers and statuses are described in openapi.ts. */
+/** Serves the list of resource groups over HTTP. openapi.ts describes the routes, headers and statuses. */
 export function createApp({ groups, config, log, register, ready, observeStale }: GroupLister): Express {
   const app = createServiceApp(register);
   const maxAge = Math.floor(config.GROUPS_MAX_AGE_MS / 1000);
@@ -29,23 +29,25 @@ export function createApp({ groups, config, log, register, ready, observeStale }
   async function listGroups(req: Request, res: Response): Promise<void> {
     const { details = "false" } = req.query;
     if (!validate.details.Check(details)) {
-      throw new Problem(400, "bad-request", "details is true or false", { detail: "GET /groupz?details=true" });
+      throw new Problem(400, "bad-request", "details must be true or false", {
+        detail: "Example: GET /groupz?details=true",
+      });
     }
-    const asked = Date.now();
+    const receivedAt = Date.now();
     const isForced = NO_CACHE.test(req.headers["cache-control"] ?? "");
-    // A client that wants no cached answer gets the failure rather than a stale one: RFC 9111 §4.2.4.
-    const { value, error } = await (isForced ? groups.refresh().then(asFresh) : groups.get()).catch(failed);
+    // A client that sends no-cache gets the error rather than a stale listing: RFC 9111 §4.2.4.
+    const { value, error } = await (isForced ? groups.refresh() : groups.get()).catch(throwProblem);
     if (error !== undefined) observeStale();
     const { body, etag } = details === "true" ? value.details : value.names;
     const age = Math.max(0, Math.floor((Date.now() - value.at) / 1000));
     const headers: Record<string, string | number> = {
       "Cache-Control": cacheControl,
       Age: age,
-      "Cache-Status": cacheStatus(value.at >= asked, isForced, maxAge - age, error),
+      "Cache-Status": cacheStatus(value.at >= receivedAt, isForced, maxAge - age, error),
       ETag: etag,
     };
     if (value.sampleData !== undefined) headers["Sample-Data"] = value.sampleData;
-    if (hasAlready(req, etag)) {
+    if (matchesEtag(req, etag)) {
       res.writeHead(304, headers).end();
       return;
     }
@@ -56,22 +58,20 @@ export function createApp({ groups, config, log, register, ready, observeStale }
 
   app.get("/", listGroups);
   app.get("/groupz", listGroups);
-  addCommonRoutes(app, { openapi, log, register, ready: () => ready().catch(notReady) });
+  addCommonRoutes(app, { openapi, log, register, ready: () => ready().catch(throwNotReady) });
   return app;
 }
 
 const NO_CACHE = /(^|,)\s*no-cache\s*(,|$)/i;
 
-const asFresh = (value: Snapshot): { value: Snapshot; error?: unknown } => ({ value });
-
-/** Weak comparison, RFC 9110 §13.1.2. */
-function hasAlready(req: Request, etag: string): boolean {
+/** If-None-Match with weak comparison, RFC 9110 §13.1.2. */
+function matchesEtag(req: Request, etag: string): boolean {
   const header = req.headers["if-none-match"];
   if (header === undefined) return false;
   return header.trim() === "*" || header.split(",").some((known) => known.trim().replace(/^W\//, "") === etag);
 }
 
-/** RFC 9211. A negative ttl is its word for stale; Warning, which was the word before, is gone since RFC 9111. */
+/** RFC 9211. A negative ttl means stale. It replaces the header Warning, which RFC 9111 removed. */
 function cacheStatus(isNew: boolean, isForced: boolean, ttl: number, error: unknown): string {
   if (isNew) return `group-lister; fwd=${isForced ? "request" : "miss"}`;
   const reason = error instanceof AzureError ? `; detail=${error.kind}` : "";
@@ -79,8 +79,8 @@ function cacheStatus(isNew: boolean, isForced: boolean, ttl: number, error: unkn
 }
 
 /**
- * What Azure says of the request keeps its status: no retry mends it, and a 5xx would invite one. 429 is not turned into
- * 503 for the same reason: whoever gets it, proxies and Dapr's resiliency included, knows to slow down.
+ * 403 and 404 from Azure keep their status, because a 5xx would invite retries that cannot succeed. 429 keeps its status
+ * too, so that clients, proxies and Dapr's resiliency policies slow down.
  */
 const STATUS: Readonly<Record<AzureError["kind"], number>> = {
   "no-credential": 503,
@@ -95,11 +95,11 @@ const STATUS: Readonly<Record<AzureError["kind"], number>> = {
   "azure-failed": 502,
 };
 
-function failed(error: unknown): never {
+function throwProblem(error: unknown): never {
   throw error instanceof AzureError ? toProblem(error, STATUS[error.kind], error.kind) : error;
 }
 
-function notReady(error: unknown): never {
+function throwNotReady(error: unknown): never {
   throw error instanceof AzureError ? toProblem(error, 503, "not-ready") : error;
 }
 

@@ -1,45 +1,51 @@
 interface CachedOptions<T> {
   readonly load: () => Promise<T>;
-  /** Until when a value is as good as a new one, in milliseconds since 1970. */
+  /** Until when `get` returns the value without loading, in milliseconds since 1970. */
   readonly freshUntil: (value: T) => number;
-  /** Until when it is better than none at all, should no new one be had. */
+  /** Until when `get` falls back on the value after a failed load, in milliseconds since 1970. */
   readonly usableUntil: (value: T) => number;
-  /** How long a failure stands before `load` is tried again, in milliseconds. */
+  /** How long a failure is repeated before `load` runs again, in milliseconds. */
   readonly holdMs: (error: unknown) => number;
+}
+
+export interface Loaded<T> {
+  readonly value: T;
+  /** Why the value is not fresh; undefined: it is. */
+  readonly error?: unknown;
 }
 
 export interface Cached<T> {
   /** The last value loaded, however old. */
   readonly held: T | undefined;
   /**
-   * A fresh value; when there is none, what `load` brings. When that fails, the last value while it is usable, with the
-   * error; else rejects with the error.
+   * A fresh value, loaded if necessary. After a failed load, the last value with the error while that value is usable.
+   * Otherwise rejects with the error.
    */
-  get(): Promise<{ readonly value: T; readonly error?: unknown }>;
-  /** A value whose loading began after this call; rejects when there is none. */
-  refresh(): Promise<T>;
+  get(): Promise<Loaded<T>>;
+  /** A value whose load started after this call. Rejects when the load fails. */
+  refresh(): Promise<Loaded<T>>;
 }
 
-/** A value that is loaded when it is asked for, by one `load` at a time for all who ask. */
+/** A value that is loaded on demand. Concurrent callers share one `load`. */
 export function createCached<T>({ load, freshUntil, usableUntil, holdMs }: CachedOptions<T>): Cached<T> {
   let held: T | undefined;
   let failure: { readonly error: unknown; readonly until: number } | undefined;
-  let flight: Promise<T> | undefined;
-  let next: Promise<T> | undefined;
+  let flight: Promise<Loaded<T>> | undefined;
+  let next: Promise<Loaded<T>> | undefined;
 
-  function fetch(): Promise<T> {
+  function fetch(): Promise<Loaded<T>> {
     flight ??= attempt().finally(() => {
       flight = undefined;
     });
     return flight;
   }
 
-  async function attempt(): Promise<T> {
+  async function attempt(): Promise<Loaded<T>> {
     if (failure && Date.now() < failure.until) throw failure.error;
     try {
       held = await load();
       failure = undefined;
-      return held;
+      return { value: held };
     } catch (error) {
       failure = { error, until: Date.now() + holdMs(error) };
       throw error;
@@ -53,7 +59,7 @@ export function createCached<T>({ load, freshUntil, usableUntil, holdMs }: Cache
     async get() {
       if (held !== undefined && Date.now() < freshUntil(held)) return { value: held };
       try {
-        return { value: await fetch() };
+        return await fetch();
       } catch (error) {
         if (held !== undefined && Date.now() < usableUntil(held)) return { value: held, error };
         throw error;
@@ -61,7 +67,7 @@ export function createCached<T>({ load, freshUntil, usableUntil, holdMs }: Cache
     },
     refresh() {
       if (!flight) return fetch();
-      // What is on its way may have been read before whatever the caller wants to see.
+      // The load in flight may have read the value before the change that the caller wants to see, so wait for the next.
       next ??= flight
         .catch(() => {})
         .then(() => {

@@ -9,68 +9,68 @@ export const variables = {
     type: "string",
     pattern: uuid,
     default: "",
-    description: "Subscription whose resource groups are listed; without one, the first that the identity sees",
+    description: "Subscription whose resource groups are listed; default: the first one that the identity can see",
   },
   SUBSCRIPTION_ID: {
     type: "string",
     pattern: uuid,
     default: "",
-    description: "The same under its old name; AZURE_SUBSCRIPTION_ID wins",
+    description: "Old name of AZURE_SUBSCRIPTION_ID, which takes precedence",
   },
   AZURE_CLIENT_ID: {
     type: "string",
     default: "",
-    description: "Client id of the user-assigned identity or of the application to sign in as",
+    description: "Client id of the user-assigned identity or application to sign in as",
   },
   AZURE_ENVIRONMENT: {
     type: "string",
     enum: ["AzurePublicCloud", "AzureUSGovernmentCloud", "AzureChinaCloud"],
     default: "AzurePublicCloud",
-    description: "The cloud: where Azure Resource Manager and Entra ID are",
+    description: "Azure cloud; sets the origins of Azure Resource Manager and Entra ID",
   },
   AZURE_RESOURCE_MANAGER_ENDPOINT: {
     type: "string",
     pattern: httpsOrigin,
     default: "",
-    description: "Origin of Azure Resource Manager when it is not the cloud's, as with Azure Stack Hub",
+    description: "Origin of Azure Resource Manager if it differs from the cloud's, for example on Azure Stack Hub",
   },
   AZURE_AUTHORITY_HOST: {
     type: "string",
     pattern: httpsOrigin,
     default: "",
-    description: "Origin of Entra ID when it is not the cloud's; workload identity's webhook sets it",
+    description: "Origin of Entra ID if it differs from the cloud's; the workload identity webhook sets it",
   },
   AZURE_AD_RESOURCE: {
     type: "string",
     default: "",
-    description: "What tokens are for; without it, the cloud's Azure Resource Manager",
+    description: "Resource that tokens are requested for; default: the cloud's Azure Resource Manager",
   },
   AZURE_TIMEOUT_MS: {
     type: "integer",
     minimum: 50,
     maximum: 60_000,
     default: 1_500,
-    description: "Longest wait for a token and for one answer of Azure Resource Manager",
+    description: "Timeout for a token and for each request to Azure Resource Manager",
   },
   GROUPS_MAX_AGE_MS: {
     type: "integer",
     minimum: 0,
     maximum: 30_000,
     default: 30_000,
-    description: "How long a listing is answered with before Azure is asked again",
+    description: "How long a listing is fresh; after that, the next request queries Azure",
   },
   GROUPS_MAX_STALE_MS: {
     type: "integer",
     minimum: 0,
     maximum: 86_400_000,
     default: 300_000,
-    description: "How much longer it is answered with when Azure cannot be asked",
+    description: "How much longer a listing is returned if Azure fails",
   },
 } as const satisfies Record<string, Variable>;
 
 type GroupListerConfig = Config<typeof variables>;
 
-/** @throws {ConfigError} one message that lists every fault */
+/** @throws {ConfigError} with one message that lists every fault */
 export function readGroupListerConfig(env: Readonly<Record<string, string | undefined>>): GroupListerConfig {
   return readConfig(variables, env);
 }
@@ -82,7 +82,7 @@ const clouds = {
   AzureChinaCloud: ["https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn"],
 } as const;
 
-/** Where Azure is, and what tokens for it are called. */
+/** Origins, token resource and subscription ("": find one) from the settings, with the cloud's own as defaults. */
 export function azureOf(config: GroupListerConfig) {
   const [resourceManager, authority] = clouds[config.AZURE_ENVIRONMENT];
   return {

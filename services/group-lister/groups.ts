@@ -13,20 +13,20 @@ export interface ResourceGroup {
 export interface Listing {
   /** In Azure's order. */
   readonly groups: readonly ResourceGroup[];
-  /** Who made them up; undefined: they are real. */
+  /** Which stand-in invented the groups; undefined: they are real. */
   readonly sampleData: string | undefined;
 }
 
-/** A listing as it is answered until the next: serialized once, not for each request. */
+/** A listing, serialized once for all responses until the next listing. */
 export interface Snapshot {
-  /** When it was asked for, in milliseconds since 1970. */
+  /** When it was requested from Azure, in milliseconds since 1970. */
   readonly at: number;
   readonly names: Representation;
   readonly details: Representation;
   readonly sampleData: string | undefined;
 }
 
-export interface Representation {
+interface Representation {
   readonly body: Buffer;
   readonly etag: string;
 }
@@ -38,16 +38,16 @@ interface GroupsOptions {
 }
 
 const HOLD_MS = 1_000;
-/** Azure asks for seconds or minutes; whatever it asks for, the service finds its way back within this. */
+/** Caps the wait that Azure requests, normally seconds or minutes, so that the service recovers from a wrong value. */
 const MAX_HOLD_MS = 300_000;
 
-/** The last listing and when it has to be made anew. After a failure Azure is left alone as long as it asks for. */
+/** The last listing, renewed on demand. After a failure, Azure gets no request for as long as its Retry-After demands. */
 export function createGroups({ list, config, log }: GroupsOptions): Cached<Snapshot> {
   return createCached<Snapshot>({
     async load() {
       const at = Date.now();
       const { groups, sampleData } = await list().catch((error) => {
-        log.warn({ err: error }, "the listing could not be renewed");
+        log.warn({ err: error }, "failed to refresh the resource groups");
         throw error;
       });
       return { at, names: represent(groups.map(({ name }) => name)), details: represent(groups), sampleData };
@@ -55,8 +55,9 @@ export function createGroups({ list, config, log }: GroupsOptions): Cached<Snaps
     freshUntil: ({ at }) => at + config.GROUPS_MAX_AGE_MS,
     usableUntil: ({ at }) => at + config.GROUPS_MAX_AGE_MS + config.GROUPS_MAX_STALE_MS,
     holdMs(error) {
-      const asked = error instanceof AzureError && error.retryAt !== undefined ? error.retryAt - Date.now() : HOLD_MS;
-      return Math.min(Math.max(asked, HOLD_MS), MAX_HOLD_MS);
+      const demanded =
+        error instanceof AzureError && error.retryAt !== undefined ? error.retryAt - Date.now() : HOLD_MS;
+      return Math.min(Math.max(demanded, HOLD_MS), MAX_HOLD_MS);
     },
   });
 }

@@ -4,7 +4,7 @@ import { commonPaths, problem, problemSchema } from "../runtime/openapi.ts";
 const details = {
   enum: ["true", "false"],
   default: "false",
-  description: "true: objects with location, tags and provisioning state instead of names.",
+  description: "true: return objects with location, tags and provisioning state instead of names.",
 } as const;
 
 export const validate = { details: Compile(details) };
@@ -22,14 +22,14 @@ const group = {
 
 const header = (description: string) => ({ description, schema: { type: "string" } }) as const;
 const headers = {
-  ETag: header("Changes with the listing."),
-  Age: header("Seconds since Azure was asked; more than the max-age of Cache-Control: the listing is stale."),
-  "Cache-Control": header("How long a listing is good for."),
+  ETag: header("Identifies the listing; changes when the listing changes."),
+  Age: header("Age of the listing in seconds. Greater than the max-age of Cache-Control: the listing is stale."),
+  "Cache-Control": header("For how many seconds the listing is fresh."),
   "Cache-Status": header(
-    "RFC 9211: group-lister; hit; ttl=SECONDS, negative when Azure cannot be asked, then with the reason as detail; or " +
-      "fwd=miss or fwd=request when Azure was asked for this answer.",
+    "RFC 9211. From the cache: group-lister; hit; ttl=SECONDS, negative if stale, with detail=REASON if Azure failed. " +
+      "From Azure: group-lister; fwd=miss, or fwd=request after no-cache.",
   ),
-  "Sample-Data": header("Present when the groups are made up: who made them up."),
+  "Sample-Data": header("Present if the groups are invented: names the stand-in that invented them."),
 } as const;
 
 const list = (operationId: string) =>
@@ -39,12 +39,17 @@ const list = (operationId: string) =>
       summary: "List the resource groups of the subscription, in Azure's order.",
       parameters: [
         { name: "details", in: "query", schema: details },
-        { name: "If-None-Match", in: "header", schema: { type: "string" }, description: "ETags the caller has." },
+        {
+          name: "If-None-Match",
+          in: "header",
+          schema: { type: "string" },
+          description: "ETags of listings that the caller has.",
+        },
         {
           name: "Cache-Control",
           in: "header",
           schema: { type: "string" },
-          description: "no-cache: ask Azure now, and rather fail than answer with an older listing.",
+          description: "no-cache: query Azure now, and fail rather than return an older listing.",
         },
       ],
       responses: {
@@ -62,25 +67,25 @@ const list = (operationId: string) =>
             },
           },
         },
-        304: { description: "The caller has the listing already.", headers },
-        400: problem("A parameter is not as described."),
-        403: problem("The identity lacks a role; the title says which, on what."),
-        404: problem("There is no such subscription."),
-        429: problem("Azure asks for fewer requests: try again after Retry-After."),
-        502: problem("Azure failed, cannot be reached, or refuses the credential."),
-        503: problem("No credential gives a token; the detail has one line for each that was tried."),
-        504: problem("Azure, or a credential, gave no answer in time."),
+        304: { description: "The listing has an ETag of If-None-Match.", headers },
+        400: problem("A parameter is invalid."),
+        403: problem("The identity lacks a role; the title names the role and its scope."),
+        404: problem("The subscription does not exist."),
+        429: problem("Azure is throttling requests; Retry-After says when to retry."),
+        502: problem("Azure failed, is unreachable, or rejected the credential or the token."),
+        503: problem("No credential returned a token; the detail has one line for each one tried."),
+        504: problem("Azure or a credential did not respond before the timeout."),
       },
     },
   }) as const;
 
-/** What the service speaks. The schemas in it are the ones that requests are checked with. */
+/** The API of the service. Requests are validated with the schemas of this document. */
 export const openapi = {
   openapi: "3.1.0",
   info: {
     title: "Group lister",
     version: "1.0.0",
-    description: "Lists the resource groups of an Azure subscription, without keys.",
+    description: "Lists the resource groups of an Azure subscription. Signs in with an identity; needs no keys.",
     "x-try": ["curl $URL/groupz", 'curl "$URL/groupz?details=true"'],
   },
   paths: { "/": list("listGroups"), "/groupz": list("listGroupz"), ...commonPaths },

@@ -29,7 +29,7 @@ const list = createResourceManager({
   credential,
   timeoutMs: config.AZURE_TIMEOUT_MS,
   observe: metrics.call("resource-manager"),
-  found: ({ id, name }) => log.info(`listing subscription "${name}" (${id}), the first that the identity sees`),
+  found: ({ id, name }) => log.info(`listing subscription "${name}" (${id}), the first one that the identity can see`),
 });
 const groups = createGroups({ list, config, log });
 metrics.age(() => groups.held);

@@ -329,8 +329,8 @@ describe("Azure from a container", () => {
     const script = `fetch("http://127.0.0.1:8080/readyz").then((answer) => answer.text()).then(console.log)`;
     await expect
       .poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 20_000 })
-      .toContain("No credential for Azure gives a token");
-    expect(await docker("logs", id)).toMatch(/No credential for Azure gives a token\. On your own machine: az login\./);
+      .toContain("No Azure credential returned a token");
+    expect(await docker("logs", id)).toMatch(/No Azure credential returned a token\. On your own machine: az login\./);
     await docker("rm", "--force", id);
   });
 

@@ -1,19 +1,21 @@
 import type { DefaultAzureCredential, TokenCredential } from "@azure/identity";
 import { withTimeout } from "../../runtime/timeout.ts";
 import { createCached } from "../cached.ts";
-import { AzureError } from "./error.ts";
+import { credentialTimeout, explainCredentialError } from "./credential-error.ts";
+import type { Observe } from "./error.ts";
+import { createHttpClient, failureOf } from "./http.ts";
 
 interface CredentialOptions {
-  /** What tokens are for, e.g. `https://management.azure.com`. */
+  /** The resource that tokens are for, e.g. `https://management.azure.com`. */
   readonly resource: string;
-  /** Client id of a user-assigned identity; "": the system-assigned one. */
+  /** Client id of a user-assigned identity; "": the system-assigned identity. */
   readonly clientId: string;
   /** Origin of Entra ID. */
   readonly authorityHost: string;
-  /** Longest a caller waits for a token, and longest wait for one answer on the way to it, in milliseconds. */
+  /** Maximum time that a caller waits for a token, and timeout of each request for one, in milliseconds. */
   readonly timeoutMs: number;
-  /** Told of every search for a token. */
-  readonly observe: (outcome: "ok" | AzureError["kind"], seconds: number) => void;
+  /** Called after every search for a token. */
+  readonly observe: Observe;
 }
 
 interface Token {
@@ -22,7 +24,7 @@ interface Token {
   readonly expiresOnTimestamp: number;
 }
 
-/** Whatever the scopes asked for, tokens are for the one resource. */
+/** Gives tokens for the one `resource`, whatever scopes are requested. */
 export interface Credential extends TokenCredential {
   /** @throws {AzureError} */
   getToken: (scopes: string | string[], options?: { readonly claims?: string }) => Promise<Token>;
@@ -31,44 +33,43 @@ export interface Credential extends TokenCredential {
 /** Authorities that Entra ID itself vouches for. https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud */
 const KNOWN_AUTHORITIES = /^https:\/\/login\.(microsoftonline\.(com|us)|chinacloudapi\.cn)\/?$/;
 
-/** As the SDK's own clients do. */
+/** The same as in the SDK's own clients. */
 const RENEW_BEFORE_MS = 120_000;
 const HOLD_MS = 1_000;
-/** `az` and its like take a second or two; one that hangs must not keep the chain from ever ending. */
+/** `az` and similar tools take a second or two. The limit stops one that hangs from blocking the chain forever. */
 const PROCESS_TIMEOUT_MS = 10_000;
 
 /**
- * DefaultAzureCredential of @azure/identity, made when a token is first asked for. What is mended around it:
- * - It has no time-out and retries for up to a minute: callers wait `timeoutMs`, while the search goes on for the next.
- * - It starts processes or probes the network for every token: tokens are kept until shortly before they expire.
- * - Its errors are paragraphs: one line for each credential tried.
+ * DefaultAzureCredential of @azure/identity, created when the first token is requested, with three changes:
+ * - It has no timeout and retries for up to a minute. Callers wait `timeoutMs`; the search continues for the next caller.
+ * - It starts processes or probes the network for every token. Tokens are kept until shortly before they expire.
+ * - Its error messages are paragraphs. They become one line for each credential tried.
  */
 export function createCredential(options: CredentialOptions): Credential {
   const { resource, timeoutMs, observe } = options;
   const scope = `${resource}/.default`;
+  const demandedClaims = createDemandedClaims();
   let chain: Promise<DefaultAzureCredential> | undefined;
-  let challenge: string | undefined;
-  /** What did not answer during a search, by origin: of the causes of its errors the SDK tells nothing. */
-  const unreached = new Map<string, string>();
+  /** Failure by origin that did not respond during a search. The SDK's errors do not carry their causes. */
+  const unreachable = new Map<string, string>();
 
   const tokens = createCached<Token>({
-    load,
+    load: search,
     freshUntil: ({ expiresOnTimestamp }) => expiresOnTimestamp - RENEW_BEFORE_MS,
     usableUntil: ({ expiresOnTimestamp }) => expiresOnTimestamp,
     holdMs: () => HOLD_MS,
   });
 
-  async function load(): Promise<Token> {
+  async function search(): Promise<Token> {
     const started = performance.now();
-    const claims = challenge;
-    challenge = undefined;
-    unreached.clear();
-    let outcome: "ok" | AzureError["kind"] = "ok";
+    const claims = demandedClaims.take();
+    unreachable.clear();
+    let outcome: Parameters<Observe>[0] = "ok";
     try {
-      chain ??= connect(options, unreached);
-      return await (await chain).getToken(scope, { enableCae: true, ...(claims ? { claims } : {}) });
+      chain ??= connect(options, unreachable);
+      return await (await chain).getToken(scope, { enableCae: true, ...claims });
     } catch (error) {
-      const explained = explain(error, unreached);
+      const explained = explainCredentialError(error, unreachable);
       outcome = explained.kind;
       throw explained;
     } finally {
@@ -77,19 +78,56 @@ export function createCredential(options: CredentialOptions): Credential {
   }
 
   async function current(): Promise<Token> {
-    const renewed = tokens.get().then(({ value }) => value);
+    const renewal = tokens.get();
     const { held } = tokens;
-    if (!held || held.expiresOnTimestamp <= Date.now()) return within(timeoutMs, renewed);
-    renewed.catch(() => {}); // it need not be now: the one we have is still good
-    return held;
+    if (held && Date.now() < held.expiresOnTimestamp) {
+      renewal.catch(() => {}); // the held token is still good; a later request renews it
+      return held;
+    }
+    return waitFor(renewal);
   }
 
+  async function waitFor(search: Promise<{ readonly value: Token }>): Promise<Token> {
+    return (await withTimeout(search, timeoutMs, () => credentialTimeout(timeoutMs))).value;
+  }
+
+  return bypassSdkCache({
+    getToken(_scopes, { claims } = {}) {
+      if (claims === undefined) return current();
+      demandedClaims.add(claims);
+      return waitFor(tokens.refresh());
+    },
+  });
+}
+
+/**
+ * Claims that Azure Resource Manager demands of the next token, for example because it has revoked the present one. They
+ * wait here for the next search, which passes them to Entra ID once.
+ * https://learn.microsoft.com/entra/identity-platform/claims-challenge
+ */
+function createDemandedClaims() {
+  let demanded: string | undefined;
   return {
-    async getToken(_scopes, { claims } = {}) {
-      challenge ??= claims;
-      const { token } = claims === undefined ? await current() : await within(timeoutMs, tokens.refresh());
-      // The SDK's clients keep tokens too, but retry every 3 s and then reject where nobody listens, which ends the
-      // process. With one that is over at once they ask here each time.
+    add(claims: string): void {
+      demanded ??= claims;
+    },
+    take(): { claims?: string } {
+      const claims = demanded;
+      demanded = undefined;
+      return claims === undefined ? {} : { claims };
+    },
+  };
+}
+
+/**
+ * Makes the SDK's clients call `getToken` before every request. They would keep a token that is still valid, retry its
+ * renewal every 3 s, and reject a promise that nobody handles, which ends the process. They do not keep expired tokens,
+ * so each token is declared expired; its real expiry stays with the cache of `createCredential`.
+ */
+function bypassSdkCache({ getToken }: Credential): Credential {
+  return {
+    async getToken(scopes, options) {
+      const { token } = await getToken(scopes, options);
       return { token, expiresOnTimestamp: 0 };
     },
   };
@@ -97,7 +135,7 @@ export function createCredential(options: CredentialOptions): Credential {
 
 async function connect(
   { clientId, authorityHost, timeoutMs }: CredentialOptions,
-  unreached: Map<string, string>,
+  unreachable: Map<string, string>,
 ): Promise<DefaultAzureCredential> {
   const [{ DefaultAzureCredential }, http] = await Promise.all([
     import("@azure/identity"),
@@ -106,68 +144,18 @@ async function connect(
   return new DefaultAzureCredential({
     ...(clientId ? { managedIdentityClientId: clientId, workloadIdentityClientId: clientId } : {}),
     authorityHost,
-    // Azure Stack and private clouds are not on the list that would be asked for otherwise.
+    // Instance discovery asks the public cloud about the authority. It does not know Azure Stack and private clouds.
     disableInstanceDiscovery: !KNOWN_AUTHORITIES.test(authorityHost),
     retryOptions: { maxRetries: 0 },
     processTimeoutInMs: PROCESS_TIMEOUT_MS,
     httpClient: {
       sendRequest: (request) =>
         http.sendRequest(request).catch((error) => {
-          const { name, code = "unknown" } = Object(error);
-          unreached.set(new URL(request.url).origin, name === "AbortError" ? `${request.timeout} ms are over` : code);
+          const failure = failureOf(error);
+          const reason = failure === "timeout" ? `timeout after ${request.timeout} ms` : failure;
+          unreachable.set(new URL(request.url).origin, reason);
           throw error;
         }),
     },
   });
-}
-
-/** The SDK's own transport, with a time-out for each request: the clients themselves have none. */
-export async function createHttpClient(timeoutMs: number) {
-  const { createDefaultHttpClient } = await import("@azure/core-rest-pipeline");
-  const client = createDefaultHttpClient();
-  return {
-    sendRequest(request: Parameters<typeof client.sendRequest>[0]) {
-      request.timeout ||= timeoutMs; // the probe for IMDS has its own
-      return client.sendRequest(request);
-    },
-  };
-}
-
-function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
-  const message = `No credential has given a token within ${timeoutMs} ms`;
-  const advice = "The search goes on; ask again to see how it ended.";
-  return withTimeout(work, timeoutMs, () => new AzureError("credential-slow", message, advice));
-}
-
-const REACH = "Look at the network and at AZURE_AUTHORITY_HOST; NODE_EXTRA_CA_CERTS names the file of a private CA.";
-
-const SIGN_IN =
-  "On your own machine: az login. In Azure: assign a managed identity to the app, and set AZURE_CLIENT_ID if it is a " +
-  "user-assigned one. In Kubernetes: a service account with workload identity.";
-
-function explain(error: unknown, unreached: ReadonlyMap<string, string>): AzureError {
-  const { name, errors = [error] } = Object(error);
-  const failures = [...unreached].map(([origin, reason]) => `${origin} does not answer: ${reason}`);
-  const reasons = [...errors.map(reasonOf), ...failures].map((reason) => `- ${reason}`).join("\n");
-  if (name !== "AuthenticationError") {
-    const advice = `${SIGN_IN} What was tried:\n${reasons}`;
-    return new AzureError("no-credential", "No credential for Azure gives a token", advice, { cause: error });
-  }
-  if (failures.length > 0) {
-    const advice = `${REACH}\n${reasons}`;
-    return new AzureError("azure-unreachable", "Entra ID does not answer", advice, { cause: error });
-  }
-  const advice = `Mend the credential that was tried, or unset its variables to try others:\n${reasons}`;
-  return new AzureError("credential-refused", "Entra ID refuses the credential", advice, { cause: error });
-}
-
-/** One line. The SDK's messages name the credential, and drag along addresses, headers and trace ids. */
-function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message
-    .replaceAll(/\s+/g, " ")
-    .replace(/ To (troubleshoot|mitigate).*?https:\S+/, "")
-    .replace(/(Please visit|See (the troubleshooting|https:)|Trace ID:|Headers:).*/, "")
-    .trim()
-    .slice(0, 300);
 }

@@ -1,33 +1,32 @@
 type AzureErrorKind =
-  /** No credential of the chain is set up here. */
+  /** No credential of the chain is configured. */
   | "no-credential"
-  /** One is, and Entra ID does not take it. */
+  /** Entra ID rejected the configured credential. */
   | "credential-refused"
-  /** No token yet; the search goes on. */
+  /** No token yet; the search continues. */
   | "credential-slow"
-  /** Azure does not take the token. */
+  /** Azure Resource Manager rejected the token. */
   | "token-refused"
   /** The identity lacks a role. */
   | "forbidden"
   | "no-such-subscription"
-  /** Azure asks for fewer requests. */
   | "throttled"
-  /** Azure gave no answer in time. */
+  /** Azure did not respond before the timeout. */
   | "azure-timeout"
   | "azure-unreachable"
-  /** Azure answered with a failure, or with what cannot be understood. */
+  /** Azure returned an error or an unexpected response. */
   | "azure-failed";
 
 interface AzureErrorOptions extends ErrorOptions {
-  /** When it makes sense to try again, in milliseconds since 1970. */
+  /** When to retry, in milliseconds since 1970. */
   readonly retryAt?: number | undefined;
 }
 
-/** What went wrong on the way to Azure, in words for whoever runs the service. Carries no secrets. */
+/** A failure on the way to Azure, explained to the operator of the service. Contains no secrets. */
 export class AzureError extends Error {
   override readonly name = "AzureError";
   readonly kind: AzureErrorKind;
-  /** What they can do about it. */
+  /** What the operator can do. */
   readonly advice: string;
   readonly retryAt: number | undefined;
 
@@ -38,3 +37,6 @@ export class AzureError extends Error {
     this.retryAt = retryAt;
   }
 }
+
+/** Reports the outcome and duration of every call to Azure. */
+export type Observe = (outcome: "ok" | AzureErrorKind, seconds: number) => void;
