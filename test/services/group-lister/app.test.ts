@@ -160,7 +160,9 @@ describe("the list", () => {
     const text = problem(await api.get("/groupz").set("Cache-Control", "no-cache"), 404, "no-such-subscription");
     expect(text).toContain(id);
     pass(1_000);
-    expect(problem(await api.get("/groupz").set("Cache-Control", "no-cache"), 403, "forbidden")).toMatch(/has access to no subscription/);
+    expect(problem(await api.get("/groupz").set("Cache-Control", "no-cache"), 403, "forbidden")).toMatch(
+      /no subscription/,
+    );
   });
 
   test("does not change its ETag while it is the same, and 304 needs no body", async () => {
