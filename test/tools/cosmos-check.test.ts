@@ -3,7 +3,9 @@ import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, describe, expect, it } from "vitest";
-import { type CheckOptions, checkCosmos, type Finding } from "../../tools/cosmos-check/cosmos-check.ts";
+import { checkCosmos } from "../../tools/cosmos-check/check.ts";
+import type { Finding } from "../../tools/cosmos-check/finding.ts";
+import type { CheckOptions } from "../../tools/cosmos-check/options.ts";
 import { unsignedToken } from "../simulators/cosmos/auth.ts";
 import { type Cosmos, type CosmosOptions, emulatorKey, startCosmos } from "../simulators/cosmos/server.ts";
 
@@ -12,8 +14,8 @@ afterEach(async () => {
   await Promise.all(started.splice(0).map((server) => server.close()));
 });
 
-describe("cosmos:check with a key", () => {
-  it("finds nothing wrong with an account as Dapr needs it", async () => {
+describe("checkCosmos with a key", () => {
+  it("returns only ok findings for an account that is set up for Dapr", async () => {
     const findings = await check(await startDaprs());
     expect(faults(findings)).toEqual([]);
     expect(findings.map((finding) => finding.check)).toEqual([
@@ -27,22 +29,22 @@ describe("cosmos:check with a key", () => {
     ]);
   });
 
-  it("says how to turn keys off, once they are not needed", async () => {
+  it("returns the command that turns keys off", async () => {
     expect(await find(await startDaprs(), "keys")).toMatchObject({
       status: "ok",
-      mend: expect.stringContaining("properties.disableLocalAuth=true"),
+      fix: expect.stringContaining("properties.disableLocalAuth=true"),
     });
   });
 
-  it("finds a missing database, makes it with its container, and is content then", async () => {
+  it("reports a missing database, and with fix creates it and its container", async () => {
     const cosmos = await start();
     expect(faults(await check(cosmos))).toEqual([
-      { status: "fix", check: "database", text: "dapr-db is missing", mend: expect.stringContaining("--fix") },
+      { status: "fix", check: "database", text: "dapr-db is missing", fix: expect.stringContaining("--fix") },
     ]);
     expect(cosmos.requests.every(({ method }) => method === "GET")).toBe(true);
-    const mended = await check(cosmos, { fix: true });
-    expect(mended).toContainEqual({ status: "ok", check: "container", text: "statestore was missing; made" });
-    expect(faults(mended)).toEqual([]);
+    const fixed = await check(cosmos, { fix: true });
+    expect(fixed).toContainEqual({ status: "ok", check: "container", text: "statestore was missing; created" });
+    expect(faults(fixed)).toEqual([]);
     expect(await find(cosmos, "partition key")).toEqual({
       status: "ok",
       check: "partition key",
@@ -51,21 +53,21 @@ describe("cosmos:check with a key", () => {
     expect(await find(cosmos, "TTL")).toEqual({ status: "ok", check: "TTL", text: "on (-1)" });
   });
 
-  it("finds a missing container", async () => {
+  it("reports a missing container", async () => {
     const cosmos = await start();
     cosmos.createContainer("dapr-db", "another");
     expect(faults(await check(cosmos))).toMatchObject([{ status: "fix", check: "container" }]);
     expect(faults(await check(cosmos, { container: "another" }))).toEqual([]);
   });
 
-  it("finds a partition key that Dapr does not write, and leaves the container alone", async () => {
+  it("reports a partition key path that Dapr does not write, and does not change the container, even with fix", async () => {
     const cosmos = await start();
     cosmos.createContainer("dapr-db", "statestore", { partitionKeyPath: "/id" });
     const fault = {
       status: "FAIL",
       check: "partition key",
       text: expect.stringMatching(/^\/id instead of \/partitionKey/),
-      mend: expect.stringContaining("az cosmosdb sql container delete"),
+      fix: expect.stringContaining("az cosmosdb sql container delete"),
     };
     expect(faults(await check(cosmos, { fix: true }))).toEqual([fault]);
     expect(faults(await check(cosmos))).toEqual([fault]);
@@ -74,7 +76,7 @@ describe("cosmos:check with a key", () => {
   it.each([
     ["off", "ttlInSeconds"],
     [3600, "3600"],
-  ] as const)("finds a TTL that is %s, and sets it to -1", async (defaultTtl, words) => {
+  ] as const)("reports the TTL %s, and with fix sets it to -1", async (defaultTtl, words) => {
     const cosmos = await start();
     cosmos.createContainer("dapr-db", "statestore", { defaultTtl });
     expect(faults(await check(cosmos))).toMatchObject([
@@ -87,78 +89,78 @@ describe("cosmos:check with a key", () => {
   it.each([
     ["Eventual", "too weak"],
     ["ConsistentPrefix", "too weak"],
-    ["BoundedStaleness", "needless"],
-    ["Strong", "needless"],
-  ] as const)("finds an account with %s consistency %s", async (consistency, words) => {
+    ["BoundedStaleness", "stronger than needed"],
+    ["Strong", "stronger than needed"],
+  ] as const)("reports that %s consistency is %s", async (consistency, words) => {
     expect(faults(await check(await startDaprs({ consistency })))).toEqual([
       {
         status: "FAIL",
         check: "consistency",
         text: expect.stringContaining(words),
-        mend: expect.stringContaining("--default-consistency-level Session"),
+        fix: expect.stringContaining("--default-consistency-level Session"),
       },
     ]);
   });
 
-  it("finds a wrong key", async () => {
+  it("reports a wrong key", async () => {
     const auth = { key: Buffer.from("another").toString("base64") };
     const findings = await check(await startDaprs(), { auth });
-    expect(findings).toMatchObject([{ status: "FAIL", text: "the key is not this account's" }]);
+    expect(findings).toMatchObject([{ status: "FAIL", text: "the key does not belong to this account" }]);
   });
 
-  it("finds that the account takes no keys", async () => {
+  it("reports that the account accepts no keys", async () => {
     const findings = await check(await startDaprs({ disableLocalAuth: true }));
-    expect(findings).toMatchObject([{ status: "FAIL", mend: expect.stringContaining("az login") }]);
+    expect(findings).toMatchObject([{ status: "FAIL", fix: expect.stringContaining("az login") }]);
   });
 });
 
-describe("cosmos:check with Entra ID", () => {
-  it("finds nothing wrong with an account that takes no keys from one who may write", async () => {
+describe("checkCosmos with an Entra ID token", () => {
+  it("returns only ok findings when the account accepts no keys and the principal has the data role", async () => {
     const cosmos = await startDaprs({ disableLocalAuth: true, principals: ["me"] });
     const findings = await check(cosmos, { auth: signedInAs(cosmos, "me") });
     expect(faults(findings)).toEqual([]);
     expect(findings.map((finding) => finding.check)).toEqual(expect.arrayContaining(["data role", "keys"]));
   });
 
-  it("finds that keys are still on", async () => {
+  it("reports that keys are still on", async () => {
     const cosmos = await startDaprs();
     expect(faults(await check(cosmos, { auth: signedInAs(cosmos, "me") }))).toEqual([
       {
         status: "FAIL",
         check: "keys",
         text: expect.stringContaining("still on"),
-        mend: expect.stringContaining("properties.disableLocalAuth=true"),
+        fix: expect.stringContaining("properties.disableLocalAuth=true"),
       },
     ]);
   });
 
-  it("finds that the data role is missing, and names the role and the principal", async () => {
+  it("reports a missing data role with the command that assigns it", async () => {
     const cosmos = await startDaprs({ principals: ["someone else"] });
     expect(await check(cosmos, { auth: signedInAs(cosmos, "me") })).toEqual([
       {
         status: "FAIL",
         check: "data role",
         text: expect.stringContaining("me has no data role"),
-        mend:
+        fix:
           "az cosmosdb sql role assignment create --resource-group GROUP --account-name ACCOUNT " +
           '--scope "/" --principal-id me --role-definition-id 00000000-0000-0000-0000-000000000002',
       },
     ]);
   });
 
-  it("gives the az command for what no token may make, and does not try", async () => {
+  it("returns az commands, and changes nothing, where a token cannot create or change resources", async () => {
     const cosmos = await start({ disableLocalAuth: true });
     const auth = signedInAs(cosmos, "me");
     expect(faults(await check(cosmos, { auth, fix: true }))).toMatchObject([
-      { status: "FAIL", check: "database", mend: expect.stringContaining("az cosmosdb sql database create") },
+      { status: "FAIL", check: "database", fix: expect.stringContaining("az cosmosdb sql database create") },
     ]);
     cosmos.createContainer("dapr-db", "statestore", { defaultTtl: "off" });
     expect(faults(await check(cosmos, { auth, fix: true }))).toMatchObject([
-      { status: "FAIL", check: "TTL", mend: expect.stringMatching(/az cosmosdb sql container update .* --ttl -1/) },
+      { status: "FAIL", check: "TTL", fix: expect.stringMatching(/az cosmosdb sql container update .* --ttl -1/) },
     ]);
   });
 
-  it("writes nothing into the container", async () => {
+  it("sends no write but the delete of a missing document", async () => {
     const cosmos = await startDaprs();
     await check(cosmos, { auth: signedInAs(cosmos, "me") });
     const writes = cosmos.requests.filter(({ method }) => method !== "GET");
@@ -166,15 +168,15 @@ describe("cosmos:check with Entra ID", () => {
   });
 });
 
-describe("the cosmos:check command", () => {
-  it("ends with 0 when all is well and prints a line for each check", async () => {
+describe("npm run cosmos:check", () => {
+  it("exits with 0 when all is well, and prints the partition key's line", async () => {
     const { url } = await startDaprs();
     const { code, out } = await run(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
     expect(code).toBe(0);
     expect(out).toMatch(/^ok {4}partition key {2}\/partitionKey$/m);
   });
 
-  it("ends with 1 when something is wrong", async () => {
+  it("exits with 1 when the database is missing", async () => {
     const { url } = await start();
     const { code, out } = await run(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
     expect(code).toBe(1);
@@ -183,25 +185,29 @@ describe("the cosmos:check command", () => {
 
   it.each([
     ["without an endpoint", [], "--endpoint must be"],
-    ["with an option that it has not", ["--endpont", "https://a.documents.azure.com"], "--endpont"],
-    ["with clear text to another machine", ["--endpoint", "http://a.documents.azure.com"], "--endpoint must be"],
-    ["with a key that is not there", ["--endpoint", "https://a.documents.azure.com", "--key-env", "NO_KEY"], "NO_KEY"],
-  ])("ends with 2 and its usage when called %s", async (_, args, words) => {
+    ["with an unknown option", ["--endpont", "https://a.documents.azure.com"], "--endpont"],
+    ["with plain http to another machine", ["--endpoint", "http://a.documents.azure.com"], "--endpoint must be"],
+    [
+      "with an environment variable that is not set",
+      ["--endpoint", "https://a.documents.azure.com", "--key-env", "NO_KEY"],
+      "NO_KEY",
+    ],
+  ])("exits with 2 and prints its usage when called %s", async (_, args, words) => {
     const { code, err } = await run(args);
     expect(code).toBe(2);
     expect(err).toContain(words);
     expect(err).toContain("npm run cosmos:check -- --endpoint URL");
   });
 
-  it("explains itself", async () => {
+  it("prints its usage for --help", async () => {
     const { code, out } = await run(["--help"]);
     expect(code).toBe(0);
     expect(out).toContain("--key-env NAME");
   });
 
-  it("says within two seconds that nobody is signed in", async () => {
+  it("reports within 1.5 s of its start that this machine is not signed in", async () => {
     const { url } = await startDaprs();
-    // "dev": no metadata service, which the machine that runs this may have.
+    // "dev" skips the metadata service, which the machine that runs this test may have.
     const { code, out, seconds } = await run(["--endpoint", url], { AZURE_TOKEN_CREDENTIALS: "dev" });
     expect(seconds - (await startSeconds())).toBeLessThan(1.5);
     expect(code).toBe(1);
@@ -209,18 +215,18 @@ describe("the cosmos:check command", () => {
   });
 
   it.each([
-    ["refuses", async () => "http://127.0.0.1:1/"],
-    ["never answers", startSilent],
+    ["refuses connections", async () => "http://127.0.0.1:1/"],
+    ["never responds", startSilent],
     ["does not exist", async () => "https://nowhere.invalid/"],
-  ])("says within two seconds that an endpoint %s", async (_, endpoint) => {
+  ])("reports within 1.5 s of its start an endpoint that %s", async (_, endpoint) => {
     const args = ["--endpoint", await endpoint(), "--key-env", "COSMOS_KEY"];
     const { code, out, seconds } = await run(args, { COSMOS_KEY: emulatorKey });
     expect(seconds - (await startSeconds())).toBeLessThan(1.5);
     expect(code).toBe(1);
-    expect(out).toMatch(/^FAIL {2}account .* does not answer/);
+    expect(out).toMatch(/^FAIL {2}account .* does not respond/);
   });
 
-  it("prints no key", async () => {
+  it("prints no key when the key is wrong or the endpoint refuses connections", async () => {
     const key = Buffer.from("a secret that is not this account's").toString("base64");
     const { url } = await startDaprs();
     for (const endpoint of [url, "http://127.0.0.1:1/"]) {
@@ -242,7 +248,7 @@ async function startDaprs(options?: CosmosOptions): Promise<Cosmos> {
   return cosmos;
 }
 
-/** The URL of a server that accepts and says nothing. */
+/** Starts a server that accepts connections and sends nothing; returns its URL. */
 async function startSilent(): Promise<string> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => sockets.add(socket.on("error", () => {}))).listen(0, "127.0.0.1");
@@ -277,7 +283,7 @@ function signedInAs({ url }: Cosmos, oid: string): CheckOptions["auth"] {
   return { credential: { getToken: async () => ({ token, expiresOnTimestamp }) } };
 }
 
-/** As npm runs it, on a machine with neither az nor an identity. */
+/** Runs the command as npm does, on a machine without az and without an identity. */
 async function run(
   args: string[],
   env: Record<string, string> = {},
@@ -288,7 +294,7 @@ async function run(
   return { code, out, err, seconds: (performance.now() - started) / 1000 };
 }
 
-/** What starting alone takes: half a second, and more on a busy machine. */
+/** Measures how long the process takes to start: half a second, more on a busy machine. */
 async function startSeconds(): Promise<number> {
   return (await run(["--help"])).seconds;
 }

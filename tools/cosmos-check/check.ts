@@ -1,0 +1,64 @@
+import { ErrorResponse } from "@azure/cosmos";
+import { createAzCommands } from "./az-commands.ts";
+import { type Context, checkAccount, judgeMissingRole } from "./checks.ts";
+import { connect, getToken, isKeysOff, isStatus } from "./client.ts";
+import type { Finding } from "./finding.ts";
+import type { CheckOptions } from "./options.ts";
+
+/**
+ * Runs all checks and returns one finding for each, in order. Stops at a finding that makes the remaining checks pointless.
+ * Never rejects.
+ */
+export async function checkCosmos({ auth, ...options }: CheckOptions): Promise<Finding[]> {
+  const signIn = "key" in auth ? auth : await getToken(auth.credential, options.endpoint);
+  if (signIn === undefined) return [explainMissingToken()];
+
+  const client = connect(options.endpoint, signIn);
+  const principal = "principal" in signIn ? signIn.principal : undefined;
+  const context: Context = { ...options, client, principal, az: createAzCommands(options) };
+  const findings: Finding[] = [];
+  try {
+    for await (const finding of checkAccount(context)) findings.push(finding);
+  } catch (error) {
+    findings.push(explain(error, context));
+  } finally {
+    client.dispose();
+  }
+  return findings;
+}
+
+function explainMissingToken(): Finding {
+  return {
+    status: "FAIL",
+    check: "sign-in",
+    text: "no Entra ID token: this machine is not signed in to Azure and has no identity",
+    fix: "az login\nor put the account key in the environment variable COSMOS_KEY and add: --key-env COSMOS_KEY",
+  };
+}
+
+/** Quotes no message of the service or the client: it may contain what must not be printed. */
+function explain(error: unknown, { endpoint, principal, az }: Context): Finding {
+  const check = "account";
+  if (isKeysOff(error)) {
+    const text = "the account accepts no keys, as it should";
+    return { status: "FAIL", check, text, fix: "omit --key-env and sign in: az login" };
+  }
+  if (isStatus(error, 401)) {
+    return principal === undefined
+      ? { status: "FAIL", check, text: "the key does not belong to this account", fix: az.listKeys }
+      : { status: "FAIL", check, text: "the token is not valid for this account", fix: "az login" };
+  }
+  if (isStatus(error, 403)) {
+    // 5301 and 5302 mean RBAC. https://learn.microsoft.com/azure/cosmos-db/nosql/troubleshoot-forbidden
+    const isRole = error.substatus === 5301 || error.substatus === 5302;
+    if (principal !== undefined && isRole) return judgeMissingRole(principal, az);
+    const text = "403: the account's firewall blocks this machine, or this machine's clock is wrong";
+    return { status: "FAIL", check, text, fix: az.showNetwork };
+  }
+  if (error instanceof ErrorResponse && typeof error.code === "number") {
+    return { status: "FAIL", check, text: `${endpoint} returns ${error.code}/${error.substatus ?? 0}` };
+  }
+  const reason = error instanceof Error ? String("code" in error ? error.code : error.name) : "unknown";
+  const text = `${endpoint} does not respond (${reason})`;
+  return { status: "FAIL", check, text, fix: "check the name, the network and the account's firewall" };
+}
