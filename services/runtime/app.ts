@@ -1,5 +1,5 @@
-// What every service has around its own routes.
-import express, { type Express, type RequestHandler, type Response } from "express";
+// The routes and error handling that all services share.
+import express, { type Express, type RequestHandler } from "express";
 import type { Registry } from "prom-client";
 import { JSON_TYPE, RETRY_SOON, send, TEXT_TYPE } from "./http.ts";
 import type { Logger } from "./log.ts";
@@ -7,7 +7,7 @@ import { requestMetrics, serveMetrics } from "./metrics.ts";
 import { Problem, problemHandler } from "./problem.ts";
 
 interface CommonRoutes {
-  /** The service's description, served as it is. Its paths also say which methods a route takes. */
+  /** Served as it is. `Allow` lists the methods that it describes for a path, so describe all of them. */
   readonly openapi: { readonly paths: Readonly<Record<string, object>> };
   readonly log: Logger;
   readonly register: Registry;
@@ -15,18 +15,18 @@ interface CommonRoutes {
   readonly ready: () => Promise<void>;
 }
 
-/** An Express app that measures its requests, for a service to add its own routes to. */
+/** An Express app that measures its requests. Add the service's own routes to it. */
 export function createServiceApp(register: Registry): Express {
   const app = express();
   app.disable("x-powered-by");
-  app.disable("etag"); // where an answer has an ETag, it is one that means something
+  app.disable("etag"); // routes set the ETags that mean something
   app.use(requestMetrics(register));
   return app;
 }
 
 /**
- * Adds what comes after a service's own routes: liveness, readiness, metrics, the description, and an answer to
- * everything else: 405 for a known path, 404, and problem details for what was thrown.
+ * Call after adding the service's own routes. Adds liveness, readiness, metrics and the OpenAPI document; returns 405 for
+ * other methods of a described path, 404 for other paths, and problem details for errors.
  */
 export function addCommonRoutes(app: Express, { openapi, log, register, ready }: CommonRoutes): void {
   app.get("/healthz", (_req, res) => {
@@ -44,41 +44,27 @@ export function addCommonRoutes(app: Express, { openapi, log, register, ready }:
     send(res, JSON_TYPE, JSON.stringify(openapi));
   });
 
-  // A path can match several patterns: /state/bulk is a route of its own and a key of /state/{key}.
-  for (const [path, item] of Object.entries(openapi.paths)) {
-    app.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), addAllowed(methodsOf(item)));
-  }
-  app.use((req, res, next) => {
-    const allowed = [...allowedMethods(res)].join(", ");
-    if (allowed === "") return next();
-    throw new Problem(405, "method-not-allowed", `${req.path} does not accept ${req.method}`, {
-      detail: `It accepts ${allowed}.`,
-      headers: { Allow: allowed },
-    });
-  });
+  // Concrete paths before templated ones, as OpenAPI matches them.
+  const paths = Object.entries(openapi.paths).sort(([a], [b]) => Number(a.includes("{")) - Number(b.includes("{")));
+  for (const [path, item] of paths) app.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), refuseMethod(methodsOf(item)));
   app.use((req) => {
-    throw new Problem(404, "no-such-route", `There is no ${req.path} here`, {
-      detail: "GET /openapi.json lists what is.",
-    });
+    throw new Problem(404, "no-such-route", `No route for ${req.path}`, { detail: "See GET /openapi.json." });
   });
   app.use(problemHandler(log));
-}
-
-/** Methods that the path of this request takes, as far as the patterns were compared with it. */
-function allowedMethods(res: Response): Set<string> {
-  res.locals.allowed ??= new Set<string>();
-  return res.locals.allowed;
-}
-
-function addAllowed(methods: readonly string[]): RequestHandler {
-  return (_req, res, next) => {
-    for (const method of methods) allowedMethods(res).add(method);
-    next();
-  };
 }
 
 /** HTTP methods of an OpenAPI path item. Express serves HEAD wherever it serves GET. */
 function methodsOf(item: object): string[] {
   const methods = Object.keys(item).filter((name) => name !== "parameters");
   return methods.flatMap((name) => (name === "get" ? ["GET", "HEAD"] : [name.toUpperCase()]));
+}
+
+function refuseMethod(methods: readonly string[]): RequestHandler {
+  const allowed = methods.join(", ");
+  return (req) => {
+    throw new Problem(405, "method-not-allowed", `${req.path} does not accept ${req.method}`, {
+      detail: `It accepts ${allowed}.`,
+      headers: { Allow: allowed },
+    });
+  };
 }
