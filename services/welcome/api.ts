@@ -1,47 +1,47 @@
-// What the page is told. Types only: the page imports them too, and a browser has nothing to load here.
+// The JSON that welcome's /api returns. Types only: app.ts and the page import them.
 
 /** `GET /api/version` */
 export interface Version {
   readonly message: string;
-  /** Revision on Container Apps, pod template hash on Kubernetes, else `local`. */
+  /** Revision on Container Apps, pod template hash on Kubernetes, `local` elsewhere. */
   readonly version: string;
-  /** Name of the replica that answered, `local` outside of both. */
+  /** Name of the replica or pod that responded, `local` elsewhere. */
   readonly replica: string;
 }
 
-/** `unknown`: nobody who could know was reached. */
-export type Condition = "up" | "not ready" | "no answer" | "unknown";
+/** `unknown`: the request failed before it reached the service or sidecar. */
+export type HealthStatus = "up" | "not ready" | "no response" | "unknown";
 
-/** `GET /api/health` answers one for each service. */
+/** `GET /api/health` returns one for each service. */
 export interface Health {
   readonly appId: string;
-  readonly service: Condition;
-  readonly sidecar: Condition;
-  /** Why, unless both are up. */
+  readonly service: HealthStatus;
+  readonly sidecar: HealthStatus;
+  /** Set unless both are up. */
   readonly reason?: string | undefined;
 }
 
-/** `GET /api/secret`: how a secret has arrived, never what it says. */
-export interface Secret {
+/** `GET /api/secret`: the form in which a secret arrived, without its value. */
+export interface SecretStatus {
   readonly name: string;
-  /** As a file; its age is the time since it last changed. */
+  /** The mounted file, with the time since its last change. */
   readonly mounted?: { readonly bytes: number; readonly ageSeconds: number };
-  /** Why there is no such file: the system's code, `ENOENT` for one. */
+  /** System error code when the file cannot be read, such as `ENOENT`. */
   readonly notMounted?: string;
-  /** As a variable, which is as old as the process. */
+  /** The environment variable, which is as old as the process. */
   readonly synced?: { readonly bytes: number } | undefined;
-  /** The file was rotated since the process started: the variable still has the old value. */
+  /** True when the file and the variable differ: the secret was rotated after the process started. */
   readonly restartNeeded: boolean;
 }
 
-/** The parts of RFC 9457 problem details that the page shows. */
+/** The fields of RFC 9457 problem details that the page shows. */
 export interface ProblemDetails {
   readonly title: string;
   readonly detail?: string;
   readonly traceId?: string;
 }
 
-/** `GET /api/groups`, as group-lister's `GET /groupz?details=true` answers it. */
+/** One item of `GET /api/groups`, from group-lister's `GET /groupz?details=true`. */
 export interface Group {
   readonly name: string;
   readonly location: string;

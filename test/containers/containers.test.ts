@@ -117,7 +117,7 @@ describe.each(services)("the image of %s", (name) => {
     await docker("rm", id);
     const entries = execFileSync("tar", ["--list", "--file", archive], { encoding: "utf8" }).trim().split("\n");
     const files = entries.filter((path) => !path.endsWith("/"));
-    const page = ["index.html", "style.css", "icon.svg", "page.ts"].map((file) => `app/page/${file}`);
+    const page = ["index.html", "style.css", "icon.svg", "page.js"].map((file) => `app/page/${file}`);
     // The engine makes these for every container.
     const ofEngine = /^(\.dockerenv|(dev|proc|sys)\/.*|etc\/(hostname|hosts|resolv\.conf|mtab))$/;
     const libraries =

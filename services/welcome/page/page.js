@@ -1,0 +1,348 @@
+// The page: polls /api and shows the results. It inserts everything it receives as text, never as HTML.
+// The browser loads this file as it is. Types stand in JSDoc comments; `npm run check` checks them.
+
+/** @import { Group, Health, HealthStatus, ProblemDetails, Version } from "../api.ts" */
+
+const VERSION_INTERVAL_MS = 1_500;
+const HEALTH_INTERVAL_MS = 5_000;
+const RIBBON_LENGTH = 60;
+/** Colours of versions in the order of their first response, so a blue-green switch goes from blue to green. */
+const TONES = ["blue", "green", "violet", "amber"];
+
+// --- requests to /api -------------------------------------------------------------------------------------------------
+
+/**
+ * @typedef {{ readonly ok: true; readonly status: number; readonly headers: Headers; readonly text: string }
+ *   | { readonly ok: false; readonly status: number; readonly problem: ProblemDetails }} ApiResponse
+ */
+
+/**
+ * Never rejects: a failure is a response with a problem.
+ * @param {string} path path below `api/`, which is relative to the page because an ingress may add a prefix
+ * @param {RequestInit} [options]
+ * @returns {Promise<ApiResponse>}
+ */
+async function request(path, options = {}) {
+  try {
+    const response = await fetch(`api/${path}`, { signal: AbortSignal.timeout(5_000), ...options });
+    const { ok, status, headers } = response;
+    const text = await response.text();
+    if (ok) return { ok, status, headers, text };
+    const isProblem = headers.get("content-type")?.startsWith("application/problem+json");
+    const problem = isProblem ? JSON.parse(text) : { title: `An ingress or proxy returned status ${status}` };
+    return { ok, status, problem };
+  } catch {
+    return {
+      ok: false,
+      status: 0,
+      problem: { title: "No response from this service", detail: "It may be restarting." },
+    };
+  }
+}
+
+/**
+ * Runs `task` repeatedly, with a pause between runs. Waits while the page is hidden.
+ * @param {number} intervalMs
+ * @param {() => Promise<void>} task
+ */
+async function poll(intervalMs, task) {
+  for (;;) {
+    if (document.hidden) {
+      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    }
+    await task();
+    await new Promise((resolve) => setTimeout(resolve, intervalMs));
+  }
+}
+
+// --- elements ---------------------------------------------------------------------------------------------------------
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} type
+ * @returns {T}
+ */
+function byId(id, type) {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`index.html has no ${type.name} #${id}`);
+  return found;
+}
+
+/**
+ * @param {string} tag
+ * @param {string} className
+ * @param {(Node | string)[]} content
+ */
+function make(tag, className, ...content) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...content);
+  return element;
+}
+
+/**
+ * @param {Node | string} name
+ * @param {(string | undefined)[]} hints smaller lines below the name; empty ones are left out
+ */
+function rowHeader(name, ...hints) {
+  const header = make("th", "", name, ...hints.flatMap((hint) => (hint ? [make("span", "hint", hint)] : [])));
+  header.setAttribute("scope", "row");
+  return header;
+}
+
+/**
+ * Replaces the text of a status region. Leaves the region alone when the text is the same: screen readers announce every
+ * change.
+ * @param {HTMLElement} region
+ * @param {"done" | "failed"} kind
+ * @param {string} title
+ * @param {(string | undefined)[]} more
+ */
+function showStatus(region, kind, title, ...more) {
+  const lines = [title, ...more.filter((line) => line !== undefined)];
+  if (region.dataset.kind === kind && region.dataset.lines === lines.join("\n")) return;
+  region.dataset.kind = kind;
+  region.dataset.lines = lines.join("\n");
+  region.replaceChildren(...lines.map((line, index) => make(index === 0 ? "strong" : "span", "", line)));
+}
+
+/**
+ * @param {HTMLElement} region
+ * @param {ProblemDetails} problem
+ */
+function showProblem(region, { title, detail, traceId }) {
+  showStatus(region, "failed", title, detail, traceId === undefined ? undefined : `Trace ${traceId}`);
+}
+
+/**
+ * Runs one piece of work at a time. Sets aria-disabled, because `disabled` would take the focus from the pressed button.
+ * @param {HTMLButtonElement[]} buttons
+ * @param {() => Promise<void>} work
+ */
+async function whileBusy(buttons, work) {
+  if (buttons.some((button) => button.ariaDisabled === "true")) return;
+  for (const button of buttons) button.ariaDisabled = "true";
+  await work().finally(() => {
+    for (const button of buttons) button.ariaDisabled = null;
+  });
+}
+
+// --- version history --------------------------------------------------------------------------------------------------
+
+/**
+ * The responses of one version, or the requests without a response.
+ * @typedef {object} HistoryEntry
+ * @property {string} tone
+ * @property {string} label
+ * @property {string} message
+ * @property {Set<string>} replicas
+ * @property {number} count
+ * @property {Date} first
+ * @property {Date} last
+ */
+
+/** @type {Map<string, HistoryEntry>} */
+const versions = new Map();
+const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+
+async function checkVersion() {
+  const response = await request("version");
+  const now = new Date();
+  /** @type {Version | undefined} */
+  const version = response.ok ? JSON.parse(response.text) : undefined;
+  const id = version ? JSON.stringify([version.version, version.message]) : "";
+  const entry = versions.get(id) ?? newEntry(version, now);
+  versions.set(id, entry);
+  entry.count += 1;
+  entry.last = now;
+  if (version) entry.replicas.add(version.replica);
+  showVersion(entry);
+}
+
+/**
+ * @param {Version | undefined} version
+ * @param {Date} now
+ * @returns {HistoryEntry}
+ */
+function newEntry(version, now) {
+  const times = { count: 0, first: now, last: now, replicas: new Set() };
+  if (!version) return { tone: "none", label: "No response", message: "", ...times };
+  const known = [...versions.values()].filter(({ tone }) => tone !== "none").length;
+  return { tone: TONES[known % TONES.length] ?? "", label: version.version, message: version.message, ...times };
+}
+
+/** @param {HistoryEntry} current */
+function showVersion(current) {
+  document.documentElement.dataset.tone = current.tone;
+  const version = byId("version", HTMLSpanElement);
+  const text = current.tone === "none" ? "No response" : `Version ${current.label}`;
+  if (version.textContent !== text) version.textContent = text;
+  if (current.message) {
+    byId("message", HTMLHeadingElement).textContent = current.message;
+    document.title = current.message;
+  }
+
+  const tick = make("span", "tick");
+  tick.dataset.tone = current.tone;
+  const ribbon = byId("ribbon", HTMLDivElement);
+  ribbon.append(tick);
+  if (ribbon.childElementCount > RIBBON_LENGTH) ribbon.firstElementChild?.remove();
+
+  const rows = [...versions.values()].sort((a, b) => b.last.getTime() - a.last.getTime()).map(historyRow);
+  byId("history", HTMLTableSectionElement).replaceChildren(...rows);
+}
+
+/** @param {HistoryEntry} entry */
+function historyRow({ tone, label, message, replicas, count, first, last }) {
+  const row = make(
+    "tr",
+    "",
+    rowHeader(make("span", "mark", label), message, [...replicas].join(", ")),
+    make("td", "number", String(count)),
+    make("td", "", clock.format(first)),
+    make("td", "", clock.format(last)),
+  );
+  row.dataset.tone = tone;
+  return row;
+}
+
+// --- state ------------------------------------------------------------------------------------------------------------
+
+/**
+ * The result of the last read: the key, and its ETag unless the key is missing.
+ * @type {{ readonly key: string; readonly etag: string | undefined } | undefined}
+ */
+let lastRead;
+
+const key = byId("key", HTMLInputElement);
+const stateStatus = byId("state-status", HTMLDivElement);
+
+function showWriteHint() {
+  const read = lastRead?.key === key.value ? lastRead : undefined;
+  byId("write-hint", HTMLParagraphElement).textContent = !read
+    ? "Not read yet: Write overwrites any stored value."
+    : read.etag
+      ? "Write replaces the value only if it is unchanged since you read it."
+      : "No stored value: Write creates one only if there is still none.";
+  byId("entry", HTMLDivElement).hidden = !read?.etag;
+}
+
+/** Shows the stored value and remembers its ETag for the next write. */
+async function loadEntry() {
+  const requested = key.value;
+  const response = await request(`state/${encodeURIComponent(requested)}`);
+  if (response.ok) {
+    const etag = response.headers.get("etag") ?? "";
+    lastRead = { key: requested, etag };
+    byId("stored", HTMLPreElement).textContent = JSON.stringify(JSON.parse(response.text), null, 2);
+    byId("etag", HTMLElement).textContent = etag;
+  } else {
+    lastRead = response.status === 404 ? { key: requested, etag: undefined } : undefined;
+  }
+  showWriteHint();
+  return response;
+}
+
+async function read() {
+  const response = await loadEntry();
+  if (response.ok) showStatus(stateStatus, "done", "Value read.");
+  else if (response.status === 404) showStatus(stateStatus, "done", `No value is stored under “${key.value}”.`);
+  else showProblem(stateStatus, response.problem);
+}
+
+async function write() {
+  const headers = new Headers({ "Content-Type": "application/json" });
+  if (lastRead?.key === key.value) {
+    if (lastRead.etag) headers.set("If-Match", lastRead.etag);
+    else headers.set("If-None-Match", "*");
+  }
+  const body = byId("value", HTMLTextAreaElement).value;
+  const response = await request(`state/${encodeURIComponent(key.value)}`, { method: "PUT", headers, body });
+  if (response.ok) {
+    const stored = await loadEntry();
+    if (stored.ok) showStatus(stateStatus, "done", "Value written.");
+    else showProblem(stateStatus, { ...stored.problem, title: `Written, but not read back: ${stored.problem.title}` });
+  } else if (response.status === 412) {
+    const stored = await loadEntry();
+    const detail = stored.ok
+      ? "The current value is shown below. Write again to replace it."
+      : "The value was deleted. Write again to create it.";
+    showStatus(stateStatus, "failed", "The value changed since you read it. Nothing was written.", detail);
+  } else {
+    showProblem(stateStatus, response.problem);
+  }
+}
+
+byId("state", HTMLFormElement).addEventListener("submit", (event) => {
+  event.preventDefault();
+  const work = event.submitter?.id === "write" ? write : read;
+  whileBusy([byId("read", HTMLButtonElement), byId("write", HTMLButtonElement)], work);
+});
+key.addEventListener("input", showWriteHint);
+
+// --- resource groups --------------------------------------------------------------------------------------------------
+
+const groupsStatus = byId("groups-status", HTMLDivElement);
+
+/** @param {RequestInit} [options] */
+async function listGroups(options = {}) {
+  const response = await request("groups", options);
+  if (!response.ok) return showProblem(groupsStatus, response.problem);
+  /** @type {Group[]} */
+  const groups = JSON.parse(response.text);
+  byId("sample", HTMLParagraphElement).hidden = !response.headers.has("sample-data");
+  byId("groups", HTMLUListElement).replaceChildren(...groups.map(groupItem));
+  const age = Number(response.headers.get("age") ?? 0);
+  const cached = age > 0 ? `Azure returned this list ${plural(age, "second")} ago.` : undefined;
+  showStatus(groupsStatus, "done", plural(groups.length, "group"), cached);
+}
+
+/** @param {Group} group */
+function groupItem({ name, location, provisioningState }) {
+  const more = [location, ...(provisioningState === "Succeeded" ? [] : [provisioningState])].join(" · ");
+  return make("li", "", make("span", "name", name), make("span", "hint", more));
+}
+
+/**
+ * @param {number} number
+ * @param {string} noun
+ */
+function plural(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+byId("refresh", HTMLButtonElement).addEventListener("click", () => {
+  whileBusy([byId("refresh", HTMLButtonElement)], () => listGroups({ headers: { "Cache-Control": "no-cache" } }));
+});
+
+// --- health -----------------------------------------------------------------------------------------------------------
+
+async function checkHealth() {
+  const response = await request("health");
+  /** @type {Health[]} */
+  const health = response.ok
+    ? JSON.parse(response.text)
+    : [{ appId: "welcome", service: "no response", sidecar: "unknown", reason: response.problem.title }];
+  byId("health", HTMLTableSectionElement).replaceChildren(...health.map(healthRow));
+}
+
+/** @param {Health} health */
+function healthRow({ appId, service, sidecar, reason }) {
+  const cells = [make("td", "", healthBadge(service)), make("td", "", healthBadge(sidecar))];
+  return make("tr", "", rowHeader(appId, reason), ...cells);
+}
+
+/** @param {HealthStatus} status */
+function healthBadge(status) {
+  const badge = make("span", "health", status);
+  badge.dataset.health = status;
+  return badge;
+}
+
+// --- start ------------------------------------------------------------------------------------------------------------
+
+showWriteHint();
+listGroups();
+poll(VERSION_INTERVAL_MS, checkVersion);
+poll(HEALTH_INTERVAL_MS, checkHealth);
