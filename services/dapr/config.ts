@@ -23,6 +23,17 @@ export const sidecarVariables = {
   },
 } as const satisfies Record<string, Variable>;
 
+/** For the services that write to the state store; a request through both needs the same value in both. */
+export const bodyVariables = {
+  MAX_BODY_BYTES: {
+    type: "integer",
+    minimum: 1,
+    maximum: 4_194_304,
+    default: 1_048_576,
+    description: "Maximum size of a request body; the sidecar accepts 4 MiB, a Cosmos DB item 2 MB",
+  },
+} as const satisfies Record<string, Variable>;
+
 /** Origin of the sidecar's HTTP API, such as `http://127.0.0.1:3500`. */
 export function sidecarOrigin(config: Config<typeof sidecarVariables>): string {
   return config.DAPR_HTTP_ENDPOINT || `http://127.0.0.1:${config.DAPR_HTTP_PORT}`;

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { sidecarVariables } from "../dapr/config.ts";
+import { bodyVariables, sidecarVariables } from "../dapr/config.ts";
 import {
   type Config,
   ConfigError,
@@ -33,13 +33,7 @@ export const variables = {
     default: 1_024,
     description: "Requests that may wait for the store at once; one more is answered 503",
   },
-  MAX_BODY_BYTES: {
-    type: "integer",
-    minimum: 1,
-    maximum: 4_194_304,
-    default: 1_048_576,
-    description: "Largest request body; the sidecar takes 4 MiB, a Cosmos DB item 2 MB",
-  },
+  ...bodyVariables,
   ...sidecarVariables,
 } as const satisfies Record<string, Variable>;
 

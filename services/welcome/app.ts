@@ -20,6 +20,7 @@ interface Welcome {
   readonly config: Pick<
     WelcomeConfig,
     | "WELCOME"
+    | "MAX_BODY_BYTES"
     | "SECRET_FILE"
     | "demosecret"
     | "CONTAINER_APP_REVISION"
@@ -29,12 +30,9 @@ interface Welcome {
   >;
   readonly log: Logger;
   readonly register: Registry;
-  /** Resolves when requests can be served; rejects with the reason when they cannot. */
+  /** Resolves when the service can serve requests; rejects with the reason when it cannot. */
   readonly ready: () => Promise<void>;
 }
-
-/** As much as the state API takes by default; it has the last word. */
-const MAX_BODY_BYTES = 1_048_576;
 
 const SECURITY_HEADERS = {
   "Content-Security-Policy":
@@ -44,7 +42,7 @@ const SECURITY_HEADERS = {
   "X-Content-Type-Options": "nosniff",
 };
 
-/** The message, the page, and what the page asks for. Routes are described in openapi.ts. */
+/** Serves the message, the page, and the API of the page. openapi.ts describes the routes. */
 export function createApp({ sidecar, config, log, register, ready }: Welcome): Express {
   const app = createServiceApp(register);
   const assets = readAssets();
@@ -70,13 +68,13 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   });
   for (const [path, { type, body }] of Object.entries(assets.others)) {
     app.get(path, (_req, res) => {
-      res.set("Cache-Control", "no-cache"); // another version of the service may answer the next time
+      res.set("Cache-Control", "no-cache"); // the next response may come from another version of the service
       send(res, type, body);
     });
   }
 
   app.get("/api/version", (_req, res) => {
-    // A browser that polls on one connection would stay with the pod at its other end, whatever the Service says by now.
+    // A browser that reuses its connection would keep polling the same pod after the Service switched to another.
     res.set("Connection", "close");
     send(res, JSON_TYPE, JSON.stringify(version));
   });
@@ -90,39 +88,39 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   });
 
   app.get("/api/groups", async (req, res) => {
-    const answer = await sidecar.invoke("group-lister", "/groupz?details=true", {
+    const response = await sidecar.invoke("group-lister", "/groupz?details=true", {
       headers: { "cache-control": req.get("Cache-Control") },
       traceparent: traceOf(req).traceparent,
     });
-    relay(res, "group-lister", answer);
+    relay(res, "group-lister", response);
   });
 
   app.get("/api/state/:key", async (req, res) => {
-    const answer = await sidecar.invoke("state-api", `/state/${keyOf(req)}`, {
+    const response = await sidecar.invoke("state-api", `/state/${keyOf(req)}`, {
       traceparent: traceOf(req).traceparent,
     });
-    relay(res, "state-api", answer);
+    relay(res, "state-api", response);
   });
 
   app.put("/api/state/:key", async (req, res) => {
-    const answer = await sidecar.invoke("state-api", `/state/${keyOf(req)}`, {
+    const response = await sidecar.invoke("state-api", `/state/${keyOf(req)}`, {
       method: "PUT",
       headers: { "if-match": req.get("If-Match"), "if-none-match": req.get("If-None-Match") },
-      body: JSON.stringify(await readJson(req, MAX_BODY_BYTES)),
+      body: JSON.stringify(await readJson(req, config.MAX_BODY_BYTES)),
       traceparent: traceOf(req).traceparent,
     });
-    relay(res, "state-api", answer);
+    relay(res, "state-api", response);
   });
 
   addCommonRoutes(app, { openapi, log, register, ready });
   return app;
 }
 
-/** Hands on what a service answered, problem details included: whoever knows what went wrong has said it best. */
+/** Passes on the response of another service, problem details included: they name the cause and the remedy best. */
 function relay(res: Response, appId: string, { statusCode, headers, text }: SidecarResponse): void {
   if (text !== "" && !/^application\/(problem\+)?json\b/.test(headers["content-type"] ?? "")) {
-    throw new Problem(502, "bad-answer", `${appId} did not answer with JSON`, {
-      detail: `Does the app id ${appId} belong to this suite's service?`,
+    throw new Problem(502, "bad-response", `${appId} did not return JSON`, {
+      detail: `Check that the app id ${appId} belongs to the service of this suite.`,
     });
   }
   for (const name of ["content-type", "etag", "age", "retry-after", "sample-data"]) {

@@ -3,22 +3,22 @@ import { commonPaths, ifMatch, ifNoneMatchAny, problem, problemSchema } from "..
 
 const json = (description: string, schema: object) => ({ description, content: { "application/json": { schema } } });
 const header = (name: string, description: string) => ({ name, in: "header", schema: { type: "string" }, description });
-const unreached = {
-  502: problem("The sidecars do not let the call through, or something else answered."),
-  503: problem("A sidecar or the service is not there, or the service says so itself: try again after Retry-After."),
-  504: problem("No answer within INVOKE_TIMEOUT_MS. A write may have happened all the same."),
+const invocationProblems = {
+  502: problem("The sidecars denied the call, or the response is not from the other service."),
+  503: problem("A sidecar or the service is unreachable or not ready. Retry after `Retry-After` seconds."),
+  504: problem("No response within INVOKE_TIMEOUT_MS. A write may still have succeeded."),
 };
 const string = { type: "string" } as const;
 const integer = { type: "integer" } as const;
-const condition = { enum: ["up", "not ready", "no answer", "unknown"] } as const;
+const healthStatus = { enum: ["up", "not ready", "no response", "unknown"] } as const;
 
-/** What the service speaks. The schema of the key is the one that requests are checked with. */
+/** The OpenAPI document. Requests are validated with the same schema of a key. */
 export const openapi = {
   openapi: "3.1.0",
   info: {
     title: "Welcome",
     version: "1.0.0",
-    description: "Greets, shows which version does, and lets a browser use the other services through Dapr.",
+    description: "Returns a greeting and its version, and lets a browser use the other services through Dapr.",
     "x-try": ["curl $URL   # the page, in a browser"],
   },
   paths: {
@@ -27,7 +27,7 @@ export const openapi = {
         operationId: "welcome",
         responses: {
           200: {
-            description: "The WELCOME text; the page when Accept prefers HTML.",
+            description: "The WELCOME text, or the page when Accept prefers HTML.",
             content: {
               "text/plain": { schema: string, example: "Hello from Super API on Container Apps" },
               "text/html": { schema: string },
@@ -39,27 +39,30 @@ export const openapi = {
     "/api/version": {
       get: {
         operationId: "version",
-        summary: "Which version and replica answers.",
+        summary: "Returns the version and replica of this service.",
         responses: {
-          200: json("Revision and replica of Container Apps, pod template hash and pod on Kubernetes, else local.", {
-            type: "object",
-            required: ["message", "version", "replica"],
-            properties: { message: string, version: string, replica: string },
-          }),
+          200: json(
+            "Revision and replica on Container Apps, pod template hash and pod on Kubernetes, `local` elsewhere.",
+            {
+              type: "object",
+              required: ["message", "version", "replica"],
+              properties: { message: string, version: string, replica: string },
+            },
+          ),
         },
       },
     },
     "/api/health": {
       get: {
         operationId: "health",
-        summary: "How the services and their sidecars are, as far as this one can know.",
+        summary: "Checks the services and their sidecars.",
         responses: {
-          200: json("One item for each service; an answer of another service proves its sidecar too.", {
+          200: json("One item for each service. A response from another service proves that its sidecar is up.", {
             type: "array",
             items: {
               type: "object",
               required: ["appId", "service", "sidecar"],
-              properties: { appId: string, service: condition, sidecar: condition, reason: string },
+              properties: { appId: string, service: healthStatus, sidecar: healthStatus, reason: string },
             },
           }),
         },
@@ -68,9 +71,9 @@ export const openapi = {
     "/api/secret": {
       get: {
         operationId: "secret",
-        summary: "How a secret of Key Vault has arrived, never what it says.",
+        summary: "Reports in which form a Key Vault secret arrived, without its value.",
         responses: {
-          200: json("The file has mounted or notMounted, the variable synced, unless it is missing.", {
+          200: json("`mounted` or `notMounted` describes the file, `synced` the environment variable if it is set.", {
             type: "object",
             required: ["name", "restartNeeded"],
             properties: {
@@ -80,14 +83,22 @@ export const openapi = {
                 required: ["bytes", "ageSeconds"],
                 properties: {
                   bytes: integer,
-                  ageSeconds: { ...integer, description: "Since the file last changed: since its rotation." },
+                  ageSeconds: {
+                    ...integer,
+                    description: "Time since the last change of the file, which is its rotation.",
+                  },
                 },
               },
-              notMounted: { ...string, description: "Why there is no file.", examples: ["ENOENT"] },
+              notMounted: {
+                ...string,
+                description: "System error code: why the file cannot be read.",
+                examples: ["ENOENT"],
+              },
               synced: { type: "object", required: ["bytes"], properties: { bytes: integer } },
               restartNeeded: {
                 type: "boolean",
-                description: "The file was rotated since the process started; the variable has the old value.",
+                description:
+                  "True when the secret was rotated after the process started: the variable has the old value.",
               },
             },
           }),
@@ -97,16 +108,19 @@ export const openapi = {
     "/api/groups": {
       get: {
         operationId: "groups",
-        summary: "group-lister's GET /groupz?details=true.",
-        parameters: [header("Cache-Control", "no-cache: ask Azure now.")],
+        summary: "Calls group-lister's GET /groupz?details=true.",
+        parameters: [header("Cache-Control", "`no-cache` bypasses the cache of group-lister.")],
         responses: {
           200: {
             ...json("The resource groups.", { type: "array", items: { type: "object" } }),
             headers: {
-              "Sample-Data": { description: "There when the groups are samples, not Azure's.", schema: string },
+              "Sample-Data": {
+                description: "Present when the groups are sample data of the stand-in, not Azure's.",
+                schema: string,
+              },
             },
           },
-          ...unreached,
+          ...invocationProblems,
         },
       },
     },
@@ -114,27 +128,27 @@ export const openapi = {
       parameters: [{ name: "key", in: "path", required: true, schema: keySchema }],
       get: {
         operationId: "read",
-        summary: "state-api's GET /state/{key}.",
+        summary: "Calls state-api's GET /state/{key}.",
         responses: {
-          200: json("The value; its ETag is in the header.", {}),
+          200: json("The value. The header ETag has its version.", {}),
           400: problem("The key is not allowed."),
-          404: problem("There is no entry under this key."),
-          ...unreached,
+          404: problem("The key is missing."),
+          ...invocationProblems,
         },
       },
       put: {
         operationId: "write",
-        summary: "state-api's PUT /state/{key}.",
+        summary: "Calls state-api's PUT /state/{key}.",
         parameters: [ifMatch, ifNoneMatchAny],
         requestBody: { required: true, content: { "application/json": { schema: true } } },
         responses: {
-          201: { description: "Created; answered to If-None-Match: * only." },
-          204: { description: "The store has it." },
+          201: { description: "Created. Only a request with `If-None-Match: *` returns this status." },
+          204: { description: "Stored." },
           400: problem("The key or the body is not allowed."),
-          412: problem("The condition does not hold; nothing was changed."),
-          413: problem("The body is too large."),
-          415: problem("The body is not declared as application/json."),
-          ...unreached,
+          412: problem("The condition failed. Nothing was changed."),
+          413: problem("The body is larger than MAX_BODY_BYTES."),
+          415: problem("The Content-Type is not application/json."),
+          ...invocationProblems,
         },
       },
     },

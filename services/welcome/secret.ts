@@ -1,13 +1,13 @@
 import { open } from "node:fs/promises";
 import { basename } from "node:path";
-import type { Secret } from "./api.ts";
+import type { SecretStatus } from "./api.ts";
 
 /**
- * How a secret has arrived that the Secrets Store CSI driver mounts as a file and keeps in step with a Secret of Kubernetes,
- * which became a variable when the process started. Nothing of its value gets out.
+ * Reports in which form a secret arrived, without its value. The Secrets Store CSI driver mounts the secret as a file
+ * and syncs it to a Kubernetes Secret, whose value the process received as an environment variable when it started.
  * https://secrets-store-csi-driver.sigs.k8s.io/topics/secret-auto-rotation
  */
-export async function inspectSecret(file: string, variable: string): Promise<Secret> {
+export async function inspectSecret(file: string, variable: string): Promise<SecretStatus> {
   const name = basename(file);
   const synced = variable === "" ? undefined : { bytes: Buffer.byteLength(variable) };
   try {

@@ -18,10 +18,10 @@ const sidecar = createSidecar({
 
 serve({
   app: (ready) => createApp({ sidecar, config, log, register, ready }),
-  // Ready without a sidecar: the message and the page need none, and the page reports that it is missing.
+  // Ready without a sidecar: welcome still serves the message and the page, which shows that the sidecar is missing.
   ready: async () => {},
   // Loads undici, so that no request has to wait for it.
-  warmUp: sidecar.healthy,
+  warmUp: sidecar.checkHealth,
   close: sidecar.close,
   log,
   config,

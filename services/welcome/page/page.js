@@ -9,7 +9,7 @@ const RIBBON_LENGTH = 60;
 /** Colours of versions in the order of their first response, so a blue-green switch goes from blue to green. */
 const TONES = ["blue", "green", "violet", "amber"];
 
-// --- requests to /api -------------------------------------------------------------------------------------------------
+// --- requests to /api -----------------------------------------------------------------------------------------------
 
 /**
  * @typedef {{ readonly ok: true; readonly status: number; readonly headers: Headers; readonly text: string }
@@ -55,7 +55,7 @@ async function poll(intervalMs, task) {
   }
 }
 
-// --- elements ---------------------------------------------------------------------------------------------------------
+// --- elements -------------------------------------------------------------------------------------------------------
 
 /**
  * @template {HTMLElement} T
@@ -92,8 +92,8 @@ function rowHeader(name, ...hints) {
 }
 
 /**
- * Replaces the text of a status region. Leaves the region alone when the text is the same: screen readers announce every
- * change.
+ * Replaces the text of a status region. Leaves the region alone when the text is the same, because screen readers
+ * announce every change.
  * @param {HTMLElement} region
  * @param {"done" | "failed"} kind
  * @param {string} title
@@ -116,7 +116,7 @@ function showProblem(region, { title, detail, traceId }) {
 }
 
 /**
- * Runs one piece of work at a time. Sets aria-disabled, because `disabled` would take the focus from the pressed button.
+ * Runs one piece of work at a time. Sets aria-disabled: `disabled` would take the focus from the pressed button.
  * @param {HTMLButtonElement[]} buttons
  * @param {() => Promise<void>} work
  */
@@ -128,7 +128,7 @@ async function whileBusy(buttons, work) {
   });
 }
 
-// --- version history --------------------------------------------------------------------------------------------------
+// --- version history ------------------------------------------------------------------------------------------------
 
 /**
  * The responses of one version, or the requests without a response.
@@ -207,7 +207,7 @@ function historyRow({ tone, label, message, replicas, count, first, last }) {
   return row;
 }
 
-// --- state ------------------------------------------------------------------------------------------------------------
+// --- state ----------------------------------------------------------------------------------------------------------
 
 /**
  * The result of the last read: the key, and its ETag unless the key is missing.
@@ -281,7 +281,7 @@ byId("state", HTMLFormElement).addEventListener("submit", (event) => {
 });
 key.addEventListener("input", showWriteHint);
 
-// --- resource groups --------------------------------------------------------------------------------------------------
+// --- resource groups ------------------------------------------------------------------------------------------------
 
 const groupsStatus = byId("groups-status", HTMLDivElement);
 
@@ -316,7 +316,7 @@ byId("refresh", HTMLButtonElement).addEventListener("click", () => {
   whileBusy([byId("refresh", HTMLButtonElement)], () => listGroups({ headers: { "Cache-Control": "no-cache" } }));
 });
 
-// --- health -----------------------------------------------------------------------------------------------------------
+// --- health ---------------------------------------------------------------------------------------------------------
 
 async function checkHealth() {
   const response = await request("health");
@@ -340,7 +340,7 @@ function healthBadge(status) {
   return badge;
 }
 
-// --- start ------------------------------------------------------------------------------------------------------------
+// --- start ----------------------------------------------------------------------------------------------------------
 
 showWriteHint();
 listGroups();

@@ -9,6 +9,7 @@ import { Registry } from "prom-client";
 import request from "supertest";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readConfig } from "../../../services/runtime/config.ts";
+import { variables as stateApiVariables } from "../../../services/state-api/config.ts";
 import { createApp } from "../../../services/welcome/app.ts";
 import { variables } from "../../../services/welcome/config.ts";
 import { openapi } from "../../../services/welcome/openapi.ts";
@@ -18,14 +19,14 @@ import { freePorts } from "../../support/processes.ts";
 
 type Handler = (req: IncomingMessage, res: ServerResponse, body: string) => void;
 
-/** What stands where the sidecar would, and says whatever a test wants. */
+/** Takes the place of the sidecar. A test sets `respond` to choose its responses. */
 const sidecar = createServer(async (req, res) => {
   let body = "";
   for await (const chunk of req) body += chunk;
   received.push({ method: req.method, url: req.url, headers: req.headers, body });
-  answer(req, res, body);
+  respond(req, res, body);
 });
-let answer: Handler;
+let respond: Handler;
 let received: { method: string | undefined; url: string | undefined; headers: object; body: string }[];
 let logged: string;
 let opened: ReturnType<typeof createSidecar>[] = [];
@@ -47,7 +48,7 @@ let api: ReturnType<typeof serve>;
 beforeEach(async () => {
   received = [];
   logged = "";
-  answer = (_req, res) => res.writeHead(204).end();
+  respond = (_req, res) => res.writeHead(204).end();
   await once(sidecar.listen(0, "127.0.0.1"), "listening");
   api = serve();
 });
@@ -83,128 +84,128 @@ const problem = (status: number, code: string, title: RegExp) => (got: request.R
   expect(got.status).toBe(status);
 };
 
-describe("what the sidecar says itself becomes something a person understands", () => {
+describe("errors of the sidecars", () => {
   const down = 'rpc error: code = Internal desc = error invoking app channel: Get "http://127.0.0.1:8080/": refused';
   const cases: [string, Handler, number, string, RegExp][] = [
     [
-      "no such app id",
+      "an app id that the name resolution does not find",
       daprError(500, "failed to invoke, id: x, err: no host found with the given ID"),
       503,
       "sidecar-unreachable",
-      /^The sidecar of .+ cannot be reached$/,
+      /^The sidecar of .+ is unreachable$/,
     ],
     [
-      "no such app id by mDNS",
+      "an app id that mDNS does not find",
       daprError(500, "failed to invoke, id: x, err: couldn't find service: x"),
       503,
       "sidecar-unreachable",
-      /cannot be reached/,
+      /is unreachable$/,
     ],
     [
-      "a sidecar that is gone",
+      "a peer sidecar that stopped",
       daprError(500, "failed to invoke target x after 3 retries. Error: rpc error: code = Unavailable"),
       503,
       "sidecar-unreachable",
-      /cannot be reached/,
+      /is unreachable$/,
     ],
     [
-      "a service that is gone",
+      "a service that stopped",
       daprError(500, `failed to invoke, id: x, err: ${down}`),
       503,
       "service-down",
-      /does not answer its sidecar$/,
+      /does not respond to its sidecar$/,
     ],
     [
-      "an access control that denies",
+      "an access control list that denies the call",
       daprError(403, "failed to invoke, id: x, err: rpc error: code = PermissionDenied"),
       502,
       "invocation-denied",
-      /does not let welcome call it$/,
+      /denies calls from welcome$/,
     ],
     [
-      "a Configuration without invoke",
+      "a Configuration that does not allow invoke",
       reply(404, "text/plain; charset=utf-8", "404 page not found\n"),
       502,
       "invocation-denied",
-      /does not offer service invocation$/,
+      /does not allow service invocation$/,
     ],
     [
-      "another API token",
+      "a wrong API token",
       reply(401, "text/plain", "invalid api token\n"),
       502,
       "invocation-denied",
-      /does not accept this service's API token$/,
+      /rejects the API token of welcome$/,
     ],
     [
-      "anything else",
+      "any other error of the sidecar",
       daprError(500, "the internals of daprd"),
       502,
       "invocation-failed",
-      /^The call to .+ failed on the way$/,
+      /^The sidecars could not deliver the call to .+$/,
     ],
   ];
-  test.each(cases)("%s", async (_name, said, status, code, title) => {
-    answer = said;
+  test.each(cases)("turns %s into problem details and logs it", async (_name, handler, status, code, title) => {
+    respond = handler;
     for (const call of calls) problem(status, code, title)(await call());
     expect(logged).toContain('"level":50');
   });
 
-  test("its own words are for the log, not for the caller", async () => {
-    answer = daprError(500, "the internals of daprd");
+  test("logs the text of a sidecar's error and hides it from the caller", async () => {
+    respond = daprError(500, "the internals of daprd");
     expect((await api.get("/api/groups")).text).not.toContain("internals");
     expect(logged).toContain("the internals of daprd");
   });
 
-  test("nobody at its port is 503 with what to do, and Retry-After", async () => {
-    const [nobody] = await freePorts(1);
-    api = serve({ DAPR_HTTP_PORT: `${nobody}` });
+  test("returns 503 with a remedy and Retry-After when no sidecar listens", async () => {
+    const [unusedPort] = await freePorts(1);
+    api = serve({ DAPR_HTTP_PORT: `${unusedPort}` });
     for (const call of calls) {
       const got = await call();
-      problem(503, "no-sidecar", /^No Dapr sidecar answers at http:\/\/127\.0\.0\.1:\d+$/)(got);
+      problem(503, "no-sidecar", /^The Dapr sidecar at http:\/\/127\.0\.0\.1:\d+ is unreachable$/)(got);
       expect(got.body.detail).toContain("npm start");
       expect(got.headers["retry-after"]).toBe("1");
     }
   });
 
-  test("no answer in time is 504", async () => {
+  test("returns 504 when the response exceeds INVOKE_TIMEOUT_MS", async () => {
     api = serve({ INVOKE_TIMEOUT_MS: "50" });
-    answer = () => {};
-    for (const call of calls) problem(504, "service-late", /gave no answer within 50 ms$/)(await call());
+    respond = () => {};
+    for (const call of calls) problem(504, "service-timeout", /did not respond within 50 ms$/)(await call());
   });
 
-  test("an answer that breaks off is no answer", async () => {
-    answer = (_req, res) => {
+  test("returns 503 when the response breaks off", async () => {
+    respond = (_req, res) => {
       res.writeHead(200, { "Content-Length": "100", "Content-Type": "application/json" }).write("[1,");
       setTimeout(() => res.destroy(), 20);
     };
     problem(503, "no-sidecar", /.+/)(await api.get("/api/groups"));
   });
 
-  test("an answer that is not JSON is not handed to the browser", async () => {
-    answer = reply(200, "text/html", "<script>alert(1)</script>");
+  test("returns 502 instead of a response that is not JSON", async () => {
+    respond = reply(200, "text/html", "<script>alert(1)</script>");
     for (const call of calls) {
       const got = await call();
-      problem(502, "bad-answer", /did not answer with JSON$/)(got);
+      problem(502, "bad-response", /did not return JSON$/)(got);
       expect(got.text).not.toContain("script");
     }
   });
 });
 
-describe("what the other service says arrives as it said it", () => {
-  test("its problem details, status and Retry-After", async () => {
-    const said = { type: "urn:problem:store-unavailable", title: "Error", status: 503, traceId: "0af7" };
-    answer = reply(503, "application/problem+json; charset=utf-8", JSON.stringify(said), { "Retry-After": "7" });
+describe("responses of other services", () => {
+  test("passes on problem details, status and Retry-After", async () => {
+    const details = { type: "urn:problem:store-unavailable", title: "Error", status: 503, traceId: "0af7" };
+    respond = reply(503, "application/problem+json; charset=utf-8", JSON.stringify(details), { "Retry-After": "7" });
     for (const call of calls) {
       const got = await call();
       expect(got.status).toBe(503);
       expect(got.type).toBe("application/problem+json");
       expect(got.headers["retry-after"]).toBe("7");
-      expect(JSON.parse(got.text)).toEqual(said);
+      expect(JSON.parse(got.text)).toEqual(details);
     }
   });
 
-  test("a value with its ETag", async () => {
-    answer = reply(200, "application/json; charset=utf-8", '{"a":[1,null]}', { ETag: '"v1"' });
+  test("passes on a value with its ETag", async () => {
+    respond = reply(200, "application/json; charset=utf-8", '{"a":[1,null]}', { ETag: '"v1"' });
     const got = await api.get("/api/state/alice~cart").expect(200, { a: [1, null] });
     expect(got.headers.etag).toBe('"v1"');
     expect(received).toMatchObject([
@@ -212,8 +213,8 @@ describe("what the other service says arrives as it said it", () => {
     ]);
   });
 
-  test("groups with the mark of samples and their age, and nothing of the sidecar's headers", async () => {
-    answer = reply(200, "application/json", '[{"name":"rg"}]', {
+  test("passes on groups with Sample-Data and Age, but not the headers Server and Set-Cookie", async () => {
+    respond = reply(200, "application/json", '[{"name":"rg"}]', {
       "Sample-Data": "azure-stand-in",
       Age: "12",
       Server: "x",
@@ -231,10 +232,10 @@ describe("what the other service says arrives as it said it", () => {
     ]);
   });
 
-  test("201 and 204 of a write, which takes its condition and its value along", async () => {
-    answer = (_req, res) => res.writeHead(201).end();
+  test("sends the condition and the value of a write and passes on 201 and 204", async () => {
+    respond = (_req, res) => res.writeHead(201).end();
     await api.put("/api/state/k").set("If-None-Match", "*").send({ a: 1 }).expect(201, {});
-    answer = (_req, res) => res.writeHead(204).end();
+    respond = (_req, res) => res.writeHead(204).end();
     for (const falsy of ["null", "false", "0", '""']) {
       const json = api.put("/api/state/k").set("If-Match", '"v1"').set("Content-Type", "application/json");
       await json.send(falsy).expect(204);
@@ -248,7 +249,7 @@ describe("what the other service says arrives as it said it", () => {
     expect(received[0]?.headers).not.toHaveProperty("if-match");
   });
 
-  test("the caller's trace goes on, and so does the API token that the sidecar asks for", async () => {
+  test("continues the caller's trace and sends the API token to the sidecar", async () => {
     api = serve({ DAPR_API_TOKEN: "t0ken" });
     const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     for (const call of calls) await call().set("traceparent", caller);
@@ -263,9 +264,9 @@ describe("what the other service says arrives as it said it", () => {
   });
 });
 
-describe("input that cannot be used is refused before anybody is called", () => {
+describe("input that welcome rejects without calling another service", () => {
   test.each(["..%2Fhealthz", "%2e%2e", "a%2Fb", "a%3Fb", "a%23b", "a%20b", "a%25b", "x".repeat(959)])(
-    "the key %s",
+    "rejects the key %s with 400 or 404",
     async (key) => {
       for (const got of [await api.get(`/api/state/${key}`), await api.put(`/api/state/${key}`).send({})]) {
         expect([400, 404]).toContain(got.status);
@@ -275,7 +276,7 @@ describe("input that cannot be used is refused before anybody is called", () => 
     },
   );
 
-  test("a body that is not JSON, not declared as JSON, or too large", async () => {
+  test("returns 400 to invalid JSON, 415 to another Content-Type, and 413 to a body over MAX_BODY_BYTES", async () => {
     const put = (type: string, body: string) => api.put("/api/state/k").set("Content-Type", type).send(body);
     expect((await put("application/json", "{a: 1}")).body).toMatchObject({
       status: 400,
@@ -287,8 +288,25 @@ describe("input that cannot be used is refused before anybody is called", () => 
   });
 });
 
+describe("MAX_BODY_BYTES", () => {
+  test("has the same limits and default as in state-api", () => {
+    expect(variables.MAX_BODY_BYTES).toBe(stateApiVariables.MAX_BODY_BYTES);
+  });
+
+  test("lets a value of exactly that size through to state-api and returns 413 to a larger one", async () => {
+    const MAX_BODY_BYTES = 4_194_304;
+    api = serve({ MAX_BODY_BYTES: `${MAX_BODY_BYTES}` });
+    const put = (body: string) => api.put("/api/state/k").set("Content-Type", "application/json").send(body);
+    const largest = `"${"x".repeat(MAX_BODY_BYTES - 2)}"`;
+    await put(largest).expect(204);
+    await put(`${largest} `).expect(413);
+    expect(received).toHaveLength(1);
+    expect(received[0]?.body === largest).toBe(true);
+  });
+});
+
 describe("GET /", () => {
-  test("says WELCOME to curl", async () => {
+  test("returns the WELCOME text to curl", async () => {
     for (const accept of ["*/*", "", "text/plain", "text/*", "application/json"]) {
       const { text, headers } = await api.get("/").set("Accept", accept).expect(200);
       expect(text, accept).toBe("Hello from Super API on Container Apps");
@@ -297,7 +315,7 @@ describe("GET /", () => {
     await serve({ WELCOME: "Hello from v2!" }).get("/").expect(200, "Hello from v2!");
   });
 
-  test("shows the page to a browser", async () => {
+  test("returns the page to a browser, with a content security policy", async () => {
     const chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
     const { text, headers } = await api.get("/").set("Accept", chromium).expect(200);
     expect(text).toMatch(/^<!doctype html>/);
@@ -309,7 +327,7 @@ describe("GET /", () => {
     expect(headers).toMatchObject({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" });
   });
 
-  test("the page asks for nothing that is not there, and nothing in it is inline", async () => {
+  test("serves every file that the page loads, and the page contains no inline script or style", async () => {
     const { text } = await api.get("/").set("Accept", "text/html");
     const assets = [...text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path);
     expect(assets).toEqual(["icon.svg", "style.css", "page.js"]);
@@ -318,18 +336,15 @@ describe("GET /", () => {
     expect(text).not.toMatch(/ style="| on\w+="|<style|<script(?! type="module" src)/);
   });
 
-  test("the script is JavaScript by the time it is served, and Node was quiet about it", async () => {
+  test("serves a script that parses as JavaScript, without a warning from Node", async () => {
     const warned = vi.spyOn(process, "emitWarning");
     const { text } = await serve().get("/page.js");
-    expect(text).not.toMatch(/\binterface\b|import type/);
-    await import(
-      `data:text/javascript,${encodeURIComponent(`async () => { ${text.replaceAll(/^import .*$/gm, "")} }`)}`
-    );
+    await import(`data:text/javascript,${encodeURIComponent(`async () => { ${text} }`)}`);
     expect(warned).not.toHaveBeenCalled();
   });
 });
 
-describe("which version answers", () => {
+describe("GET /api/version", () => {
   const cases: [string, Record<string, string>, object][] = [
     [
       "Container Apps",
@@ -341,19 +356,19 @@ describe("which version answers", () => {
       { POD_TEMPLATE_HASH: "7d9f5c6b", HOSTNAME: "superapi-7d9f5c6b-x2x" },
       { version: "7d9f5c6b", replica: "superapi-7d9f5c6b-x2x" },
     ],
-    ["neither", {}, { version: "local", replica: "local" }],
+    ["any other platform", {}, { version: "local", replica: "local" }],
   ];
-  test.each(cases)("on %s", async (_name, env, version) => {
+  test.each(cases)("returns the version and replica on %s", async (_name, env, version) => {
     const { body, headers } = await serve({ WELCOME: "Hi", ...env })
       .get("/api/version")
       .expect(200);
     expect(body).toEqual({ message: "Hi", ...version });
-    // Else a browser that polls would stay connected to the old pod after a switch.
+    // Without it, a browser that polls would stay connected to the old pod after a switch.
     expect(headers).toMatchObject({ connection: "close", "cache-control": "no-store" });
   });
 });
 
-describe("health says only what is known", () => {
+describe("GET /api/health", () => {
   const byPath =
     (handlers: Record<string, Handler>): Handler =>
     (req, res, body) =>
@@ -369,8 +384,8 @@ describe("health says only what is known", () => {
   const health = async () => (await api.get("/api/health").expect(200)).body;
   const welcome = { appId: "welcome", service: "up", sidecar: "up" };
 
-  test("an answer through a sidecar proves the service and its sidecar", async () => {
-    answer = paths(ok, ok);
+  test("reports a service and its sidecar as up when the service responds", async () => {
+    respond = paths(ok, ok);
     expect(await health()).toEqual([
       welcome,
       { appId: "state-api", service: "up", sidecar: "up" },
@@ -378,19 +393,24 @@ describe("health says only what is known", () => {
     ]);
   });
 
-  test("a service that is not ready gives its own reason; one that its sidecar does not reach still has a sidecar", async () => {
+  test("reports the reason of a service that is not ready, and a sidecar that is up without its service", async () => {
     const notReady = reply(503, "application/problem+json", '{"title":"No credential gave a token","status":503}');
-    answer = paths(daprError(500, "rpc error: code = Internal desc = error invoking app channel: refused"), notReady);
+    respond = paths(daprError(500, "rpc error: code = Internal desc = error invoking app channel: refused"), notReady);
     expect(await health()).toEqual([
       welcome,
-      { appId: "state-api", service: "no answer", sidecar: "up", reason: "state-api does not answer its sidecar" },
+      {
+        appId: "state-api",
+        service: "no response",
+        sidecar: "up",
+        reason: "state-api does not respond to its sidecar",
+      },
       { appId: "group-lister", service: "not ready", sidecar: "up", reason: "No credential gave a token" },
     ]);
   });
 
-  test("behind a sidecar that cannot be reached, the service is unknown; late is unknown altogether", async () => {
+  test("reports unknown for a service behind an unreachable sidecar and for both after a timeout", async () => {
     api = serve({ INVOKE_TIMEOUT_MS: "100" });
-    answer = paths(
+    respond = paths(
       daprError(500, "err: no host found with the given ID"),
       () => {},
       reply(500, "application/json", "{}"),
@@ -400,24 +420,24 @@ describe("health says only what is known", () => {
       {
         appId: "state-api",
         service: "unknown",
-        sidecar: "no answer",
-        reason: "The sidecar of state-api cannot be reached",
+        sidecar: "no response",
+        reason: "The sidecar of state-api is unreachable",
       },
       {
         appId: "group-lister",
         service: "unknown",
         sidecar: "unknown",
-        reason: "group-lister gave no answer within 100 ms",
+        reason: "group-lister did not respond within 100 ms",
       },
     ]);
   });
 
-  test("without a sidecar of its own, as in a blue-green rollout without Dapr, it is still ready", async () => {
-    const [nobody] = await freePorts(1);
-    api = serve({ DAPR_HTTP_PORT: `${nobody}` });
-    const reason = `No Dapr sidecar answers at http://127.0.0.1:${nobody}`;
+  test("reports a missing sidecar while /readyz returns 200, as in a rollout without Dapr", async () => {
+    const [unusedPort] = await freePorts(1);
+    api = serve({ DAPR_HTTP_PORT: `${unusedPort}` });
+    const reason = `The Dapr sidecar at http://127.0.0.1:${unusedPort} is unreachable`;
     expect(await health()).toEqual([
-      { ...welcome, sidecar: "no answer", reason },
+      { ...welcome, sidecar: "no response", reason },
       { appId: "state-api", service: "unknown", sidecar: "unknown", reason },
       { appId: "group-lister", service: "unknown", sidecar: "unknown", reason },
     ]);
@@ -426,11 +446,11 @@ describe("health says only what is known", () => {
   });
 });
 
-describe("a secret of Key Vault is told of, never told", () => {
+describe("GET /api/secret", () => {
   const folder = mkdtempSync(join(tmpdir(), "welcome-secret-"));
   afterAll(() => rmSync(folder, { recursive: true }));
   const SECRET_FILE = join(folder, "demosecret");
-  /** As the driver does it: the file is a link into a folder that is changed for another as a whole. */
+  /** Mounts a file as the driver does: a link into a folder, which the driver replaces as a whole. */
   const mount = (value: string, ageSeconds: number) => {
     const version = mkdtempSync(join(folder, "version-"));
     const changed = Date.now() / 1000 - ageSeconds;
@@ -448,28 +468,28 @@ describe("a secret of Key Vault is told of, never told", () => {
     return body;
   };
 
-  test("neither mounted nor synced", async () => {
+  test("reports a secret that is neither mounted nor synced", async () => {
     expect(await ask()).toEqual({ name: "demosecret", notMounted: "ENOENT", restartNeeded: false });
   });
 
-  test("mounted and synced, with sizes in bytes and the age of the file", async () => {
+  test("reports the sizes in bytes and the age of the file when the secret is mounted and synced", async () => {
     mount("demovälue", 90);
     const { mounted, ...rest } = await ask("demovälue");
     expect(mounted).toEqual({ bytes: 10, ageSeconds: expect.closeTo(90, -1) });
     expect(rest).toEqual({ name: "demosecret", synced: { bytes: 10 }, restartNeeded: false });
   });
 
-  test("mounted only", async () => {
+  test("reports a secret that is mounted only", async () => {
     mount("demovalue", 0);
     expect(await ask()).toMatchObject({ mounted: { bytes: 9 }, restartNeeded: false });
   });
 
-  test("rotated since the start, to a value of the same size", async () => {
+  test("reports that a restart is needed after a rotation to a value of the same size", async () => {
     mount("demovolue", 1);
     expect(await ask("demovalue")).toMatchObject({ mounted: { bytes: 9 }, synced: { bytes: 9 }, restartNeeded: true });
   });
 
-  test("a file that cannot be read says why", async () => {
+  test("reports the error code of a file that cannot be read", async () => {
     rmSync(SECRET_FILE);
     mkdirSync(SECRET_FILE);
     expect(await ask("demovalue")).toEqual({
@@ -481,7 +501,7 @@ describe("a secret of Key Vault is told of, never told", () => {
   });
 });
 
-test("openapi.json is served, and every route it names answers", async () => {
+test("GET /openapi.json returns the document, and every route in it exists", async () => {
   const { body } = await api.get("/openapi.json").expect(200);
   expect(body).toEqual(JSON.parse(JSON.stringify(openapi)));
   for (const [path, methods] of Object.entries(openapi.paths)) {
@@ -493,18 +513,20 @@ test("openapi.json is served, and every route it names answers", async () => {
   expect((await api.delete("/api/state/k")).headers.allow).toBe("GET, HEAD, PUT");
 });
 
-test("nothing of a value is logged, even at debug", async () => {
+test("never logs a value, even at debug", async () => {
   await api.put("/api/state/k").send({ a: "top-secret-value" });
   await api.put("/api/state/k").set("Content-Type", "application/json").send('{"top-secret-value');
-  answer = daprError(500, "no host found with the given ID");
+  respond = daprError(500, "no host found with the given ID");
   await api.put("/api/state/k").send({ a: "top-secret-value" });
   expect(logged).not.toContain("top-secret-value");
 });
 
-test("the process is ready without a sidecar, and ends on SIGTERM", async () => {
-  const [nobody] = await freePorts(1);
-  await inProcess("welcome", { DAPR_HTTP_PORT: `${nobody}` }, async (get) => {
+test("the welcome process is ready without a sidecar and exits with 0 on SIGTERM", async () => {
+  const [unusedPort] = await freePorts(1);
+  await inProcess("welcome", { DAPR_HTTP_PORT: `${unusedPort}` }, async (get) => {
     expect(await (await get("/readyz")).text()).toBe("ok");
-    expect(await (await get("/api/groups")).text()).toContain(`No Dapr sidecar answers at http://127.0.0.1:${nobody}`);
+    expect(await (await get("/api/groups")).text()).toContain(
+      `The Dapr sidecar at http://127.0.0.1:${unusedPort} is unreachable`,
+    );
   });
 });

@@ -1,4 +1,4 @@
-// The page as a person meets it: a real browser, three services, three sidecars, the stand-in of Azure.
+// The page in a real browser, with three services, three sidecars and the stand-in for Azure.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -24,7 +24,7 @@ let welcome: Process;
 let startWelcome: (env: Record<string, string>) => Promise<Process>;
 let browser: Browser;
 let page: Page;
-/** What the browser complained about, failed requests and breaches of the content security policy included. */
+/** Errors and warnings of the browser, including failed requests and breaches of the content security policy. */
 let complaints: string[];
 
 beforeAll(async () => {
@@ -33,13 +33,13 @@ beforeAll(async () => {
   const config = join(folder, "config.yaml");
   const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
   writeFileSync(config, local.replace("data/names.db", join(folder, "names.db")));
-  const none = join(folder, "none");
-  mkdirSync(none);
+  const noResources = join(folder, "none");
+  mkdirSync(noResources);
   azure = await startAzure();
   sidecars = await Promise.all([
     startSidecar({ appId: "state-api", appPort: stateApiPort, resources: [store.folder], config }),
-    startSidecar({ appId: "group-lister", appPort: groupListerPort, resources: [none], config }),
-    startSidecar({ appId: "welcome", appPort: welcomePort, resources: [none], config }),
+    startSidecar({ appId: "group-lister", appPort: groupListerPort, resources: [noResources], config }),
+    startSidecar({ appId: "welcome", appPort: welcomePort, resources: [noResources], config }),
   ]);
   const [ofStateApi, , ofWelcome] = sidecars.map(({ origin }) => new URL(origin).port);
   startWelcome = (env) => startService("welcome", { PORT: `${welcomePort}`, DAPR_HTTP_PORT: `${ofWelcome}`, ...env });
@@ -54,7 +54,7 @@ beforeAll(async () => {
     startWelcome(blue),
     chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ["--no-sandbox"] : [] }),
   ]);
-}, 300_000); // the first time on a machine, Chromium is installed
+}, 300_000); // installs Chromium on the first run
 
 afterAll(async () => {
   await browser?.close();
@@ -87,8 +87,8 @@ const healthy = async () => {
 };
 const status = (text: string | RegExp) => page.getByRole("status").filter({ hasText: text }).waitFor();
 const press = (name: string) => page.getByRole("button", { name, exact: true }).click();
-/** Another caller of the state API. */
-const elsewhere = (key: string, value: unknown) =>
+/** Writes a value as another client of state-api. */
+const writeElsewhere = (key: string, value: unknown) =>
   fetch(`${stateApi.origin}/state/${key}`, {
     method: "PUT",
     headers: { "content-type": "application/json" },
@@ -102,9 +102,9 @@ afterEach(async ({ task }) => {
   for (const process of [welcome, stateApi, groupLister, ...sidecars]) console.error(process.output().slice(-4_000));
 });
 
-test("it shows the message, which version answers, the groups as samples, and everybody's health", async () => {
+test("shows the message, the version, the groups as sample data, and the health of every service", async () => {
   await page.getByRole("heading", { level: 1, name: "Hello from blue" }).waitFor();
-  await status("Version welcome--blue answers");
+  await status("Version welcome--blue");
   for (const { name } of sampleSubscription.groups)
     await page.getByRole("listitem").filter({ hasText: name }).waitFor();
   await page.getByText("Sample data.").waitFor();
@@ -113,11 +113,11 @@ test("it shows the message, which version answers, the groups as samples, and ev
   expect(complaints).toEqual([]);
 });
 
-test("a key is written and read back through both sidecars", async () => {
+test("writes a value and reads it back through both sidecars", async () => {
   await page.getByLabel("Key").fill("page~greeting");
-  await page.getByLabel("Value, as JSON").fill('{ "hello": "page", "markup": "<img src=x>" }');
+  await page.getByLabel("Value (JSON)").fill('{ "hello": "page", "markup": "<img src=x>" }');
   await press("Write");
-  await status(/^Written\.$/);
+  await status(/^Value written\.$/);
   expect(await (await fetch(`${stateApi.origin}/state/page~greeting`)).json()).toEqual({
     hello: "page",
     markup: "<img src=x>",
@@ -125,42 +125,42 @@ test("a key is written and read back through both sidecars", async () => {
   await page.reload();
   await page.getByLabel("Key").fill("page~greeting");
   await press("Read");
-  await status("Read.");
+  await status("Value read.");
   expect(JSON.parse((await page.locator("#stored").textContent()) ?? "")).toMatchObject({ markup: "<img src=x>" });
   expect(complaints).toEqual([]);
 });
 
-test("what somebody else wrote meanwhile is neither overwritten nor hidden", async () => {
-  await elsewhere("page~shared", "first");
+test("shows a value that another client wrote meanwhile instead of overwriting it", async () => {
+  await writeElsewhere("page~shared", "first");
   await page.getByLabel("Key").fill("page~shared");
   await press("Read");
-  await status("Read.");
-  await elsewhere("page~shared", "second");
-  await page.getByLabel("Value, as JSON").fill('"mine"');
+  await status("Value read.");
+  await writeElsewhere("page~shared", "second");
+  await page.getByLabel("Value (JSON)").fill('"mine"');
   await press("Write");
-  await status("Somebody else changed this entry");
+  await status("The value changed since you read it.");
   expect(await page.locator("#stored").textContent()).toBe('"second"');
   await press("Write");
-  await status(/^Written\.$/);
+  await status(/^Value written\.$/);
   expect(await (await fetch(`${stateApi.origin}/state/page~shared`)).json()).toBe("mine");
 });
 
-test("a key or value that cannot be written is answered with what is wrong", async () => {
+test("shows why a key or a value is rejected", async () => {
   await page.getByLabel("Key").fill("no/slash");
   await press("Read");
   await status("This key is not allowed");
   await page.getByLabel("Key").fill("page~broken");
-  await page.getByLabel("Value, as JSON").fill("{ hello: world }");
+  await page.getByLabel("Value (JSON)").fill("{ hello: world }");
   await press("Write");
   await status("The body is not valid JSON");
 });
 
-test("a service that is down is named, and the page recovers when it is back", async () => {
+test("names a service that is down and recovers when it is back", async () => {
   await stateApi.end();
   await page.reload();
   await health()
     .filter({ has: page.getByRole("rowheader", { name: "state-api" }) })
-    .getByText("no answer")
+    .getByText("no response")
     .waitFor();
   await press("Read");
   await status(/state-api/);
@@ -168,15 +168,15 @@ test("a service that is down is named, and the page recovers when it is back", a
   await healthy();
 });
 
-test("a switch from blue to green is seen while the page is open", async () => {
+test("shows a switch from blue to green while the page is open", async () => {
   const ticks = (tone: string) => page.locator(`.tick[data-tone=${tone}]`);
-  await status("Version welcome--blue answers");
+  await status("Version welcome--blue");
   await press("Write");
-  await status(/^Written\.$/);
+  await status(/^Value written\.$/);
   await ticks("blue").nth(3).waitFor();
   await welcome.end();
   welcome = await startWelcome(green);
-  await status("Version welcome--green answers");
+  await status("Version welcome--green");
   await page.getByRole("heading", { level: 1, name: "Hello from green" }).waitFor();
   const rows = page.getByRole("table").first().getByRole("rowheader");
   expect((await rows.allInnerTexts()).join(" ").replaceAll("\n", " ")).toMatch(/welcome--green.*welcome--blue/);
@@ -185,7 +185,7 @@ test("a switch from blue to green is seen while the page is open", async () => {
   await page.screenshot({ path: join(root, "coverage/welcome.png"), fullPage: true });
 });
 
-test("the keyboard alone reaches everything, in the order of the page", async () => {
+test("lets the keyboard reach every control in the order of the page", async () => {
   await healthy();
   const focused = () => page.evaluate<string>("document.activeElement.id");
   const walk: string[] = [];
@@ -199,21 +199,21 @@ test("the keyboard alone reaches everything, in the order of the page", async ()
   expect(await focused()).toBe("refresh");
 });
 
-test("without JavaScript it says so", async () => {
+test("shows a notice when JavaScript is off", async () => {
   await page.close();
   await open({ javaScriptEnabled: false });
   await page.locator("noscript p").waitFor(); // visible
 });
 
-describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
-  test.each([1280, 320])("at %i px: no accessibility violation, nothing to scroll sideways", async (width) => {
+describe.each(["light", "dark"] as const)("the page in the %s colour scheme", (colorScheme) => {
+  test.each([1280, 320])("has no accessibility violation and no horizontal scrolling at %i px", async (width) => {
     await page.close();
     await open({ colorScheme, viewport: { width, height: 900 } });
     await healthy();
     await press("Write");
-    await status(/^Written|^Somebody else/);
+    await status(/^Value written|^The value changed/);
     await page.getByText("Sample data.").waitFor();
-    // Not as a script element, which the page's content security policy forbids.
+    // Evaluated, because the page's content security policy forbids a script element.
     await page.evaluate(readFileSync(axe, "utf8"));
     const violations = await page.evaluate(async () => {
       const { violations } = await (globalThis as unknown as { axe: typeof import("axe-core") }).axe.run();
