@@ -15,7 +15,8 @@ export const keySchema = {
   maxLength: MAX_KEY,
   pattern: "^(?!\\.{1,2}$)[A-Za-z0-9._~:@=+,-]+$",
   description:
-    "Letters, digits and . _ ~ : @ = + , - but not . or .. alone. The text before the first ~ names the partition.",
+    "Letters, digits and . _ ~ : @ = + , - but not . or .. alone. The text before the first ~ names a partition; without " +
+    "one, the key has a partition of its own.",
   examples: ["greeting", "alice~cart"],
 } as const;
 

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import { SECONDS } from "../runtime/metrics.ts";
+import { DURATION_BUCKETS } from "../runtime/metrics.ts";
 import type { Snapshot } from "./groups.ts";
 
 /** Metrics of calls to Azure and of the listing, in addition to those of every service. */
@@ -8,7 +8,7 @@ export function groupMetrics(register: Registry) {
     name: "azure_call_duration_seconds",
     help: "Duration of token searches and requests to Azure Resource Manager, by outcome",
     labelNames: ["operation", "outcome"],
-    buckets: SECONDS,
+    buckets: DURATION_BUCKETS,
     registers: [register],
   });
   const stale = new Counter({

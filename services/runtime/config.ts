@@ -1,6 +1,6 @@
 import { Compile } from "typebox/schema";
 
-/** One environment variable: JSON Schema keywords plus what a person needs to set it. */
+/** One environment variable: JSON Schema keywords, and a description for whoever sets it. */
 export interface Variable {
   readonly type: "integer" | "string";
   readonly description: string;
@@ -9,7 +9,7 @@ export interface Variable {
   readonly maximum?: number;
   readonly pattern?: string;
   readonly enum?: readonly string[];
-  /** A secret: its value is never printed. */
+  /** True for a secret: error messages hide its value. */
   readonly writeOnly?: boolean;
 }
 
@@ -21,7 +21,7 @@ export type Config<V extends Record<string, Variable>> = {
       : string;
 };
 
-/** What every service of the suite reads from its environment. */
+/** The settings of every service. */
 export const commonVariables = {
   PORT: { type: "integer", minimum: 0, maximum: 65535, default: 8080, description: "Port the service listens on" },
   HOST: {
@@ -33,23 +33,23 @@ export const commonVariables = {
     type: "string",
     enum: ["trace", "debug", "info", "warn", "error", "fatal", "silent"],
     default: "info",
-    description: "Least severe level that is logged; debug logs every request",
+    description: "Lowest level to log; debug includes refused requests",
   },
   SHUTDOWN_TIMEOUT_MS: {
     type: "integer",
     minimum: 0,
     maximum: 600_000,
     default: 10_000,
-    description: "How long SIGTERM waits for requests in flight; keep it below the platform's grace period",
+    description: "Maximum time to finish requests after SIGTERM; keep it below the platform's grace period",
   },
 } as const satisfies Record<string, Variable>;
 
-/** What the services that greet say. */
+/** The settings of the services that greet at `GET /`. */
 export const welcomeVariables = {
   WELCOME: {
     type: "string",
     default: "Hello from Super API on Container Apps",
-    description: "What `GET /` answers; on Container Apps a change of it makes a new revision",
+    description: "Text of `GET /`; changing it on Container Apps creates a revision",
   },
 } as const satisfies Record<string, Variable>;
 
@@ -59,7 +59,7 @@ export class ConfigError extends Error {
 
 /**
  * Reads the named variables from `env` into a frozen object. An empty variable counts as unset.
- * @throws {ConfigError} one message that lists every fault, with the value, what is wrong with it and an example
+ * @throws {ConfigError} one message that lists every fault: the value, what is wrong with it, and an example
  */
 export function readConfig<const V extends Record<string, Variable>>(
   variables: V,
@@ -71,8 +71,8 @@ export function readConfig<const V extends Record<string, Variable>>(
     if (raw === undefined || raw === "") values[name] = variable.default;
     else values[name] = variable.type === "integer" && /^-?\d+$/.test(raw) ? Number(raw) : raw;
   }
-  const [usable, errors] = Compile({ type: "object", properties: variables as object }).Errors(values);
-  if (!usable) {
+  const [valid, errors] = Compile({ type: "object", properties: variables as object }).Errors(values);
+  if (!valid) {
     const faults = errors.map((error) => {
       const name = error.instancePath.slice(1);
       const variable = variables[name];
@@ -80,13 +80,13 @@ export function readConfig<const V extends Record<string, Variable>>(
       const wrong = variable?.enum ? `must be one of ${variable.enum.join(", ")}` : error.message;
       return `  ${name}=${shown} ${wrong}; example: ${name}=${variable?.default}. ${variable?.description}.`;
     });
-    throw new ConfigError(`The configuration is not usable:\n${faults.join("\n")}`);
+    throw new ConfigError(`The configuration is not valid:\n${faults.join("\n")}`);
   }
-  // Checked above against the very schema that Config<V> is derived from.
+  // The schema that validated the values is the one that Config<V> is derived from.
   return Object.freeze(values) as Config<V>;
 }
 
-/** What `read` reads; when that is not usable, its message on stderr is the end of the process. */
+/** Returns what `read` returns. When it throws a ConfigError, prints the message on stderr and exits with 1. */
 export function configOrExit<C>(read: () => C): C {
   try {
     return read();

@@ -2,7 +2,7 @@ import { type Logger, pino, stdTimeFunctions } from "pino";
 
 export type { Logger };
 
-/** JSON lines on stdout; readable ones when stdout is a terminal. Bodies, values and tokens are never logged. */
+/** Logs JSON lines to stdout, or readable lines when stdout is a terminal. Callers never log bodies, values or tokens. */
 export async function createLogger(service: string, level: string): Promise<Logger> {
   const options = {
     level,
@@ -11,11 +11,11 @@ export async function createLogger(service: string, level: string): Promise<Logg
     formatters: { level: (label: string) => ({ level: label }) },
   };
   if (!process.stdout.isTTY) {
-    // Not pino's own destination: when nobody reads stdout any more, that one waits for ever in process.exit.
+    // Pino's own destination would block process.exit for ever once the reader of stdout is gone.
     process.stdout.on("error", () => {});
     return pino(options, process.stdout);
   }
-  // Only for people at a terminal, and slow to load.
+  // Loaded on demand, because it is slow to load.
   const { default: pretty } = await import("pino-pretty");
   return pino(options, pretty({ ignore: "service", sync: true }));
 }

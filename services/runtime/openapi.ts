@@ -1,4 +1,4 @@
-// The parts of an OpenAPI 3.1 document that every service describes in the same words.
+// The parts that the OpenAPI 3.1 documents of all services share.
 
 export const problem = (description: string) =>
   ({
@@ -34,13 +34,13 @@ export const ifNoneMatchAny = {
 
 /** The routes of `addCommonRoutes`. */
 export const commonPaths = {
-  "/healthz": { get: { operationId: "liveness", responses: { 200: text("The process answers.", "ok") } } },
+  "/healthz": { get: { operationId: "liveness", responses: { 200: text("The process is running.", "ok") } } },
   "/readyz": {
     get: {
       operationId: "readiness",
       responses: {
-        200: text("Requests can be served.", "ok"),
-        503: problem("They cannot, or the service is shutting down. The title says why."),
+        200: text("The service can serve requests.", "ok"),
+        503: problem("The service cannot serve requests, or is shutting down. The title gives the reason."),
       },
     },
   },
@@ -62,6 +62,6 @@ export const problemSchema = {
     title: { type: "string" },
     status: { type: "integer" },
     detail: { type: "string", description: "What the caller can do about it." },
-    traceId: { type: "string", description: "W3C trace id; the log has it too." },
+    traceId: { type: "string", description: "W3C trace id, also in the log." },
   },
 } as const;

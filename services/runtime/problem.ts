@@ -1,4 +1,5 @@
 import type { ErrorRequestHandler, Response } from "express";
+import { field } from "./field.ts";
 import type { Logger } from "./log.ts";
 import { traceOf } from "./trace.ts";
 
@@ -9,11 +10,11 @@ interface ProblemOptions {
   readonly cause?: unknown;
 }
 
-/** An error that is an answer: RFC 9457 problem details. */
+/** An error to send to the caller as RFC 9457 problem details. */
 export class Problem extends Error {
   override readonly name = "Problem";
   readonly status: number;
-  /** Stable last part of the `type` URI, e.g. `bad-key`. */
+  /** Last part of the `type` URI, such as `bad-key`. Callers rely on it, so it does not change. */
   readonly code: string;
   readonly detail: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
@@ -43,7 +44,7 @@ export function sendProblem(res: Response, problem: Problem): void {
     );
 }
 
-/** The one error handler of a service. The log carries the cause, the body only what the caller can act on. */
+/** The error handler of a service. It logs the cause; the response has only what the caller can act on. */
 export function problemHandler(log: Logger): ErrorRequestHandler {
   return (error, req, res, next) => {
     const problem = error instanceof Problem ? error : fromExpress(error);
@@ -55,14 +56,18 @@ export function problemHandler(log: Logger): ErrorRequestHandler {
   };
 }
 
-/** Express's own errors, an undecodable path for one, carry a status and whether their message is meant for the caller. */
+/**
+ * Express's own errors, such as one for a path that it cannot decode, have a status, and say in `expose` whether callers
+ * may see the message. Every other error is a fault of the service.
+ */
 function fromExpress(error: unknown): Problem {
-  const { status, expose, message } = Object(error);
-  if (typeof status === "number" && status < 500 && expose !== false) {
-    return new Problem(status, "bad-request", "The request cannot be read", { detail: String(message), cause: error });
+  const status = field(error, "status");
+  if (typeof status === "number" && status < 500 && field(error, "expose") !== false) {
+    const detail = String(field(error, "message"));
+    return new Problem(status, "bad-request", "The request is malformed", { detail, cause: error });
   }
   return new Problem(500, "internal", "Something went wrong in this service", {
-    detail: "The log has the cause under this traceId.",
+    detail: "Search the log for this traceId to find the cause.",
     cause: error,
   });
 }

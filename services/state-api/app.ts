@@ -6,7 +6,7 @@ import { field } from "../runtime/field.ts";
 import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
-import { CallerLeft, whileWaiting } from "./call.ts";
+import { CallerLeft, runCall } from "./call.ts";
 import type { StateApiConfig } from "./config.ts";
 import { openapi, validate } from "./openapi.ts";
 import { type Call, type Condition, partitionOf, type StateStore, StoreError } from "./store.ts";
@@ -20,24 +20,24 @@ interface StateApi {
   readonly ready: () => Promise<void>;
 }
 
-/** The HTTP face of the state store. Routes, bodies and statuses are described in openapi.ts. */
+/** The HTTP API of the state store. openapi.ts describes routes, bodies and statuses. */
 export function createApp({ store, config, log, register, ready }: StateApi): Express {
   const app = createServiceApp(register);
-  const waiting = <T>(req: Request, res: Response, work: (call: Call) => Promise<T>) =>
-    whileWaiting(req, res, config.STATESTORE_TIMEOUT_MS, work);
+  const run = <T>(req: Request, res: Response, work: (call: Call) => Promise<T>) =>
+    runCall(req, res, config.STATESTORE_TIMEOUT_MS, work);
 
   app.post("/state", async (req, res) => {
     const body = await readJson(req, config.MAX_BODY_BYTES);
     if (field(body, "etag") !== undefined && field(body, "concurrency") === "last-write") {
       throw new Problem(400, "bad-request", "concurrency last-write ignores an etag", {
-        detail: "Leave out one of them, or use first-write.",
+        detail: "Omit one of them, or use first-write.",
       });
     }
     const { key, data, etag, concurrency, ttlInSeconds, consistency } = checked(body, validate.saveRequest);
     const condition: Condition | undefined =
       etag !== undefined ? { ifMatch: [etag] } : concurrency === "first-write" ? { ifNoneMatch: "*" } : undefined;
     const write = { key, value: data, condition, ttlInSeconds, consistency };
-    await waiting(req, res, (call) => store.save(write, call)).catch(writing(409));
+    await run(req, res, (call) => store.save(write, call)).catch(writing(409));
     const message = "Successfully wrote to statestore";
     if (prefersJson(req)) send(res, JSON_TYPE, JSON.stringify({ message, key }));
     else send(res, TEXT_TYPE, message);
@@ -45,7 +45,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
 
   app.post("/state/bulk", async (req, res) => {
     const { keys } = checked(await readJson(req, config.MAX_BODY_BYTES), validate.bulkRequest);
-    const entries = await waiting(req, res, (call) => store.getMany([...new Set(keys)], call)).catch(reading);
+    const entries = await run(req, res, (call) => store.getMany([...new Set(keys)], call)).catch(reading);
     const found = new Map([...new Set(keys)].map((key, index) => [key, entries[index]]));
     const items = keys.map((key) => {
       const entry = found.get(key);
@@ -58,24 +58,25 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     const { operations } = checked(await readJson(req, config.MAX_BODY_BYTES), validate.transactionRequest);
     const keys = new Set(operations.map(({ key }) => key));
     if (keys.size < operations.length) {
-      throw new Problem(400, "bad-request", "A transaction names each key once", {
-        detail: "What two operations on one key mean together differs from store to store.",
+      throw new Problem(400, "bad-request", "A transaction must name each key once", {
+        detail: "Stores differ in how they combine two operations on one key. Send one operation for each key.",
       });
     }
-    const partitions = [...new Set([...keys].map(partitionOf))];
-    if (partitions.length > 1) {
-      throw new Problem(400, "partitions-differ", "A transaction stays inside one partition", {
-        detail: `What stands before the first ~ of a key is its partition; these keys have ${partitions.join(", ")}.`,
+    const partitions = new Set([...keys].map(partitionOf));
+    if (partitions.size > 1 || partitions.has(undefined)) {
+      const named = [...partitions].map((partition) => partition ?? "no partition").join(", ");
+      throw new Problem(400, "no-common-partition", "The keys of a transaction must name one common partition", {
+        detail: `Name a partition before the first ~ of every key: alice~cart, alice~orders. These keys name ${named}.`,
       });
     }
-    await waiting(req, res, (call) => store.transaction(operations, call)).catch(writing(409));
+    await run(req, res, (call) => store.transaction(operations, call)).catch(writing(409));
     res.status(204).end();
   });
 
   app.get("/state/:key", async (req, res) => {
     const key = keyOf(req);
-    const entry = await waiting(req, res, (call) => store.get(key, call)).catch(reading);
-    if (!entry) throw new Problem(404, "no-such-key", `There is no entry under "${key}"`);
+    const entry = await run(req, res, (call) => store.get(key, call)).catch(reading);
+    if (!entry) throw new Problem(404, "no-such-key", `Key "${key}" has no entry`);
     res.setHeader("ETag", `"${entry.etag}"`);
     if (req.headers["if-none-match"] !== undefined && req.fresh) res.status(304).end();
     else send(res, JSON_TYPE, JSON.stringify(entry.value));
@@ -85,14 +86,14 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     const key = keyOf(req);
     const condition = conditionOf(req);
     const value = await readJson(req, config.MAX_BODY_BYTES);
-    await waiting(req, res, (call) => store.save({ key, value, condition }, call)).catch(writing(412));
+    await run(req, res, (call) => store.save({ key, value, condition }, call)).catch(writing(412));
     res.status(condition && "ifNoneMatch" in condition ? 201 : 204).end();
   });
 
   app.delete("/state/:key", async (req, res) => {
     const key = keyOf(req);
     const condition = conditionOf(req);
-    await waiting(req, res, (call) => store.delete({ key, condition }, call)).catch(writing(412));
+    await run(req, res, (call) => store.delete({ key, condition }, call)).catch(writing(412));
     res.status(204).end();
   });
 
@@ -114,7 +115,10 @@ interface Validator<T> {
   Errors(value: unknown): [boolean, { instancePath: string; keyword: string; message: string }[]];
 }
 
-/** `body`, known to be what the schema describes. */
+/**
+ * The body, which matches the schema.
+ * @throws {Problem} 400 with every mismatch
+ */
 function checked<T>(body: unknown, validator: Validator<T>): T {
   if (validator.Check(body)) return body;
   const detail = validator
@@ -124,18 +128,21 @@ function checked<T>(body: unknown, validator: Validator<T>): T {
       const isKey = /\/keys?(\/\d+)?$/.test(instancePath) && ["pattern", "maxLength", "minLength"].includes(keyword);
       return `${instancePath || "body"}: ${isKey ? KEY_RULE : message}`;
     });
-  throw new Problem(400, "bad-request", "The body is not as described in /openapi.json", {
+  throw new Problem(400, "bad-request", "The body does not match /openapi.json", {
     detail: `${[...new Set(detail)].join("; ")}.`,
   });
 }
 
-/** RFC 9110 §13.1: If-Match compares strongly, so a weak ETag matches nothing. */
+/**
+ * The condition of a write. If-Match compares strongly (RFC 9110 §13.1), so a weak ETag matches no entry.
+ * @throws {Problem} 400
+ */
 function conditionOf(req: Request): Condition | undefined {
   const ifMatch = req.get("If-Match");
   const ifNoneMatch = req.get("If-None-Match");
   if (ifNoneMatch !== undefined && ifNoneMatch !== "*") {
     throw new Problem(400, "bad-request", "This condition is not supported", {
-      detail: "A write takes If-Match with ETags or *, or If-None-Match: *.",
+      detail: "Send If-Match with ETags or *, or If-None-Match: *.",
     });
   }
   if (ifMatch !== undefined && !validate.ifMatch.Check(ifMatch)) {
@@ -149,7 +156,6 @@ function conditionOf(req: Request): Condition | undefined {
   return { ifMatch: etags.flatMap(([, weak, etag = ""]) => (weak ? [] : [etag])) };
 }
 
-/** Turns what the store threw into an answer. The titles are the ones users of the original know. */
 function writing(conflictStatus: 409 | 412) {
   return (error: unknown): never => failed("Error writing to statestore", error, conflictStatus);
 }
@@ -158,8 +164,11 @@ function reading(error: unknown): never {
   return failed("Error reading from statestore", error, 409);
 }
 
+/**
+ * Turns an error of the store into a problem. Its title starts with a fixed text that the walkthroughs of this sample show.
+ */
 function failed(title: string, error: unknown, conflictStatus: 409 | 412): never {
-  if (error instanceof CallerLeft) throw new Problem(499, "caller-left", "The caller left", { cause: error });
+  if (error instanceof CallerLeft) throw new Problem(499, "caller-left", "The caller disconnected", { cause: error });
   if (!(error instanceof StoreError)) throw error;
   const message = `${title}: ${error.message}`;
   switch (error.kind) {
@@ -167,19 +176,19 @@ function failed(title: string, error: unknown, conflictStatus: 409 | 412): never
       throw new Problem(conflictStatus, "conflict", message, { detail: "Nothing was changed.", cause: error });
     case "overloaded":
       throw new Problem(503, "overloaded", message, {
-        detail: "Nothing was changed. Try again.",
+        detail: "Nothing was changed. Retry.",
         headers: RETRY_SOON,
         cause: error,
       });
     case "unavailable":
       throw new Problem(503, "store-unavailable", message, {
-        detail: "Try again. A write may have happened all the same.",
+        detail: "Retry. A write may have happened nevertheless.",
         headers: RETRY_SOON,
         cause: error,
       });
     case "refused":
       throw new Problem(500, "store-refused", message, {
-        detail: "The log has the whole answer under this traceId.",
+        detail: "Search the log for this traceId to find the whole response.",
         cause: error,
       });
   }

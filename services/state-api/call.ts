@@ -2,23 +2,25 @@ import type { Request, Response } from "express";
 import { traceOf } from "../runtime/trace.ts";
 import { type Call, StoreError } from "./store.ts";
 
-/** Why nobody waits any more: the caller hung up. There is no one to answer. */
+/** The caller disconnected before the response. */
 export class CallerLeft extends Error {
   override readonly name = "CallerLeft";
 }
 
 /**
- * The outcome of `work`, or the reason why its caller no longer waits for it: gone, or longer than `timeoutMs`. The work
- * itself goes on, except for what has not begun by then.
+ * Runs `work` for a request. Settles as the work does, or rejects as soon as the caller disconnects or `timeoutMs` have
+ * passed. Work that has begun by then continues, because a write that was sent cannot be taken back.
+ * @throws {CallerLeft}
+ * @throws {StoreError} `unavailable` after the timeout
  */
-export function whileWaiting<T>(
+export function runCall<T>(
   req: Request,
   res: Response,
   timeoutMs: number,
   work: (call: Call) => Promise<T>,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    // Not an AbortSignal: making and releasing one costs as much as the rest of this function, for each request.
+    // Not an AbortSignal: creating and releasing one costs as much as the rest of this function, on every request.
     const call: Call = {
       ended: undefined,
       traceparent: () => traceOf(req).traceparent,
@@ -28,7 +30,7 @@ export function whileWaiting<T>(
       reject(reason);
     };
     const timer = setTimeout(() => {
-      end(new StoreError("unavailable", `the store gave no answer within ${timeoutMs} ms`));
+      end(new StoreError("unavailable", `no response from the store within ${timeoutMs} ms`));
     }, timeoutMs);
     res.once("close", () => {
       clearTimeout(timer);

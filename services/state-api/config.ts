@@ -16,7 +16,7 @@ export const variables = {
     type: "string",
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
     default: "statestore",
-    description: "Name of the Dapr state store component; the flag --statestore wins over it",
+    description: "Name of the Dapr state store component; the flag --statestore overrides it",
   },
   STATESTORE_TIMEOUT_MS: {
     type: "integer",
@@ -24,14 +24,14 @@ export const variables = {
     maximum: 60_000,
     default: 1_900,
     description:
-      "Longest a request waits for the store; more than the sidecar's own time-outs and retries take together",
+      "Maximum time a request waits for the store; keep it above the sidecar's own timeouts and retries together",
   },
   STATESTORE_MAX_PENDING: {
     type: "integer",
     minimum: 1,
     maximum: 100_000,
     default: 1_024,
-    description: "Requests that may wait for the store at once; one more is answered 503",
+    description: "Maximum number of requests that wait for the store; further ones get 503",
   },
   ...bodyVariables,
   ...sidecarVariables,

@@ -1,18 +1,18 @@
 import { Histogram, type Registry } from "prom-client";
-import { SECONDS } from "../runtime/metrics.ts";
+import { DURATION_BUCKETS } from "../runtime/metrics.ts";
 
-/** Figures of the store, beside the ones every service has. */
+/** Metrics of the store, besides those of every service. */
 export function storeMetrics(register: Registry) {
   const calls = new Histogram({
     name: "statestore_call_duration_seconds",
-    help: "Calls to the sidecar by operation and outcome; a coalesced call counts once",
+    help: "Calls to the sidecar by operation and outcome; a batch counts once",
     labelNames: ["operation", "outcome"],
-    buckets: SECONDS,
+    buckets: DURATION_BUCKETS,
     registers: [register],
   });
   const batches = new Histogram({
     name: "statestore_batch_size",
-    help: "Reads or writes that left for the sidecar together",
+    help: "Reads or writes in one call to the sidecar",
     labelNames: ["operation"],
     buckets: [1, 2, 4, 8, 16, 32, 64],
     registers: [register],

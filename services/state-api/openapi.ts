@@ -14,10 +14,10 @@ const ttlInSeconds = {
   type: "integer",
   minimum: 1,
   maximum: 2_147_483_647,
-  description: "Seconds until the entry is gone. Without it the entry stays.",
+  description: "Seconds until the entry expires. Without it, the entry does not expire.",
 } as const;
 
-const data = { description: 'Any JSON value; null, false, 0 and "" are values too.' } as const;
+const data = { description: 'Any JSON value, including null, false, 0 and "".' } as const;
 
 const saveRequest = {
   type: "object",
@@ -27,14 +27,14 @@ const saveRequest = {
     key,
     data,
     ttlInSeconds,
-    etag: { type: "string", minLength: 1, description: "Write only over the entry with this ETag (without quotes)." },
+    etag: { type: "string", minLength: 1, description: "Write only if the entry has this ETag (without quotes)." },
     concurrency: {
       enum: ["first-write", "last-write"],
-      description: "first-write without an etag writes only where there is no entry yet. Default last-write.",
+      description: "first-write without an etag writes only if the key has no entry. Default last-write.",
     },
     consistency: {
       enum: ["strong", "eventual"],
-      description: "Passed to the store. Cosmos DB knows strong as Session, see docs.",
+      description: "Passed to the store. On Cosmos DB, Dapr sends strong as Session.",
     },
   },
   // An ETag that last-write ignores would look like a condition.
@@ -52,6 +52,14 @@ const transactionRequest = {
   type: "object",
   additionalProperties: false,
   required: ["operations"],
+  examples: [
+    {
+      operations: [
+        { operation: "upsert", key: "alice~cart", data: { items: [] } },
+        { operation: "delete", key: "alice~orders" },
+      ],
+    },
+  ],
   properties: {
     operations: {
       type: "array",
@@ -86,13 +94,13 @@ export const validate = {
 
 const json = (schema: object) => ({ required: true, content: { "application/json": { schema } } });
 const unreadable = {
-  400: problem("The body, the key or a header is not as described; nothing was changed."),
+  400: problem("The body, the key or a header does not match this document. Nothing was changed."),
   413: problem("The body is larger than MAX_BODY_BYTES."),
-  415: problem("The body is not declared as application/json."),
+  415: problem("The Content-Type is not application/json."),
 };
 const storeErrors = {
-  500: problem("The store refused."),
-  503: problem("The sidecar or the store is not there, not ready, too slow or too busy: try again after Retry-After."),
+  500: problem("The store rejected the request."),
+  503: problem("The sidecar or the store is unreachable, not ready, too slow or overloaded. Retry after Retry-After."),
 };
 const etagHeader = { ETag: { description: "Changes with every write.", schema: { type: "string" } } };
 const welcome = { 200: text("The WELCOME text.", "Hello from Super API on Container Apps") };
@@ -117,14 +125,14 @@ const entryOperations = (of: string, links?: ReturnType<typeof entryLinks>) => (
         name: "If-None-Match",
         in: "header",
         schema: { type: "string" },
-        description: "ETags the caller has: 304 when the entry still has one of them.",
+        description: "ETags that the caller has: 304 when the entry still has one of them.",
       },
     ],
     responses: {
       200: { description: "The value.", headers: etagHeader, content: { "application/json": { schema: data } } },
-      304: { description: "The caller has it already.", headers: etagHeader },
+      304: { description: "The entry has not changed.", headers: etagHeader },
       400: unreadable[400],
-      404: problem("There is no entry under this key."),
+      404: problem("The key has no entry."),
       ...storeErrors,
     },
   },
@@ -134,10 +142,10 @@ const entryOperations = (of: string, links?: ReturnType<typeof entryLinks>) => (
     parameters: [ifMatch, ifNoneMatchAny],
     requestBody: json(data),
     responses: {
-      201: { description: "Created; answered to If-None-Match: * only.", links },
-      204: { description: "The store has it.", links },
+      201: { description: "Created. Only for If-None-Match: *.", links },
+      204: { description: "Saved.", links },
       ...unreadable,
-      412: problem("The condition does not hold; nothing was changed."),
+      412: problem("The condition does not hold. Nothing was changed."),
       ...storeErrors,
     },
   },
@@ -146,21 +154,21 @@ const entryOperations = (of: string, links?: ReturnType<typeof entryLinks>) => (
     summary: "Delete an entry.",
     parameters: [ifMatch],
     responses: {
-      204: { description: "There is no entry under this key now.", links },
+      204: { description: "The key has no entry any more.", links },
       400: unreadable[400],
-      412: problem("The condition does not hold; nothing was changed."),
+      412: problem("The condition does not hold. Nothing was changed."),
       ...storeErrors,
     },
   },
 });
 
-/** What the service speaks. The schemas in it are the ones that requests are checked with. */
+/** The OpenAPI document of the service. Its schemas also validate the requests. */
 export const openapi = {
   openapi: "3.1.0",
   info: {
     title: "State API",
     version: "1.0.0",
-    description: "Keeps JSON values in a Dapr state store.",
+    description: "Stores JSON values in a Dapr state store.",
     "x-try": [
       `curl -X POST $URL/state -H "Content-Type: application/json" -d '{"key": "greeting", "data": {"hello": "world"}}'`,
       "curl $URL/state/greeting",
@@ -175,7 +183,7 @@ export const openapi = {
         requestBody: json({ $ref: "#/components/schemas/SaveRequest" }),
         responses: {
           200: {
-            description: "The store has it. JSON when Accept prefers it.",
+            description: "Saved. JSON when Accept prefers it.",
             links: entryLinks("$request.body#/key"),
             content: {
               "text/plain": { schema: { type: "string" }, example: "Successfully wrote to statestore" },
@@ -185,7 +193,9 @@ export const openapi = {
             },
           },
           ...unreadable,
-          409: problem("The entry has another etag, or, for first-write without one, exists. Nothing was changed."),
+          409: problem(
+            "The entry has another etag or, for first-write without one, exists already. Nothing was changed.",
+          ),
           ...storeErrors,
         },
       },
@@ -203,7 +213,7 @@ export const openapi = {
         requestBody: json({ $ref: "#/components/schemas/BulkRequest" }),
         responses: {
           200: {
-            description: "One item for each key, in the order asked for.",
+            description: "One item for each key, in the order of the request.",
             content: {
               "application/json": {
                 schema: {
@@ -226,10 +236,14 @@ export const openapi = {
       ...entryOperations("KeyNamedTransaction"),
       post: {
         operationId: "transact",
-        summary: "Up to 100 upserts and deletes inside one partition: all of them or none.",
+        summary: "Apply up to 100 upserts and deletes, all or none.",
+        description:
+          "Every key must name the same partition before its first ~, such as alice~cart and alice~orders, because a " +
+          "Cosmos DB transaction cannot span partitions. Other stores get the same rule, so that code for one of them " +
+          "works on all.",
         requestBody: json({ $ref: "#/components/schemas/TransactionRequest" }),
         responses: {
-          204: { description: "All of them are done." },
+          204: { description: "All operations are applied." },
           ...unreadable,
           409: problem("Another change interfered. Nothing was changed."),
           ...storeErrors,

@@ -14,21 +14,21 @@ const log = await createLogger("state-api", config.LOG_LEVEL);
 const register = createRegistry();
 const metrics = storeMetrics(register);
 
-const sidecar = createDaprStore({
+const daprStore = createDaprStore({
   origin: sidecarOrigin(config),
   storeName: config.STATESTORE_NAME,
-  timeoutMs: config.STATESTORE_TIMEOUT_MS,
+  requestTimeoutMs: config.STATESTORE_TIMEOUT_MS,
   apiToken: config.DAPR_API_TOKEN,
   observe: metrics.call,
 });
-// Without this line (store: sidecar below) everything still works, one sidecar call for each request.
-const store = coalesce(sidecar, { maxPending: config.STATESTORE_MAX_PENDING, observe: metrics.batch });
+// Optional: createApp works with daprStore alone, which makes a sidecar call for each request.
+const store = coalesce(daprStore, { maxPending: config.STATESTORE_MAX_PENDING, observe: metrics.batch });
 
 serve({
   app: (ready) => createApp({ store, config, log, register, ready }),
-  // The first readiness check, at start-up, loads the SDK so that no request has to wait for it.
-  ready: sidecar.ready,
-  close: sidecar.close,
+  // Also runs once at start-up and loads the SDK, so that no request has to wait for that.
+  ready: daprStore.ready,
+  close: daprStore.close,
   log,
   config,
 });

@@ -1,39 +1,43 @@
-/** The port between the HTTP service and whatever keeps its state. Adapters and wrappers implement it. */
+/** The port between the HTTP routes and the state store. */
 export interface StateStore {
-  /** The entry, or undefined when there is none. */
+  /** The entry, or undefined when the key is missing. */
   get(key: string, call: Call): Promise<Entry | undefined>;
-  /** Entries in the order of `keys`, undefined where there is none. */
+  /** The entries in the order of `keys`, undefined where a key is missing. */
   getMany(keys: readonly string[], call: Call): Promise<(Entry | undefined)[]>;
   save(write: Write, call: Call): Promise<void>;
-  /** Unconditional writes to different keys; when it fails, some of them may have been written. */
-  saveMany(writes: readonly Write[], call: Call): Promise<void>;
-  /** Succeeds also when there is nothing to delete, unless `condition` asks for something. */
+  /** Deleting a missing key succeeds, unless `condition` requires an entry. */
   delete(removal: Removal, call: Call): Promise<void>;
-  /** All or nothing. Every key must belong to the same partition, see `partitionOf`. */
+  /** Applies all operations or none. All keys must name the same partition, see `partitionOf`. */
   transaction(operations: readonly Operation[], call: Call): Promise<void>;
-  /** What the sidecar says is behind the store's name; `UNKNOWN_COMPONENT` when it does not say. */
-  component(call: Call): Promise<Component>;
 }
 
-/** What one caller's request brings along. */
+/** A store that `coalesce` can wrap. */
+export interface BatchableStore extends StateStore {
+  /** Saves entries of different keys without conditions. When it fails, some of them may be saved. */
+  saveMany(writes: readonly Write[], call: Call): Promise<void>;
+  /** Whether one `getMany` costs less than a `get` for each key. */
+  bulkReadsAreCheap(call: Call): Promise<boolean>;
+}
+
+/** The caller's side of a request to the store. */
 export interface Call {
-  /** Why the caller no longer waits, once that is so. Work that has not begun by then is not begun. */
+  /** Set once the caller no longer waits: the reason. Work that has not begun by then does not begin. */
   ended: Error | undefined;
-  /** W3C trace context for the store; made when a call leaves, which one does for many requests. */
+  /** Creates the W3C trace context to send. Called once for each request that leaves, which may serve many callers. */
   readonly traceparent: () => string;
 }
 
 export interface Entry {
-  /** Any JSON value; `null`, `""`, `0` and `false` are values like others. */
+  /** Any JSON value; `null`, `""`, `0` and `false` are values. */
   readonly value: unknown;
-  /** Opaque, safe inside the quotes of an HTTP ETag. */
+  /** Opaque, and safe inside the quotes of an HTTP ETag. */
   readonly etag: string;
 }
 
 export type Condition =
   /** The entry exists and has one of these ETags (`*`: any). */
   | { readonly ifMatch: "*" | readonly string[] }
-  /** There is no entry yet. */
+  /** The key is missing. */
   | { readonly ifNoneMatch: "*" };
 
 export interface Write {
@@ -53,22 +57,14 @@ export type Operation =
   | { readonly operation: "upsert"; readonly key: string; readonly data: unknown; readonly ttlInSeconds?: number }
   | { readonly operation: "delete"; readonly key: string };
 
-export interface Component {
-  /** e.g. `state.sqlite` */
-  readonly type: string;
-  readonly version: string;
-}
-
-export const UNKNOWN_COMPONENT: Component = { type: "unknown", version: "" };
-
 type StoreErrorKind =
-  /** A condition did not hold; nothing was changed. */
+  /** The condition does not hold. Nothing was changed. */
   | "conflict"
-  /** Nobody answered, or not yet, or not in time: try again. A write may or may not have happened. */
+  /** The sidecar or the store is unreachable, not ready or too slow. A retry may succeed; a write may have happened. */
   | "unavailable"
-  /** More is waiting already than the service keeps: try again. Nothing was changed. */
+  /** Too many requests are waiting. A retry may succeed; nothing was changed. */
   | "overloaded"
-  /** The store said no. */
+  /** The store rejected the request. A retry fails too. */
   | "refused";
 
 export class StoreError extends Error {
@@ -82,11 +78,11 @@ export class StoreError extends Error {
 }
 
 /**
- * The Cosmos DB logical partition of a key: what stands before the first `~`, else one that such keys share.
- * A transaction lives inside one partition, so this decides which keys can be written together; Dapr's own default, a
- * partition for each key, would allow none.
+ * The partition that a key names: the text before its first `~`, undefined without one. A transaction needs keys that name
+ * the same partition. A key that names none gets a Cosmos DB partition of its own, which is Dapr's default and spreads
+ * load and storage evenly.
  */
-export function partitionOf(key: string): string {
+export function partitionOf(key: string): string | undefined {
   const end = key.indexOf("~");
-  return end > 0 ? key.slice(0, end) : "shared";
+  return end > 0 ? key.slice(0, end) : undefined;
 }

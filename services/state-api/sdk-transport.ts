@@ -1,0 +1,63 @@
+import type { DaprClient, HTTPClient } from "@dapr/dapr";
+import type { SidecarRequest, SidecarResponse } from "../dapr/client.ts";
+
+type Send = (path: string, request: SidecarRequest) => Promise<SidecarResponse>;
+
+/** One request of the SDK. */
+export interface SdkCall {
+  readonly sdk: typeof import("@dapr/dapr");
+  /** The SDK's state API. Its requests carry the trace of this call. */
+  readonly state: DaprClient["state"];
+  /** The sidecar's response, for the status and the ETag, which the SDK drops. */
+  response?: SidecarResponse;
+}
+
+/**
+ * Lets the HTTP client of @dapr/dapr 3.18.0 form requests that `send` carries.
+ *
+ * The SDK's own transport (implementation/Client/HTTPClient/HTTPClient.js) has no timeout, polls an absent sidecar for 30 s
+ * before its first request, cannot send a traceparent, returns neither status nor headers, and takes several times the CPU.
+ * All of it is in `execute`, so `execute` is what this file replaces, for each call on an object of its own. The rest of
+ * the SDK stays as it is.
+ */
+export function createSdkTransport(send: Send): (traceparent: string | undefined) => Promise<SdkCall> {
+  let loading: ReturnType<typeof load> | undefined;
+
+  return async (traceparent) => {
+    loading ??= load(); // on first use: it takes longer than everything else before the service listens
+    const { sdk, dapr } = await loading;
+    const execute: HTTPClient["execute"] = async (path, params) => {
+      call.response = await send(`/v1.0${path}`, {
+        method: params?.method === "DELETE" ? "DELETE" : params?.body ? "POST" : "GET",
+        headers: params?.headers ?? {},
+        body: params?.body ? JSON.stringify(params.body) : undefined,
+        traceparent,
+      });
+      return parseJson(call.response.text);
+    };
+    // The state API reads nothing of its client but `execute` and `options`, and those only when a method is called.
+    const client: HTTPClient = Object.create(dapr.daprClient, { execute: { value: execute } });
+    const state: DaprClient["state"] = Object.create(dapr.state, { client: { value: client } });
+    const call: SdkCall = { sdk, state };
+    return call;
+  };
+}
+
+async function load() {
+  const sdk = await import("@dapr/dapr");
+  const silent = { error() {}, warn() {}, info() {}, verbose() {}, debug() {} }; // errors are thrown, not logged
+  const dapr = new sdk.DaprClient({
+    communicationProtocol: sdk.CommunicationProtocolEnum.HTTP,
+    logger: { service: silent },
+  });
+  return { sdk, dapr };
+}
+
+/** Like the SDK, takes a response that is not JSON as text: an empty one, or the bytes of another application. */
+function parseJson(text: string) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

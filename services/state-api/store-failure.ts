@@ -1,0 +1,38 @@
+import type { SidecarResponse } from "../dapr/client.ts";
+import { field } from "../runtime/field.ts";
+import { StoreError } from "./store.ts";
+
+/** Failures that a retry may overcome: the sidecar's own limits, and Azure's statuses for load and timeouts. */
+const TRANSIENT = /circuit breaker is open|deadline exceeded|RESPONSE (408|429|449|503)/;
+
+/** Turns an error response of the sidecar's state API into an error for the caller. Its cause has the whole response. */
+export function storeFailure({ statusCode, text }: SidecarResponse, storeName: string): StoreError {
+  const cause = new Error(`${statusCode} ${text}`);
+  const { errorCode, message } = readError(text);
+  if (statusCode === 409 || (statusCode === 400 && /etag/i.test(message))) {
+    return new StoreError("conflict", "the entry was changed meanwhile", { cause });
+  }
+  if (errorCode === "ERR_STATE_STORE_NOT_FOUND" || errorCode === "ERR_STATE_STORE_NOT_CONFIGURED") {
+    return new StoreError("unavailable", missingStore(storeName), { cause });
+  }
+  return new StoreError(TRANSIENT.test(message) ? "unavailable" : "refused", summarize(message), { cause });
+}
+
+export function missingStore(storeName: string): string {
+  return `the sidecar has no state store named "${storeName}"; check its component, its scopes and STATESTORE_NAME`;
+}
+
+/** One line, without the addresses and headers in the messages of Azure's SDK. */
+export function summarize(message: string): string {
+  const status = /RESPONSE \d{3}: (.*)/.exec(message)?.[1];
+  return status ? `the store returned ${status}` : message.split("\n", 1).join().slice(0, 300);
+}
+
+/** The sidecar's errors are JSON, `{ errorCode, message }`; a proxy's are not. */
+function readError(text: string): { errorCode: string; message: string } {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {}
+  return { errorCode: String(field(body, "errorCode") ?? ""), message: String(field(body, "message") ?? text) };
+}
