@@ -1,27 +1,27 @@
 import {
+  type BatchableStore,
   type Call,
   type Condition,
   type Entry,
   type Operation,
   type Removal,
-  type StateStore,
   StoreError,
   type Write,
 } from "../../services/state-api/store.ts";
 
-export interface MemoryStore extends StateStore {
+export interface MemoryStore extends BatchableStore {
   /** What is stored now. */
   readonly entries: Map<string, Entry>;
-  /** Every call as it arrived: its name and its keys. */
+  /** Every call in the order of arrival: its name and its keys. */
   readonly calls: { operation: string; keys: string[] }[];
-  /** Runs before a call takes effect; may wait, or throw to make the call fail with nothing done. */
+  /** Runs before a call takes effect. It may wait, or throw to fail the call with nothing changed. */
   before: (operation: string, keys: string[], values: unknown[]) => Promise<void> | void;
-  /** Runs after a call took effect; may wait. */
+  /** Runs after a call took effect. It may wait. */
   after: (operation: string, keys: string[]) => Promise<void> | void;
-  type: string;
+  cheapBulkReads: boolean;
 }
 
-/** A store in a Map with hooks that delay and fail, for what a real store cannot be made to do on demand. */
+/** A store in a Map. Its hooks delay calls and make them fail, which a real store does not do on demand. */
 export function createMemoryStore(): MemoryStore {
   const entries = new Map<string, Entry>();
   let version = 0;
@@ -47,7 +47,7 @@ export function createMemoryStore(): MemoryStore {
     calls: [],
     before: () => {},
     after: () => {},
-    type: "state.in-memory",
+    cheapBulkReads: true,
     get: (key: string, _call: Call) => during("get", [key], [], () => entries.get(key)),
     getMany: (keys: readonly string[]) => during("getMany", [...keys], [], () => keys.map((key) => entries.get(key))),
     save: ({ key, value, condition }: Write) =>
@@ -81,7 +81,7 @@ export function createMemoryStore(): MemoryStore {
           }
         },
       ),
-    component: async () => ({ type: store.type, version: "v1" }),
+    bulkReadsAreCheap: async () => store.cheapBulkReads,
   };
   return store;
 }

@@ -163,8 +163,8 @@ describe("input that cannot be used is refused and changes nothing", () => {
     problem(400, /.+/)(await transact([{ operation: "replace", key: "a", data: 1 }]));
     problem(400, /once/)(await transact([upsert("a"), { operation: "delete", key: "a" }]));
     const apart = await transact([upsert("alice~1"), upsert("bob~1"), upsert("c")]);
-    problem(400, /one partition/)(apart);
-    expect(apart.body.detail).toContain("alice, bob, shared");
+    problem(400, /one common partition/)(apart);
+    expect(apart.body.detail).toContain("alice, bob, no partition");
     expect(store.calls).toEqual([]);
   });
 
@@ -189,7 +189,7 @@ describe("what the store says becomes an answer", () => {
     () => api.post("/state").send({ key: "a", data: 1 }),
     () => api.put("/state/a").send({}),
     () => api.delete("/state/a"),
-    () => api.post("/state/transaction").send({ operations: [{ operation: "delete", key: "a" }] }),
+    () => api.post("/state/transaction").send({ operations: [{ operation: "delete", key: "p~a" }] }),
   ];
   const reads = [() => api.get("/state/a"), () => api.post("/state/bulk").send({ keys: ["a"] })];
   const failWith = (kind: StoreError["kind"]) => {
@@ -236,7 +236,7 @@ describe("what the store says becomes an answer", () => {
   test("a store that does not answer in time is 503, and a late write still counts as unknown", async () => {
     api = request(serve({ STATESTORE_TIMEOUT_MS: "50" }));
     store.before = () => sleep(150);
-    for (const ask of [...writes, ...reads]) problem(503, /no answer within 50 ms$/)(await ask());
+    for (const ask of [...writes, ...reads]) problem(503, /no response from the store within 50 ms$/)(await ask());
   });
 
   test("a caller who leaves is counted as 499, and work that has not begun is not begun", async () => {

@@ -6,14 +6,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
-import { UNKNOWN_COMPONENT } from "../../../services/state-api/store.ts";
 import { createCall } from "../../support/memory-store.ts";
 import { freePorts, type Process, sqliteResources, startSidecar } from "../../support/processes.ts";
 
 const call = createCall();
 const stores: DaprStore[] = [];
-function connect(origin: string, more: { storeName?: string; timeoutMs?: number; apiToken?: string } = {}): DaprStore {
-  const store = createDaprStore({ origin, storeName: "statestore", timeoutMs: 1_900, ...more });
+function connect(
+  origin: string,
+  more: { storeName?: string; requestTimeoutMs?: number; apiToken?: string } = {},
+): DaprStore {
+  const store = createDaprStore({ origin, storeName: "statestore", requestTimeoutMs: 1_900, ...more });
   stores.push(store);
   return store;
 }
@@ -30,7 +32,7 @@ const asks = (store: DaprStore) => ({
   saveMany: () => store.saveMany([{ key: "k", value: 1 }], call),
   delete: () => store.delete({ key: "k" }, call),
   transaction: () => store.transaction([{ operation: "upsert", key: "k", data: 1 }], call),
-  component: () => store.component(call),
+  bulkReadsAreCheap: () => store.bulkReadsAreCheap(call),
   ready: () => store.ready(),
 });
 
@@ -206,14 +208,14 @@ describe("answers of the sidecar", () => {
       "ERR_STATE_SAVE",
       "failed: POST https://a.example\n---\nRESPONSE 429: Too many\n--",
       "unavailable",
-      "the store answered Too many",
+      "the store returned Too many",
     ],
     [
       500,
       "ERR_STATE_SAVE",
       "failed: POST https://a.example\n---\nRESPONSE 403: Forbidden\n--",
       "refused",
-      "the store answered Forbidden",
+      "the store returned Forbidden",
     ],
     [500, "ERR_STATE_SAVE", "disk is full", "refused", "disk is full"],
     [401, "", "", "refused", ""],
@@ -231,11 +233,11 @@ describe("answers of the sidecar", () => {
     });
   });
 
-  test("a Configuration without the metadata API leaves the component unknown, asked once", async () => {
+  test("bulk reads count as expensive when the Configuration excludes the metadata API, which is asked once", async () => {
     say(404, "ERR_DIRECT_INVOKE", "failed getting app id");
     const store = connect(origin);
-    expect(await store.component(call)).toBe(UNKNOWN_COMPONENT);
-    expect(await store.component(call)).toBe(UNKNOWN_COMPONENT);
+    expect(await store.bulkReadsAreCheap(call)).toBe(false);
+    expect(await store.bulkReadsAreCheap(call)).toBe(false);
     expect(seen).toHaveLength(1);
   });
 

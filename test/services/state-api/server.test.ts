@@ -12,8 +12,8 @@ describe("the state-api process", () => {
       expect(await (await get("/healthz")).text()).toBe("ok");
       const readiness = await get("/readyz");
       expect(readiness.status).toBe(503);
-      expect(await readiness.text()).toContain("no Dapr sidecar answers");
-      expect(await (await get("/state/k")).text()).toContain("Error reading from statestore: no Dapr sidecar answers");
+      expect(await readiness.text()).toContain("the Dapr sidecar at");
+      expect(await (await get("/state/k")).text()).toContain("Error reading from statestore: the Dapr sidecar at");
       expect(await (await get("/metrics")).text()).toContain("nodejs_eventloop_lag_seconds");
     });
   });
