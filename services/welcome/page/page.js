@@ -200,8 +200,7 @@ function historyRow({ tone, label, message, replicas, count, first, last }) {
     "",
     rowHeader(make("span", "mark", label), message, [...replicas].join(", ")),
     make("td", "number", String(count)),
-    make("td", "", clock.format(first)),
-    make("td", "", clock.format(last)),
+    make("td", "time", `${clock.format(first)} – ${clock.format(last)}`),
   );
   row.dataset.tone = tone;
   return row;
