@@ -1,4 +1,4 @@
-// The keys of the Azure stand-in: a private CA, a server certificate for this machine, and what tokens are signed with.
+// The keys of the Azure stand-in: a private CA, a server certificate for this machine, and the key that signs tokens.
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 export interface Keys {
   /** PEM file with the CA's certificate, for NODE_EXTRA_CA_CERTS. */
   readonly caFile: string;
-  /** All PEM. */
+  /** PEM, like the following. */
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
@@ -16,32 +16,32 @@ export interface Keys {
 
 const defaultFolder = fileURLToPath(new URL("../../data/stand-ins/azure", import.meta.url));
 const lifetimeMs = 365 * 86_400_000;
-/** Renewed when less is left, so that it does not expire under a running process. */
+/** Keys are renewed when less of their lifetime is left, so that they do not expire while a process uses them. */
 const reserveMs = 7 * 86_400_000;
 
 /**
- * Reads the keys in `folder`; makes them when they are not there, not whole or about to expire. Processes that start at
- * once end up with the same ones: a complete folder appears in one step, and who comes second takes the first one's.
+ * Reads the keys in `folder`. Creates them if they are missing, incomplete or about to expire. Processes that start at
+ * the same time get the same keys: a rename publishes the complete folder, and the later processes read that folder.
  */
 export async function loadKeys(folder = defaultFolder): Promise<Keys> {
   const known = read(folder);
   if (known) return known;
   const isUnusable = existsSync(folder);
   mkdirSync(dirname(folder), { recursive: true });
-  const made = mkdtempSync(`${folder}.`);
+  const created = mkdtempSync(`${folder}.`);
   const old = mkdtempSync(`${folder}.`);
   try {
-    await write(made);
+    await write(created);
     if (isUnusable && !read(folder)) renameSync(folder, join(old, "unusable"));
-    renameSync(made, folder);
+    renameSync(created, folder);
   } catch (error) {
     if (!read(folder)) throw error;
   } finally {
-    rmSync(made, { recursive: true, force: true });
+    rmSync(created, { recursive: true, force: true });
     rmSync(old, { recursive: true, force: true });
   }
   const keys = read(folder);
-  if (!keys) throw new Error(`${folder} was changed by another process; try again`);
+  if (!keys) throw new Error(`Another process has changed ${folder}. Retry.`);
   return keys;
 }
 
@@ -61,12 +61,12 @@ function read(folder: string): Keys | undefined {
       cert.validToDate.getTime() - Date.now() > reserveMs && cert.verify(new X509Certificate(keys.ca).publicKey);
     return usable ? keys : undefined;
   } catch {
-    return undefined; // absent or broken: made anew
+    return undefined; // missing or broken, so new keys are needed
   }
 }
 
 async function write(folder: string): Promise<void> {
-  const { generate } = await import("selfsigned"); // needed once a year
+  const { generate } = await import("selfsigned"); // loaded on demand, because it is needed once a year
   const notAfterDate = new Date(Date.now() + lifetimeMs);
   const common = { keyType: "ec", algorithm: "sha256", notAfterDate } as const;
   const ca = await generate([{ name: "commonName", value: "Azure stand-in CA" }], {
@@ -94,7 +94,7 @@ async function write(folder: string): Promise<void> {
     ],
   });
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-  // The CA's own key is not kept: nobody can make another certificate that those who trust this CA would trust.
+  // The CA's private key is discarded, so nobody can issue another certificate that clients of this CA would trust.
   writeFileSync(join(folder, "ca.pem"), ca.cert);
   writeFileSync(join(folder, "cert.pem"), server.cert);
   writeFileSync(join(folder, "key.pem"), server.private, { mode: 0o600 });

@@ -1,7 +1,7 @@
-// Where a service finds the stand-in of Azure that `node stand-ins/azure/server.ts` starts.
+// Ports and header of the Azure stand-in that `node stand-ins/azure/server.ts` starts.
 
 export const httpPort = 8090;
 export const httpsPort = 8453;
 
-/** Not a secret: on Container Apps the platform makes a new one for every replica. */
+/** Not a secret. The real Container Apps generates a secret value for each replica. */
 export const identityHeader = "azure-stand-in";

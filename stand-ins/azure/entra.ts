@@ -1,4 +1,4 @@
-// The part of Entra ID that applications sign in with: client secrets and federated tokens.
+// Entra ID's sign-in for applications, with client secrets and federated tokens.
 // https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 import { randomUUID } from "node:crypto";

@@ -1,5 +1,5 @@
-// `node --import ./stand-ins/azure/env.ts services/group-lister/server.ts`: the service finds itself in an Azure made up of
-// stand-ins/azure/server.ts, as if Container Apps had set its environment, and knows nothing of it. AZURE_STAND_IN=off: it does not.
+// `node --import ./stand-ins/azure/env.ts services/group-lister/server.ts` points the service at stand-ins/azure/server.ts
+// with the environment variables that Container Apps would set. AZURE_STAND_IN=off leaves the environment unchanged.
 import tls from "node:tls";
 import { loadKeys } from "./certificate.ts";
 import { httpPort, httpsPort, identityHeader } from "./defaults.ts";
@@ -7,10 +7,18 @@ import { httpPort, httpsPort, identityHeader } from "./defaults.ts";
 if (process.env.AZURE_STAND_IN !== "off") {
   const { ca } = await loadKeys();
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
-  // What a developer's shell has for the real Azure would be asked first, and its tokens be sent to the wrong place.
+  // A developer's shell may have settings for the real Azure. They would take precedence, and real credentials would be
+  // sent to the stand-in.
   for (const name of [
-    ...["AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE"],
-    ...["AZURE_SUBSCRIPTION_ID", "SUBSCRIPTION_ID", "AZURE_AD_RESOURCE", "AZURE_ENVIRONMENT", "AZURE_AUTHORITY_HOST"],
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_TENANT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_SUBSCRIPTION_ID",
+    "SUBSCRIPTION_ID",
+    "AZURE_AD_RESOURCE",
+    "AZURE_ENVIRONMENT",
+    "AZURE_AUTHORITY_HOST",
   ]) {
     delete process.env[name];
   }

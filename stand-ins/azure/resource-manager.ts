@@ -1,4 +1,4 @@
-// The part of Azure Resource Manager that lists subscriptions and resource groups.
+// Azure Resource Manager's listings of subscriptions and resource groups.
 // https://learn.microsoft.com/rest/api/resources/resource-groups/list
 import type { AzureRequest, AzureResponse } from "./http.ts";
 import { armError, ok } from "./resource-manager-responses.ts";

@@ -1,15 +1,15 @@
-// Every request to a part of Azure passes through this file: it delays, fails and records requests as tests demand.
+// Every request to a part of Azure passes through this file. It records requests, and delays or fails them on demand.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AzureRequest, AzureResponse } from "./http.ts";
 import type { Part } from "./parts.ts";
 import { decode } from "./tokens.ts";
 
 export interface Traffic {
-  /** All requests since the start, including those with an error response. */
+  /** All requests since the start, in the order of arrival. */
   readonly requests: readonly RecordedRequest[];
   /** Milliseconds by which a part delays its responses; Infinity: it accepts requests and never responds. */
   readonly latencyMs: Record<Part, number>;
-  /** Responds to the next `count` requests of a part with `response`. */
+  /** Makes a part send `response` to its next `count` requests. */
   failNext(
     part: Part,
     count: number,
@@ -17,12 +17,12 @@ export interface Traffic {
   ): void;
 }
 
-export interface RecordedRequest {
+interface RecordedRequest {
   readonly part: Part;
   readonly method: string;
   /** Path and query as sent. */
   readonly path: string;
-  /** Status of the response; 0: there was none. */
+  /** Status of the response; 0 while there is none. */
   readonly status: number;
   /** Id and owner of the bearer token, if the request has one. */
   readonly token: { readonly id: unknown; readonly clientId: unknown } | undefined;
@@ -32,10 +32,9 @@ export interface RecordedRequest {
   readonly body: string;
 }
 
-type Respond = (request: AzureRequest) => AzureResponse | Promise<AzureResponse>;
+type Handler = (request: AzureRequest) => AzureResponse | Promise<AzureResponse>;
 
-/** @param handlers What each part responds when no failure is due. */
-export function createTraffic(handlers: Readonly<Record<Part, Respond>>) {
+export function createTraffic(handlers: Readonly<Record<Part, Handler>>) {
   const requests: RecordedRequest[] = [];
   const failures: Record<Part, AzureResponse[]> = { identity: [], imds: [], entra: [], arm: [] };
   const traffic: Traffic = {
@@ -47,33 +46,28 @@ export function createTraffic(handlers: Readonly<Record<Part, Respond>>) {
   };
   return {
     ...traffic,
-    /** Undefined: the client gets no response. */
+    /** Resolves with undefined when the client is to get no response. */
     async respond(part: Part, request: AzureRequest): Promise<AzureResponse | undefined> {
+      const recorded = record(part, request);
+      requests.push(recorded);
       const latency = traffic.latencyMs[part];
-      if (latency === Number.POSITIVE_INFINITY) {
-        requests.push(record(part, request, 0));
-        return undefined;
-      }
+      if (latency === Number.POSITIVE_INFINITY) return undefined;
       if (latency > 0) await sleep(latency);
       const response = failures[part].shift() ?? (await handlers[part](request));
-      requests.push(record(part, request, response.status));
+      recorded.status = response.status;
       return response;
     },
   };
 }
 
-function record(
-  part: Part,
-  { method, url: { pathname, search }, headers, body }: AzureRequest,
-  status: number,
-): RecordedRequest {
+function record(part: Part, { method, url: { pathname, search }, headers, body }: AzureRequest) {
   const claims = decode(headers.authorization?.slice("Bearer ".length) ?? "")?.claims;
   const assertion = part === "entra" ? new URLSearchParams(body).get("client_assertion") : null;
   return {
     part,
     method,
     path: pathname + search,
-    status,
+    status: 0,
     token: claims && { id: claims.uti, clientId: claims.appid },
     assertionId: assertion === null ? undefined : decode(assertion)?.claims.jti,
     body,

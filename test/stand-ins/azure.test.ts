@@ -1,4 +1,5 @@
-// What the stand-in of Azure answers and, as much, what it refuses: a client that sends the wrong thing must not pass.
+// The Azure stand-in accepts what Azure accepts and rejects what Azure rejects, so that a
+// faulty client fails against both.
 import { spawn } from "node:child_process";
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -53,14 +54,14 @@ async function get(url: string, headers: Record<string, string> = {}) {
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
 }
 
-describe("managed identity as Container Apps have it", () => {
+describe("the managed identity endpoint of Container Apps", () => {
   const ask = (
     query: Record<string, string>,
     headers: Record<string, string> = { "X-IDENTITY-HEADER": identityHeader },
   ) =>
     get(`${azure.url}/msi/token?${new URLSearchParams({ "api-version": "2019-08-01", resource, ...query })}`, headers);
 
-  test("gives the system-assigned identity a token that says whose it is, for what and how long", async () => {
+  test("issues a token with owner, audience and expiry for the system-assigned identity", async () => {
     const { status, body } = await ask({});
     expect(status).toBe(200);
     expect(body).toMatchObject({ client_id: sampleIdentity.clientId, resource, token_type: "Bearer" });
@@ -69,10 +70,10 @@ describe("managed identity as Container Apps have it", () => {
     expect(claims).toMatchObject({ tid: azure.tenantId, exp: Number(body.expires_on) });
     expect(Number(body.expires_on)).toBeGreaterThan(Date.now() / 1000 + 3_000);
   });
-  test("gives a user-assigned identity a token of its own", async () => {
+  test("issues a token for a user-assigned identity, whose client id is not case-sensitive", async () => {
     expect((await ask({ client_id: user.clientId.toUpperCase() })).body.client_id).toBe(user.clientId);
   });
-  test("refuses requests without its header, with another version, without or for an unknown resource or identity", async () => {
+  test("rejects a wrong header, version, resource or client id", async () => {
     expect((await ask({}, {})).status).toBe(401);
     expect((await ask({}, { "X-IDENTITY-HEADER": "guess" })).status).toBe(401);
     expect((await ask({ "api-version": "2017-09-01" })).status).toBe(400);
@@ -85,14 +86,14 @@ describe("managed identity as Container Apps have it", () => {
   });
 });
 
-describe("IMDS as the NMI of AAD Pod Identity answered it", () => {
+describe("IMDS of AAD Pod Identity", () => {
   const ask = (query: Record<string, string>, headers: Record<string, string> = { Metadata: "true" }) =>
     get(
       `${azure.url}/metadata/identity/oauth2/token/?${new URLSearchParams({ "api-version": "2018-02-01", resource, ...query })}`,
       headers,
     );
 
-  test("gives the pod's identity a token, asked for by client id or not", async () => {
+  test("issues a token for the pod's identity, with or without its client id", async () => {
     for (const query of [{}, { client_id: user.clientId }]) {
       const { status, body } = await ask(query);
       expect(status).toBe(200);
@@ -104,7 +105,7 @@ describe("IMDS as the NMI of AAD Pod Identity answered it", () => {
       });
     }
   });
-  test("answers 404 to a client id that is not bound to the pod, and 400 to what IMDS does not take", async () => {
+  test("returns 404 for a client id that is not bound to the pod, and 400 for a wrong header, version or resource", async () => {
     expect(await ask({ client_id: app.clientId })).toMatchObject({
       status: 404,
       body: expect.stringMatching(/^no AzureAssignedIdentity/),
@@ -137,19 +138,19 @@ describe("Entra ID", () => {
     body: { error_codes: [code], error_description: expect.stringContaining(`AADSTS${code}`) },
   });
 
-  test("describes itself, its keys included", async () => {
+  test("publishes its endpoints and keys", async () => {
     const { body } = await get(`${authority()}/v2.0/.well-known/openid-configuration`);
     expect(body.token_endpoint).toBe(`${authority()}/oauth2/v2.0/token`);
     expect((await get(body.jwks_uri)).body.keys[0]).toMatchObject({ kty: "RSA", kid: expect.any(String) });
   });
-  test("gives a token for the right client secret", async () => {
+  test("issues a token for the right client secret", async () => {
     const { status, body } = await signIn({ client_secret: "right" });
     expect(status).toBe(200);
     expect(body).toMatchObject({ token_type: "Bearer", expires_in: 3600 });
     expect(decode(body.access_token)?.claims).toMatchObject({ appid: app.clientId, aud: resource });
     expect(decode(body.access_token)?.claims.xms_cc).toBeUndefined();
   });
-  test("refuses what Entra ID refuses, with its numbers", async () => {
+  test("rejects a wrong secret, application, scope, resource, grant or tenant with Entra ID's error numbers", async () => {
     expect(await signIn({ client_secret: "wrong" })).toMatchObject(refused(401, 7000215));
     expect(await signIn({})).toMatchObject(refused(401, 7000218));
     expect(await signIn({ client_id: "nobody", client_secret: "right" })).toMatchObject(refused(400, 700016));
@@ -161,21 +162,21 @@ describe("Entra ID", () => {
     const elsewhere = `${azure.httpsUrl}/another-tenant/oauth2/v2.0/token`;
     expect(await signIn({ client_secret: "right" }, elsewhere)).toMatchObject(refused(400, 90002));
   });
-  test("gives a token for a federated token of the issuer, subject and audience that are trusted", async () => {
+  test("issues a token for a federated token with trusted issuer, subject and audience", async () => {
     const { status, body } = await signIn(assertion(issuer.token()));
     expect(status).toBe(200);
     expect(decode(body.access_token)?.claims.appid).toBe(app.clientId);
   });
-  test("refuses a federated token that differs in anything", async () => {
+  test("rejects a federated token with another issuer, subject or audience, out of its validity period, or forged", async () => {
     const now = Math.floor(Date.now() / 1000);
     const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
-    const with_ = (claims: Record<string, unknown>) => signIn(assertion(issuer.token(claims)));
-    expect(await with_({ iss: "https://elsewhere.example" })).toMatchObject(refused(401, 700211));
-    expect(await with_({ sub: subject.toUpperCase() })).toMatchObject(refused(401, 700213));
-    expect(await with_({ aud: "api://else" })).toMatchObject(refused(401, 700212));
-    expect(await with_({ exp: now - 1 })).toMatchObject(refused(401, 700024));
-    expect(await with_({ exp: undefined })).toMatchObject(refused(401, 700024));
-    expect(await with_({ nbf: now + 3_000 })).toMatchObject(refused(401, 700024));
+    const signInWith = (claims: Record<string, unknown>) => signIn(assertion(issuer.token(claims)));
+    expect(await signInWith({ iss: "https://elsewhere.example" })).toMatchObject(refused(401, 700211));
+    expect(await signInWith({ sub: subject.toUpperCase() })).toMatchObject(refused(401, 700213));
+    expect(await signInWith({ aud: "api://else" })).toMatchObject(refused(401, 700212));
+    expect(await signInWith({ exp: now - 1 })).toMatchObject(refused(401, 700024));
+    expect(await signInWith({ exp: undefined })).toMatchObject(refused(401, 700024));
+    expect(await signInWith({ nbf: now + 3_000 })).toMatchObject(refused(401, 700024));
     expect(await signIn(assertion("not.a.token"))).toMatchObject(refused(401, 50027));
     const forged = [
       issuer.token({}, { key: stranger }),
@@ -184,7 +185,7 @@ describe("Entra ID", () => {
     ];
     for (const token of forged) expect(await signIn(assertion(token))).toMatchObject(refused(401, 700027));
   });
-  test("says so when the issuer's keys cannot be had", async () => {
+  test("returns AADSTS50166 when the issuer's keys are unreachable", async () => {
     const form = { ...assertion(issuer.token()), client_id: "keys-away" };
     expect(await signIn(form)).toMatchObject(refused(400, 50166));
   });
@@ -205,7 +206,7 @@ describe("Azure Resource Manager", () => {
     azure.subscriptions = [sampleSubscription];
   });
 
-  test("lists subscriptions and resource groups, marked as samples", async () => {
+  test("lists subscriptions and resource groups, marked as sample data", async () => {
     const { body } = await ask("/subscriptions?api-version=2022-12-01");
     expect(body.value).toEqual([
       expect.objectContaining({
@@ -229,7 +230,7 @@ describe("Azure Resource Manager", () => {
     expect(groups.body.nextLink).toBeUndefined();
   });
 
-  test("pages, and a group that is deleted between two pages loses the client none of the others", async () => {
+  test("pages, and skips no group when another is deleted between two pages", async () => {
     const groups = Array.from({ length: 7 }, (_, index) => ({ name: `rg-${index}` }));
     azure.subscriptions = [{ ...sampleSubscription, groups }];
     const first = await ask(`${groupsOf(sampleSubscription.id)}&$top=3`);
@@ -246,7 +247,7 @@ describe("Azure Resource Manager", () => {
     body: { error: { code, message: expect.any(String) } },
   });
 
-  test("refuses malformed requests as Azure does", async () => {
+  test("rejects malformed requests with Azure's error codes", async () => {
     const groups = `/subscriptions/${sampleSubscription.id}/resourcegroups`;
     expect(await ask(groups)).toMatchObject(refused(400, "MissingApiVersionParameter"));
     expect(await ask(`${groups}?api-version=1999-01-01`)).toMatchObject(refused(400, "InvalidApiVersionParameter"));
@@ -261,7 +262,7 @@ describe("Azure Resource Manager", () => {
     expect(await ask(`/providers?api-version=${version}`)).toMatchObject(refused(404, "InvalidResourceType"));
   });
 
-  test("takes only tokens that were issued here, are for it and have not expired", async () => {
+  test("rejects forged, missing and expired tokens", async () => {
     const path = groupsOf(sampleSubscription.id);
     const good = await token();
     const [header = "", claims = "", signature = ""] = good.split(".");
@@ -277,7 +278,7 @@ describe("Azure Resource Manager", () => {
     expect(await ask(path)).toMatchObject(refused(401, "ExpiredAuthenticationToken"));
   });
 
-  test("refuses tokens once they are revoked, with a claims challenge for who understands it", async () => {
+  test("rejects revoked tokens, with a claims challenge to clients that have declared support for it", async () => {
     const path = groupsOf(sampleSubscription.id);
     const plain = await token();
     const form = { grant_type: "client_credentials", client_id: app.clientId, client_secret: "right" };
@@ -295,7 +296,7 @@ describe("Azure Resource Manager", () => {
     expect((await ask(path)).status).toBe(200);
   });
 
-  test("keeps to the role Reader and to audiences it was told", async () => {
+  test("rejects callers without the role Reader and tokens for another audience", async () => {
     const strict = await startAzure({ folder: join(folder, "azure"), readers: [], audiences: ["https://arm.example"] });
     try {
       const { body } = await get(`${strict.url}/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Farm.example`, {
@@ -315,11 +316,11 @@ describe("Azure Resource Manager", () => {
     }
   });
 
-  test("fails, dawdles and says nothing on demand, and records what it was sent", async () => {
+  test("fails or withholds responses on demand and records requests", async () => {
     azure.failNext("arm", 1, throttled(7));
-    const answer = await ask(groupsOf(sampleSubscription.id));
-    expect(answer).toMatchObject(refused(429, "SubscriptionRequestsThrottled"));
-    expect(answer.headers.get("Retry-After")).toBe("7");
+    const response = await ask(groupsOf(sampleSubscription.id));
+    expect(response).toMatchObject(refused(429, "SubscriptionRequestsThrottled"));
+    expect(response.headers.get("Retry-After")).toBe("7");
     const bearer = await token();
     azure.latencyMs.arm = Number.POSITIVE_INFINITY;
     const signal = AbortSignal.timeout(200);
@@ -337,7 +338,7 @@ describe("Azure Resource Manager", () => {
 });
 
 describe("the keys", () => {
-  test("are those of a CA whose own key is nowhere, readable by the owner only", async () => {
+  test("are certified by a CA and readable by their owner only", async () => {
     const { ca, cert, caFile } = await loadKeys(join(folder, "azure"));
     const server = new X509Certificate(cert);
     expect(new X509Certificate(ca).ca).toBe(true);
@@ -352,7 +353,7 @@ describe("the keys", () => {
     expect(readFileSync(caFile, "utf8")).toBe(ca);
   });
 
-  test("are the same for ten processes that start at once, and nothing else is left behind", async () => {
+  test("are the same for ten processes that start at once, which leave no other files", async () => {
     const parent = join(folder, "at-once");
     const code = `const { loadKeys } = await import("./stand-ins/azure/certificate.ts");
       console.log((await loadKeys(${JSON.stringify(join(parent, "azure"))})).cert)`;
@@ -369,7 +370,7 @@ describe("the keys", () => {
     expect(readdirSync(parent)).toEqual(["azure"]);
   });
 
-  test("are made anew when they are broken or about to expire, and kept otherwise", async () => {
+  test("are replaced when they are broken, incomplete or about to expire, and kept otherwise", async () => {
     const own = join(folder, "renewed");
     const first = await loadKeys(own);
     expect(await loadKeys(own)).toEqual(first);
@@ -385,7 +386,7 @@ describe("the keys", () => {
   });
 });
 
-test("as a process it listens on loopback, says where, and ends on SIGTERM", async () => {
+test("the process prints its origins on loopback, is ready, and exits with 0 on SIGTERM", async () => {
   const [http, https] = await freePorts(2);
   const child = spawn(process.execPath, ["stand-ins/azure/server.ts"], {
     cwd: root,

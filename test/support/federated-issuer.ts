@@ -3,11 +3,11 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** Whatever issues tokens to workloads, a Kubernetes cluster for one: its public keys stand behind a URL. */
+/** An issuer of tokens to workloads, such as a Kubernetes cluster. It publishes its public keys at `jwksUri`. */
 export interface FederatedIssuer {
   readonly issuer: string;
   readonly jwksUri: string;
-  /** A token as kubelet projects it into a pod, unless `claims` or `header` say otherwise; its id is in `jti`. */
+  /** A token like those that kubelet projects into pods, with `claims` and `header` overridden; `jti` is its id. */
   token(claims?: Record<string, unknown>, options?: { header?: Record<string, unknown>; key?: KeyObject }): string;
   close(): void;
 }
