@@ -72,8 +72,8 @@ export async function startCluster(): Promise<Cluster> {
     start(path, args, env = {}) {
       // Linux ends it with us, however we end.
       const process = run("setpriv", ["--pdeathsig", "KILL", path, ...args], { ...environment, ...env });
-      process.child.once("exit", (code, signal) => {
-        if (!isEnding) console.error(`${path} ended (${signal ?? code}):\n${process.output().slice(-5_000)}`);
+      process.ended.then(({ how }) => {
+        if (!isEnding) console.error(`${path} ${how}:\n${process.output().slice(-5_000)}`);
       });
       processes.push(process);
     },

@@ -1,11 +1,17 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { describeSidecar } from "../../tools/daprd/sidecar.ts";
 import { isFree } from "../../tools/launch/ports.ts";
+import {
+  kill,
+  type Program,
+  type Running,
+  type Server,
+  startProcess,
+  waitUntilReady,
+} from "../../tools/launch/process.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -13,11 +19,11 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 export interface Process {
   readonly origin: string;
   readonly pid: number;
-  /** All it printed so far. */
+  /** Its output so far. */
   output(): string;
-  /** Ends it and resolves with its exit code, null when the signal ended it. */
+  /** Sends SIGTERM, or another signal, and resolves with the exit code: null when the signal ended the process. */
   end(signal?: NodeJS.Signals): Promise<number | null>;
-  /** The same again, on the same ports, after `end`. */
+  /** Starts it again on the same ports, after `end`. */
   restart(): Promise<Process>;
 }
 
@@ -28,117 +34,92 @@ interface SidecarOptions {
   /** Folders of resources, e.g. `components/local`. */
   readonly resources: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Without the suite's Configuration, a sidecar answers on all of its APIs. */
+  /** File of the Dapr Configuration; without one, every API of the sidecar is open. */
   readonly config?: string | undefined;
 }
 
-const started = new Set<ChildProcess>();
-process.once("exit", () => {
-  for (const child of started) child.kill("SIGKILL"); // a failed test leaves nothing behind
-});
+const started = new Set<Running>();
+process.once("exit", () => kill([...started])); // a failed test leaves nothing behind
 
-/** Starts a real daprd (found or built by the global set-up) and waits until its components are up. */
-export async function startSidecar({
-  appId = "state-api",
-  appPort,
-  resources,
-  env = {},
-  config,
-}: SidecarOptions): Promise<Process> {
-  const [http, grpc, internal, metrics] = await freePorts(4);
-  const args = [
-    ...["--app-id", appId, "--log-level", "warn"],
-    ...(appPort ? ["--app-port", `${appPort}`] : []),
-    ...resources.flatMap((folder) => ["--resources-path", folder]),
-    ...(config ? ["--config", config] : []),
-    ...["--dapr-http-port", `${http}`, "--dapr-grpc-port", `${grpc}`, "--dapr-listen-addresses", "127.0.0.1"],
-    ...["--dapr-internal-grpc-port", `${internal}`, "--dapr-internal-grpc-listen-address", "127.0.0.1"],
-    ...["--metrics-port", `${metrics}`, "--metrics-listen-address", "127.0.0.1"],
-  ];
+/** Starts a real daprd (found by test/support/global-setup.ts) and waits until its components are loaded. */
+export async function startSidecar({ appId = "state-api", ...options }: SidecarOptions): Promise<Process> {
+  const [http = 0, grpc = 0, internal = 0, metrics = 0] = await freePorts(4);
+  const ports = { http, grpc, internal, metrics };
   const daprd = process.env.DAPRD;
-  if (!daprd) throw new Error("test/support/global-setup.ts has not found a daprd");
-  const start = () =>
-    launch(daprd, args, { ...env, DAPR_HOST_IP: "127.0.0.1" }, `http://127.0.0.1:${http}`, "/v1.0/healthz/outbound");
-  return start();
+  if (!daprd) throw new Error("DAPRD is not set: test/support/global-setup.ts sets it");
+  return launch(describeSidecar({ daprd, appId, ports, logLevel: "warn", cwd: root, ...options }));
 }
 
-/** Starts a service as users run it, on a free port unless `env` says which, and waits until it is ready, or only live. */
+/**
+ * Starts a service as users run it and waits until `readyPath` returns 2xx. Its port is the PORT of `env`, or a free
+ * one.
+ */
 export async function startService(
   name: string,
   env: Readonly<Record<string, string>>,
-  until = "/readyz",
+  readyPath = "/readyz",
 ): Promise<Process> {
   const port = env.PORT ?? `${(await freePorts(1))[0]}`;
-  const args = [`services/${name}/server.ts`];
-  return launch(process.execPath, args, { ...env, PORT: port }, `http://127.0.0.1:${port}`, until);
+  return launch({
+    name,
+    path: process.execPath,
+    args: [`services/${name}/server.ts`],
+    cwd: root,
+    env: { ...process.env, ...env, PORT: port },
+    origin: `http://127.0.0.1:${port}`,
+    readyPath,
+  });
 }
 
-async function launch(
-  path: string,
-  args: string[],
-  env: Readonly<Record<string, string>>,
-  origin: string,
-  readyPath: string,
-): Promise<Process> {
-  const { child, output, end } = run(path, args, env);
-  for (let waited = 0; ; waited += 25) {
-    if (child.exitCode !== null || waited > 20_000) {
-      child.kill("SIGKILL");
-      throw new Error(`${path} ${args[0]} did not become ready:\n${output()}`);
-    }
-    if (await answersWell(origin + readyPath)) break;
-    await sleep(25);
+async function launch(server: Server): Promise<Process> {
+  const { running, output, end } = start(server);
+  try {
+    await waitUntilReady(running, { timeoutMs: 20_000 });
+  } catch (error) {
+    running.signal("SIGKILL");
+    throw new Error(`${error}\nAll its output:\n${output()}`);
   }
-  return { origin, pid: child.pid ?? 0, output, end, restart: () => launch(path, args, env, origin, readyPath) };
+  return { origin: server.origin, pid: running.pid, output, end, restart: () => launch(server) };
 }
 
 /** Starts any program; it ends with the tests at the latest. */
 export function run(path: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const child: ChildProcess = spawn(path, args, {
-    cwd: root,
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+  const { running, output, end } = start({ name: path, path, args, cwd: root, env: { ...process.env, ...env } });
+  return { ended: running.ended, output, end };
+}
+
+function start<P extends Program>(program: P) {
+  let printed = "";
+  const running = startProcess(program, (line) => {
+    printed += `${line}\n`;
   });
-  let output = "";
-  child.stdout?.on("data", (chunk) => (output += chunk));
-  child.stderr?.on("data", (chunk) => (output += chunk));
-  const exited = once(child, "exit");
-  started.add(child);
+  started.add(running);
   return {
-    child,
-    output: () => output,
+    running,
+    output: () => printed,
     async end(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
-      child.kill(signal);
-      await exited;
-      return child.exitCode;
+      running.signal(signal);
+      return (await running.ended).code;
     },
   };
 }
 
-async function answersWell(url: string): Promise<boolean> {
-  try {
-    return (await fetch(url, { signal: AbortSignal.timeout(1_000) })).ok;
-  } catch {
-    return false;
-  }
-}
+/** Below the ports that systems give to outgoing connections, which could take a free port before its user does. */
+const testPorts = { first: 20_000, last: 32_000 };
+let nextPort = testPorts.first + Math.floor(Math.random() * (testPorts.last - testPorts.first)); // random, to stay apart from other runs
 
-/** Below the ports that systems give to outgoing connections, one of which would take a free port meanwhile. */
-const ports = { first: 20_000, last: 32_000 };
-let nextPort = ports.first + Math.floor(Math.random() * (ports.last - ports.first)); // apart from other runs
-
-/** Ports that nobody has now, and that this run gives out once. */
+/** Returns ports that are free now; one worker gives out each port only once. */
 export async function freePorts(count: number): Promise<number[]> {
   const free: number[] = [];
   while (free.length < count) {
     const port = nextPort++;
-    if (nextPort > ports.last) nextPort = ports.first;
+    if (nextPort > testPorts.last) nextPort = testPorts.first;
     if (await isFree(port)) free.push(port);
   }
   return free;
 }
 
-/** The resources of `npm start`, but with a database file of their own, and patience for a busy machine. */
+/** The resources of `npm start`, with a database file of their own and a longer timeout for a busy machine. */
 export function sqliteResources(): { folder: string; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), "state-api-test-"));
   writeFileSync(

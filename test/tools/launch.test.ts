@@ -4,21 +4,21 @@ import { connect as connectHttp2 } from "node:http2";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { stringify } from "yaml";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
 import { isFree } from "../../tools/launch/ports.ts";
+import { freePorts, root } from "../support/processes.ts";
 
-const inRepository = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const inRepository = (path: string) => join(root, path);
 
 let daprd: string;
 
 beforeAll(async () => {
   daprd = await findDaprd();
-}, 600_000); // the first time on a machine it may have to be built
+}, 600_000); // a machine without one may have to build it
 
 interface Launch {
   folder: string;
@@ -39,10 +39,10 @@ interface Differences {
   prepare?: (folder: string, ports: Launch["ports"]) => void;
 }
 
-/** A suite of its own in a temporary folder: the fixture app, the repository's own components, ports nobody uses. */
+/** Starts a suite in a temporary folder: the fixture app, the repository's components, free ports. */
 async function launch({ apps = ["state-api"], args = [], env = {}, prepare }: Differences = {}): Promise<Launch> {
   const folder = mkdtempSync(join(tmpdir(), "launcher-test-"));
-  const all = await pickPorts(apps.length * 5);
+  const all = await freePorts(apps.length * 5);
   const portsOf = (index: number) => {
     const [app = 0, http = 0, grpc = 0, internal = 0, metrics = 0] = all.slice(index * 5, index * 5 + 5);
     return { app, http, grpc, internal, metrics };
@@ -101,16 +101,6 @@ async function launch({ apps = ["state-api"], args = [], env = {}, prepare }: Di
   return { folder, ports: portsOf(0), all, launcher, output: () => output, ended };
 }
 
-/** Free ports below the range that the system gives to outgoing connections. */
-async function pickPorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    if (await isFree(port)) ports.add(port);
-  }
-  return [...ports];
-}
-
 async function untilReady(run: Launch): Promise<void> {
   await vi.waitUntil(() => run.output().includes("Ctrl-C stops everything"), { timeout: 20_000 });
 }
@@ -123,14 +113,14 @@ function listDescendants(pid: number): number[] {
         const afterCommand = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1) ?? "";
         return [{ pid: Number(name), parent: Number(afterCommand.split(" ")[1]) }];
       } catch {
-        return []; // ended meanwhile
+        return []; // it has ended
       }
     });
   const children = parents.filter(({ parent }) => parent === pid).map((child) => child.pid);
   return [...children, ...children.flatMap(listDescendants)];
 }
 
-/** The sockets of these processes as "tcp 0100007F:1F90", local address first; TCP only those that listen. */
+/** The UDP sockets and the listening TCP sockets of these processes, e.g. "tcp 0100007F:1F90". */
 function listListeners(pids: number[]): string[] {
   const inodes = new Set(
     pids.flatMap((pid) =>
@@ -162,7 +152,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Calls a method of Dapr's gRPC API with an empty message: its grpc-status. */
+/** Calls a method of Dapr's gRPC API with an empty message and returns its grpc-status. */
 function callGrpc(port: number, method: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const session = connectHttp2(`http://127.0.0.1:${port}`).on("error", reject);
@@ -178,11 +168,11 @@ function callGrpc(port: number, method: string): Promise<number> {
       session.destroy();
     };
     request.on("response", settle).on("trailers", settle).on("error", reject).resume();
-    request.end(Buffer.alloc(5)); // not compressed, 0 bytes long
+    request.end(Buffer.alloc(5)); // uncompressed, 0 bytes long
   });
 }
 
-describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
+describe.skipIf(process.platform !== "linux")("npm start with two apps", () => {
   let run: Launch;
   let pids: number[];
 
@@ -198,7 +188,7 @@ describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
     rmSync(run.folder, { recursive: true, force: true });
   });
 
-  test("ends its start with a table of services, sidecars and stores, and with what to try", () => {
+  test("prints a table of services, sidecars and stores, and commands to try", () => {
     const { app, http } = run.ports;
     expect(run.output()).toMatch(/service +url +sidecar +data\n/);
     const row = `  state-api +http://127\\.0\\.0\\.1:${app} +http://127\\.0\\.0\\.1:${http} +statestore \\(state\\.sqlite, .*data/state\\.db\\)\n`;
@@ -209,24 +199,24 @@ describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
     expect(run.output()).toContain(`Try:\n  curl http://127.0.0.1:${app}/whoami\n`);
   });
 
-  test("begins each log line with its app, and warns of nothing", () => {
+  test("prefixes each log line with the name of its app, and logs no warnings", () => {
     expect(run.output()).toMatch(/^state-api {7}\| plain text is fine$/m);
     expect(run.output()).not.toContain("WARN");
   });
 
-  test("listens on loopback only, and on no UDP port, so nothing is multicast", () => {
+  test("listens on loopback only, and on no UDP port", () => {
     const listeners = listListeners(pids);
     expect(listeners).toHaveLength(run.all.length);
     const loopback = "tcp 0100007F:";
     expect(listeners.filter((listener) => !listener.startsWith(loopback))).toEqual([]);
   });
 
-  test("gives its apps the environment that the Dapr CLI gives them", async () => {
+  test("sets the environment variables of the Dapr CLI for its apps", async () => {
     const response = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
     expect(await response.text()).toBe(`state-api beside ${run.ports.http}`);
   });
 
-  test("keeps state in the data folder", async () => {
+  test("stores state in the data folder", async () => {
     const states = `http://127.0.0.1:${run.ports.http}/v1.0/state/statestore`;
     const saved = await fetch(states, {
       method: "POST",
@@ -251,7 +241,7 @@ describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
     "configuration/x",
     "actors/a/b/state/c",
     "shutdown",
-  ])("has no sidecar API %s", async (path) => {
+  ])("returns 404 for the sidecar API %s", async (path) => {
     for (const method of ["GET", "POST"]) {
       const response = await fetch(`http://127.0.0.1:${run.ports.http}/v1.0/${path}`, { method });
       expect([method, response.status]).toEqual([method, 404]);
@@ -259,13 +249,13 @@ describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
   });
 
   test.for(["GetSecret", "GetBulkSecret", "GetMetadata", "GetState", "SaveState", "InvokeService", "Shutdown"])(
-    "answers Unimplemented to %s over gRPC",
+    "returns Unimplemented for %s over gRPC",
     async (method) => {
       expect(await callGrpc(run.ports.grpc, method)).toBe(12);
     },
   );
 
-  test("ends with code 0 on Ctrl-C, leaves no process and frees every port", async () => {
+  test("exits with 0 on Ctrl-C, leaves no process and frees every port", async () => {
     expect(pids.length).toBeGreaterThanOrEqual(4);
     run.launcher.kill("SIGINT");
     expect(await run.ended).toBe(0);
@@ -274,7 +264,7 @@ describe.skipIf(process.platform !== "linux")("a suite of two apps", () => {
   });
 });
 
-describe("a launch that goes wrong", () => {
+describe("npm start fails", () => {
   let run: Launch | undefined;
 
   beforeEach(() => {
@@ -291,7 +281,7 @@ describe("a launch that goes wrong", () => {
     for (const port of all) expect([port, await isFree(port)]).toEqual([port, true]);
   }
 
-  test("because a port is taken names its owner and starts nothing", async () => {
+  test("when a port is taken: names the process that holds it and starts nothing", async () => {
     const owner = createServer();
     run = await launch({ prepare: (_folder, ports) => owner.listen(ports.grpc, "127.0.0.1") });
     expect(await run.ended).toBe(1);
@@ -302,7 +292,7 @@ describe("a launch that goes wrong", () => {
     await new Promise((resolve) => owner.close(resolve));
   });
 
-  test("because a field of dapr.yaml is missing names the field", async () => {
+  test("when a field of dapr.yaml is invalid: names the field", async () => {
     run = await launch({
       prepare: (folder) => {
         const file = join(folder, "dapr.yaml");
@@ -310,10 +300,10 @@ describe("a launch that goes wrong", () => {
       },
     });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(/dapr\.yaml cannot be used:\n {2}- apps\.0\.appPort must be integer/);
+    expect(run.output()).toMatch(/dapr\.yaml is not valid:\n {2}- apps\.0\.appPort must be integer/);
   });
 
-  test("because a port of a sidecar is missing names it", async () => {
+  test("when a port of a sidecar is missing: names the field", async () => {
     run = await launch({
       prepare: (folder) => {
         const file = join(folder, "dapr.yaml");
@@ -321,51 +311,49 @@ describe("a launch that goes wrong", () => {
       },
     });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(/cannot be used:\n {2}- apps\.0 must have required properties metricsPort\n/);
+    expect(run.output()).toMatch(/is not valid:\n {2}- apps\.0 must have required properties metricsPort\n/);
   });
 
-  test("because there is no identity for --azure says what was tried and what to do", async () => {
+  test("when --azure finds no identity: lists the credentials it tried and what to do", async () => {
     run = await launch({ args: ["--azure"], env: { AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential" } });
     expect(await run.ended).toBe(1);
     expect(run.output()).toMatch(/Nothing was started[\s\S]*az login[\s\S]*- EnvironmentCredential/);
     expect(run.output()).not.toContain("Starting");
   });
 
-  test("because an app ends stops everything, tells its last lines and exits 1", async () => {
+  test("when an app ends: prints its last lines, stops everything and exits with 1", async () => {
     run = await launch();
     await untilReady(run);
-    await fetch(`http://127.0.0.1:${run.ports.app}/exit`).catch(() => "its connection breaks");
+    await fetch(`http://127.0.0.1:${run.ports.app}/exit`).catch(() => "the connection breaks");
     expect(await run.ended).toBe(1);
     expect(run.output()).toMatch(
-      /state-api exited with code 3, so everything stops\. Its last lines:\n.*\n.*about to end/,
+      /state-api exited with code 3\. Its last lines:\n.*\n.*about to end\n\nStopping everything/,
     );
     await expectAllFree(run);
   });
 
-  test("because the database is broken tells what the sidecar said", async () => {
+  test("when the database file is broken: prints the last lines of the sidecar", async () => {
     run = await launch({
       prepare: (folder) => writeFileSync(join(folder, "data", "state.db"), "This is no database. ".repeat(1000)),
     });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(/state-api daprd exited with code 1, so everything stops\. Its last lines:\n/);
+    expect(run.output()).toMatch(/state-api daprd exited with code 1\. Its last lines:\n/);
     expect(run.output()).toContain("file is not a database");
     await expectAllFree(run);
   });
 
-  test("because an app never becomes ready says which, and stops everything", async () => {
+  test("when an app does not become ready: names it and stops everything", async () => {
     run = await launch({ env: { READY: "never", READY_WITHIN_MS: "1500" } });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(
-      /state-api is not ready after 1\.5 s: GET .*\/readyz answers 503 instead of 200\. Its last/,
-    );
+    expect(run.output()).toMatch(/state-api is not ready after 1\.5 s: GET .*\/readyz returns 503\. Its last/);
     await expectAllFree(run);
   });
 
-  test("because an app ignores the first Ctrl-C ends it at once on the second", async () => {
+  test("when an app ignores the first Ctrl-C: kills it on the second", async () => {
     run = await launch({ env: { STUBBORN: "yes" } });
     await untilReady(run);
     run.launcher.kill("SIGINT");
-    run.launcher.kill("SIGINT"); // npm passes on what the terminal has sent already: not a second Ctrl-C
+    run.launcher.kill("SIGINT"); // npm passes on the Ctrl-C that the terminal has sent: this is not the second one
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect(run.launcher.exitCode).toBe(null);
     run.launcher.kill("SIGINT");
@@ -373,7 +361,7 @@ describe("a launch that goes wrong", () => {
     await expectAllFree(run);
   });
 
-  test("because the data folder cannot be made says so", async () => {
+  test("when the data folder cannot be created: names the folder", async () => {
     run = await launch({
       prepare: (folder) => {
         rmSync(join(folder, "data"), { recursive: true });
@@ -381,7 +369,7 @@ describe("a launch that goes wrong", () => {
       },
     });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(/data/);
+    expect(run.output()).toContain(join(run.folder, "data"));
   });
 });
 
@@ -400,21 +388,21 @@ describe.skipIf(process.platform !== "linux")("the stand-in for Azure", () => {
     rmSync(run.folder, { recursive: true, force: true });
   });
 
-  test("runs without a sidecar, and the table tells whose data it is", async () => {
+  test("runs without a sidecar, and the table labels its data as samples", async () => {
     run = await launch({ apps, env: { SAMPLES: "azure-stand-in" } });
     await untilReady(run);
-    expect(run.output()).toMatch(/ {2}azure-stand-in +http:\S+ +SAMPLES from azure-stand-in, not your Azure/);
+    expect(run.output()).toMatch(/ {2}azure-stand-in +http:\S+ +sample data of azure-stand-in \(npm start -- --azure/);
     expect(run.output()).not.toContain("azure-stand-in daprd");
   });
 
-  test("is switched off by .env just as by the environment", async () => {
+  test("is switched off by AZURE_STAND_IN=off in .env", async () => {
     run = await launch({ prepare: (folder) => writeFileSync(join(folder, ".env"), "AZURE_STAND_IN=off\n") });
     await untilReady(run);
     const whoami = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
     expect(await whoami.text()).toContain("stand-in off");
   });
 
-  test("is left out with --azure, and its use switched off", async () => {
+  test("does not start with --azure, and the apps do not use it", async () => {
     const identity = { IDENTITY_ENDPOINT: `${azure.url}/msi/token`, IDENTITY_HEADER: identityHeader };
     run = await launch({ apps, args: ["--azure"], env: { ...identity, AZURE_STAND_IN: "on" } });
     await untilReady(run);

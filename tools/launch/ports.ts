@@ -1,4 +1,4 @@
-// Who listens on a port of this machine: asked before anything is started, so that the answer names the culprit.
+// Checks whether a port of this machine is free, and finds the process that holds it.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -8,18 +8,18 @@ export interface PortOwner {
   command: string;
 }
 
-/** Whether a program can listen on this port of 127.0.0.1. */
+/** True when a program can listen on this port of 127.0.0.1. */
 export async function isFree(port: number): Promise<boolean> {
-  // Asking first finds listeners on all addresses, next to which macOS would let us listen.
-  return !(await answers(port)) && (await canListen(port));
+  // A connection detects listeners on all addresses; beside those, macOS would let us listen on 127.0.0.1.
+  return !(await canConnect(port)) && (await canListen(port));
 }
 
-function answers(port: number): Promise<boolean> {
+function canConnect(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: "127.0.0.1", port, timeout: 500 });
-    const settle = (answered: boolean) => () => {
+    const settle = (connected: boolean) => () => {
       socket.destroy();
-      resolve(answered);
+      resolve(connected);
     };
     socket.once("connect", settle(true)).once("timeout", settle(true)).once("error", settle(false));
   });
@@ -33,13 +33,13 @@ function canListen(port: number): Promise<boolean> {
   });
 }
 
-/** The process that listens on a TCP port; undefined when the system does not say. */
+/** Finds the process that listens on a TCP port; undefined when the system does not tell. */
 export function findPortOwner(port: number): PortOwner | undefined {
   try {
     if (process.platform === "linux") return findInProc(port);
     if (process.platform === "darwin") return findWithLsof(port);
   } catch {
-    // Foreign processes may hide their files from us, lsof exits 1 when it finds nothing.
+    // /proc of other users' processes may be unreadable; lsof exits with 1 when it finds nothing.
   }
   return undefined;
 }
@@ -53,13 +53,13 @@ function findInProc(port: number): PortOwner | undefined {
       const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").join(" ").trim();
       return { pid: Number(pid), command };
     } catch {
-      // It ended meanwhile, or belongs to someone else.
+      // It has ended, or belongs to another user.
     }
   }
   return undefined;
 }
 
-/** The listening sockets of a table as /proc/PID/fd names them. Columns: sl, local address, remote, state, …, inode. */
+/** Lists the listening sockets of a table as /proc/PID/fd names them. Columns: sl, local, remote, state, …, inode. */
 function findListeners(table: string, port: number): string[] {
   const hexPort = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const listening = "0A";
@@ -67,7 +67,7 @@ function findListeners(table: string, port: number): string[] {
   try {
     lines = readFileSync(`/proc/net/${table}`, "utf8").split("\n");
   } catch {
-    return []; // tcp6 is absent on a kernel without IPv6
+    return []; // a kernel without IPv6 has no tcp6
   }
   return lines
     .map((line) => line.trim().split(/\s+/))

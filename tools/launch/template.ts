@@ -1,4 +1,4 @@
-// dapr.yaml, the multi-app run template of the Dapr CLI, as far as this suite uses it.
+// Reads dapr.yaml, the multi-app run template of the Dapr CLI: the fields that this suite uses.
 // https://docs.dapr.io/developing-applications/local-development/multi-app-dapr-run/multi-app-template/
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -15,7 +15,7 @@ const SidecarPorts = Type.Object({
   daprInternalGRPCPort: Port,
   metricsPort: Port,
 });
-/** An app that names no port of a sidecar has none. */
+/** An app without sidecar ports gets no sidecar. */
 const WithoutSidecar = Type.Object({ daprHTTPPort: Type.Optional(Type.Never()) });
 
 const Template = Type.Object({
@@ -41,12 +41,12 @@ const Template = Type.Object({
   ),
 });
 
-export type AppTemplate = Type.Static<typeof Template>["apps"][number];
+export type AppTemplate = Type.Static<typeof Template>["apps"][number] & { env: Record<string, string> };
 export type SidecarPorts = Type.Static<typeof SidecarPorts>;
 
-/** dapr.yaml with every path made absolute. */
+/** dapr.yaml with absolute paths. */
 export interface Suite {
-  /** The folder of dapr.yaml. Sidecars run in it, so paths in components are relative to it. */
+  /** The folder of dapr.yaml. Sidecars run in it, and paths in components are relative to it. */
   root: string;
   resources: string[];
   configuration: string;
@@ -54,18 +54,18 @@ export interface Suite {
   apps: AppTemplate[];
 }
 
-/** @throws Error that lists every missing or wrong field */
+/** @throws Error that lists every missing or invalid field */
 export function readTemplate(file: string): Suite {
   const root = dirname(resolve(file));
   const template: unknown = parse(readFileSync(file, "utf8"));
   if (!Value.Check(Template, template)) {
     const faults = Value.Errors(Template, template)
-      .filter(({ keyword }) => keyword !== "anyOf" && keyword !== "not") // what they consist of says more
+      .filter(({ keyword }) => keyword !== "anyOf" && keyword !== "not") // their parts are more precise
       .map(({ instancePath, message }) => {
         const field = instancePath.slice(1).replaceAll("/", ".");
         return `  - ${field || "the file"} ${message}`;
       });
-    throw new Error(`${file} cannot be used:\n${faults.join("\n")}`);
+    throw new Error(`${file} is not valid:\n${faults.join("\n")}`);
   }
   const { common, apps } = template;
   return {
@@ -76,12 +76,14 @@ export function readTemplate(file: string): Suite {
     apps: apps.map((app) => ({
       ...app,
       appDirPath: resolve(root, app.appDirPath),
-      env: { ...common.env, ...app.env },
+      env: Object.fromEntries(
+        Object.entries({ ...common.env, ...app.env }).map(([name, value]) => [name, String(value)]),
+      ),
     })),
   };
 }
 
-/** Every port of the suite and what it is for. */
+/** Every port of the suite with its purpose. */
 export function listPorts({ apps }: Suite): { port: number; purpose: string }[] {
   return apps.flatMap((app) => [
     { port: app.appPort, purpose: app.appID },
@@ -104,7 +106,7 @@ const SqliteComponent = Type.Object({
   }),
 });
 
-/** The database file of a state.sqlite component, as its YAML names it. */
+/** The database file of a state.sqlite component, relative to the suite's root. */
 export function findDatabaseFile({ resources }: Suite, component: string): string | undefined {
   for (const folder of resources) {
     for (const name of readdirSync(folder).filter((name) => /\.ya?ml$/.test(name))) {

@@ -1,0 +1,57 @@
+import { flags } from "../launch/flags.ts";
+import type { Server } from "../launch/process.ts";
+
+export interface SidecarOptions {
+  /** Path of daprd. */
+  daprd: string;
+  appId: string;
+  /** Where the app listens for calls from other sidecars. */
+  appPort?: number | undefined;
+  ports: { http: number; grpc: number; internal: number; metrics: number };
+  /** Folders of components and other resources. */
+  resources: readonly string[];
+  /** File of the Dapr Configuration; without one, every API of the sidecar is open. */
+  config?: string | undefined;
+  logLevel: string;
+  /** The folder that paths in components are relative to. */
+  cwd: string;
+  env?: NodeJS.ProcessEnv;
+}
+
+/** Describes a sidecar on loopback: `npm start`, the benchmark and the tests start it with these flags. */
+export function describeSidecar({
+  daprd,
+  appId,
+  appPort,
+  ports,
+  resources,
+  config,
+  logLevel,
+  cwd,
+  env,
+}: SidecarOptions): Server {
+  const loopback = "127.0.0.1";
+  return {
+    name: `${appId} daprd`,
+    path: daprd,
+    args: flags({
+      "app-id": appId,
+      "app-port": appPort,
+      "dapr-listen-addresses": loopback,
+      "dapr-http-port": ports.http,
+      "dapr-grpc-port": ports.grpc,
+      "dapr-internal-grpc-listen-address": loopback,
+      "dapr-internal-grpc-port": ports.internal,
+      "metrics-listen-address": loopback,
+      "metrics-port": ports.metrics,
+      "resources-path": resources,
+      config,
+      "log-level": logLevel,
+      "log-as-json": true,
+    }),
+    cwd,
+    env: { ...process.env, ...env, DAPR_HOST_IP: loopback }, // the address that it gives to other sidecars
+    origin: `http://${loopback}:${ports.http}`,
+    readyPath: "/v1.0/healthz/outbound", // 204 once the components are loaded
+  };
+}

@@ -1,0 +1,69 @@
+// Starts an app of dapr.yaml and its sidecar, with their logs on stdout.
+import { styleText } from "node:util";
+import { describeSidecar } from "../daprd/sidecar.ts";
+import { type Running, type Server, startProcess } from "./process.ts";
+import { renderLog } from "./render-log.ts";
+import type { AppTemplate, SidecarPorts, Suite } from "./template.ts";
+
+export interface App {
+  server: Running<Server>;
+  sidecar: Running<Server> | undefined;
+}
+
+const colors = ["cyan", "magenta", "green", "yellow", "blue"] as const;
+
+export function startApps(suite: Suite, daprd: string): App[] {
+  const width = Math.max(...suite.apps.map(({ appID }) => appID.length)) + " daprd".length;
+  return suite.apps.map((template, index) => {
+    const start = (server: Server) => {
+      const prefix = styleText(colors[index % colors.length] ?? "cyan", `${server.name.padEnd(width)} |`);
+      return startProcess(server, (line) => {
+        for (const part of renderLog(line)) process.stdout.write(`${prefix} ${part}\n`);
+      });
+    };
+    const sidecar = template.daprHTTPPort === undefined ? undefined : start(sidecarOf(suite, template, daprd));
+    return { server: start(serverOf(template)), sidecar };
+  });
+}
+
+function sidecarOf(suite: Suite, { appID, appPort, ...ports }: AppTemplate & SidecarPorts, daprd: string): Server {
+  return describeSidecar({
+    daprd,
+    appId: appID,
+    appPort,
+    ports: {
+      http: ports.daprHTTPPort,
+      grpc: ports.daprGRPCPort,
+      internal: ports.daprInternalGRPCPort,
+      metrics: ports.metricsPort,
+    },
+    resources: suite.resources,
+    config: suite.configuration,
+    logLevel: suite.logLevel,
+    cwd: suite.root,
+  });
+}
+
+function serverOf(template: AppTemplate): Server {
+  const { appID, appPort, appDirPath } = template;
+  const [path = "", ...args] = template.command;
+  // The variables that the Dapr CLI sets.
+  const dapr = {
+    APP_ID: appID,
+    APP_PORT: `${appPort}`,
+    ...(template.daprHTTPPort !== undefined && {
+      DAPR_HTTP_PORT: `${template.daprHTTPPort}`,
+      DAPR_GRPC_PORT: `${template.daprGRPCPort}`,
+      DAPR_METRICS_PORT: `${template.metricsPort}`,
+    }),
+  };
+  return {
+    name: appID,
+    path,
+    args,
+    cwd: appDirPath,
+    env: { ...process.env, ...dapr, ...template.env },
+    origin: `http://127.0.0.1:${appPort}`,
+    readyPath: "/readyz",
+  };
+}

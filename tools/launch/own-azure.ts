@@ -1,0 +1,26 @@
+// `npm start -- --azure`: your own Azure instead of the stand-in.
+import { createCredential } from "../../services/group-lister/azure/credential.ts";
+import { AzureError } from "../../services/group-lister/azure/error.ts";
+import { azureOf, readGroupListerConfig } from "../../services/group-lister/config.ts";
+import type { Suite } from "./template.ts";
+
+/** Fails before anything starts, because group-lister can do nothing without an identity. */
+export async function signIn(): Promise<void> {
+  const config = readGroupListerConfig(process.env);
+  const { authorityHost, resource } = azureOf(config);
+  const credential = createCredential({
+    resource,
+    clientId: config.AZURE_CLIENT_ID,
+    authorityHost,
+    timeoutMs: 5_000, // the Azure CLI alone takes a second or two
+    observe: () => {},
+  });
+  await credential.getToken(resource).catch((error) => {
+    throw error instanceof AzureError ? new Error(`Nothing was started. ${error.message}\n${error.advice}`) : error;
+  });
+}
+
+export function withoutStandIn(suite: Suite): Suite {
+  const apps = suite.apps.filter(({ appID }) => appID !== "azure-stand-in");
+  return { ...suite, apps: apps.map((app) => ({ ...app, env: { ...app.env, AZURE_STAND_IN: "off" } })) };
+}

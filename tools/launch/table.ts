@@ -1,0 +1,74 @@
+// The text that `npm start` prints once everything is ready.
+import { join, relative } from "node:path";
+import { styleText } from "node:util";
+import type { App } from "./apps.ts";
+import { findDatabaseFile, type Suite } from "./template.ts";
+
+/** The table of services, and commands to try. */
+export async function renderTable(suite: Suite, apps: readonly App[]): Promise<string> {
+  const rows = await Promise.all(
+    apps.map(async ({ server, sidecar }) => {
+      const { name, origin } = server.program;
+      const stores = sidecar ? await listStores(suite, sidecar.program.origin) : [];
+      const data = [...stores, ...(await listSamples(origin))].join(", ");
+      return [name, origin, sidecar?.program.origin ?? "", data];
+    }),
+  );
+  const [header = "", ...lines] = align([["service", "url", "sidecar", "data"], ...rows]);
+  const commands = (await Promise.all(apps.map(({ server }) => listCommands(server.program.origin)))).flat();
+  const tries = align(commands.map((command) => command.split(/ +(?=# )/)));
+  return [
+    "",
+    styleText("bold", header),
+    ...lines,
+    ...(tries.length > 0 ? ["", styleText("bold", "Try:"), ...tries] : []),
+    "",
+    "Ctrl-C stops everything",
+    "",
+  ].join("\n");
+}
+
+/** Joins the cells of each row, padded to columns. The last cell of a row widens no column. */
+function align(rows: readonly (readonly string[])[]): string[] {
+  const count = Math.max(...rows.map((row) => row.length));
+  const widths = Array.from({ length: count }, (_, column) =>
+    Math.max(0, ...rows.filter((row) => column < row.length - 1).map((row) => row[column]?.length ?? 0)),
+  );
+  return rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   ")}`.trimEnd());
+}
+
+/** The state stores that a sidecar has loaded, e.g. "statestore (state.sqlite, data/state.db)". */
+async function listStores(suite: Suite, sidecar: string): Promise<string[]> {
+  const { components = [] } = await fetchJson<{ components?: { name: string; type: string }[] }>(
+    `${sidecar}/v1.0/metadata`,
+  );
+  return components
+    .filter(({ type }) => type.startsWith("state."))
+    .map(({ name, type }) => {
+      const file = type === "state.sqlite" ? findDatabaseFile(suite, name) : undefined;
+      return `${name} (${type}${file ? `, ${relative(process.cwd(), join(suite.root, file))}` : ""})`;
+    });
+}
+
+/** Tells sample data from that of a subscription. */
+async function listSamples(origin: string): Promise<string[]> {
+  const { headers } = await fetch(origin, { method: "HEAD", signal: AbortSignal.timeout(2_000) });
+  const source = headers.get("sample-data");
+  return source ? [`sample data of ${source} (npm start -- --azure shows your own)`] : [];
+}
+
+/** The commands that a service suggests in its OpenAPI document. */
+async function listCommands(origin: string): Promise<string[]> {
+  try {
+    const { info } = await fetchJson<{ info?: { "x-try"?: string[] } }>(`${origin}/openapi.json`);
+    return (info?.["x-try"] ?? []).map((command) => command.replaceAll("$URL", origin));
+  } catch {
+    return []; // it has no OpenAPI document
+  }
+}
+
+async function fetchJson<T>(url: string): Promise<T> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+  if (!response.ok) throw new Error(`GET ${url} returned ${response.status}`);
+  return (await response.json()) as T;
+}
