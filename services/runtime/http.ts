@@ -14,10 +14,19 @@ const PLAIN_JSON = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
 /**
  * Reads and parses the request's body.
  * @param limit maximum size in bytes
- * @throws {Problem} 400 when it is empty, not JSON, or has a value that cannot be stored exactly; 413 when it is too large;
- * 415 when it is not declared as plain JSON in UTF-8
+ * @throws {Problem} as `readJsonText`, and 400 when the body is not JSON or has a value that cannot be stored exactly
  */
 export async function readJson(req: Request, limit: number): Promise<unknown> {
+  return parseJson(await readJsonText(req, limit));
+}
+
+/**
+ * Reads the request's body as text that is declared as JSON, without parsing it.
+ * @param limit maximum size in bytes
+ * @throws {Problem} 400 when it is empty or not UTF-8; 413 when it is too large; 415 when it is not declared as plain JSON
+ * in UTF-8
+ */
+export async function readJsonText(req: Request, limit: number): Promise<string> {
   if (!PLAIN_JSON.test(req.headers["content-type"] ?? "")) {
     throw new Problem(415, "not-json", "The body must be declared as JSON", {
       detail: "Send the header Content-Type: application/json. The only charset is utf-8.",
@@ -29,7 +38,7 @@ export async function readJson(req: Request, limit: number): Promise<unknown> {
   const body = await readBody(req, limit);
   if (body.length === 0) throw new Problem(400, "bad-request", "The body is empty", { detail: "Send JSON." });
   if (!isUtf8(body)) throw new Problem(400, "bad-request", "The body is not valid UTF-8", { detail: "Send UTF-8." });
-  return parseJson(body.toString());
+  return body.toString();
 }
 
 function readBody(req: Request, limit: number): Promise<Buffer> {

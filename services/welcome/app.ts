@@ -3,7 +3,8 @@ import type { Registry } from "prom-client";
 import type { SidecarResponse } from "../dapr/client.ts";
 import { keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
-import { JSON_TYPE, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
+import { JSON_TYPE, readJsonText, send, TEXT_TYPE } from "../runtime/http.ts";
+import { parseJson } from "../runtime/json.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
 import { traceOf } from "../runtime/trace.ts";
@@ -103,10 +104,13 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   });
 
   app.put("/api/state/:key", async (req, res) => {
-    const response = await sidecar.invoke("state-api", `/state/${keyOf(req)}`, {
+    const key = keyOf(req);
+    const body = await readJsonText(req, config.MAX_BODY_BYTES);
+    parseJson(body); // rejects bad JSON without a call; state-api receives the text as the caller sent it
+    const response = await sidecar.invoke("state-api", `/state/${key}`, {
       method: "PUT",
       headers: { "if-match": req.get("If-Match"), "if-none-match": req.get("If-None-Match") },
-      body: JSON.stringify(await readJson(req, config.MAX_BODY_BYTES)),
+      body,
       traceparent: traceOf(req).traceparent,
     });
     relay(res, "state-api", response);

@@ -249,6 +249,12 @@ describe("responses of other services", () => {
     expect(received[0]?.headers).not.toHaveProperty("if-match");
   });
 
+  test("sends the value of a write exactly as the caller wrote it", async () => {
+    const value = '{ "large": 1e20, "exact": 1.50, "text": "\\u00e9" }';
+    await api.put("/api/state/k").set("Content-Type", "application/json").send(value).expect(204);
+    expect(received[0]?.body).toBe(value);
+  });
+
   test("continues the caller's trace and sends the API token to the sidecar", async () => {
     api = serve({ DAPR_API_TOKEN: "t0ken" });
     const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
