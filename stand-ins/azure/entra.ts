@@ -165,7 +165,7 @@ async function checkAssertion(assertion: string, { federatedCredentials = [] }: 
  * @throws {EntraError} naming the first claim that matches none; comparisons are case-sensitive, as in Entra ID
  */
 function match({ iss, sub, aud }: Claims, credentials: readonly FederatedCredential[]): FederatedCredential {
-  const refuse = (code: number, what: string) =>
+  const reject = (code: number, what: string) =>
     new EntraError(
       401,
       "invalid_client",
@@ -174,14 +174,14 @@ function match({ iss, sub, aud }: Claims, credentials: readonly FederatedCredent
         "credential Subject, Audience and Issuer against the presented assertion.",
     );
   const ofIssuer = credentials.filter(({ issuer }) => issuer === iss);
-  if (ofIssuer.length === 0) throw refuse(700211, `issuer '${iss}'`);
+  if (ofIssuer.length === 0) throw reject(700211, `issuer '${iss}'`);
   const ofSubject = ofIssuer.filter(({ subject }) => subject === sub);
-  if (ofSubject.length === 0) throw refuse(700213, `subject '${sub}'`);
+  if (ofSubject.length === 0) throw reject(700213, `subject '${sub}'`);
   const presented = [aud].flat();
   const found = ofSubject.find(({ audiences = ["api://AzureADTokenExchange"] }) =>
     presented.some((audience) => audiences.includes(String(audience))),
   );
-  if (!found) throw refuse(700212, `audience '${presented.join()}'`);
+  if (!found) throw reject(700212, `audience '${presented.join()}'`);
   return found;
 }
 

@@ -14,23 +14,23 @@ export interface ManagedIdentities {
 
 /** https://learn.microsoft.com/azure/container-apps/managed-identity#rest-endpoint-reference */
 export function onContainerApps({ method, url, headers }: AzureRequest, identities: ManagedIdentities): AzureResponse {
-  const refuse = (status: number, message: string): AzureResponse => ({
+  const reject = (status: number, message: string): AzureResponse => ({
     status,
     body: { statusCode: status, message },
   });
-  if (method !== "GET") return refuse(405, "Method not allowed.");
+  if (method !== "GET") return reject(405, "Method not allowed.");
   // Blocks server-side request forgery: an attacker who makes the app send requests cannot set their headers.
-  if (headers["x-identity-header"] !== identities.header) return refuse(401, "The X-IDENTITY-HEADER is wrong.");
-  if (url.searchParams.get("api-version") !== "2019-08-01") return refuse(400, "The api-version is not supported.");
+  if (headers["x-identity-header"] !== identities.header) return reject(401, "The X-IDENTITY-HEADER is wrong.");
+  if (url.searchParams.get("api-version") !== "2019-08-01") return reject(400, "The api-version is not supported.");
   const resource = url.searchParams.get("resource");
-  if (!resource) return refuse(400, "The resource parameter is missing.");
-  if (!identities.audiences.includes(resource)) return refuse(400, `The resource principal ${resource} was not found.`);
+  if (!resource) return reject(400, "The resource parameter is missing.");
+  if (!identities.audiences.includes(resource)) return reject(400, `The resource principal ${resource} was not found.`);
   const clientId = url.searchParams.get("client_id");
   const principal = clientId === null ? identities.systemAssigned : find(identities, clientId);
   if (!principal) {
     const message =
       "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.";
-    return refuse(400, message);
+    return reject(400, message);
   }
   const { token, expiresOn } = identities.tokens.issue(principal, { audience: resource });
   return {
@@ -52,16 +52,16 @@ export function onContainerApps({ method, url, headers }: AzureRequest, identiti
  * https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
  */
 export function onImds({ method, url, headers }: AzureRequest, identities: ManagedIdentities): AzureResponse {
-  const refuse = (error_description: string): AzureResponse => ({
+  const reject = (error_description: string): AzureResponse => ({
     status: 400,
     body: { error: "invalid_request", error_description },
   });
   if (method !== "GET") return { status: 405, body: "Method not allowed" };
-  if (headers.metadata !== "true") return refuse("Required metadata header not specified");
-  if (url.searchParams.get("api-version") !== "2018-02-01") return refuse("The api-version is not supported");
+  if (headers.metadata !== "true") return reject("Required metadata header not specified");
+  if (url.searchParams.get("api-version") !== "2018-02-01") return reject("The api-version is not supported");
   const resource = url.searchParams.get("resource");
-  if (!resource) return refuse("Required audience parameter not specified");
-  if (!identities.audiences.includes(resource)) return refuse(`The resource principal ${resource} was not found`);
+  if (!resource) return reject("Required audience parameter not specified");
+  if (!identities.audiences.includes(resource)) return reject(`The resource principal ${resource} was not found`);
   const clientId = url.searchParams.get("client_id");
   const principal = clientId === null ? identities.userAssigned[0] : find(identities, clientId);
   if (!principal) {

@@ -51,27 +51,27 @@ function authorize({ headers }: AzureRequest, arm: ResourceManager): AzureRespon
   const challenge = (parameters: string) => ({
     "WWW-Authenticate": `Bearer authorization_uri="https://login.windows.net/${arm.tenantId}", ${parameters}`,
   });
-  const refuse = (code: string, message: string): AzureResponse =>
+  const reject = (code: string, message: string): AzureResponse =>
     armError(401, code, message, challenge(`error="invalid_token", error_description="${message}"`));
   const [, token] = /^Bearer (.+)$/.exec(headers.authorization ?? "") ?? [];
   if (token === undefined) {
-    return refuse("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.");
+    return reject("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.");
   }
   const checked = arm.tokens.check(token);
-  if (!checked) return refuse("InvalidAuthenticationToken", "The access token is invalid.");
+  if (!checked) return reject("InvalidAuthenticationToken", "The access token is invalid.");
   const { claims, isRevoked } = checked;
   if (Number(claims.exp) * 1000 <= Date.now()) {
-    return refuse("ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than current UTC time.");
+    return reject("ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than current UTC time.");
   }
   if (!arm.audiences.includes(String(claims.aud))) {
     const message = `The access token has been obtained for wrong audience or resource '${claims.aud}'.`;
-    return refuse("InvalidAuthenticationTokenAudience", message);
+    return reject("InvalidAuthenticationTokenAudience", message);
   }
   if (!isRevoked) return { objectId: String(claims.oid) };
   // A client that handles claims challenges learns which token to get instead (Continuous Access Evaluation).
   // https://learn.microsoft.com/entra/identity-platform/claims-challenge
   const message = "The access token has been revoked.";
-  if (!claims.xms_cc) return refuse("InvalidAuthenticationToken", message);
+  if (!claims.xms_cc) return reject("InvalidAuthenticationToken", message);
   const wanted = { access_token: { nbf: { essential: true, value: String(Math.floor(Date.now() / 1000)) } } };
   const encoded = Buffer.from(JSON.stringify(wanted)).toString("base64");
   return armError(

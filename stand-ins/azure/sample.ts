@@ -25,7 +25,7 @@ export const sampleSubscription: Subscription = {
 
 export const sampleTenantId = "00000000-5a4d-4b1e-8000-00000000000a";
 
-/** The system-assigned identity of every app that asks. */
+/** The system-assigned identity of every app. */
 export const sampleIdentity: Principal = {
   clientId: "00000000-5a4d-4b1e-8000-0000000000c1",
   objectId: "00000000-5a4d-4b1e-8000-0000000000b1",

@@ -1,5 +1,4 @@
-// The Azure stand-in accepts what Azure accepts and rejects what Azure rejects, so that a
-// faulty client fails against both.
+// The Azure stand-in must reject the requests that Azure rejects. Otherwise a faulty client would pass the tests.
 import { spawn } from "node:child_process";
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -285,7 +284,7 @@ describe("Azure Resource Manager", () => {
     const claims = '{"access_token":{"xms_cc":{"values":["cp1"]}}}';
     const body = new URLSearchParams({ ...form, scope: `${resource}/.default`, claims });
     const response = await fetch(`${azure.httpsUrl}/${azure.tenantId}/oauth2/v2.0/token`, { method: "POST", body });
-    const { access_token: capable } = Object(await response.json());
+    const { access_token: capable } = (await response.json()) as { access_token: string };
     expect((await ask(path, plain)).status).toBe(200);
     azure.revokeTokens();
     const challenges = [(await ask(path, plain)).headers, (await ask(path, capable)).headers].map((headers) =>
@@ -338,7 +337,7 @@ describe("Azure Resource Manager", () => {
 });
 
 describe("the keys", () => {
-  test("are certified by a CA and readable by their owner only", async () => {
+  test("include no private key of the CA and are readable by their owner only", async () => {
     const { ca, cert, caFile } = await loadKeys(join(folder, "azure"));
     const server = new X509Certificate(cert);
     expect(new X509Certificate(ca).ca).toBe(true);
@@ -347,7 +346,9 @@ describe("the keys", () => {
     expect(server.checkIP("127.0.0.1")).toBe("127.0.0.1");
     expect(server.checkHost("localhost")).toBe("localhost");
     expect(server.checkHost("management.azure.com")).toBeUndefined();
-    for (const name of readdirSync(join(folder, "azure")).filter((file) => file.endsWith("key.pem"))) {
+    const files = readdirSync(join(folder, "azure"));
+    expect(files.toSorted()).toEqual(["ca.pem", "cert.pem", "key.pem", "token-key.pem"]);
+    for (const name of files.filter((file) => file.endsWith("key.pem"))) {
       expect(statSync(join(folder, "azure", name)).mode & 0o777).toBe(0o600);
     }
     expect(readFileSync(caFile, "utf8")).toBe(ca);

@@ -112,7 +112,7 @@ describe("the identity", () => {
   test("signs in as the user of the Azure CLI, and returns 504 until az has returned a token", async () => {
     const url = `${azure.url}/msi/token?api-version=2019-08-01&resource=https://management.azure.com`;
     const response = await fetch(url, { headers: { "X-IDENTITY-HEADER": identityHeader } });
-    const { access_token: accessToken, expires_on } = Object(await response.json());
+    const { access_token: accessToken, expires_on } = (await response.json()) as Record<string, string>;
     const printed = JSON.stringify({ accessToken, expires_on: Number(expires_on), expiresOn: "", tokenType: "Bearer" });
     const az = join(folder, "az");
     writeFileSync(az, `#!/bin/sh\n/bin/sleep 2\necho '${printed}'\n`);
