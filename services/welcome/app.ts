@@ -11,7 +11,7 @@ import { traceOf } from "../runtime/trace.ts";
 import type { Version } from "./api.ts";
 import { readAssets } from "./assets.ts";
 import type { WelcomeConfig } from "./config.ts";
-import { checkHealth } from "./health.ts";
+import { checkServices } from "./health.ts";
 import { openapi } from "./openapi.ts";
 import { inspectSecret } from "./secret.ts";
 import type { Sidecar } from "./sidecar.ts";
@@ -81,7 +81,7 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   });
 
   app.get("/api/health", async (req, res) => {
-    send(res, JSON_TYPE, JSON.stringify(await checkHealth(sidecar, traceOf(req).traceparent)));
+    send(res, JSON_TYPE, JSON.stringify(await checkServices(sidecar, traceOf(req).traceparent)));
   });
 
   app.get("/api/secret", async (_req, res) => {

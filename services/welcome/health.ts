@@ -6,7 +6,7 @@ import type { Sidecar } from "./sidecar.ts";
  * Checks the services and their sidecars. A response from another service passed through its sidecar, so it proves that
  * both are up. When the request failed earlier, their status is `unknown`.
  */
-export function checkHealth(sidecar: Sidecar, traceparent: string): Promise<Health[]> {
+export function checkServices(sidecar: Sidecar, traceparent: string): Promise<Health[]> {
   return Promise.all([
     checkWelcome(sidecar),
     ...["state-api", "group-lister"].map((appId) => checkOther(sidecar, appId, traceparent)),

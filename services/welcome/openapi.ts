@@ -12,7 +12,7 @@ const string = { type: "string" } as const;
 const integer = { type: "integer" } as const;
 const healthStatus = { enum: ["up", "not ready", "no response", "unknown"] } as const;
 
-/** The OpenAPI document. Requests are validated with the same schema of a key. */
+/** The OpenAPI document. `keyOf` validates requests with the same schema of a key. */
 export const openapi = {
   openapi: "3.1.0",
   info: {

@@ -1,5 +1,5 @@
 // The page: polls /api and shows the results. It inserts everything it receives as text, never as HTML.
-// The browser loads this file as it is. Types stand in JSDoc comments; `npm run check` checks them.
+// The browser loads this file as it is. JSDoc comments declare the types, and `npm run check` checks them.
 
 /** @import { Group, Health, HealthStatus, ProblemDetails, Version } from "../api.ts" */
 
