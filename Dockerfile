@@ -50,7 +50,7 @@ LABEL org.opencontainers.image.title="welcome" \
   org.opencontainers.image.description="A text, and a page that uses the other services through their Dapr sidecars"
 COPY --from=bundle /src/services/welcome/page page
 COPY --from=bundle /bundle/welcome.* ./
-ENTRYPOINT ["node", "/app/welcome.mjs"]
+ENTRYPOINT ["node", "--disable-warning=ExperimentalWarning", "/app/welcome.mjs"]
 
 # What docker-compose.yml runs in the place of Azure, and what prepares Cosmos DB there. Not for deployment.
 FROM service AS cosmos-check

@@ -117,7 +117,7 @@ describe.each(services)("the image of %s", (name) => {
     await docker("rm", id);
     const entries = execFileSync("tar", ["--list", "--file", archive], { encoding: "utf8" }).trim().split("\n");
     const files = entries.filter((path) => !path.endsWith("/"));
-    const page = ["index.html", "style.css", "icon.svg", "page.js"].map((file) => `app/page/${file}`);
+    const page = ["index.html", "style.css", "icon.svg", "page.ts"].map((file) => `app/page/${file}`);
     // The engine makes these for every container.
     const ofEngine = /^(\.dockerenv|(dev|proc|sys)\/.*|etc\/(hostname|hosts|resolv\.conf|mtab))$/;
     const libraries =
@@ -149,7 +149,11 @@ describe.each(services)("the image of %s", (name) => {
 test("the classic builder, which az acr build runs, builds the Dockerfile, too", { timeout: 300_000 }, async () => {
   vi.stubEnv("DOCKER_BUILDKIT", "0");
   const built = await docker("build", "--quiet", "--target", "welcome", ".").finally(() => vi.unstubAllEnvs());
-  expect((await inspect("image", built)).Config.Entrypoint).toEqual(["node", "/app/welcome.mjs"]);
+  expect((await inspect("image", built)).Config.Entrypoint).toEqual([
+    "node",
+    "--disable-warning=ExperimentalWarning",
+    "/app/welcome.mjs",
+  ]);
 });
 
 describe("docker compose up --wait", () => {

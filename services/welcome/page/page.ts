@@ -1,7 +1,5 @@
 // The page: polls /api and shows the results. It inserts everything it receives as text, never as HTML.
-// The browser loads this file as it is. JSDoc comments declare the types, and `npm run check` checks them.
-
-/** @import { Group, Health, HealthStatus, ProblemDetails, Version } from "../api.ts" */
+import type { Group, Health, HealthStatus, ProblemDetails, Version } from "../api.ts";
 
 const VERSION_INTERVAL_MS = 1_500;
 const HEALTH_INTERVAL_MS = 5_000;
@@ -11,18 +9,15 @@ const TONES = ["blue", "green", "violet", "amber"];
 
 // --- requests to /api -----------------------------------------------------------------------------------------------
 
-/**
- * @typedef {{ readonly ok: true; readonly status: number; readonly headers: Headers; readonly text: string }
- *   | { readonly ok: false; readonly status: number; readonly problem: ProblemDetails }} ApiResponse
- */
+type ApiResponse =
+  | { readonly ok: true; readonly status: number; readonly headers: Headers; readonly text: string }
+  | { readonly ok: false; readonly status: number; readonly problem: ProblemDetails };
 
 /**
  * Never rejects: a failure is a response with a problem.
- * @param {string} path path below `api/`, which is relative to the page because an ingress may add a prefix
- * @param {RequestInit} [options]
- * @returns {Promise<ApiResponse>}
+ * @param path path below `api/`, which is relative to the page because an ingress may add a prefix
  */
-async function request(path, options = {}) {
+async function request(path: string, options: RequestInit = {}): Promise<ApiResponse> {
   try {
     const response = await fetch(`api/${path}`, { signal: AbortSignal.timeout(5_000), ...options });
     const { ok, status, headers } = response;
@@ -40,12 +35,8 @@ async function request(path, options = {}) {
   }
 }
 
-/**
- * Runs `task` repeatedly, with a pause between runs. Waits while the page is hidden.
- * @param {number} intervalMs
- * @param {() => Promise<void>} task
- */
-async function poll(intervalMs, task) {
+/** Runs `task` repeatedly, with a pause between runs. Waits while the page is hidden. */
+async function poll(intervalMs: number, task: () => Promise<void>): Promise<never> {
   for (;;) {
     if (document.hidden) {
       await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
@@ -57,35 +48,21 @@ async function poll(intervalMs, task) {
 
 // --- elements -------------------------------------------------------------------------------------------------------
 
-/**
- * @template {HTMLElement} T
- * @param {string} id
- * @param {new () => T} type
- * @returns {T}
- */
-function byId(id, type) {
+function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`index.html has no ${type.name} #${id}`);
   return found;
 }
 
-/**
- * @param {string} tag
- * @param {string} className
- * @param {(Node | string)[]} content
- */
-function make(tag, className, ...content) {
+function make(tag: string, className: string, ...content: (Node | string)[]): HTMLElement {
   const element = document.createElement(tag);
   if (className) element.className = className;
   element.append(...content);
   return element;
 }
 
-/**
- * @param {Node | string} name
- * @param {(string | undefined)[]} hints smaller lines below the name; empty ones are left out
- */
-function rowHeader(name, ...hints) {
+/** @param hints smaller lines below the name; empty ones are left out */
+function rowHeader(name: Node | string, ...hints: (string | undefined)[]): HTMLElement {
   const header = make("th", "", name, ...hints.flatMap((hint) => (hint ? [make("span", "hint", hint)] : [])));
   header.setAttribute("scope", "row");
   return header;
@@ -94,12 +71,13 @@ function rowHeader(name, ...hints) {
 /**
  * Replaces the text of a status region. Leaves the region alone when the text is the same, because screen readers
  * announce every change.
- * @param {HTMLElement} region
- * @param {"done" | "failed"} kind
- * @param {string} title
- * @param {(string | undefined)[]} more
  */
-function showStatus(region, kind, title, ...more) {
+function showStatus(
+  region: HTMLElement,
+  kind: "done" | "failed",
+  title: string,
+  ...more: (string | undefined)[]
+): void {
   const lines = [title, ...more.filter((line) => line !== undefined)];
   if (region.dataset.kind === kind && region.dataset.lines === lines.join("\n")) return;
   region.dataset.kind = kind;
@@ -107,20 +85,12 @@ function showStatus(region, kind, title, ...more) {
   region.replaceChildren(...lines.map((line, index) => make(index === 0 ? "strong" : "span", "", line)));
 }
 
-/**
- * @param {HTMLElement} region
- * @param {ProblemDetails} problem
- */
-function showProblem(region, { title, detail, traceId }) {
+function showProblem(region: HTMLElement, { title, detail, traceId }: ProblemDetails): void {
   showStatus(region, "failed", title, detail, traceId === undefined ? undefined : `Trace ${traceId}`);
 }
 
-/**
- * Runs one piece of work at a time. Sets aria-disabled: `disabled` would take the focus from the pressed button.
- * @param {HTMLButtonElement[]} buttons
- * @param {() => Promise<void>} work
- */
-async function whileBusy(buttons, work) {
+/** Runs one piece of work at a time. Sets aria-disabled: `disabled` would take the focus from the pressed button. */
+async function whileBusy(buttons: HTMLButtonElement[], work: () => Promise<void>): Promise<void> {
   if (buttons.some((button) => button.ariaDisabled === "true")) return;
   for (const button of buttons) button.ariaDisabled = "true";
   await work().finally(() => {
@@ -130,27 +100,24 @@ async function whileBusy(buttons, work) {
 
 // --- version history ------------------------------------------------------------------------------------------------
 
-/**
- * The responses of one version, or the requests without a response.
- * @typedef {object} HistoryEntry
- * @property {string} tone
- * @property {string} label
- * @property {string} message
- * @property {Set<string>} replicas
- * @property {number} count
- * @property {Date} first
- * @property {Date} last
- */
+/** The responses of one version, or the requests without a response. */
+interface HistoryEntry {
+  readonly tone: string;
+  readonly label: string;
+  readonly message: string;
+  readonly replicas: Set<string>;
+  count: number;
+  readonly first: Date;
+  last: Date;
+}
 
-/** @type {Map<string, HistoryEntry>} */
-const versions = new Map();
+const versions = new Map<string, HistoryEntry>();
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
-async function checkVersion() {
+async function checkVersion(): Promise<void> {
   const response = await request("version");
   const now = new Date();
-  /** @type {Version | undefined} */
-  const version = response.ok ? JSON.parse(response.text) : undefined;
+  const version: Version | undefined = response.ok ? JSON.parse(response.text) : undefined;
   const id = version ? JSON.stringify([version.version, version.message]) : "";
   const entry = versions.get(id) ?? newEntry(version, now);
   versions.set(id, entry);
@@ -160,20 +127,14 @@ async function checkVersion() {
   showVersion(entry);
 }
 
-/**
- * @param {Version | undefined} version
- * @param {Date} now
- * @returns {HistoryEntry}
- */
-function newEntry(version, now) {
-  const times = { count: 0, first: now, last: now, replicas: new Set() };
+function newEntry(version: Version | undefined, now: Date): HistoryEntry {
+  const times = { count: 0, first: now, last: now, replicas: new Set<string>() };
   if (!version) return { tone: "none", label: "No response", message: "", ...times };
   const known = [...versions.values()].filter(({ tone }) => tone !== "none").length;
   return { tone: TONES[known % TONES.length] ?? "", label: version.version, message: version.message, ...times };
 }
 
-/** @param {HistoryEntry} current */
-function showVersion(current) {
+function showVersion(current: HistoryEntry): void {
   document.documentElement.dataset.tone = current.tone;
   const version = byId("version", HTMLSpanElement);
   const text = current.tone === "none" ? "No response" : `Version ${current.label}`;
@@ -193,8 +154,7 @@ function showVersion(current) {
   byId("history", HTMLTableSectionElement).replaceChildren(...rows);
 }
 
-/** @param {HistoryEntry} entry */
-function historyRow({ tone, label, message, replicas, count, first, last }) {
+function historyRow({ tone, label, message, replicas, count, first, last }: HistoryEntry): HTMLElement {
   const row = make(
     "tr",
     "",
@@ -208,16 +168,13 @@ function historyRow({ tone, label, message, replicas, count, first, last }) {
 
 // --- state ----------------------------------------------------------------------------------------------------------
 
-/**
- * The result of the last read: the key, and its ETag unless the key is missing.
- * @type {{ readonly key: string; readonly etag: string | undefined } | undefined}
- */
-let lastRead;
+/** The result of the last read: the key, and its ETag unless the key is missing. */
+let lastRead: { readonly key: string; readonly etag: string | undefined } | undefined;
 
 const key = byId("key", HTMLInputElement);
 const stateStatus = byId("state-status", HTMLDivElement);
 
-function showWriteHint() {
+function showWriteHint(): void {
   const read = lastRead?.key === key.value ? lastRead : undefined;
   byId("write-hint", HTMLParagraphElement).textContent = !read
     ? "Not read yet: Write overwrites any stored value."
@@ -228,7 +185,7 @@ function showWriteHint() {
 }
 
 /** Shows the stored value and remembers its ETag for the next write. */
-async function loadEntry() {
+async function loadEntry(): Promise<ApiResponse> {
   const requested = key.value;
   const response = await request(`state/${encodeURIComponent(requested)}`);
   if (response.ok) {
@@ -243,14 +200,14 @@ async function loadEntry() {
   return response;
 }
 
-async function read() {
+async function read(): Promise<void> {
   const response = await loadEntry();
   if (response.ok) showStatus(stateStatus, "done", "Value read.");
   else if (response.status === 404) showStatus(stateStatus, "done", `No value is stored under “${key.value}”.`);
   else showProblem(stateStatus, response.problem);
 }
 
-async function write() {
+async function write(): Promise<void> {
   const headers = new Headers({ "Content-Type": "application/json" });
   if (lastRead?.key === key.value) {
     if (lastRead.etag) headers.set("If-Match", lastRead.etag);
@@ -284,12 +241,10 @@ key.addEventListener("input", showWriteHint);
 
 const groupsStatus = byId("groups-status", HTMLDivElement);
 
-/** @param {RequestInit} [options] */
-async function listGroups(options = {}) {
+async function listGroups(options: RequestInit = {}): Promise<void> {
   const response = await request("groups", options);
   if (!response.ok) return showProblem(groupsStatus, response.problem);
-  /** @type {Group[]} */
-  const groups = JSON.parse(response.text);
+  const groups: Group[] = JSON.parse(response.text);
   byId("sample", HTMLParagraphElement).hidden = !response.headers.has("sample-data");
   byId("groups", HTMLUListElement).replaceChildren(...groups.map(groupItem));
   const age = Number(response.headers.get("age") ?? 0);
@@ -297,17 +252,12 @@ async function listGroups(options = {}) {
   showStatus(groupsStatus, "done", plural(groups.length, "group"), cached);
 }
 
-/** @param {Group} group */
-function groupItem({ name, location, provisioningState }) {
+function groupItem({ name, location, provisioningState }: Group): HTMLElement {
   const more = [location, ...(provisioningState === "Succeeded" ? [] : [provisioningState])].join(" · ");
   return make("li", "", make("span", "name", name), make("span", "hint", more));
 }
 
-/**
- * @param {number} number
- * @param {string} noun
- */
-function plural(number, noun) {
+function plural(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
@@ -317,23 +267,20 @@ byId("refresh", HTMLButtonElement).addEventListener("click", () => {
 
 // --- health ---------------------------------------------------------------------------------------------------------
 
-async function checkHealth() {
+async function checkHealth(): Promise<void> {
   const response = await request("health");
-  /** @type {Health[]} */
-  const health = response.ok
+  const health: Health[] = response.ok
     ? JSON.parse(response.text)
     : [{ appId: "welcome", service: "no response", sidecar: "unknown", reason: response.problem.title }];
   byId("health", HTMLTableSectionElement).replaceChildren(...health.map(healthRow));
 }
 
-/** @param {Health} health */
-function healthRow({ appId, service, sidecar, reason }) {
+function healthRow({ appId, service, sidecar, reason }: Health): HTMLElement {
   const cells = [make("td", "", healthBadge(service)), make("td", "", healthBadge(sidecar))];
   return make("tr", "", rowHeader(appId, reason), ...cells);
 }
 
-/** @param {HealthStatus} status */
-function healthBadge(status) {
+function healthBadge(status: HealthStatus): HTMLElement {
   const badge = make("span", "health", status);
   badge.dataset.health = status;
   return badge;
