@@ -12,7 +12,7 @@ export interface Application extends Principal {
 }
 
 /** Tokens of another issuer that an application may sign in with instead of a secret. */
-export interface FederatedCredential {
+interface FederatedCredential {
   readonly issuer: string;
   readonly subject: string;
   /** Default: the audience that Entra ID prescribes for federated tokens. */
@@ -21,7 +21,7 @@ export interface FederatedCredential {
   readonly jwksUri: string;
 }
 
-export interface Directory {
+interface Directory {
   readonly tenantId: string;
   readonly applications: readonly Application[];
   readonly tokens: Tokens;

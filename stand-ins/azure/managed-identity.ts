@@ -2,7 +2,7 @@
 import type { AzureRequest, AzureResponse } from "./http.ts";
 import type { Principal, Tokens } from "./tokens.ts";
 
-export interface ManagedIdentities {
+interface ManagedIdentities {
   readonly systemAssigned: Principal;
   readonly userAssigned: readonly Principal[];
   /** Value of IDENTITY_HEADER. */
