@@ -1,4 +1,4 @@
-// The rival of /groupz: a server with the same bytes and nothing around them.
+// Rival of group-lister: a server that returns the same bytes of /groupz and does nothing else.
 import { createServer } from "node:http";
 
 const { PORT, SAME_AS = "" } = process.env;

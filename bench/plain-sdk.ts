@@ -1,4 +1,4 @@
-// The rival: the state API as the SDK's own samples write it, one SDK call for each request.
+// Rival of state-api: the state API as the SDK's own samples write it, with one SDK call per request.
 import { CommunicationProtocolEnum, DaprClient } from "@dapr/dapr";
 import express from "express";
 
@@ -10,7 +10,8 @@ const dapr = new DaprClient({
 const app = express();
 app.use(express.json());
 app.post("/state", async (req, res) => {
-  await dapr.state.save("statestore", [{ key: req.body.key, value: req.body.data }]);
+  const { error } = await dapr.state.save("statestore", [{ key: req.body.key, value: req.body.data }]);
+  if (error) throw error; // save() resolves when it fails
   res.send("Successfully wrote to statestore");
 });
 app.get("/state/:key", async (req, res) => {

@@ -3,7 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-/** One at a time: whoever had to wait for the lock finds it installed. The package list may be missing or out of date. */
+/**
+ * Installs a Debian package unless `program` is on PATH. One caller at a time; those that waited find the program. When
+ * the install fails, updates the package lists, which may be missing or out of date, and retries.
+ */
 export async function installFromDebian(program: string, debianPackage: string): Promise<void> {
   const apt = `apt-get install --yes --no-install-recommends ${debianPackage}`;
   const script = `command -v ${program} || ${apt} || { apt-get update && ${apt}; }`;

@@ -1,6 +1,6 @@
 import { findDaprd } from "../../tools/daprd/find.ts";
 
-/** Once before all tests: the real daprd that many of them use. Workers inherit the environment. */
+/** Finds the real daprd once, before all tests. Workers inherit the environment variable. */
 export default async function setUp(): Promise<void> {
   process.env.DAPRD = await findDaprd();
 }

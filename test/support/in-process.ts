@@ -2,8 +2,8 @@ import { expect, vi } from "vitest";
 import { freePorts } from "./processes.ts";
 
 /**
- * Runs the process of a service inside the test's, so that its lines count as covered, while `use` asks it; then SIGTERM
- * has to end it with 0.
+ * Runs the server of a service inside the test process, where its lines count as covered. Calls `use` with a function
+ * that sends GET requests, then checks that SIGTERM ends the server with 0.
  */
 export async function inProcess(
   name: string,
@@ -19,8 +19,8 @@ export async function inProcess(
   const args = process.argv.splice(2);
   try {
     await import(`../../services/${name}/server.ts`);
-    const answers = () => get("/healthz").then(({ status }) => status, String);
-    await expect.poll(answers, { timeout: 10_000 }).toBe(200);
+    const health = () => get("/healthz").then(({ status }) => status, String);
+    await expect.poll(health, { timeout: 10_000 }).toBe(200);
     await use(get);
     process.emit("SIGTERM");
     await expect.poll(() => exit.mock.calls, { timeout: 10_000 }).toEqual([[0]]);

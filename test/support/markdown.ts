@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./processes.ts";
 
-/** A block of shell commands of a page, and what it prints. */
+/** A block of shell commands on a page, with its expected output. */
 export interface Block {
   readonly command: string;
-  /** … stands for anything. */
+  /** Each … matches any text. */
   readonly output: string | undefined;
 }
 
-/** The ```sh blocks of a page, each with the ```text block right after it. */
+/** Reads the ```sh blocks of a page, each with the ```text block right after it. */
 export function readBlocks(page: string): Block[] {
   const blocks = readFileSync(join(root, page), "utf8").matchAll(/```sh\n(.*?)```(?:\n```text\n(.*?)```)?/gs);
   return [...blocks].map(([, command = "", output]) => ({ command: command.trim(), output }));

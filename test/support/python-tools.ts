@@ -7,10 +7,10 @@ import { findCacheFolder } from "../../tools/build-cache/folder.ts";
 const run = promisify(execFile);
 
 /**
- * The Python of an environment that has one tool of PyPI, e.g. `azure-cli==2.91.0`; it is installed once for all clones. Run
- * the tool as `python -m MODULE`: its scripts name the folder that it was installed in, which is not where it is.
+ * Returns the Python of a virtual environment with one package of PyPI, e.g. `azure-cli==2.91.0`, installed once for all
+ * clones. Run the tool as `python -m MODULE`: its scripts do not work, because the environment was moved after the install.
  *
- * @throws when there is no Python 3.10 or newer with pip, or PyPI cannot be reached
+ * @throws Error when Python 3.10 or newer with pip is missing, or PyPI is unreachable
  */
 export async function findPythonWith(requirement: string): Promise<string> {
   const folder = join(findCacheFolder(process), requirement.replace("==", "-"));
@@ -21,7 +21,7 @@ export async function findPythonWith(requirement: string): Promise<string> {
   try {
     await install(requirement, made);
     if (!existsSync(python)) {
-      rmSync(folder, { recursive: true, force: true }); // its Python is no more
+      rmSync(folder, { recursive: true, force: true }); // its Python has gone
       renameSync(join(made, "environment"), folder);
     }
   } catch (error) {
@@ -32,7 +32,7 @@ export async function findPythonWith(requirement: string): Promise<string> {
   return python;
 }
 
-/** By uv, which takes seconds for what takes pip minutes. */
+/** Installs with uv: seconds where pip takes minutes. */
 async function install(requirement: string, folder: string): Promise<void> {
   const uv = join(folder, "uv");
   const environment = join(folder, "environment");

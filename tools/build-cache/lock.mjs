@@ -1,17 +1,17 @@
-// Plain JavaScript for Node 20 and without dependencies, because tools/setup.mjs takes a lock before there are any.
+// Plain JavaScript for Node 20, without dependencies: tools/setup.mjs takes a lock before any package is installed.
 import { createHash } from "node:crypto";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Registered for no service, and below the ports that systems give to outgoing connections. */
+/** No service is registered for these, and systems give higher ports to outgoing connections. */
 const ports = { first: 18_500, count: 500 };
 
 /**
  * Waits until no other process of this machine holds the lock `name`, then takes it.
  *
- * The lock is a listening TCP port of loopback, chosen by the name: the system grants it to one process only and frees
- * it when that process ends, even by SIGKILL, so a lock is never stale. Two names may share a port; then they wait for
- * each other.
+ * The lock is a listening TCP port on loopback, derived from the name. The system grants the port to one process and
+ * frees it when that process ends, even by SIGKILL, so a lock is never stale. Names that share a port wait for each
+ * other; so hold one lock at a time. A foreign program on the port looks like a holder: tell the user the port.
  *
  * @param {string} name e.g. the path of the file that is made under the lock
  * @param {(port: number) => void} onWait called before each wait of 300 ms

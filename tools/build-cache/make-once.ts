@@ -20,7 +20,9 @@ export async function makeOnce(
   if (existsSync(path)) return path;
   mkdirSync(dirname(path), { recursive: true });
   const unfinished = join(dirname(path), `making-${basename(path)}`);
-  const release = await takeLock(path, () => report(`another run is making ${what}; waiting for it`), signal);
+  const reportWait = (port: number) =>
+    report(`another run is making ${what} (it holds port ${port} as a lock); waiting for it`);
+  const release = await takeLock(path, reportWait, signal);
   try {
     if (existsSync(path)) return path; // made by the run that held the lock
     await rm(unfinished, { recursive: true, force: true }); // left behind by a killed run

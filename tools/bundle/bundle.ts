@@ -1,4 +1,4 @@
-// What the images hold: each program as one file of JavaScript, with its source map. `node tools/bundle/bundle.ts FOLDER`
+// Bundles each program for its image as one JavaScript file with a source map: `node tools/bundle/bundle.ts FOLDER`
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -21,12 +21,12 @@ await build({
   platform: "node",
   format: "esm",
   target: `node${process.versions.node}`,
-  // Packages in CommonJS require Node's own modules.
+  // CommonJS packages call require() for the modules of Node.
   banner: {
     js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
   },
   sourcemap: true,
-  sourcesContent: false, // a stack trace needs names and lines only
+  sourcesContent: false, // stack traces need only names and lines
   legalComments: "none",
   logLevel: "warning",
 });

@@ -32,7 +32,7 @@ export interface Running<P extends Program = Program> {
   signal(signal: NodeJS.Signals): void;
 }
 
-export interface Ending {
+interface Ending {
   /** Exit code; null when a signal ended it. */
   readonly code: number | null;
   /** e.g. "exited with code 1". */

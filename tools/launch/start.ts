@@ -41,6 +41,7 @@ try {
   // Apps first, because they need their sidecars to finish requests in flight.
   await stop(servers(), appGraceMs);
   await stop(sidecars(), sidecarGraceMs);
+  if (apps.length > 0) console.log("Stopped.");
 }
 
 /** Never resolves; rejects when the start fails, a process ends or the user interrupts. */
@@ -58,8 +59,9 @@ async function runSuite(suite: Suite): Promise<never> {
   // Sidecars first, so that no app is asked whether it is ready while its sidecar is not.
   await Promise.race([waitForAll(sidecars()), ending]);
   await Promise.race([waitForAll(servers()), ending]);
-  console.log(`\nReady after ${((performance.now() - startedAt) / 1000).toFixed(1)} s.`);
-  console.log(await Promise.race([renderTable(suite, apps), ending]));
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const table = await Promise.race([renderTable(suite, apps), ending]);
+  console.log(`\nReady after ${seconds} s.\n${table}`);
   return ending;
 }
 

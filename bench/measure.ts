@@ -1,0 +1,67 @@
+import { existsSync, readFileSync } from "node:fs";
+import { type Running, stop } from "../tools/launch/process.ts";
+import { type Load, load, type Target } from "./load.ts";
+import { ports } from "./ports.ts";
+import { describeApp, start } from "./servers.ts";
+
+const WARM_UP_MS = 300;
+export const MEASURE_MS = 1_000;
+export const STARTS = 11;
+
+export interface Row extends Load {
+  /** Microseconds of CPU per request; NaN where the system does not tell. */
+  readonly serviceCpu: number;
+  readonly sidecarCpu: number;
+}
+
+export async function measure(
+  target: Target,
+  connections: number,
+  service: Running | undefined,
+  sidecar: Running,
+): Promise<Row> {
+  await load(target, connections, WARM_UP_MS);
+  const before = { service: cpuMicros(service), sidecar: cpuMicros(sidecar) };
+  const result = await load(target, connections, MEASURE_MS);
+  const requests = (result.perSecond * MEASURE_MS) / 1_000;
+  return {
+    ...result,
+    serviceCpu: service ? (cpuMicros(service) - before.service) / requests : 0,
+    sidecarCpu: (cpuMicros(sidecar) - before.sidecar) / requests,
+  };
+}
+
+/** Median milliseconds from spawn to the log line "listening". An uncounted first start fills the compile cache. */
+export async function measureStart(appId: string): Promise<number> {
+  const times: number[] = [];
+  for (let run = 0; run <= STARTS; run++) {
+    const { promise: listening, resolve } = Promise.withResolvers<void>();
+    const startedAt = performance.now();
+    const running = start(describeApp(appId, ports.stateApi, { LOG_LEVEL: "info" }), (line) => {
+      if (line.includes("listening")) resolve();
+    });
+    await listening;
+    if (run > 0) times.push(performance.now() - startedAt);
+    await stop([running], 10_000);
+  }
+  return median(times);
+}
+
+/** CPU time of a process so far; Linux only. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
+function cpuMicros(process: Running | undefined): number {
+  const file = `/proc/${process?.pid}/stat`;
+  if (!existsSync(file)) return Number.NaN;
+  const fields = readFileSync(file, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10_000; // ticks of 10 ms
+}
+
+/** Resident memory; Linux only. */
+export function residentMiB({ pid }: Running): number {
+  const file = `/proc/${pid}/status`;
+  if (!existsSync(file)) return Number.NaN;
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(file, "utf8"))?.[1]) / 1024);
+}
+
+export function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+}

@@ -1,0 +1,88 @@
+// Prints the medians of all rounds, and the targets with the ratios that were measured.
+import { cpus } from "node:os";
+import { MEASURE_MS, median, type Row, STARTS } from "./measure.ts";
+import type { Results } from "./results.ts";
+
+interface Figures {
+  results: Results;
+  /** Milliseconds from spawn to listening, by service. */
+  startTimes: Readonly<Record<string, number>>;
+  /** MiB after the load. */
+  memory: { service: number; sidecar: number };
+}
+
+export function report({ results, startTimes, memory }: Figures): void {
+  const runs = results.all.flatMap(({ rows }) => rows).length;
+  const processor = `${cpus().length} × ${cpus()[0]?.model}`;
+  console.log(`\n${processor}, Node ${process.version}, ${runs} runs of ${MEASURE_MS} ms`);
+  console.table(listMedians(results));
+  console.table([...listRatios(results), ...listStarts(startTimes)]);
+  console.log(`Memory after the load: service ${memory.service} MiB, sidecar ${memory.sidecar} MiB.`);
+}
+
+function listMedians({ all }: Results) {
+  return all.map(({ connections, operation, rival, rows }) => {
+    const of = (figure: keyof Row) => median(rows.map((row) => row[figure]));
+    return {
+      "at a time": connections,
+      operation,
+      of: rival,
+      "per s": Math.round(of("perSecond")),
+      "p50 µs": Math.round(of("p50")),
+      "p99 µs": Math.round(of("p99")),
+      "service CPU µs": Number(of("serviceCpu").toFixed(1)),
+      "sidecar CPU µs": Number(of("sidecarCpu").toFixed(1)),
+    };
+  });
+}
+
+function listRatios({ find, ratio }: Results) {
+  const bare = "bare sidecar";
+  const plain = "plain SDK service";
+  return [
+    ...(["save", "get"] as const).flatMap((operation) => [
+      target(
+        `${operation}/s, 32 at a time, to the bare sidecar`,
+        ratio(32, operation, "perSecond", "state-api", bare),
+        ">=",
+        operation === "save" ? 0.8 : 1,
+      ),
+      target(
+        `${operation}/s, 32 at a time, to the plain SDK service`,
+        ratio(32, operation, "perSecond", "state-api", plain),
+        ">=",
+        3,
+      ),
+      target(
+        `sidecar CPU of a ${operation}, 32 at a time, to the bare sidecar`,
+        ratio(32, operation, "sidecarCpu", "state-api", bare),
+        "<=",
+        0.5,
+      ),
+    ]),
+    target("p50 of get, one at a time, to the bare sidecar", ratio(1, "get", "p50", "state-api", bare), "<=", 3.3),
+    target(
+      "groupz/s, 32 at a time, to bare node:http",
+      ratio(32, "groupz", "perSecond", "group-lister", "bare node:http"),
+      ">=",
+      0.5,
+    ),
+    target(
+      "p50 of groupz in ms, 32 at a time",
+      median(find(32, "groupz", "group-lister").map(({ p50 }) => p50 / 1000)),
+      "<=",
+      1,
+    ),
+  ];
+}
+
+function listStarts(startTimes: Figures["startTimes"]) {
+  return Object.entries(startTimes).map(([app, ms]) =>
+    target(`${app}: ms from spawn to listening, median of ${STARTS}`, ms, "<=", 150),
+  );
+}
+
+function target(figure: string, measured: number, relation: "<=" | ">=", wanted: number) {
+  const met = relation === "<=" ? measured <= wanted : measured >= wanted;
+  return { figure, wanted: `${relation} ${wanted}`, measured: Number(measured.toFixed(2)), met: met ? "yes" : "NO" };
+}

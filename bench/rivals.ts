@@ -1,0 +1,49 @@
+// Who is measured at what: for each rival, the requests of each operation that it takes part in.
+
+import type { Target } from "./load.ts";
+import { ports } from "./ports.ts";
+
+export const operations = ["save", "get", "groupz", "hello"] as const;
+export type Operation = (typeof operations)[number];
+
+const keys = Array.from({ length: 1_000 }, (_, index) => `key-${index}`);
+const value = { hello: "world", n: 1 };
+const keyOf = (index: number) => keys[index % keys.length];
+
+const get = (port: number, path: (index: number) => string): Target => ({
+  port,
+  request: (index) => ({ method: "GET", path: path(index) }),
+});
+const post = (port: number, path: string, body: (index: number) => unknown): Target => ({
+  port,
+  request: (index) => ({ method: "POST", path, body: JSON.stringify(body(index)) }),
+});
+
+const stateApi = (port: number) => ({
+  save: post(port, "/state", (index) => ({ key: keyOf(index), data: value })),
+  get: get(port, (index) => `/state/${keyOf(index)}`),
+});
+const bareSidecar = (port: number) => ({
+  save: post(port, "/v1.0/state/statestore", (index) => [{ key: keyOf(index), value }]),
+  get: get(port, (index) => `/v1.0/state/statestore/${keyOf(index)}`),
+});
+const groupz = (port: number) => ({ groupz: get(port, () => "/groupz") });
+const hello = (port: number) => ({ hello: get(port, () => "/") });
+
+export const rivals = {
+  "state-api": stateApi(ports.stateApi),
+  "bare sidecar": bareSidecar(ports.sidecar.http),
+  "plain SDK service": stateApi(ports.plainSdk),
+  "group-lister": groupz(ports.groupLister),
+  "bare node:http": groupz(ports.bareHttp),
+  "hello-wasm": hello(ports.helloWasm),
+  welcome: hello(ports.welcome),
+} satisfies Record<string, Partial<Record<Operation, Target>>>;
+export type Rival = keyof typeof rivals;
+
+/** The rivals that take part in an operation. */
+export function listTargets(operation: Operation): { rival: Rival; target: Target }[] {
+  return (Object.entries(rivals) as [Rival, Partial<Record<Operation, Target>>][]).flatMap(
+    ([rival, { [operation]: target }]) => (target ? [{ rival, target }] : []),
+  );
+}

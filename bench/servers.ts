@@ -1,0 +1,89 @@
+// Starts the servers that are measured: the sidecar, the services as `npm start` runs them, and their rivals.
+import { fileURLToPath } from "node:url";
+import { startAzure } from "../stand-ins/azure/start.ts";
+import { findDaprd } from "../tools/daprd/find.ts";
+import { describeSidecar } from "../tools/daprd/sidecar.ts";
+import { kill, type Running, type Server, startProcess, waitUntilReady } from "../tools/launch/process.ts";
+import { readTemplate } from "../tools/launch/template.ts";
+import { ports } from "./ports.ts";
+import type { Rival } from "./rivals.ts";
+
+const GROUPS = 1_000;
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { apps } = readTemplate(`${root}dapr.yaml`);
+
+const started: Running[] = [];
+process.once("exit", () => kill(started));
+
+export interface Servers {
+  sidecar: Running;
+  services: Partial<Record<Rival, Running>>;
+}
+
+export async function startServers(): Promise<Servers> {
+  const sidecar = await startReady(
+    describeSidecar({
+      daprd: await findDaprd(),
+      appId: "state-api",
+      ports: ports.sidecar,
+      resources: [fileURLToPath(new URL("components", import.meta.url))],
+      logLevel: "error",
+      cwd: root,
+    }),
+  );
+  const azure = await startAzure({ port: ports.azure, httpsPort: ports.azureHttps });
+  for (const subscription of azure.subscriptions) {
+    const [group] = subscription.groups;
+    if (group) subscription.groups = Array.from({ length: GROUPS }, (_, index) => ({ ...group, name: `rg-${index}` }));
+  }
+  const groupLister = describeApp("group-lister", ports.groupLister);
+  const services = {
+    "state-api": await startReady(describeApp("state-api", ports.stateApi)),
+    "plain SDK service": await startReady({
+      ...describeScript("bench/plain-sdk.ts", ports.plainSdk, { DAPR_HTTP_PORT: `${ports.sidecar.http}` }),
+      readyPath: "/state/x",
+    }),
+    "group-lister": await startReady({ ...groupLister, readyPath: "/groupz" }),
+    "bare node:http": await startReady(
+      describeScript("bench/bare-http.ts", ports.bareHttp, { SAME_AS: `${groupLister.origin}/groupz` }),
+    ),
+    "hello-wasm": await startReady(describeApp("hello-wasm", ports.helloWasm)),
+    welcome: await startReady(describeApp("welcome", ports.welcome)),
+  };
+  return { sidecar, services };
+}
+
+/** An app as dapr.yaml describes it, with the ports of the benchmark. */
+export function describeApp(appId: string, port: number, env: NodeJS.ProcessEnv = {}): Server {
+  const app = apps.find(({ appID }) => appID === appId);
+  if (!app) throw new Error(`dapr.yaml has no app ${appId}`);
+  const benchmark = {
+    PORT: `${port}`,
+    DAPR_HTTP_PORT: `${ports.sidecar.http}`,
+    AZURE_STAND_IN_PORT: `${ports.azure}`,
+    AZURE_STAND_IN_HTTPS_PORT: `${ports.azureHttps}`,
+    LOG_LEVEL: "warn",
+  };
+  return describeNode(appId, app.command.slice(1), port, "/readyz", { ...app.env, ...benchmark, ...env });
+}
+
+function describeScript(path: string, port: number, env: NodeJS.ProcessEnv): Server {
+  return describeNode(path, [path], port, "/", { PORT: `${port}`, ...env });
+}
+
+function describeNode(name: string, args: string[], port: number, readyPath: string, env: NodeJS.ProcessEnv): Server {
+  const origin = `http://127.0.0.1:${port}`;
+  return { name, path: process.execPath, args, cwd: root, env: { ...process.env, ...env }, origin, readyPath };
+}
+
+async function startReady(server: Server): Promise<Running> {
+  const running = start(server);
+  await waitUntilReady(running, { timeoutMs: 20_000 });
+  return running;
+}
+
+export function start(server: Server, onLine?: (line: string) => void): Running<Server> {
+  const running = startProcess(server, onLine ?? ((line) => process.stderr.write(`${server.name}: ${line}\n`)));
+  started.push(running);
+  return running;
+}
