@@ -1,0 +1,72 @@
+// Every Markdown page of the repository: links, npm scripts, the index, and the tests that judge its shell blocks.
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readBlocks } from "../support/markdown.ts";
+import { root } from "../support/processes.ts";
+
+const pages = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.md"], { cwd: root })
+  .toString()
+  .split("\n")
+  .filter((page) => page !== "" && existsSync(join(root, page)));
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+/** The links of a page to other files, without their headings, relative to the root of the repository. */
+const linksOf = (page: string) =>
+  [...read(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)].map(([, path = "", heading]) => ({
+    target: path === "" ? page : join(dirname(page), path),
+    heading,
+  }));
+
+/** The anchors that GitHub gives to the headings of a page. */
+const anchorsOf = (page: string) =>
+  [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, text = ""]) =>
+    text
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+
+describe.each(pages)("%s", (page) => {
+  test("links only to files, folders and headings that exist", () => {
+    for (const { target, heading } of linksOf(page)) {
+      expect(existsSync(join(root, target)), target).toBe(true);
+      if (heading !== undefined) expect(anchorsOf(target), `${target}#${heading}`).toContain(heading);
+    }
+  });
+
+  test("names only npm scripts that package.json has", () => {
+    const { scripts } = JSON.parse(read("package.json"));
+    for (const [, name = ""] of read(page).matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty([name]);
+  });
+});
+
+test("the README has a maximum of 150 lines", () => {
+  expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
+});
+
+test("docs/README.md links to every page of docs, and docs/decisions/README.md to every decision", () => {
+  const indexes = ["docs/README.md", "docs/decisions/README.md"];
+  const linked = new Set(indexes.flatMap(linksOf).map(({ target }) => target));
+  expect(pages.filter((page) => page.startsWith("docs/") && page !== "docs/README.md" && !linked.has(page))).toEqual([]);
+});
+
+test("every page with shell blocks is named in the test file that judges them", () => {
+  const judges: Record<string, string[]> = {
+    "test/docs/readme.test.ts": ["README.md", "docs/get-started.md", "docs/reference/state-api.md", "docs/operate/wasm.md"],
+    "test/containers/containers.test.ts": ["docs/deploy/containers.md"],
+    "test/infra/az.test.ts": ["docs/deploy/az.md"],
+    "test/kubernetes/pages.test.ts": [
+      "docs/deploy/kubernetes.md",
+      "docs/operate/blue-green.md",
+      "docs/operate/key-vault.md",
+      "docs/operate/policy.md",
+      "docs/operate/workload-identity.md",
+    ],
+  };
+  expect(pages.filter((page) => readBlocks(page).length > 0).sort()).toEqual(Object.values(judges).flat().sort());
+  for (const [judge, judged] of Object.entries(judges)) {
+    for (const page of judged) expect(read(judge), `${judge} on ${page}`).toContain(basename(page, ".md"));
+  }
+});
