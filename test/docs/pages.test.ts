@@ -49,12 +49,19 @@ test("the README has a maximum of 150 lines", () => {
 test("docs/README.md links to every page of docs, and docs/decisions/README.md to every decision", () => {
   const indexes = ["docs/README.md", "docs/decisions/README.md"];
   const linked = new Set(indexes.flatMap(linksOf).map(({ target }) => target));
-  expect(pages.filter((page) => page.startsWith("docs/") && page !== "docs/README.md" && !linked.has(page))).toEqual([]);
+  expect(pages.filter((page) => page.startsWith("docs/") && page !== "docs/README.md" && !linked.has(page))).toEqual(
+    [],
+  );
 });
 
-test("every page with shell blocks is named in the test file that judges them", () => {
+test("every page with shell blocks is listed with the test file that judges them, and that file names it", () => {
   const judges: Record<string, string[]> = {
-    "test/docs/readme.test.ts": ["README.md", "docs/get-started.md", "docs/reference/state-api.md", "docs/operate/wasm.md"],
+    "test/docs/readme.test.ts": [
+      "README.md",
+      "docs/get-started.md",
+      "docs/reference/state-api.md",
+      "docs/operate/wasm.md",
+    ],
     "test/containers/containers.test.ts": ["docs/deploy/containers.md"],
     "test/infra/az.test.ts": ["docs/deploy/az.md"],
     "test/kubernetes/pages.test.ts": [
@@ -65,7 +72,11 @@ test("every page with shell blocks is named in the test file that judges them", 
       "docs/operate/workload-identity.md",
     ],
   };
-  expect(pages.filter((page) => readBlocks(page).length > 0).sort()).toEqual(Object.values(judges).flat().sort());
+  // test/kubernetes/pages.test.ts lists the folder.
+  const isFeature = (page: string) => page.startsWith("infra/kubernetes/features/");
+  expect(pages.filter((page) => readBlocks(page).length > 0 && !isFeature(page)).sort()).toEqual(
+    Object.values(judges).flat().sort(),
+  );
   for (const [judge, judged] of Object.entries(judges)) {
     for (const page of judged) expect(read(judge), `${judge} on ${page}`).toContain(basename(page, ".md"));
   }

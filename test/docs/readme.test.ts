@@ -67,14 +67,21 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test.each(blocks.filter(({ command }) => !notHere.includes(command)))("prints what the page shows: $command", async ({ command, output }) => {
-    if (command === "npm start") {
-      stop = await start(output ?? "");
-      return;
-    }
-    const printed = execFileSync("bash", ["-c", onOurPorts(command)], { cwd: folder, encoding: "utf8", stdio: "pipe" });
-    expect(printed).toMatch(pattern(output?.trim() ?? ""));
-  });
+  test.each(blocks.filter(({ command }) => !notHere.includes(command)))(
+    "prints what the page shows: $command",
+    async ({ command, output }) => {
+      if (command === "npm start") {
+        stop = await start(output ?? "");
+        return;
+      }
+      const printed = execFileSync("bash", ["-c", onOurPorts(command)], {
+        cwd: folder,
+        encoding: "utf8",
+        stdio: "pipe",
+      });
+      expect(printed).toMatch(pattern(output?.trim() ?? ""));
+    },
+  );
 
   test("a copied service folder with an entry in dapr.yaml starts with the others", async () => {
     const response = await fetch(`http://127.0.0.1:${anotherPort}/api/state/greeting`);

@@ -31,7 +31,7 @@ test("the table of docs/reference/settings.md has one row for each variable", as
     return `| \`${name}\` | ${value} | ${variable.description} | ${by} |`;
   });
   const table = ["| Variable | Default | Meaning | Read by |", "|---|---|---|---|", ...rows].join("\n");
-  const marked = /(?<=<!-- settings -->\n)[^]*(?=\n<!-- \/settings -->)/;
+  const marked = /(?<=<!-- settings -->\n).*(?=\n<!-- \/settings -->)/s;
   const text = readFileSync(page, "utf8");
   expect(text).toMatch(marked);
   await expect(text.replace(marked, () => table)).toMatchFileSnapshot(page);

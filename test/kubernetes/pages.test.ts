@@ -1,7 +1,7 @@
 // The commands of the Kubernetes pages, as far as they can be judged without a cluster, an image and an Azure subscription.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -15,6 +15,7 @@ import { root } from "../support/processes.ts";
 const pages = [
   "docs/deploy/kubernetes.md",
   ...["blue-green", "workload-identity", "key-vault", "policy"].map((name) => `docs/operate/${name}.md`),
+  ...readdirSync(join(root, "infra/kubernetes/features")).map((name) => `infra/kubernetes/features/${name}/README.md`),
 ];
 /** The commands that start with a word, whole: over several lines, and at the end of a pipe. */
 const commands = (program: string) =>
