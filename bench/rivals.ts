@@ -1,4 +1,4 @@
-// Who is measured at what: for each rival, the requests of each operation that it takes part in.
+// The servers that the benchmark compares, with the requests that it sends to each.
 
 import type { Target } from "./load.ts";
 import { ports } from "./ports.ts";

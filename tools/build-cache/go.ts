@@ -1,4 +1,4 @@
-// Builds programs of a Go module, with progress.
+// Builds programs from a Go module and reports progress.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Report } from "./progress.ts";
@@ -23,7 +23,11 @@ export interface GoBuild {
   to: string;
 }
 
-/** A Go from 1.21 on fetches the version that the module asks for; an older one is refused. */
+/**
+ * Builds with the Go on PATH. From 1.21 on, Go fetches the version that the module requires.
+ *
+ * @throws Error when Go is missing or older, or with the last line of a failed build
+ */
 export async function buildGo(module: GoModule, { what, duration, flags, packages, to }: GoBuild): Promise<void> {
   let go = "";
   await runGo(module, ["env", "GOVERSION"], (line) => {

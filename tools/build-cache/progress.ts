@@ -7,7 +7,9 @@ export function createReporter(stream: NodeJS.WriteStream): Report {
   let writtenAt = 0;
   return (progress) => {
     if (stream.isTTY) {
-      stream.write(`\r\x1b[K${progress}`);
+      // A line that wraps could not be rewritten.
+      const line = progress.endsWith("\n") ? progress : progress.slice(0, (stream.columns || 80) - 1);
+      stream.write(`\r\x1b[K${line}`);
       return;
     }
     const nextStep = progress.replaceAll(/\d+/g, "");

@@ -1,5 +1,5 @@
-// daprd with its stable components plus two name resolvers, which find other sidecars without multicasting on the network
-// card: sqlite through a file, nameformat through DNS. The official builds hold both already.
+// daprd with its stable components and two name resolvers that find other sidecars without multicast: sqlite through a
+// file, nameformat through DNS. The official releases include both.
 package main
 
 import (
