@@ -10,7 +10,7 @@ import {
   StoreError,
   type Write,
 } from "./store.ts";
-import { missingStore, storeFailure, summarize } from "./store-failure.ts";
+import { storeFailure, summarize } from "./store-failure.ts";
 
 interface DaprStoreOptions {
   /** Origin of the sidecar's HTTP API. */
@@ -146,18 +146,11 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
 
   /** Cosmos DB serves a bulk read by a query over all partitions, which costs more than a point read for each key. */
   async function lookUpBulkReads(call: Call): Promise<boolean> {
-    try {
-      const path = "/v1.0/metadata";
-      const { text } = await request("metadata", call, () => send(path, { traceparent: call.traceparent() }));
-      const { components = [] }: { components?: { name: string; type: string }[] } = JSON.parse(text);
-      const component = components.find(({ name }) => name === storeName);
-      if (!component) throw new StoreError("unavailable", missingStore(storeName));
-      return component.type !== "state.azure.cosmosdb";
-    } catch (error) {
-      // The sidecar's Configuration may leave out the metadata API. Single reads work with every component.
-      if (error instanceof StoreError && error.kind === "refused") return false;
-      throw error;
-    }
+    const path = "/v1.0/metadata";
+    const { text } = await request("metadata", call, () => send(path, { traceparent: call.traceparent() }));
+    const { components = [] }: { components?: { name: string; type: string }[] } = JSON.parse(text);
+    const component = components.find(({ name }) => name === storeName);
+    return component !== undefined && component.type !== "state.azure.cosmosdb";
   }
 
   return {
@@ -192,8 +185,9 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
     },
     bulkReadsAreCheap(call) {
       cheapBulkReads ??= lookUpBulkReads(call).catch((error) => {
-        cheapBulkReads = undefined;
-        throw error;
+        // The sidecar's Configuration may exclude the metadata API: do not ask again. After any other error, do.
+        if (!(error instanceof StoreError && error.kind === "refused")) cheapBulkReads = undefined;
+        return false; // single reads work with every component, and report the fault if there is one
       });
       return cheapBulkReads;
     },

@@ -13,13 +13,10 @@ export function storeFailure({ statusCode, text }: SidecarResponse, storeName: s
     return new StoreError("conflict", "the entry was changed meanwhile", { cause });
   }
   if (errorCode === "ERR_STATE_STORE_NOT_FOUND" || errorCode === "ERR_STATE_STORE_NOT_CONFIGURED") {
-    return new StoreError("unavailable", missingStore(storeName), { cause });
+    const missing = `the sidecar has no state store named "${storeName}"; check its component, its scopes and STATESTORE_NAME`;
+    return new StoreError("unavailable", missing, { cause });
   }
   return new StoreError(TRANSIENT.test(message) ? "unavailable" : "refused", summarize(message), { cause });
-}
-
-export function missingStore(storeName: string): string {
-  return `the sidecar has no state store named "${storeName}"; check its component, its scopes and STATESTORE_NAME`;
 }
 
 /** One line, without the addresses and headers in the messages of Azure's SDK. */

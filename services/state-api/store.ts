@@ -15,7 +15,7 @@ export interface StateStore {
 export interface BatchableStore extends StateStore {
   /** Saves entries of different keys without conditions. When it fails, some of them may be saved. */
   saveMany(writes: readonly Write[], call: Call): Promise<void>;
-  /** Whether one `getMany` costs less than a `get` for each key. */
+  /** Whether one `getMany` costs less than a `get` for each key; false while that is unknown. Never rejects. */
   bulkReadsAreCheap(call: Call): Promise<boolean>;
 }
 

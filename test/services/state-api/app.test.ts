@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
@@ -6,21 +7,27 @@ import { Registry } from "prom-client";
 import request from "supertest";
 import { beforeEach, describe, expect, test } from "vitest";
 import { createApp } from "../../../services/state-api/app.ts";
+import { coalesce } from "../../../services/state-api/batching/coalesce.ts";
 import { readStateApiConfig } from "../../../services/state-api/config.ts";
+import { createDaprStore } from "../../../services/state-api/dapr-store.ts";
 import { openapi } from "../../../services/state-api/openapi.ts";
-import { StoreError } from "../../../services/state-api/store.ts";
+import { type StateStore, StoreError } from "../../../services/state-api/store.ts";
 import { createMemoryStore, type MemoryStore } from "../../support/memory-store.ts";
 
 let store: MemoryStore;
 let logged: string;
 let register: Registry;
 
-function serve(env: Record<string, string> = {}, ready = async () => {}) {
+function serve(
+  env: Record<string, string> = {},
+  ready = async () => {},
+  wrap: (store: MemoryStore) => StateStore = (inner) => inner,
+) {
   store = createMemoryStore();
   logged = "";
   register = new Registry();
   const log = pino({ level: "debug" }, { write: (line: string) => (logged += line) });
-  return createApp({ store, config: readStateApiConfig(env, []), log, register, ready });
+  return createApp({ store: wrap(store), config: readStateApiConfig(env, []), log, register, ready });
 }
 
 let app: ReturnType<typeof serve>;
@@ -30,40 +37,41 @@ beforeEach(() => {
   api = request(app);
 });
 
-const problem = (status: number, title: RegExp) => (answer: request.Response) => {
-  expect(answer.status).toBe(status);
-  expect(answer.type).toBe("application/problem+json");
-  expect(answer.body).toMatchObject({
+/** Expects problem details without internals. */
+const problem = (status: number, title: RegExp) => (response: request.Response) => {
+  expect(response.status).toBe(status);
+  expect(response.type).toBe("application/problem+json");
+  expect(response.body).toMatchObject({
     status,
     title: expect.stringMatching(title),
     type: expect.stringMatching(/^urn:/),
   });
-  expect(answer.body.traceId).toMatch(/^[0-9a-f]{32}$/);
-  expect(answer.text).not.toMatch(/node_modules|\bat .*\.ts|<html/i);
+  expect(response.body.traceId).toMatch(/^[0-9a-f]{32}$/);
+  expect(response.text).not.toMatch(/node_modules|\bat .*\.ts|<html/i);
 };
 
-describe("input that cannot be used is refused and changes nothing", () => {
+describe("invalid input is rejected before it reaches the store", () => {
   const json = { "Content-Type": "application/json" };
   const bodies: [string, RegExp, string][] = [
-    ['{"key": "a", "da', /not valid JSON/, "cut off"],
+    ['{"key": "a", "da', /not valid JSON/, "truncated JSON"],
     ["[]", /must be object/, "an array"],
     ["7", /must be object/, "a number"],
-    ["", /empty/, "nothing"],
-    ['{"key": "a"}', /must have required properties data/, "no data"],
-    ['{"data": 1}', /must have required properties key/, "no key"],
-    ['{"key": 7, "data": 1}', /\/key: must be string/, "a number as key"],
+    ["", /empty/, "an empty body"],
+    ['{"key": "a"}', /must have required properties data/, "data missing"],
+    ['{"data": 1}', /must have required properties key/, "key missing"],
+    ['{"key": 7, "data": 1}', /\/key: must be string/, "a number as the key"],
     ['{"key": "a", "data": 1, "ttl": 5}', /must not have additional properties/, "an unknown property"],
-    ['{"key": "a", "data": 1, "ttlInSeconds": 0}', /\/ttlInSeconds: must be >= 1/, "a TTL of nothing"],
-    ['{"key": "a", "data": 1, "ttlInSeconds": 1.5}', /\/ttlInSeconds: must be integer/, "half a second"],
+    ['{"key": "a", "data": 1, "ttlInSeconds": 0}', /\/ttlInSeconds: must be >= 1/, "a TTL of 0"],
+    ['{"key": "a", "data": 1, "ttlInSeconds": 1.5}', /\/ttlInSeconds: must be integer/, "a fractional TTL"],
     ['{"key": "a", "data": 1, "etag": ""}', /\/etag/, "an empty etag"],
     ['{"key": "a", "data": 1, "concurrency": "maybe"}', /\/concurrency/, "an unknown concurrency"],
     ['{"key": "a", "data": 1, "consistency": "maybe"}', /\/consistency/, "an unknown consistency"],
-    ['{"key": "a", "data": 1, "etag": "v", "concurrency": "last-write"}', /first-write/, "an etag for last-write"],
+    ['{"key": "a", "data": 1, "etag": "v", "concurrency": "last-write"}', /first-write/, "an etag and last-write"],
   ];
-  test.each(bodies)("POST /state with $2", async (body, detail) => {
-    const answer = await api.post("/state").set(json).send(body);
-    problem(400, /.+/)(answer);
-    expect(`${answer.body.title} ${answer.body.detail}`).toMatch(detail);
+  test.each(bodies)("POST /state returns 400 for $2", async (body, detail) => {
+    const response = await api.post("/state").set(json).send(body);
+    problem(400, /.+/)(response);
+    expect(`${response.body.title} ${response.body.detail}`).toMatch(detail);
     expect(store.calls).toEqual([]);
   });
 
@@ -83,12 +91,12 @@ describe("input that cannot be used is refused and changes nothing", () => {
     "x".repeat(959),
     "a\n",
   ];
-  test.each(badKeys)("the key %j, wherever it stands, and says which characters are allowed", async (key) => {
-    const answers = [
+  test.each(badKeys)("every route returns 400 for the key %j and lists the allowed characters", async (key) => {
+    const responses = [
       await api.post("/state").send({ key, data: 1 }),
       await api.post("/state/bulk").send({ keys: [key] }),
       await api.post("/state/transaction").send({ operations: [{ operation: "delete", key }] }),
-      ...(key === "" || key.startsWith(".") // a URL has no such last segment
+      ...(key === "" || key.startsWith(".") // no URL ends in such a segment
         ? []
         : [
             await api.get(`/state/${encodeURIComponent(key)}`),
@@ -96,14 +104,14 @@ describe("input that cannot be used is refused and changes nothing", () => {
             await api.delete(`/state/${encodeURIComponent(key)}`),
           ]),
     ];
-    for (const answer of answers) {
-      problem(400, /key|body/)(answer);
-      expect(answer.body.detail).toContain("A-Z a-z 0-9 . _ ~ : @ = + , -");
+    for (const response of responses) {
+      problem(400, /key|body/)(response);
+      expect(response.body.detail).toContain("A-Z a-z 0-9 . _ ~ : @ = + , -");
     }
     expect(store.calls).toEqual([]);
   });
 
-  test("a key that climbs out of the state API, as it stands on the wire", async () => {
+  test("a raw path that climbs out of the state API gets 400 or 404", async () => {
     const server = app.listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as { port: number };
@@ -116,38 +124,38 @@ describe("input that cannot be used is refused and changes nothing", () => {
     ]) {
       const socket = connect(port, "127.0.0.1");
       socket.end(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
-      let answer = "";
-      for await (const chunk of socket) answer += chunk;
-      expect(answer).toMatch(/^HTTP\/1.1 40[04] /);
+      let response = "";
+      for await (const chunk of socket) response += chunk;
+      expect(response).toMatch(/^HTTP\/1.1 40[04] /);
     }
     server.close();
     expect(store.calls).toEqual([]);
   });
 
-  test("a body that is not declared as JSON is 415", async () => {
+  test("POST /state returns 415 when the Content-Type is not JSON in UTF-8", async () => {
     for (const type of ["text/plain", "application/x-www-form-urlencoded", "application/xml"]) {
-      const answer = await api.post("/state").set("Content-Type", type).send('{"key":"a","data":1}');
-      problem(415, /JSON/)(answer);
-      expect(answer.body.detail).toContain("Content-Type: application/json");
+      const response = await api.post("/state").set("Content-Type", type).send('{"key":"a","data":1}');
+      problem(415, /JSON/)(response);
+      expect(response.body.detail).toContain("Content-Type: application/json");
     }
     problem(415, /.+/)(await api.post("/state").set("Content-Type", "application/json; charset=x").send("{}"));
   });
 
-  test("a body over the limit is 413", async () => {
+  test("POST and PUT return 413 when the body exceeds MAX_BODY_BYTES", async () => {
     const small = request(serve({ MAX_BODY_BYTES: "100" }));
     problem(413, /too large/)(await small.post("/state").send({ key: "a", data: "x".repeat(100) }));
     problem(413, /too large/)(await small.put("/state/a").send({ data: "x".repeat(100) }));
     expect(store.calls).toEqual([]);
   });
 
-  test("PUT without a body, which is not the same as {}", async () => {
+  test("PUT returns 400 for an empty body and 415 without a Content-Type", async () => {
     problem(400, /empty/)(await api.put("/state/a").set(json).send(""));
     problem(400, /empty/)(await api.put("/state/a").set(json).set("Transfer-Encoding", "chunked").send(""));
     problem(415, /JSON/)(await api.put("/state/a"));
     expect(store.calls).toEqual([]);
   });
 
-  test("conditions that mean nothing", async () => {
+  test("PUT returns 400 for malformed and unsupported conditions", async () => {
     const put = (name: string, value: string) => api.put("/state/a").set(name, value).send({});
     problem(400, /condition/)(await put("If-None-Match", '"abc"'));
     for (const malformed of ["abc", '"abc', '"a" "b"', '*, "a"', '"a b"', '"ü"', ""]) {
@@ -156,26 +164,33 @@ describe("input that cannot be used is refused and changes nothing", () => {
     expect(store.calls).toEqual([]);
   });
 
-  test("transactions that stores would understand differently", async () => {
+  describe("POST /state/transaction returns 400", () => {
     const transact = (operations: object[]) => api.post("/state/transaction").send({ operations });
     const upsert = (key: string) => ({ operation: "upsert", key, data: 1 });
-    problem(400, /.+/)(await transact([]));
-    problem(400, /.+/)(await transact([{ operation: "replace", key: "a", data: 1 }]));
-    problem(400, /once/)(await transact([upsert("a"), { operation: "delete", key: "a" }]));
-    const apart = await transact([upsert("alice~1"), upsert("bob~1"), upsert("c")]);
-    problem(400, /one common partition/)(apart);
-    expect(apart.body.detail).toContain("alice, bob, no partition");
-    expect(store.calls).toEqual([]);
+
+    test("without operations, for an unknown operation and for a repeated key", async () => {
+      problem(400, /.+/)(await transact([]));
+      problem(400, /.+/)(await transact([{ operation: "replace", key: "a", data: 1 }]));
+      problem(400, /once/)(await transact([upsert("a"), { operation: "delete", key: "a" }]));
+      expect(store.calls).toEqual([]);
+    });
+
+    test("for keys without a common partition, and lists the partitions that they name", async () => {
+      const response = await transact([upsert("alice~1"), upsert("bob~1"), upsert("c")]);
+      problem(400, /one common partition/)(response);
+      expect(response.body.detail).toContain("alice, bob, no partition");
+      expect(store.calls).toEqual([]);
+    });
   });
 
-  test("an unknown route is 404, a wrong method 405 with Allow", async () => {
+  test("an unknown route returns 404, and a wrong method 405 with Allow", async () => {
     problem(404, /\/nope/)(await api.get("/nope"));
     problem(404, /\/state\/a\/b/)(await api.get("/state/a/b"));
-    const answer = await api.patch("/state/a").send({});
-    problem(405, /PATCH/)(answer);
-    expect(answer.headers.allow).toBe("GET, HEAD, PUT, DELETE");
+    const response = await api.patch("/state/a").send({});
+    problem(405, /PATCH/)(response);
+    expect(response.headers.allow).toBe("GET, HEAD, PUT, DELETE");
     expect((await api.get("/state")).headers.allow).toBe("POST");
-    // Routes of their own, and keys like others.
+    // They have POST routes of their own, and are keys like any other.
     for (const path of ["/state/bulk", "/state/transaction"]) {
       const { status, headers } = await api.patch(path);
       expect({ status, allow: headers.allow }).toEqual({ status: 405, allow: "GET, HEAD, PUT, DELETE, POST" });
@@ -184,7 +199,7 @@ describe("input that cannot be used is refused and changes nothing", () => {
   });
 });
 
-describe("what the store says becomes an answer", () => {
+describe("errors of the store", () => {
   const writes = [
     () => api.post("/state").send({ key: "a", data: 1 }),
     () => api.put("/state/a").send({}),
@@ -198,83 +213,117 @@ describe("what the store says becomes an answer", () => {
     };
   };
 
-  test("refused is 500 with the title users of the original know, and the cause only in the log", async () => {
+  test("a rejection returns 500 with the fixed title, and its cause appears only in the log", async () => {
     failWith("refused");
     for (const write of writes) problem(500, /^Error writing to statestore: the reason$/)(await write());
     for (const read of reads) {
-      const answer = await read();
-      problem(500, /^Error reading from statestore: the reason$/)(answer);
-      expect(answer.text).not.toContain("documents.example");
+      const response = await read();
+      problem(500, /^Error reading from statestore: the reason$/)(response);
+      expect(response.text).not.toContain("documents.example");
     }
     expect(logged).toContain("documents.example");
   });
 
-  test.each(["unavailable", "overloaded"] as const)("%s is 503 with Retry-After", async (kind) => {
+  test.each(["unavailable", "overloaded"] as const)("the kind %s returns 503 with Retry-After", async (kind) => {
     failWith(kind);
     for (const ask of [...writes, ...reads]) {
-      const answer = await ask();
-      problem(503, /statestore: the reason$/)(answer);
-      expect(answer.headers["retry-after"]).toBe("1");
+      const response = await ask();
+      problem(503, /statestore: the reason$/)(response);
+      expect(response.headers["retry-after"]).toBe("1");
     }
   });
 
-  test("a conflict is 412 for a header, 409 for a body", async () => {
+  test("a conflict returns 412 where the condition is a header, and 409 where it is in the body", async () => {
     failWith("conflict");
     expect(await Promise.all(writes.map(async (write) => (await write()).status))).toEqual([409, 412, 412, 409]);
   });
 
-  test("a bug is 500 without a word about the code", async () => {
+  test("an unexpected error returns 500 without its message, which appears in the log", async () => {
     store.before = () => {
       throw new TypeError("secret of the house");
     };
-    const answer = await api.get("/state/a");
-    problem(500, /^Something went wrong/)(answer);
-    expect(answer.text).not.toContain("secret of the house");
+    const response = await api.get("/state/a");
+    problem(500, /^Something went wrong/)(response);
+    expect(response.text).not.toContain("secret of the house");
     expect(logged).toContain("secret of the house");
   });
 
-  test("a store that does not answer in time is 503, and a late write still counts as unknown", async () => {
+  test("a request returns 503 after STATESTORE_TIMEOUT_MS, and a write that is on its way still happens", async () => {
     api = request(serve({ STATESTORE_TIMEOUT_MS: "50" }));
     store.before = () => sleep(150);
     for (const ask of [...writes, ...reads]) problem(503, /no response from the store within 50 ms$/)(await ask());
+    const response = await api.put("/state/slow").send({ v: 1 });
+    expect(response.body.detail).toBe("Retry. A write may have happened nevertheless.");
+    expect(store.entries.has("slow")).toBe(false);
+    await expect.poll(() => store.entries.get("slow")?.value).toEqual({ v: 1 });
   });
 
-  test("a caller who leaves is counted as 499, and work that has not begun is not begun", async () => {
+  test("every request to a sidecar that hangs returns 503 with the same message", async () => {
+    const sidecar = createServer(() => {}).listen(0, "127.0.0.1");
+    await once(sidecar, "listening");
+    const origin = `http://127.0.0.1:${(sidecar.address() as AddressInfo).port}`;
+    const daprStore = createDaprStore({ origin, storeName: "statestore", requestTimeoutMs: 100 });
+    const app = serve({ STATESTORE_TIMEOUT_MS: "100" }, undefined, () => coalesce(daprStore, { maxPending: 100 }));
+    api = request(app);
+    for (let round = 0; round < 3; round++) {
+      const responses = await Promise.all([...writes, ...reads].flatMap((ask) => [ask(), ask()]));
+      for (const response of responses) problem(503, /no response from the store within 100 ms$/)(response);
+    }
+    sidecar.closeAllConnections();
+    sidecar.close();
+    await daprStore.close();
+  });
+
+  test("a caller that disconnects counts as 499, and its waiting request never reaches the store", async () => {
+    app = serve({}, undefined, (inner) => coalesce(inner, { maxPending: 10 }));
+    const release = Promise.withResolvers<void>();
+    store.before = () => release.promise;
     const server = app.listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
-    const begun = Promise.withResolvers<void>();
-    store.before = () => {
-      begun.resolve();
-      return sleep(50);
+    const put = async (value: number) => {
+      const arrived = once(server, "request");
+      const socket = connect(port, "127.0.0.1");
+      const headers = "Host: x\r\nContent-Type: application/json\r\nContent-Length: 1\r\n";
+      socket.write(`PUT /state/k HTTP/1.1\r\n${headers}\r\n${value}`);
+      await arrived;
+      return socket;
     };
-    const socket = connect(port, "127.0.0.1");
-    socket.write("GET /state/a HTTP/1.1\r\nHost: x\r\n\r\n");
-    await begun.promise;
-    socket.destroy();
-    await expect.poll(async () => (await register.metrics()).includes('status="499"')).toBe(true);
+    const staying = await put(1);
+    await expect.poll(() => store.calls).toHaveLength(1);
+    const leaving = await put(2); // waits for the first write to its key
+    leaving.destroy();
+    const left = /^http_request_duration_seconds_count\{.*status="499"\} 1$/m;
+    await expect.poll(() => register.metrics()).toMatch(left);
+    release.resolve();
+    const [chunk] = await once(staying, "data");
+    expect(String(chunk)).toMatch(/^HTTP\/1.1 204 /);
+    await sleep(10);
+    expect(store.calls).toHaveLength(1);
+    expect(store.entries.get("k")?.value).toBe(1);
+    staying.destroy();
     server.close();
   });
 });
 
-describe("the small routes", () => {
-  test("GET / says WELCOME", async () => {
+describe("the other routes", () => {
+  test("GET / returns WELCOME", async () => {
     await api.get("/").expect(200, "Hello from Super API on Container Apps");
     await request(serve({ WELCOME: "Hello from v2!" }))
       .get("/")
       .expect(200, "Hello from v2!");
   });
 
-  test("healthz answers while readyz says what is missing", async () => {
+  test("GET /healthz returns 200 while GET /readyz returns 503 with the reason", async () => {
     const notReady = request(serve({}, async () => Promise.reject(new StoreError("unavailable", "no Dapr sidecar"))));
     await notReady.get("/healthz").expect(200, "ok");
-    const answer = await notReady.get("/readyz");
-    problem(503, /^no Dapr sidecar$/)(answer);
-    expect(answer.headers["retry-after"]).toBe("1");
+    const response = await notReady.get("/readyz");
+    problem(503, /^no Dapr sidecar$/)(response);
+    expect(response.headers["retry-after"]).toBe("1");
     await api.get("/readyz").expect(200, "ok");
   });
 
-  test("metrics name routes by their pattern, never by key", async () => {
+  test("GET /metrics labels requests by route pattern, never by key", async () => {
     await api.put("/state/secret-key").send({ v: 1 });
     await api.get("/state/secret-key");
     await api.get("/state/other-key");
@@ -288,7 +337,7 @@ describe("the small routes", () => {
     expect(text).not.toMatch(/secret-key|other-key/);
   });
 
-  test("openapi.json is served, and every route it names answers", async () => {
+  test("GET /openapi.json describes only routes that exist", async () => {
     const { body } = await api.get("/openapi.json").expect(200);
     expect(body).toEqual(JSON.parse(JSON.stringify(openapi)));
     for (const [path, methods] of Object.entries(openapi.paths)) {
@@ -299,24 +348,24 @@ describe("the small routes", () => {
     }
   });
 
-  test("no header tells what the service is made of", async () => {
+  test("responses have no X-Powered-By header", async () => {
     expect((await api.get("/")).headers).not.toHaveProperty("x-powered-by");
   });
 });
 
-describe("tracing", () => {
+describe("traceparent", () => {
   const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-  test("the caller's trace goes on: to the store, into the log and into the answer", async () => {
+  test("the caller's trace id reaches the store, the log and the problem details", async () => {
     let sent = "";
     store.get = async (_key, call) => {
       sent = call.traceparent();
       throw new StoreError("refused", "no");
     };
-    const answer = await api.get("/state/a").set("traceparent", caller);
+    const response = await api.get("/state/a").set("traceparent", caller);
     expect(sent).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01$/);
     expect(sent).not.toContain("b7ad6b7169203331");
-    expect(answer.body.traceId).toBe("0af7651916cd43dd8448eb211c80319c");
+    expect(response.body.traceId).toBe("0af7651916cd43dd8448eb211c80319c");
     expect(logged).toContain('"traceId":"0af7651916cd43dd8448eb211c80319c"');
   });
 
@@ -334,7 +383,7 @@ describe("tracing", () => {
   );
 });
 
-test("nothing of a body or a value is logged, even at debug", async () => {
+test("bodies and values are not logged, even at debug", async () => {
   await api.post("/state").send({ key: "k", data: "top-secret-value" });
   await api.post("/state").set("Content-Type", "application/json").send('{"key": "top-secret-value');
   await api.get("/state/k");

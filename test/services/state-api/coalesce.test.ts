@@ -8,7 +8,7 @@ import { createCall, createMemoryStore } from "../../support/memory-store.ts";
 const plenty = { maxPending: 10_000 };
 const call = createCall();
 
-/** A gate that holds every call of the store back until it is opened. */
+/** Holds calls of the store until it is opened. */
 function createGate() {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { wait: () => promise, open: resolve };
@@ -17,8 +17,8 @@ function createGate() {
 const count = (inner: ReturnType<typeof createMemoryStore>, operation: string) =>
   inner.calls.filter((each) => each.operation === operation).length;
 
-describe("gathering", () => {
-  test("a lone request goes out at once, alone", async () => {
+describe("batches", () => {
+  test("a lone request leaves at once, singly", async () => {
     const inner = createMemoryStore();
     const store = coalesce(inner, plenty);
     await store.save({ key: "a", value: 1 }, call);
@@ -29,7 +29,7 @@ describe("gathering", () => {
     ]);
   });
 
-  test("writes that arrive while one is at the store leave together, 64 at most, and each is answered", async () => {
+  test("writes that arrive while one is at the store leave together, 64 at most", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = gate.wait;
@@ -42,7 +42,7 @@ describe("gathering", () => {
     expect(inner.entries.size).toBe(200);
   });
 
-  test("behind a slow store a batch leaves after 2 ms, and no more than 8 are under way", async () => {
+  test("a slow store gets a batch every 2 ms, and at most 8 at once", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = gate.wait;
@@ -58,7 +58,7 @@ describe("gathering", () => {
     expect(inner.calls.map(({ keys }) => keys.length)).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 4]);
   });
 
-  test("reads of the same key in one batch ask the store once and all get the answer", async () => {
+  test("reads of the same key in one batch share one item and all get its entry", async () => {
     const inner = createMemoryStore();
     inner.entries.set("a", { value: "A", etag: "v" });
     const gate = createGate();
@@ -81,7 +81,7 @@ describe("gathering", () => {
     expect(count(inner, "getMany")).toBe(0);
   });
 
-  test("writes with a condition, deletes and transactions go alone", async () => {
+  test("writes with a condition, deletes and transactions leave singly", async () => {
     const inner = createMemoryStore();
     inner.before = () => sleep(2);
     const store = coalesce(inner, plenty);
@@ -98,8 +98,8 @@ describe("gathering", () => {
   });
 });
 
-describe("failures", () => {
-  test("one bad item never fails its neighbours: a refused batch is tried again one by one", async () => {
+describe("errors", () => {
+  test("the items of a rejected batch are retried singly, so that only the bad one fails", async () => {
     const inner = createMemoryStore();
     inner.before = async (_operation, keys) => {
       await sleep(1);
@@ -115,11 +115,11 @@ describe("failures", () => {
     expect(reads.map(({ status }) => status)).toEqual(keys.map((key) => (key === "bad" ? "rejected" : "fulfilled")));
   });
 
-  test("an absent store is not asked again for each member of the batch", async () => {
+  test("the items of a batch are not retried when the store is unavailable", async () => {
     const inner = createMemoryStore();
     inner.before = async () => {
       await sleep(1);
-      throw new StoreError("unavailable", "nobody there");
+      throw new StoreError("unavailable", "unreachable");
     };
     const store = coalesce(inner, plenty);
     const writes = Array.from({ length: 50 }, (_, index) => store.save({ key: `k${index}`, value: 1 }, call));
@@ -128,7 +128,7 @@ describe("failures", () => {
     expect(inner.calls).toHaveLength(2);
   });
 
-  test("a bug in the store reaches its callers and the next call works", async () => {
+  test("an unexpected error of the store reaches every caller, and the next call works", async () => {
     const inner = createMemoryStore();
     inner.before = async () => {
       await sleep(1);
@@ -146,10 +146,10 @@ describe("failures", () => {
 });
 
 describe("order", () => {
-  test("changes of one key reach the store in the order of arrival, whichever way they go", async () => {
+  test("changes to one key reach the store in the order of arrival, whatever their kind", async () => {
     const inner = createMemoryStore();
     const effects: string[] = [];
-    inner.before = () => sleep(Math.random() * 3); // a store whose calls overtake each other
+    inner.before = () => sleep(Math.random() * 3); // lets calls overtake each other
     inner.after = (operation, keys) => {
       if (keys.includes("k")) effects.push(operation);
     };
@@ -166,13 +166,16 @@ describe("order", () => {
     expect(inner.entries.get("k")?.value).toBe(6);
   });
 
-  test("a write waits for the one before it even when nobody waits for that one any more", async () => {
+  test("a write waits for the previous one, even after the caller of that one has left", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = (_operation, _keys, [value]) => (value === "slow" ? gate.wait() : undefined);
     const store = coalesce(inner, plenty);
-    const slow = store.save({ key: "k", value: "slow" }, call);
+    const leaving = createCall();
+    const slow = store.save({ key: "k", value: "slow" }, leaving);
     const next = store.save({ key: "k", value: "next" }, call);
+    await expect.poll(() => inner.calls).toHaveLength(1);
+    leaving.ended = new Error("left");
     await sleep(5);
     expect(inner.calls).toHaveLength(1);
     gate.open();
@@ -180,7 +183,7 @@ describe("order", () => {
     expect(inner.entries.get("k")?.value).toBe("next");
   });
 
-  test("a write that fails does not hold up the next one to the same key", async () => {
+  test("a failed write does not block the next one to the same key", async () => {
     const inner = createMemoryStore();
     inner.before = (_operation, _keys, [value]) => {
       if (value === "bad") throw new StoreError("refused", "no");
@@ -195,51 +198,52 @@ describe("order", () => {
 });
 
 describe("limits", () => {
-  test("beyond the bound a request is refused at once and changes nothing; afterwards there is room again", async () => {
+  test("calls beyond maxPending fail at once as overloaded and change nothing; later calls are admitted again", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = gate.wait;
     const store = coalesce(inner, { maxPending: 10 });
     const kept = Array.from({ length: 10 }, (_, index) => store.save({ key: `k${index}`, value: 1 }, call));
-    await expect(store.save({ key: "late", value: 1 }, call)).rejects.toMatchObject({ kind: "overloaded" });
-    await expect(store.get("late", call)).rejects.toMatchObject({ kind: "overloaded" });
-    await expect(store.delete({ key: "late" }, call)).rejects.toMatchObject({ kind: "overloaded" });
+    await expect(store.save({ key: "extra", value: 1 }, call)).rejects.toMatchObject({ kind: "overloaded" });
+    await expect(store.get("extra", call)).rejects.toMatchObject({ kind: "overloaded" });
+    await expect(store.delete({ key: "extra" }, call)).rejects.toMatchObject({ kind: "overloaded" });
     await expect(store.transaction([], call)).rejects.toMatchObject({ kind: "overloaded" });
     gate.open();
     await Promise.all(kept);
-    await store.save({ key: "late", value: 1 }, call);
+    await store.save({ key: "extra", value: 1 }, call);
     expect(inner.entries.size).toBe(11);
   });
 
-  test("what its caller gave up while it waited is never sent", async () => {
+  test("writes and reads whose callers left while they waited are never sent", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = gate.wait;
     const store = coalesce(inner, plenty);
     const leaving = createCall();
-    const first = store.save({ key: "a", value: 1 }, call);
-    const givenUp = store.save({ key: "c", value: 1 }, leaving);
+    const first = [store.save({ key: "a", value: 1 }, call), store.get("a", call)];
+    const ended = [store.save({ key: "c", value: 1 }, leaving), store.get("c", leaving)];
+    const kept = [store.save({ key: "d", value: 1 }, call), store.get("d", call)];
     leaving.ended = new Error("left");
     gate.open();
-    await expect(givenUp).rejects.toThrow("left");
-    await first;
-    expect(inner.calls.flatMap(({ keys }) => keys)).toEqual(["a"]);
+    for (const each of ended) await expect(each).rejects.toThrow("left");
+    await Promise.all([...first, ...kept]);
+    expect(inner.calls.flatMap(({ keys }) => keys).sort()).toEqual(["a", "a", "d", "d"]);
   });
 });
 
 /**
- * The model: a Map that is changed one operation at a time, in the order of arrival. Coalescing may not be told from it
- * by any answer, however the store delays, reorders and fails its calls, as long as each client waits for its answer.
+ * The model is a Map that changes one operation at a time, in the order of arrival. However the store delays, reorders and
+ * fails its calls, every result must be one that the model allows.
  */
-test("thousands of random interleavings cannot be told from one operation at a time", async () => {
+test("3,000 random interleavings give results that one operation at a time could give", async () => {
   const key = fc.constantFrom("a", "b", "c", "d");
   const step = fc.record({
     kind: fc.constantFrom("save", "save", "save", "get", "get", "delete", "create", "transaction"),
     key,
     other: key,
-    delay: fc.nat(3), // ticks the store takes for the call that this step's key is part of
+    delay: fc.nat(3), // turns that the store takes for the call
     fails: fc.boolean(),
-    pause: fc.boolean(), // whether the client lets others go first
+    pause: fc.boolean(), // the client lets others go first
   });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), fc.nat(), async (steps, seed) => {
@@ -248,7 +252,7 @@ test("thousands of random interleavings cannot be told from one operation at a t
       inner.before = async (operation, keys) => {
         tick = (tick * 1_103_515_245 + 12_345) % 2_147_483_648;
         for (let turns = tick % 7; turns > 0; turns--) await null;
-        // Fails one way or the other, but always before it takes effect.
+        // Fails as either kind, always before taking effect.
         if (steps[tick % steps.length]?.fails && tick % 3 === 0) {
           throw new StoreError(operation === "saveMany" && keys.length > 1 ? "refused" : "unavailable", "injected");
         }
@@ -295,7 +299,7 @@ test("thousands of random interleavings cannot be told from one operation at a t
           const acknowledgedBefore = lastAcknowledged.get(key) ?? -1;
           running.push(
             store.get(key, call).then((entry) => {
-              // A read sees the last change acknowledged before it was asked, or a later one: never an older one.
+              // A read sees the last change that was acknowledged before it started, or a later one.
               const seen = (model.get(key) ?? []).filter(({ value }) => value === entry?.value);
               const newest = Math.max(entry ? -2 : -1, ...seen.map((change) => change.index));
               expect(newest).toBeGreaterThanOrEqual(acknowledgedBefore);
@@ -305,13 +309,13 @@ test("thousands of random interleavings cannot be told from one operation at a t
         if (pause) for (let turns = index % 9; turns > 0; turns--) await null;
       }
       await Promise.all(running);
-      // What took effect on a key did so in the order of arrival …
+      // Changes to a key took effect in the order of arrival.
       for (const [changed, history] of model) {
         const order = applied
           .filter((each) => each.key === changed && typeof each.value === "number")
           .map(({ value }) => Number(value));
         expect(order).toEqual([...order].sort((a, b) => a - b));
-        // … and what is stored is the last acknowledged change, or one after it that failed late.
+        // The stored value is that of the last acknowledged change, or of a later one that failed after taking effect.
         const left = inner.entries.get(changed)?.value;
         const last = Math.max(-1, ...history.filter(({ value }) => value === left).map(({ index }) => index));
         expect(last).toBeGreaterThanOrEqual(lastAcknowledged.get(changed) ?? -1);

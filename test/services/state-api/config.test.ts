@@ -2,15 +2,15 @@ import { describe, expect, test } from "vitest";
 import { sidecarOrigin } from "../../../services/dapr/config.ts";
 import { readStateApiConfig } from "../../../services/state-api/config.ts";
 
-describe("the configuration of state-api", () => {
-  test("needs nothing, and cannot be changed", () => {
+describe("readStateApiConfig", () => {
+  test("returns frozen defaults for an empty environment", () => {
     const config = readStateApiConfig({}, []);
     expect(config).toMatchObject({ PORT: 8080, HOST: "127.0.0.1", STATESTORE_NAME: "statestore" });
     expect(sidecarOrigin(config)).toBe("http://127.0.0.1:3500");
     expect(Object.isFrozen(config)).toBe(true);
   });
 
-  test("comes from the environment; empty counts as unset; the flag wins", () => {
+  test("reads the environment, treats empty as unset, and prefers the flag", () => {
     const env = { PORT: "9000", WELCOME: "", STATESTORE_NAME: "other", DAPR_HTTP_PORT: "3600" };
     const config = readStateApiConfig(env, ["--statestore", "flagged"]);
     expect(config).toMatchObject({ PORT: 9000, STATESTORE_NAME: "flagged", WELCOME: expect.stringMatching(/^Hello/) });
@@ -19,7 +19,7 @@ describe("the configuration of state-api", () => {
     expect(sidecarOrigin(endpoint)).toBe("http://state-api-dapr:3500");
   });
 
-  test("names every fault in one message, with the value, the problem and an example", () => {
+  test("lists every fault in one message, with the value, the fault and an example", () => {
     const env = { PORT: "80a", LOG_LEVEL: "loud", STATESTORE_TIMEOUT_MS: "5", STATESTORE_NAME: "../x" };
     const read = () => readStateApiConfig(env, []);
     expect(read).toThrow('PORT="80a" must be integer; example: PORT=8080.');
@@ -28,7 +28,7 @@ describe("the configuration of state-api", () => {
     expect(read).toThrow('STATESTORE_NAME="../x"');
   });
 
-  test("refuses an unknown flag by name", () => {
+  test("rejects an unknown flag and names the supported one", () => {
     expect(() => readStateApiConfig({}, ["--store", "x"])).toThrow(/--store.*--statestore NAME/);
   });
 });

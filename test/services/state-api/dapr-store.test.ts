@@ -23,7 +23,7 @@ afterEach(async () => {
   await Promise.all(stores.splice(0).map((store) => store.close()));
 });
 
-/** Every kind of call. */
+/** One call of each kind. */
 const asks = (store: DaprStore) => ({
   get: () => store.get("k", call),
   getMany: () => store.getMany(["k", "l"], call),
@@ -32,7 +32,6 @@ const asks = (store: DaprStore) => ({
   saveMany: () => store.saveMany([{ key: "k", value: 1 }], call),
   delete: () => store.delete({ key: "k" }, call),
   transaction: () => store.transaction([{ operation: "upsert", key: "k", data: 1 }], call),
-  bulkReadsAreCheap: () => store.bulkReadsAreCheap(call),
   ready: () => store.ready(),
 });
 
@@ -45,8 +44,8 @@ async function timed(work: Promise<unknown>): Promise<{ error: unknown; millisec
   return { error, milliseconds: performance.now() - started };
 }
 
-describe("a sidecar that is not as it should be", () => {
-  test("absent: every call says so within 2 s, and how to start one", async () => {
+describe("faults of the sidecar", () => {
+  test("every call fails within 2 s and says how to start a sidecar when none is running", async () => {
     const [port] = await freePorts(1);
     for (const [name, ask] of Object.entries(asks(connect(`http://127.0.0.1:${port}`)))) {
       const { error, milliseconds } = await timed(ask());
@@ -55,7 +54,7 @@ describe("a sidecar that is not as it should be", () => {
     }
   });
 
-  test("frozen: every call ends within 2 s", async () => {
+  test("every call fails within 2.5 s when the sidecar is frozen", async () => {
     const local = sqliteResources();
     const sidecar = await startSidecar({ resources: [local.folder] });
     const store = connect(sidecar.origin);
@@ -68,25 +67,28 @@ describe("a sidecar that is not as it should be", () => {
         kind: "unavailable",
         message: expect.stringMatching(/no response from .* within/),
       });
-      expect(milliseconds).toBeLessThan(2_500); // 2 s, and what a busy machine adds
+      expect(milliseconds).toBeLessThan(2_500); // 2 s, and some for a busy machine
     }
     await sidecar.end();
     local.remove();
   });
 
-  test("without the component: says which name is missing and where to look", async () => {
+  test("every call names the missing component and STATESTORE_NAME when the sidecar has no such store", async () => {
     const local = sqliteResources();
     const sidecar = await startSidecar({ resources: [local.folder] });
     const { ready: _, ...calls } = asks(connect(sidecar.origin, { storeName: "other" }));
     for (const [name, ask] of Object.entries(calls)) {
       const { error } = await timed(ask());
-      expect(error, name).toMatchObject({ kind: "unavailable", message: expect.stringContaining('"other"') });
+      expect(error, name).toMatchObject({
+        kind: "unavailable",
+        message: expect.stringMatching(/"other".*STATESTORE_NAME/),
+      });
     }
     await sidecar.end();
     local.remove();
   });
 
-  test("back after a restart: the next call works", async () => {
+  test("the next call succeeds after the sidecar has restarted", async () => {
     const local = sqliteResources();
     let sidecar = await startSidecar({ resources: [local.folder] });
     const store = connect(sidecar.origin);
@@ -100,9 +102,9 @@ describe("a sidecar that is not as it should be", () => {
   });
 });
 
-describe("keys that try to reach other APIs of the sidecar", () => {
+describe("keys that aim at other APIs of the sidecar", () => {
   const folder = mkdtempSync(join(tmpdir(), "state-api-secrets-"));
-  let open: Process; // without the suite's Configuration: its secrets API answers
+  let open: Process; // without the suite's Configuration, so its secrets API is open
   let closed: Process;
   beforeAll(async () => {
     writeFileSync(join(folder, "secrets.json"), JSON.stringify({ name: "the-secret" }));
@@ -132,8 +134,8 @@ spec:
     rmSync(folder, { recursive: true, force: true });
   });
 
-  // The HTTP service refuses such keys; these two lines of defence hold even if it did not.
-  test("are encoded by the adapter, so that even a sidecar that answers everything sees a key", async () => {
+  // The HTTP routes reject such keys. These are the second and the third line of defence.
+  test("are encoded, so that a sidecar with all APIs open stores them as keys", async () => {
     expect(await (await fetch(`${open.origin}/v1.0/secrets/vault/name`)).json()).toEqual({ name: "the-secret" });
     const store = connect(open.origin);
     for (const key of ["../../secrets/vault/name", "..%2f..%2fsecrets/vault/name", "x?y", "a#b", "a+b", "a%2Bb", "ü"]) {
@@ -145,7 +147,7 @@ spec:
     }
   });
 
-  test("meet an API that the Configuration has closed", async () => {
+  test("get 404, because the Configuration closes all APIs but those in use", async () => {
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/name`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/bulk`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/publish/pubsub/topic`, { method: "POST" })).status).toBe(404);
@@ -154,16 +156,16 @@ spec:
   });
 });
 
-/** Answers that a real sidecar cannot be made to give on demand. */
-describe("answers of the sidecar", () => {
+/** Responses that a real sidecar does not give on demand. */
+describe("responses of the sidecar", () => {
   let sidecar: Server;
   let origin: string;
-  let answer: RequestListener;
+  let respond: RequestListener;
   let seen: { url: string; headers: NodeJS.Dict<string | string[]> }[] = [];
   beforeAll(async () => {
     sidecar = createServer((req, res) => {
       seen.push({ url: req.url ?? "", headers: req.headers });
-      answer(req, res);
+      respond(req, res);
     }).listen(0, "127.0.0.1");
     await once(sidecar, "listening");
     origin = `http://127.0.0.1:${(sidecar.address() as AddressInfo).port}`;
@@ -176,11 +178,11 @@ describe("answers of the sidecar", () => {
     sidecar.close();
   });
   const say = (status: number, errorCode: string, message: string) => {
-    answer = (_req, res) => res.writeHead(status).end(JSON.stringify({ errorCode, message }));
+    respond = (_req, res) => res.writeHead(status).end(JSON.stringify({ errorCode, message }));
   };
 
-  test("an error of one key inside a 200 fails the read", async () => {
-    answer = (_req, res) =>
+  test("a bulk read fails when a 200 has an error for one key", async () => {
+    respond = (_req, res) =>
       res.end(
         JSON.stringify([
           { key: "k", data: 1, etag: "1" },
@@ -193,8 +195,8 @@ describe("answers of the sidecar", () => {
     });
   });
 
-  test("another application's bytes that are not JSON are read as text", async () => {
-    answer = (_req, res) => res.setHeader("ETag", "1").end("plain bytes");
+  test("a value that is not JSON is read as text", async () => {
+    respond = (_req, res) => res.setHeader("ETag", "1").end("plain bytes");
     expect(await connect(origin).get("k", call)).toEqual({ value: "plain bytes", etag: "1" });
   });
 
@@ -219,18 +221,28 @@ describe("answers of the sidecar", () => {
     ],
     [500, "ERR_STATE_SAVE", "disk is full", "refused", "disk is full"],
     [401, "", "", "refused", ""],
-  ])("%i %s %j becomes %s", async (status, code, text, kind, message) => {
+  ])("%i %s %j becomes the error %s", async (status, code, text, kind, message) => {
     say(status, code, text);
     await expect(connect(origin).saveMany([{ key: "k", value: 1 }], call)).rejects.toMatchObject({ kind, message });
     await expect(connect(origin).delete({ key: "k" }, call)).rejects.toMatchObject({ kind, message });
   });
 
-  test("a sidecar that is not ready yet says so", async () => {
+  test("ready rejects while the sidecar is not ready", async () => {
     say(500, "ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready");
     await expect(connect(origin).ready()).rejects.toMatchObject({
       kind: "unavailable",
       message: expect.stringContaining("is not ready yet"),
     });
+  });
+
+  test("bulk reads count as expensive while the metadata API fails, and it is asked again", async () => {
+    say(500, "ERR", "context deadline exceeded");
+    const store = connect(origin);
+    expect(await store.bulkReadsAreCheap(call)).toBe(false);
+    respond = (_req, res) => res.end(JSON.stringify({ components: [{ name: "statestore", type: "state.redis" }] }));
+    expect(await store.bulkReadsAreCheap(call)).toBe(true);
+    expect(await store.bulkReadsAreCheap(call)).toBe(true);
+    expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata", "/v1.0/metadata"]);
   });
 
   test("bulk reads count as expensive when the Configuration excludes the metadata API, which is asked once", async () => {
@@ -241,8 +253,8 @@ describe("answers of the sidecar", () => {
     expect(seen).toHaveLength(1);
   });
 
-  test("each call carries the caller's trace and the sidecar's token", async () => {
-    answer = (_req, res) => res.writeHead(204).end();
+  test("every call carries the caller's traceparent and the API token", async () => {
+    respond = (_req, res) => res.writeHead(204).end();
     const store = connect(origin, { apiToken: "the-token" });
     await store.save({ key: "k", value: 1 }, call);
     await store.delete({ key: "k" }, call);
@@ -253,16 +265,16 @@ describe("answers of the sidecar", () => {
     expect(seen).toHaveLength(3);
   });
 
-  test("a call whose caller is gone is not sent", async () => {
+  test("a call whose caller has left is not sent", async () => {
     const store = connect(origin);
     await expect(store.save({ key: "k", value: 1 }, { ...call, ended: new Error("gone") })).rejects.toThrow("gone");
     expect(seen).toEqual([]);
   });
 
-  test("what is saved is not changed on the way", async () => {
-    answer = (_req, res) => res.writeHead(204).end();
+  test("saveMany does not modify its argument", async () => {
+    respond = (_req, res) => res.writeHead(204).end();
     const write = Object.freeze({ key: "k", value: Object.freeze({ a: 1 }), ttlInSeconds: 5 });
-    await connect(origin).saveMany([write], call); // the SDK would write into a frozen object, and throw
+    await connect(origin).saveMany([write], call); // the SDK would write into the frozen object, and throw
     expect(seen).toHaveLength(1);
   });
 });

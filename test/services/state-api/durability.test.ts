@@ -8,7 +8,7 @@ import { type Process, sqliteResources, startService, startSidecar } from "../..
 const WRITES = 10_000;
 const WRITERS = 32;
 
-describe("a 2xx on a write means the store has it", () => {
+describe("acknowledged writes", () => {
   const local = sqliteResources();
   const dispatcher = new Agent({ connections: WRITERS });
   let sidecar: Process;
@@ -32,16 +32,16 @@ describe("a 2xx on a write means the store has it", () => {
   });
 
   const ask = async (method: "POST" | "PUT", path: string, body: unknown) => {
-    const answer = await request(service.origin + path, {
+    const response = await request(service.origin + path, {
       method,
       dispatcher,
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
     });
-    return { status: answer.statusCode, body: await answer.body.text() };
+    return { status: response.statusCode, body: await response.body.text() };
   };
 
-  test("of 10,000 acknowledged writes none is missing after kill -9 of service and sidecar", {
+  test("10,000 acknowledged writes are all stored after kill -9 and restart of service and sidecar", {
     timeout: 120_000,
   }, async () => {
     const acknowledged: string[] = [];
@@ -51,13 +51,13 @@ describe("a 2xx on a write means the store has it", () => {
       while (acknowledged.length < WRITES) {
         const key = `w${next++}~`; // a partition of its own, as a transaction needs
         const way = next % 3;
-        const answer = await (way === 0
+        const response = await (way === 0
           ? ask("PUT", `/state/${key}`, { key })
           : way === 1
             ? ask("POST", "/state", { key, data: { key } })
             : ask("POST", "/state/transaction", { operations: [{ operation: "upsert", key, data: { key } }] })
         ).catch(() => ({ status: 0 }));
-        if (answer.status === 200 || answer.status === 204) acknowledged.push(key);
+        if (response.status === 200 || response.status === 204) acknowledged.push(key);
         else {
           failed++;
           await sleep(20);
@@ -82,7 +82,7 @@ describe("a 2xx on a write means the store has it", () => {
       sidecar = await sidecar.restart();
     };
     await Promise.all([kill(), ...Array.from({ length: WRITERS }, write)]);
-    expect(failed).toBeGreaterThan(0); // or the kills hit nothing
+    expect(failed).toBeGreaterThan(0); // otherwise the kills hit nothing
 
     const missing: string[] = [];
     for (let at = 0; at < acknowledged.length; at += 100) {
@@ -93,16 +93,16 @@ describe("a 2xx on a write means the store has it", () => {
       missing.push(...items.filter(({ key, data }) => data?.key !== key).map(({ key }) => key));
     }
     expect(missing).toEqual([]);
-    console.log(`${acknowledged.length} writes acknowledged, ${failed} failed during four kills, none missing`);
+    console.log(`${acknowledged.length} writes acknowledged, ${failed} failed during four kills, none lost`);
   });
 
-  test("under overload, what is refused is 503 with Retry-After, and what is acknowledged is there", async () => {
+  test("under overload, rejected writes get 503 with Retry-After and acknowledged ones are stored", async () => {
     const small = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
       STATESTORE_MAX_PENDING: "20",
       LOG_LEVEL: "fatal",
     });
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: 500 }, async (_, index) => {
         const { statusCode, headers, body } = await request(`${small.origin}/state/o${index}`, {
           method: "PUT",
@@ -113,10 +113,10 @@ describe("a 2xx on a write means the store has it", () => {
         return { key: `o${index}`, statusCode, retryAfter: headers["retry-after"] };
       }),
     );
-    const refused = answers.filter(({ statusCode }) => statusCode === 503);
+    const refused = responses.filter(({ statusCode }) => statusCode === 503);
     expect(refused.length).toBeGreaterThan(0);
     for (const { retryAfter } of refused) expect(retryAfter).toBe("1");
-    const kept = answers.filter(({ statusCode }) => statusCode === 204).map(({ key }) => key);
+    const kept = responses.filter(({ statusCode }) => statusCode === 204).map(({ key }) => key);
     expect(kept.length + refused.length).toBe(500);
     for (let at = 0; at < kept.length; at += 100) {
       const items = JSON.parse((await ask("POST", "/state/bulk", { keys: kept.slice(at, at + 100) })).body);
@@ -127,7 +127,7 @@ describe("a 2xx on a write means the store has it", () => {
 });
 
 describe("SIGTERM", () => {
-  /** A sidecar that takes its time, which a real one cannot be told to. */
+  /** A sidecar that takes its time, which a real one does not do on demand. */
   async function startSlowSidecar(milliseconds: number) {
     const saved = new Set<string>();
     const asked = { times: 0 };
@@ -149,7 +149,7 @@ describe("SIGTERM", () => {
     return { origin: `http://127.0.0.1:${port}`, asked, saved, close };
   }
 
-  test("finishes what is in flight and waiting, takes nothing new, and exits 0", async () => {
+  test("finishes requests in flight and waiting, accepts no new connection, and exits 0", async () => {
     const sidecar = await startSlowSidecar(200);
     const service = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
@@ -165,16 +165,16 @@ describe("SIGTERM", () => {
     await expect.poll(() => sidecar.saved.size).toBeGreaterThan(0);
     const exit = service.end("SIGTERM");
     await expect.poll(service.output).toContain("draining");
-    // On a connection of its own: one that carried an answer may carry one more before it is closed.
+    // On a new connection: one that is open may carry one more response before it closes.
     await expect(request(`${service.origin}/healthz`, { dispatcher: new Agent() })).rejects.toThrow("ECONNREFUSED");
-    const answers = await Promise.all(inFlight);
-    expect(answers.filter(({ status }) => status === 204)).toHaveLength(300);
+    const responses = await Promise.all(inFlight);
+    expect(responses.filter(({ status }) => status === 204)).toHaveLength(300);
     expect(await exit).toBe(0);
     expect(sidecar.saved.size).toBe(300);
     sidecar.close();
   });
 
-  test("exits 1 when that takes longer than SHUTDOWN_TIMEOUT_MS", async () => {
+  test("exits 1 when draining takes longer than SHUTDOWN_TIMEOUT_MS", async () => {
     const sidecar = await startSlowSidecar(10_000);
     const service = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
@@ -185,7 +185,7 @@ describe("SIGTERM", () => {
     const cut = fetch(`${service.origin}/state/k`, { method: "PUT", headers, body: "1" }).catch(() => "cut");
     await expect.poll(() => sidecar.asked.times).toBe(1);
     expect(await service.end("SIGTERM")).toBe(1);
-    expect(sidecar.saved.size).toBe(0); // it did not wait for the answer
+    expect(sidecar.saved.size).toBe(0); // it did not wait for the response
     expect(service.output()).toContain("could not drain within SHUTDOWN_TIMEOUT_MS");
     expect(await cut).toBe("cut");
     sidecar.close();

@@ -5,8 +5,8 @@ import { describe, expect, test } from "vitest";
 import { inProcess } from "../../support/in-process.ts";
 import { freePorts, root } from "../../support/processes.ts";
 
-describe("the state-api process", () => {
-  test("is live without a sidecar, not ready, says why, and exits 0 on SIGTERM", async () => {
+describe("the process of state-api", () => {
+  test("is live but not ready without a sidecar, says why, and exits 0 on SIGTERM", async () => {
     const [nobody] = await freePorts(1);
     await inProcess("state-api", { DAPR_HTTP_PORT: `${nobody}` }, async (get) => {
       expect(await (await get("/healthz")).text()).toBe("ok");
@@ -18,7 +18,7 @@ describe("the state-api process", () => {
     });
   });
 
-  test("ends on SIGTERM when nobody reads its log any more", async () => {
+  test("exits 0 on SIGTERM after the reader of its log has gone", async () => {
     const [port, nobody] = await freePorts(2);
     const child = spawn(process.execPath, ["services/state-api/server.ts"], {
       cwd: root,
@@ -50,7 +50,7 @@ describe("the state-api process", () => {
     owner.close();
   });
 
-  test("exits 1 with all faults of its configuration", async () => {
+  test("exits 1 and lists all faults of its configuration", async () => {
     const { status, stderr } = spawnSync(process.execPath, ["services/state-api/server.ts", "--nope"], {
       cwd: root,
       encoding: "utf8",

@@ -11,7 +11,7 @@ import { type Cosmos, startCosmos } from "../../simulators/cosmos/server.ts";
 import { createCall } from "../../support/memory-store.ts";
 import { type Process, sqliteResources, startSidecar } from "../../support/processes.ts";
 
-/** The whole API in-process over a real daprd. */
+/** The whole API in this process over a real daprd. */
 function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
   const config = readStateApiConfig({ STATESTORE_TIMEOUT_MS: "20000" }, []);
   const requestTimeoutMs = config.STATESTORE_TIMEOUT_MS;
@@ -69,7 +69,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
   const etagOf = async (key: string) => (await api.get(`/state/${key}`)).headers.etag ?? "";
 
   test.each([null, "", 0, false, "text", 12.5, [1, [2]], { hello: "world", ключ: "значение <&>" }, {}, []])(
-    "keeps %j as it is",
+    "saves %j and reads it back unchanged",
     async (value) => {
       await api.post("/state").send({ key: "value", data: value }).expect(200, "Successfully wrote to statestore");
       const read = await api
@@ -84,7 +84,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
 
   const keys = ["a.b", "a~b", "a:b@c", "a=b,c", "a+b", "a-b_c", "...", "x".repeat(958)];
   test.each(keys.map((key) => ({ key, shown: key.slice(0, 20) })))(
-    "takes the key $shown everywhere",
+    "accepts the key $shown on every route",
     async ({ key }) => {
       const path = `/state/${encodeURIComponent(key)}`;
       await api.put(path).send({ of: key }).expect(204);
@@ -95,12 +95,12 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     },
   );
 
-  test("a write answers JSON to those who ask for it", async () => {
-    const answer = await api.post("/state").set("Accept", "application/json").send({ key: "j", data: 1 }).expect(200);
-    expect(answer.body).toEqual({ message: "Successfully wrote to statestore", key: "j" });
+  test("POST /state returns JSON when Accept prefers it", async () => {
+    const response = await api.post("/state").set("Accept", "application/json").send({ key: "j", data: 1 }).expect(200);
+    expect(response.body).toEqual({ message: "Successfully wrote to statestore", key: "j" });
   });
 
-  test("an absent key is 404 on read, 204 on delete, not found in bulk", async () => {
+  test("a missing key returns 404 on GET, 204 on DELETE, and found: false in bulk", async () => {
     await api
       .get("/state/absent")
       .expect(404)
@@ -109,7 +109,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     expect((await api.post("/state/bulk").send({ keys: ["absent"] })).body).toEqual([{ key: "absent", found: false }]);
   });
 
-  test("reads many keys at once, in the order asked for, repeated and absent ones too", async () => {
+  test("POST /state/bulk returns items in the order of the request, with repeated and missing keys", async () => {
     await api.put("/state/m1").send({ v: 1 }).expect(204);
     await api.put("/state/m2").set("Content-Type", "application/json").send("null").expect(204);
     const { body } = await api
@@ -124,7 +124,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     ]);
   });
 
-  test("the ETag is strong, changes with each write, and saves the second download", async () => {
+  test("GET returns a strong ETag that changes with every write, and 304 while it has not changed", async () => {
     await api.put("/state/e").send({ v: 1 });
     const first = await etagOf("e");
     expect(first).toMatch(/^"[^"]+"$/);
@@ -134,7 +134,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     await api.get("/state/e").set("If-None-Match", first).expect(200);
   });
 
-  test("If-Match writes over the entry it names and no other", async () => {
+  test("PUT with If-Match replaces only an entry with one of its ETags", async () => {
     await api.put("/state/im").send({ v: 1 });
     const stale = await etagOf("im");
     await api.put("/state/im").set("If-Match", stale).send({ v: 2 }).expect(204);
@@ -161,14 +161,14 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     await api.get("/state/im-absent").expect(404);
   });
 
-  test("If-None-Match: * creates once", async () => {
+  test("PUT with If-None-Match: * creates an entry once", async () => {
     await api.put("/state/create").set("If-None-Match", "*").send({ v: 1 }).expect(201);
     await api.put("/state/create").set("If-None-Match", "*").send({ v: 2 }).expect(412);
     await api.put("/state/create").set({ "If-None-Match": "*", "If-Match": "*" }).send({ v: 2 }).expect(412);
     expect((await api.get("/state/create")).body).toEqual({ v: 1 });
   });
 
-  test("a delete with If-Match deletes the entry it names and no other", async () => {
+  test("DELETE with If-Match deletes only an entry with its ETag", async () => {
     await api.put("/state/dm").send({ v: 1 });
     await api.delete("/state/dm").set("If-Match", '"stale"').expect(412);
     await api.get("/state/dm").expect(200);
@@ -179,7 +179,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     await api.delete("/state/dm").set("If-Match", "*").expect(412);
   });
 
-  test("POST takes an etag or first-write and answers 409 when it does not hold", async () => {
+  test("POST /state returns 409 when its etag or first-write does not hold", async () => {
     const save = (more: object) => api.post("/state").send({ key: "p", data: more, ...more });
     await save({ concurrency: "first-write" }).expect(200);
     const conflict = await save({ concurrency: "first-write" }).expect(409);
@@ -190,18 +190,18 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     await save({ concurrency: "last-write", consistency: "strong" }).expect(200);
   });
 
-  test("of a hundred writers with the same ETag one wins, and nobody is cut off by the others' conflicts", async () => {
+  test("of 100 writers with the same ETag one succeeds, and the conflicts do not open the circuit breaker", async () => {
     await api.put("/state/race").send({ v: 0 });
     const etag = await etagOf("race");
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: 100 }, (_, index) => api.put("/state/race").set("If-Match", etag).send({ v: index })),
     );
-    expect(answers.filter(({ status }) => status === 204)).toHaveLength(1);
-    expect(answers.filter(({ status }) => status === 412)).toHaveLength(99);
+    expect(responses.filter(({ status }) => status === 204)).toHaveLength(1);
+    expect(responses.filter(({ status }) => status === 412)).toHaveLength(99);
     await api.get("/state/race").expect(200); // the sidecar's circuit breaker counts conflicts as failures
   });
 
-  test("ttlInSeconds lets an entry go", { timeout: 10_000 }, async () => {
+  test("an entry expires after ttlInSeconds", { timeout: 10_000 }, async () => {
     await api.post("/state").send({ key: "ttl", data: 1, ttlInSeconds: 2 }).expect(200);
     await api.get("/state/ttl").expect(200);
     await expect.poll(async () => (await api.get("/state/ttl")).status, { timeout: 5_000, interval: 200 }).toBe(404);
@@ -267,7 +267,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     expect(body.map(({ data }: { data?: object }) => data)).toEqual([{ v: 1 }, { v: 2 }, { v: 3 }, undefined]);
   });
 
-  test("hundreds of concurrent writes and reads each get their own answer", async () => {
+  test("300 concurrent writes and reads each get their own result", async () => {
     const keys = Array.from({ length: 300 }, (_, index) => `c${index}`);
     const writes = await Promise.all(keys.map((key) => api.put(`/state/${key}`).send({ of: key })));
     expect(new Set(writes.map(({ status }) => status))).toEqual(new Set([204]));
@@ -275,13 +275,13 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     expect(reads.map(({ body }) => body)).toEqual(keys.map((key) => ({ of: key })));
   });
 
-  test("is ready", async () => {
+  test("GET /readyz returns 200, and only SQLite has cheap bulk reads", async () => {
     await api.get("/readyz").expect(200, "ok");
     expect(await store.bulkReadsAreCheap(createCall())).toBe(name === "SQLite");
   });
 });
 
-describe("what reaches Cosmos DB", () => {
+describe("requests to Cosmos DB", () => {
   let sidecar: Process;
   let api: Agent;
   let store: DaprStore;
@@ -333,19 +333,19 @@ describe("what reaches Cosmos DB", () => {
     expect(await read("state-api||theirs", "state-api||theirs")).toBeUndefined();
   });
 
-  // The original failed here: it asked for Strong, which a Session account refuses with 400.
+  // Strong itself would fail: an account with Session consistency rejects it with 400.
   test.each([
     ["strong", "Session"],
     ["eventual", "Eventual"],
     [undefined, undefined],
-  ])("consistency %s asks for %s, which a Session account grants", async (consistency, level) => {
+  ])("a save with consistency %s asks Cosmos DB for %s", async (consistency, level) => {
     const before = cosmos.requests.length;
     await api.post("/state").send({ key: "consistency", data: 1, consistency }).expect(200);
     const writes = cosmos.requests.slice(before).filter(({ method }) => method === "POST");
     expect(writes.map((each) => each.consistencyLevel)).toEqual([level]);
   });
 
-  test("concurrent reads are point reads, never a query across partitions", async () => {
+  test("50 concurrent reads are 50 point reads, not a query over all partitions", async () => {
     const before = cosmos.requests.length;
     await Promise.all(Array.from({ length: 50 }, (_, index) => api.get(`/state/c${index}`).expect(200)));
     const reads = cosmos.requests.slice(before);
@@ -353,10 +353,10 @@ describe("what reaches Cosmos DB", () => {
     expect(new Set(reads.map(({ method }) => method))).toEqual(new Set(["GET"]));
   });
 
-  test("throttling beyond the component's own retries is 503 with the reason, and passes", async () => {
-    cosmos.throttleNext(4, 1); // the Go SDK asks once and again three times
-    const answer = await api.put("/state/throttled").send({ v: 1 }).expect(503).expect("Retry-After", /\d+/);
-    expect(answer.body.title).toBe("Error writing to statestore: the store returned 429 Too Many Requests");
+  test("throttling beyond the component's retries returns 503 with the reason, and the next write succeeds", async () => {
+    cosmos.throttleNext(4, 1); // the Go SDK sends a request up to four times
+    const response = await api.put("/state/throttled").send({ v: 1 }).expect(503).expect("Retry-After", /\d+/);
+    expect(response.body.title).toBe("Error writing to statestore: the store returned 429 Too Many Requests");
     await api.put("/state/throttled").send({ v: 2 }).expect(204);
   });
 });
