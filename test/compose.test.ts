@@ -1,4 +1,4 @@
-// The compose files and the bundles of the images, as far as they can be judged without an engine: test/containers has one.
+// Tests docker-compose.yml, the Dockerfile and the images' bundles without an engine. test/containers runs them on one.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { emulatorKey } from "./simulators/cosmos/server.ts";
+import { emulatorKey } from "./simulators/cosmos/auth.ts";
 import { root } from "./support/processes.ts";
 
 interface Service {
@@ -21,29 +21,31 @@ interface Service {
 }
 
 const read = (file: string) => readFileSync(join(root, file), "utf8");
-const load = (file: string): Record<string, Service> => parse(read(file), { merge: true }).services;
-const services = load("docker-compose.yml");
+const services: Record<string, Service> = parse(read("docker-compose.yml"), { merge: true }).services;
 const apps = ["state-api", "group-lister", "welcome"];
 const sidecars = Object.entries(services).filter(([, { command }]) => command?.[0] === "/daprd");
 const networksOf = ({ networks = [] }: Service) => (Array.isArray(networks) ? networks : Object.keys(networks));
 
-describe("the compose files", () => {
-  test("name the versions that package.json and the sidecar's module name", () => {
+describe("docker-compose.yml", () => {
+  test("uses the versions of Node and daprd that package.json and the sidecar's Go module pin", () => {
     const { devDependencies } = JSON.parse(read("package.json"));
     const [, dapr] = /github\.com\/dapr\/dapr v(\S+)/.exec(read("tools/daprd/module/go.mod")) ?? [];
     expect(read("Dockerfile")).toContain(`\nARG NODE=node:${devDependencies.node}-bookworm-slim\n`);
     expect(sidecars.map(([, { image }]) => image)).toEqual(Array(4).fill(`daprio/daprd:${dapr}`));
   });
 
-  test("build what the Dockerfile has", () => {
+  test("pins the Cosmos DB emulator to a dated tag", () => {
+    expect(services.cosmos?.image).toMatch(/^mcr\.microsoft\.com\/.+:vnext-EN20\d{6}$/);
+  });
+
+  test("builds every target of the Dockerfile under the target's name, and no other", () => {
     const targets = [...read("Dockerfile").matchAll(/^FROM service AS (\S+)$/gm)].map(([, target]) => target);
-    const all = { ...services, ...load("docker-compose.stand-in.yml") };
-    const built = Object.values(all).flatMap(({ image, build }) => (build ? [[image, build.target]] : []));
+    const built = Object.values(services).flatMap(({ image, build }) => (build ? [[image, build.target]] : []));
     expect(new Set(built.map(([image]) => image))).toEqual(new Set(targets));
     for (const [image, target] of built) expect(target).toBe(image);
   });
 
-  test("give an app and its sidecar a network of their own, and the sidecar's API no other", () => {
+  test("gives each app a network that it shares only with its sidecars, whose API listens on that network", () => {
     for (const app of apps) {
       const members = Object.entries(services).filter(([, service]) => networksOf(service).includes(app));
       const ofApp = sidecars.filter(([, { command }]) => command?.includes(`--app-id=${app}`));
@@ -56,25 +58,25 @@ describe("the compose files", () => {
     }
   });
 
-  test("publish on loopback only, the ports of `npm start`", () => {
+  test("publishes the ports of `npm start`, on loopback only", () => {
     const published = Object.values(services).flatMap(({ ports = [] }) => ports);
     expect(published).toEqual(["127.0.0.1:8080:8080", "127.0.0.1:8081:8080", "127.0.0.1:8082:8080"]);
   });
 
-  test("hold one key, which is no secret: every Cosmos DB emulator's", () => {
+  test("contains no key but the emulator's, which is public", () => {
     const keys = Object.values(services).flatMap(({ environment = {} }) => environment.COSMOS_KEY ?? []);
     expect(new Set(keys)).toEqual(new Set([emulatorKey]));
   });
 
-  test("bound the processes of everything that is ours", () => {
-    // An engine whose kernel cannot do that drops it in silence, so this is not in test/containers.
+  test("limits the number of processes in every container but the emulator's", () => {
+    // Not in test/containers: an engine silently drops the limit if its kernel does not support it.
     for (const [name, { pids_limit: limit }] of Object.entries(services)) {
       if (name !== "cosmos") expect(limit, name).toBe(128);
     }
   });
 });
 
-test("a program's bundle is the same bytes every time, and runs where there are no packages", async () => {
+test("bundles are reproducible, and those of state-api and group-lister start without node_modules", async () => {
   const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "bundle-test-")));
   const [first = "", second = ""] = folders;
   try {

@@ -1,66 +1,84 @@
-// The images and docker-compose.yml with a real Docker engine and Compose: a private one where none answers, with stand-ins
-// for what it cannot pull. Without either, all of it fails.
+// Builds the images and runs docker-compose.yml on a real Docker engine with Compose: the running one, or a private one,
+// which replaces the images that it cannot pull. Without an engine every test fails.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { stringify } from "yaml";
 import { sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { startAzure } from "../../stand-ins/azure/start.ts";
 import { type Docker, startDocker } from "../support/docker.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { freePorts } from "../support/processes.ts";
+import { copyRepository } from "../support/repository.ts";
 
 const services = ["state-api", "group-lister", "welcome"];
+const images = [...services, "azure-stand-in", "cosmos-check"];
 const project = `containers-test-${process.pid}`;
 const folder = mkdtempSync(join(tmpdir(), "containers-test-"));
+/** A copy with names and ports of its own, so that the tests leave a developer's containers and images alone. */
+const repository = join(folder, "repository");
 const origins: Record<string, string> = {};
 const sampleGroups = sampleSubscription.groups.map(({ name }) => name);
 
 let docker: Docker;
-/** docker compose on the project's files; where the emulator cannot be pulled, with the stand-in. */
-let compose: (...args: string[]) => Promise<string>;
-let sqlite: typeof compose;
 
 beforeAll(async () => {
-  docker = await startDocker();
   const ports = await freePorts(services.length);
-  const moved: Record<string, unknown> = {};
-  for (const [index, name] of services.entries()) {
-    origins[name] = `http://127.0.0.1:${ports[index]}`;
-    moved[name] = { ports: [`127.0.0.1:${ports[index]}:8080`] };
-  }
-  // So that it runs beside a suite that is up already.
-  const onOurPorts = join(folder, "ports.yaml");
-  writeFileSync(onOurPorts, stringify({ services: moved }).replaceAll("ports:", "ports: !override"));
-  const command = (...files: string[]) => {
-    const options = ["docker-compose.yml", ...files, onOurPorts].flatMap((file) => ["--file", file]);
-    return (...args: string[]) => docker("compose", "--project-name", project, ...options, ...args);
-  };
-  compose = docker.isPrivate ? command("docker-compose.stand-in.yml") : command();
-  sqlite = (...args) => command()("--profile", "sqlite", ...args);
-  await compose("build");
+  for (const [index, name] of services.entries()) origins[name] = `http://127.0.0.1:${ports[index]}`;
+  copyRepository(repository);
+  const file = join(repository, "docker-compose.yml");
+  const original = readFileSync(file, "utf8");
+  const renamed = original
+    .replace(/^name: .+$/m, `name: ${project}`)
+    .replaceAll(/127\.0\.0\.1:808(\d):8080/g, (_, index) => `127.0.0.1:${ports[index]}:8080`)
+    .replaceAll(new RegExp(`image: (${images.join("|")})$`, "gm"), (_, image) => `image: ${tag(image)}`);
+  writeFileSync(file, renamed);
+  docker = await startDocker(repository);
+  await compose("--profile", "*", "build");
 }, 600_000);
 
 afterAll(async () => {
   try {
-    for (const each of [compose, sqlite]) await each?.("down", "--volumes", "--timeout", "1");
+    await docker?.("compose", "--profile", "*", "down", "--volumes", "--timeout", "1");
+    if (docker?.isPrivate === false) await docker("image", "rm", ...images.map(tag)).catch(() => {});
   } finally {
     await docker?.end();
     rmSync(folder, { recursive: true, force: true });
   }
 }, 60_000);
 
-/** The container of a service of the compose file. */
-const idOf = (service: string) => compose("ps", "--all", "--quiet", service);
+/** The tag that the tests give to one of the suite's images. */
+function tag(image: string): string {
+  return `containers-test/${image}`;
+}
+
+/** Runs docker compose on docker-compose.yml. */
+function compose(...args: string[]): Promise<string> {
+  return docker("compose", ...args);
+}
+
+/** Returns the id of a service's container, running or not. */
+function findContainer(service: string): Promise<string> {
+  return compose("--profile", "*", "ps", "--all", "--quiet", service);
+}
+
+/** Runs a command that prints a container's id, passes the id to `use`, and removes the container. */
+async function withContainer(command: string[], use: (id: string) => Promise<void>): Promise<void> {
+  const id = await docker(...command);
+  try {
+    await use(id);
+  } finally {
+    await docker("rm", "--force", id);
+  }
+}
 
 const inspect = async (kind: "image" | "container", name: string) => JSON.parse(await docker(kind, "inspect", name))[0];
 
-/** Every container of the compose file that is ours, the one-shot job's, too: all but the emulator. */
+/** Inspects all containers of the project, exited ones included, except the emulator, which is not ours. */
 async function inspectAll() {
-  const ids = (await compose("ps", "--all", "--quiet")).split("\n");
+  const ids = (await compose("--profile", "*", "ps", "--all", "--quiet")).split("\n");
   const all = JSON.parse(await docker("container", "inspect", ...ids));
   return all.filter((each: { Config: { Image: string } }) => !each.Config.Image.includes("cosmos-emulator"));
 }
@@ -68,7 +86,7 @@ async function inspectAll() {
 /** Runs JavaScript in an image or a running container. */
 const evaluate = (where: string[], script: string) => docker(...where, "--eval", script);
 
-async function ask(service: string, path: string, { body, method }: { body?: unknown; method?: string } = {}) {
+async function send(service: string, path: string, { body, method }: { body?: unknown; method?: string } = {}) {
   const response = await fetch(`${origins[service]}${path}`, {
     method: method ?? (body === undefined ? "GET" : "POST"),
     headers: { "Cache-Control": "no-cache", "Content-Type": "application/json", Connection: "close" },
@@ -83,22 +101,26 @@ let count = 0;
 /** Writes and reads state through state-api and through welcome, and lists the groups through group-lister and welcome. */
 async function useEveryPath() {
   const key = `k${++count}`;
-  expect(await ask("state-api", "/state", { body: { key, data: { count } } })).toEqual({
+  expect(await send("state-api", "/state", { body: { key, data: { count } } })).toEqual({
     status: 200,
     text: "Successfully wrote to statestore",
   });
   const read = { status: 200, text: JSON.stringify({ count }) };
-  expect(await ask("welcome", `/api/state/${key}`)).toEqual(read);
-  expect((await ask("welcome", `/api/state/${key}-2`, { method: "PUT", body: { count } })).status).toBe(204);
-  expect(await ask("state-api", `/state/${key}-2`)).toEqual(read);
-  expect(JSON.parse((await ask("group-lister", "/groupz")).text)).toEqual(sampleGroups);
-  const groups: { name: string }[] = JSON.parse((await ask("welcome", "/api/groups")).text);
+  expect(await send("welcome", `/api/state/${key}`)).toEqual(read);
+  expect((await send("welcome", `/api/state/${key}-2`, { method: "PUT", body: { count } })).status).toBe(204);
+  expect(await send("state-api", `/state/${key}-2`)).toEqual(read);
+  expect(JSON.parse((await send("group-lister", "/groupz")).text)).toEqual(sampleGroups);
+  const groups: { name: string }[] = JSON.parse((await send("welcome", "/api/groups")).text);
   expect(groups.map(({ name }) => name)).toEqual(sampleGroups);
 }
 
+async function expectEveryPathToWorkWithin10s() {
+  await expect.poll(() => useEveryPath().catch(String), { timeout: 10_000, interval: 100 }).toBeUndefined();
+}
+
 describe.each(services)("the image of %s", (name) => {
-  test("runs one file with Node, as a user without a name, and says what it is", async () => {
-    const { Config: config, Size: size } = await inspect("image", name);
+  test("runs one file with Node as a numeric user and has labels that describe it", async () => {
+    const { Config: config, Size: size } = await inspect("image", tag(name));
     expect(config.User).toBe("65532:65532");
     expect(config.Entrypoint.at(0)).toBe("node");
     expect(config.Entrypoint.at(-1)).toBe(`/app/${name}.mjs`);
@@ -110,15 +132,13 @@ describe.each(services)("the image of %s", (name) => {
     expect(size).toBeLessThan(200e6);
   });
 
-  test("holds Node, its libraries and the service, and nothing else: no shell, no npm, no secret", async () => {
-    const id = await docker("create", name);
+  test("contains only Node, its libraries and the service: no shell, no npm, no secret", async () => {
     const archive = join(folder, `${name}.tar`);
-    await docker("export", "--output", archive, id);
-    await docker("rm", id);
+    await withContainer(["create", tag(name)], async (id) => void (await docker("export", "--output", archive, id)));
     const entries = execFileSync("tar", ["--list", "--file", archive], { encoding: "utf8" }).trim().split("\n");
     const files = entries.filter((path) => !path.endsWith("/"));
     const page = ["index.html", "style.css", "icon.svg", "page.ts"].map((file) => `app/page/${file}`);
-    // The engine makes these for every container.
+    // The engine creates these in every container.
     const ofEngine = /^(\.dockerenv|(dev|proc|sys)\/.*|etc\/(hostname|hosts|resolv\.conf|mtab))$/;
     const libraries =
       /^(usr\/)?lib(64)?\/([\w-]+-linux-gnu\/)?(ld-linux|lib(atomic|c|dl|gcc_s|m|pthread|stdc\+\+))[\w.-]*$/;
@@ -130,67 +150,76 @@ describe.each(services)("the image of %s", (name) => {
     );
   });
 
-  test("needs no setting to answer, also on a read-only file system and in a terminal", async () => {
+  test("responds without any setting, on a read-only file system and in a terminal", async () => {
     const options = ["--detach", "--tty", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
-    const id = await docker("run", ...options, name);
-    const script = `fetch("http://127.0.0.1:8080/healthz").then((answer) => answer.text()).then(console.log)`;
-    await expect.poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 10_000 }).toBe("ok");
-    const log = await docker("logs", "--timestamps", id);
-    const [, listening = ""] = /^(\S+) .*listening on http:\/\/0\.0\.0\.0:8080/m.exec(log) ?? [];
-    const { State: state } = await inspect("container", id);
-    const { Size: size } = await inspect("image", name);
-    const startMs = Date.parse(listening) - Date.parse(state.StartedAt);
-    console.log(`${name}: ${Math.round(size / 1e6)} MB, listens ${startMs} ms after its start`);
-    expect(startMs).toBeLessThan(5_000);
-    await docker("rm", "--force", id);
+    await withContainer(["run", ...options, tag(name)], async (id) => {
+      const script = `fetch("http://127.0.0.1:8080/healthz").then((response) => response.text()).then(console.log)`;
+      await expect.poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 10_000 }).toBe("ok");
+      const log = await docker("logs", "--timestamps", id);
+      const [, listening = ""] = /^(\S+) .*listening on http:\/\/0\.0\.0\.0:8080/m.exec(log) ?? [];
+      const { State: state } = await inspect("container", id);
+      const { Size: size } = await inspect("image", tag(name));
+      const startMs = Date.parse(listening) - Date.parse(state.StartedAt);
+      console.log(`${name}: ${Math.round(size / 1e6)} MB, listens ${startMs} ms after its start`);
+      expect(startMs).toBeLessThan(5_000);
+    });
   });
 });
 
-test("the classic builder, which az acr build runs, builds the Dockerfile, too", { timeout: 300_000 }, async () => {
+test("the classic builder, which az acr build runs, builds the Dockerfile", { timeout: 300_000 }, async () => {
+  const classic = tag("welcome-classic");
   vi.stubEnv("DOCKER_BUILDKIT", "0");
-  const built = await docker("build", "--quiet", "--target", "welcome", ".").finally(() => vi.unstubAllEnvs());
-  expect((await inspect("image", built)).Config.Entrypoint).toEqual([
-    "node",
-    "--disable-warning=ExperimentalWarning",
-    "/app/welcome.mjs",
-  ]);
+  try {
+    await docker("build", "--target", "welcome", "--tag", classic, ".");
+    const { Config: config } = await inspect("image", classic);
+    expect(config.Entrypoint).toEqual(["node", "--disable-warning=ExperimentalWarning", "/app/welcome.mjs"]);
+  } finally {
+    vi.unstubAllEnvs();
+    await docker("image", "rm", "--no-prune", classic);
+  }
 });
 
-describe("docker compose up --wait", () => {
-  beforeAll(() => compose("up", "--detach", "--wait"), 300_000);
+interface Stack {
+  /** Options of docker compose. */
+  readonly profile: readonly string[];
+  /** state-api's sidecar. */
+  readonly sidecar: string;
+  /** Running services that only this stack has. */
+  readonly store: readonly string[];
+}
 
-  test("gives what `npm start` gives: every path works as soon as it is done", useEveryPath);
+function testStack({ sidecar, store }: Stack): void {
+  test("serves every path as soon as it returns", useEveryPath);
 
-  test.each(services)("%s logs lines of JSON and nothing else", async (service) => {
-    // Compose itself begins each line by clearing it.
+  test("runs each service with one sidecar and no store but its own", async () => {
+    const running = (await compose("--profile", "*", "ps", "--services")).split("\n").sort();
+    const expected = [...services, sidecar, "group-lister-dapr", "welcome-dapr", "azure-stand-in", ...store];
+    expect(running).toEqual(expected.sort());
+  });
+
+  test.each(services)("makes %s log lines of JSON and nothing else", async (service) => {
+    // Compose itself starts each line with a control sequence that clears it.
     const lines = (await compose("logs", "--no-log-prefix", service)).replaceAll("\x1b[2K", "").split("\n");
     expect(lines.map((line) => JSON.parse(line).service)).toEqual(lines.map(() => service));
   });
 
-  test("made the database and the container in Cosmos DB before it started what needs them", async () => {
-    const log = await compose("logs", "--no-log-prefix", "cosmos-init");
-    expect(log).toMatch(/container +statestore was missing; made/);
-    expect(log).toMatch(/TTL +on \(-1\)/);
-    expect((await inspect("container", await idOf("cosmos-init"))).State.ExitCode).toBe(0);
-  });
-
-  test("publishes ports on loopback only, and none of a sidecar", async () => {
+  test("publishes one port for each service, on loopback only, and none for a sidecar", async () => {
     for (const { Name: name, HostConfig: config } of await inspectAll()) {
-      const addresses = Object.values(config.PortBindings).flat() as { HostIp: string }[];
+      const addresses = Object.values(config.PortBindings ?? {}).flat() as { HostIp: string }[];
       for (const { HostIp: address } of addresses) expect(address).toBe("127.0.0.1");
       expect(addresses).toHaveLength(services.some((service) => name.endsWith(`-${service}-1`)) ? 1 : 0);
     }
   });
 
-  test("lets nobody but its app reach a sidecar's API, and other sidecars its port for calls", async () => {
+  test("lets only its app reach a sidecar's API, and lets other sidecars reach its port for calls", async () => {
     const connect = (host: string, port: number) => `require("node:net").connect(${port}, ${JSON.stringify(host)})
       .on("connect", () => { console.log("connected"); process.exit(); })
       .on("error", ({ code }) => console.log(code)).setTimeout(1500, () => { console.log("lost"); process.exit(); })`;
-    const { NetworkSettings: network } = await inspect("container", await idOf("state-api-dapr"));
+    const { NetworkSettings: network } = await inspect("container", await findContainer(sidecar));
     const address = network.Networks[`${project}_state-api`].IPAddress;
     const from = async (service: string, host: string, port: number) =>
-      evaluate(["exec", await idOf(service), "node"], connect(host, port));
-    const beside = ["run", "--rm", "--network", `${project}_sidecars`, "--entrypoint", "node", "state-api"];
+      evaluate(["exec", await findContainer(service), "node"], connect(host, port));
+    const beside = ["run", "--rm", "--network", `${project}_sidecars`, "--entrypoint", "node", tag("state-api")];
     const attempts = {
       "its app": from("state-api", "sidecar", 3500),
       "another app, by name": from("welcome", "state-api-dapr", 3500),
@@ -208,34 +237,55 @@ describe("docker compose up --wait", () => {
     });
   });
 
-  test("bounds every container of ours: user, capabilities, file system, memory", async () => {
+  test("limits the user, capabilities, file system and memory of every container of ours", async () => {
     for (const { Name: name, Config: config, HostConfig: host } of await inspectAll()) {
       expect(config.User, name).toBe("65532:65532");
       expect(host, name).toMatchObject({ ReadonlyRootfs: true, CapDrop: ["ALL"], CapAdd: null, Privileged: false });
       expect(host.SecurityOpt, name).toContain("no-new-privileges:true");
       expect(host.Memory, name).toBeGreaterThan(0);
     }
-    // And as the process itself sees it.
+    // The processes see the same limits.
     const script = `const { readFileSync, writeFileSync } = require("node:fs");
       const status = readFileSync("/proc/self/status", "utf8");
       const refused = ["/x", "/app/x", "/etc/x"].map((path) => { try { writeFileSync(path, ""); } catch ({ code }) { return code; } });
       console.log(JSON.stringify([process.getuid(), /CapEff:\\s*(\\S+)/.exec(status)[1], /NoNewPrivs:\\s*(\\S+)/.exec(status)[1], refused]));`;
-    const seen = services.map(async (service) => evaluate(["exec", await idOf(service), "node"], script));
+    const seen = services.map(async (service) => evaluate(["exec", await findContainer(service), "node"], script));
     for (const each of await Promise.all(seen)) {
       expect(JSON.parse(each)).toEqual([65532, "0".repeat(16), "1", ["EROFS", "EROFS", "EROFS"]]);
     }
   });
+}
 
-  /** What happens to containers, by the command that makes it happen. */
+function testStop({ profile }: Stack): void {
+  test("stops everything within 5 s without killing a process", async () => {
+    const started = performance.now();
+    await compose(...profile, "stop");
+    expect(performance.now() - started).toBeLessThan(5_000);
+    for (const { Name: name, State: state } of await inspectAll()) {
+      expect(state.ExitCode, name).toBe(0); // 137 would mean killed
+    }
+    await compose(...profile, "down");
+    expect(await compose("--profile", "*", "ps", "--all", "--quiet")).toBe("");
+  });
+}
+
+describe("docker compose up", () => {
+  const stack = { profile: [], sidecar: "state-api-dapr", store: [] };
+  beforeAll(() => compose("up", "--detach", "--wait"), 60_000);
+  afterAll(() => compose("down", "--volumes", "--timeout", "1"));
+
+  testStack(stack);
+
+  /** What happens to a container, by the command that causes it. */
   const events: Record<string, (service: string) => Promise<unknown>> = {
     restart: (service) => compose("restart", service),
     crash: async (service) => {
-      const { State: state, RestartCount: count } = await inspect("container", await idOf(service));
-      // As the kernel would: an engine does not restart what it killed itself.
-      const host = ["run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "node", "state-api"];
+      const { State: state, RestartCount: count } = await inspect("container", await findContainer(service));
+      // Kills from the host's pid namespace, as the kernel would: an engine does not restart what it killed itself.
+      const host = ["run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "node", tag("state-api")];
       await evaluate(host, `process.kill(${state.Pid}, "SIGKILL")`);
       await expect
-        .poll(async () => (await inspect("container", await idOf(service))).RestartCount, { timeout: 10_000 })
+        .poll(async () => (await inspect("container", await findContainer(service))).RestartCount, { timeout: 10_000 })
         .toBe(count + 1);
     },
     "kill and up": async (service) => {
@@ -246,138 +296,167 @@ describe("docker compose up --wait", () => {
   };
   const victims = services.flatMap((service) => [service, `${service}-dapr`]);
 
-  describe.each(victims)("every path works within 10 s after %s has gone through", (service) => {
-    test.each(Object.keys(events))("%s", { timeout: 40_000 }, async (name) => {
+  describe.each(victims)("after an event of %s", (service) => {
+    test.each(Object.keys(events))("every path works within 10 s: %s", { timeout: 40_000 }, async (name) => {
       await events[name]?.(service);
       const over = performance.now();
-      await expect.poll(() => useEveryPath().catch(String), { timeout: 10_000, interval: 100 }).toBeUndefined();
+      await expectEveryPathToWorkWithin10s();
       console.log(`${service}, ${name}: ${Math.round(performance.now() - over)} ms until every path worked`);
     });
   });
 
-  test("also after an app was built anew", { timeout: 60_000 }, async () => {
-    const before = await idOf("state-api");
+  test("every path works within 10 s after an app is rebuilt and recreated", { timeout: 60_000 }, async () => {
+    const before = await findContainer("state-api");
     await compose("build", "--build-arg", "REVISION=another", "state-api");
     await compose("up", "--detach", "--no-deps", "state-api");
-    expect(await idOf("state-api")).not.toBe(before);
-    await expect.poll(() => useEveryPath().catch(String), { timeout: 10_000, interval: 100 }).toBeUndefined();
+    expect(await findContainer("state-api")).not.toBe(before);
+    await expectEveryPathToWorkWithin10s();
   });
 
-  test("SIGTERM lets an app finish what is in flight", async () => {
-    const [app, sidecar] = [await idOf("state-api"), await idOf("state-api-dapr")];
+  test("an app that receives SIGTERM finishes the request in flight and exits with 0", async () => {
+    const [app, sidecar] = [await findContainer("state-api"), await findContainer("state-api-dapr")];
     await docker("pause", sidecar);
-    const answer = ask("state-api", "/state/drained", { method: "PUT", body: 1 });
+    const response = send("state-api", "/state/drained", { method: "PUT", body: 1 });
     await sleep(100);
     await docker("kill", "--signal", "SIGTERM", app);
     await docker("unpause", sidecar);
-    expect((await answer).status).toBe(204);
+    expect((await response).status).toBe(204);
     expect(await docker("wait", app)).toBe("0");
     expect(await docker("logs", "--tail", "1", app)).toContain("draining");
     await docker("start", app);
-    await expect.poll(() => useEveryPath().catch(String), { timeout: 10_000, interval: 100 }).toBeUndefined();
+    await expectEveryPathToWorkWithin10s();
   });
 
-  test("all of it stops within 5 s, by itself", async () => {
-    const started = performance.now();
-    await compose("stop");
-    expect(performance.now() - started).toBeLessThan(5_000);
-    for (const { Name: name, State: state } of await inspectAll()) {
-      expect(state.ExitCode, name).toBe(0); // 137 would be killed
+  test("state-api is unhealthy while both sidecars run, and its health log says what to do", {
+    timeout: 60_000,
+  }, async () => {
+    const cosmos = ["--profile", "cosmos"];
+    const health = async () => (await inspect("container", await findContainer("state-api"))).State.Health;
+    try {
+      await compose(...cosmos, "up", "--detach", "--no-deps", "state-api-dapr-cosmos");
+      await expect.poll(async () => (await health()).Status, { timeout: 40_000, interval: 500 }).toBe("unhealthy");
+      const { Output: output } = (await health()).Log.at(-1);
+      expect(output).toBe('Two sidecars are running. Run: docker compose --profile "*" down\n');
+    } finally {
+      await compose(...cosmos, "rm", "--stop", "--force", "state-api-dapr-cosmos");
     }
-    await compose("down");
-  });
-});
-
-describe("docker compose --profile sqlite", () => {
-  beforeAll(() => sqlite("up", "--detach", "--wait"), 60_000);
-
-  test("needs no Cosmos DB", async () => {
-    const sidecars = ["state-api-dapr-sqlite", "group-lister-dapr", "welcome-dapr"];
-    const running = (await sqlite("ps", "--services")).split("\n").sort();
-    expect(running).toEqual([...services, ...sidecars, "azure-stand-in"].sort());
-    await useEveryPath();
   });
 
   test("down and up keep the state, and down takes less than 5 s", { timeout: 60_000 }, async () => {
-    await ask("state-api", "/state", { body: { key: "kept", data: "over down and up" } });
+    await send("state-api", "/state", { body: { key: "kept", data: "over down and up" } });
     const started = performance.now();
-    await sqlite("down");
+    await compose("down");
     expect(performance.now() - started).toBeLessThan(5_000);
-    await sqlite("up", "--detach", "--wait");
-    expect(await ask("welcome", "/api/state/kept")).toEqual({ status: 200, text: '"over down and up"' });
+    await compose("up", "--detach", "--wait");
+    expect(await send("welcome", "/api/state/kept")).toEqual({ status: 200, text: '"over down and up"' });
     await useEveryPath();
   });
+
+  testStop(stack);
 });
 
-describe("Azure from a container", () => {
-  test("docker-compose.azure.yml says what is missing before anything starts", async () => {
+describe("docker compose --profile cosmos up", () => {
+  const stack = { profile: ["--profile", "cosmos"], sidecar: "state-api-dapr-cosmos", store: ["cosmos"] };
+  beforeAll(() => compose(...stack.profile, "up", "--detach", "--wait"), 300_000);
+  afterAll(() => compose(...stack.profile, "down", "--volumes", "--timeout", "1"));
+
+  testStack(stack);
+
+  test("creates the database and the container before the sidecar that needs them starts", async () => {
+    const log = await compose("--profile", "cosmos", "logs", "--no-log-prefix", "cosmos-init");
+    expect(log).toMatch(/container +statestore was missing; created/);
+    expect(log).toMatch(/TTL +on \(-1\)/);
+    const { State: state } = await inspect("container", await findContainer("cosmos-init"));
+    expect(state.ExitCode).toBe(0);
+    const { State: sidecar } = await inspect("container", await findContainer("state-api-dapr-cosmos"));
+    expect(Date.parse(state.FinishedAt)).toBeLessThan(Date.parse(sidecar.StartedAt));
+  });
+
+  testStop(stack);
+});
+
+describe("group-lister in a container", () => {
+  test("docker-compose.azure.yml names a missing variable before anything starts", async () => {
     const files = ["--file", "docker-compose.yml", "--file", "docker-compose.azure.yml"];
-    await expect(docker("compose", ...files, "config")).rejects.toThrow(
-      /AZURE_[A-Z_]+ is missing .*docs\/containers\.md/,
+    await expect(compose(...files, "config")).rejects.toThrow(
+      /AZURE_[A-Z_]+ is missing a value: set it in \.env as docs\/deploy\/containers\.md describes/,
     );
     const given = { AZURE_TENANT_ID: "t", AZURE_CLIENT_ID: "c", AZURE_CLIENT_SECRET: "s" };
     const settings = join(folder, ".env");
-    writeFileSync(
-      settings,
-      Object.entries(given)
-        .map(([name, value]) => `${name}=${value}\n`)
-        .join(""),
-    );
-    const whole = JSON.parse(await docker("compose", ...files, "--env-file", settings, "config", "--format", "json"));
-    expect(Object.keys(whole.services)).not.toContain("azure-stand-in");
-    expect(whole.services["group-lister"].environment).toMatchObject(given);
+    const lines = Object.entries(given).map(([name, value]) => `${name}=${value}\n`);
+    writeFileSync(settings, lines.join(""));
+    const config = JSON.parse(await compose(...files, "--env-file", settings, "config", "--format", "json"));
+    expect(Object.keys(config.services)).not.toContain("azure-stand-in");
+    expect(config.services["group-lister"].environment).toMatchObject(given);
   });
 
-  test("without a credential, readiness and log say so and how to get one", async () => {
-    const id = await docker("run", "--detach", "group-lister");
-    const script = `fetch("http://127.0.0.1:8080/readyz").then((answer) => answer.text()).then(console.log)`;
-    await expect
-      .poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 20_000 })
-      .toContain("No Azure credential returned a token");
-    expect(await docker("logs", id)).toMatch(/No Azure credential returned a token\. On your own machine: az login\./);
-    await docker("rm", "--force", id);
+  test("without a credential, /readyz and the log say how to get one", async () => {
+    await withContainer(["run", "--detach", tag("group-lister")], async (id) => {
+      const script = `fetch("http://127.0.0.1:8080/readyz").then((response) => response.text()).then(console.log)`;
+      await expect
+        .poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 20_000 })
+        .toContain("No Azure credential returned a token");
+      const advice = /No Azure credential returned a token\. On your own machine: az login\./;
+      expect(await docker("logs", id)).toMatch(advice);
+    });
   });
 
-  test.skipIf(process.platform !== "linux")("a service principal in the environment signs in", async () => {
+  test.skipIf(process.platform !== "linux")("signs in as a service principal in its environment", async () => {
     const application = { clientId: "00000000-0000-4000-8000-000000000001", objectId: "o", secret: "not a real one" };
     const azure = await startAzure({ folder: join(folder, "azure"), applications: [application] });
-    const [port] = await freePorts(1);
-    const settings = {
-      ...{ HOST: "127.0.0.1", PORT: port, NODE_EXTRA_CA_CERTS: "/ca.pem" },
-      ...{ AZURE_AUTHORITY_HOST: azure.httpsUrl, AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl },
-      ...{ AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential", AZURE_TENANT_ID: azure.tenantId },
-      ...{ AZURE_CLIENT_ID: application.clientId, AZURE_CLIENT_SECRET: application.secret },
-    };
-    const environment = Object.entries(settings).flatMap(([name, value]) => ["--env", `${name}=${value}`]);
-    // The stand-in is on this machine's loopback.
-    const options = ["--detach", "--network", "host", "--volume", `${azure.caFile}:/ca.pem:ro`, ...environment];
-    const id = await docker("run", ...options, "group-lister");
-    await expect
-      .poll(() => fetch(`http://127.0.0.1:${port}/groupz`).then((answer) => answer.json(), String), { timeout: 10_000 })
-      .toEqual(sampleGroups);
-    await docker("rm", "--force", id);
-    await azure.close();
+    try {
+      const [port] = await freePorts(1);
+      const settings = {
+        ...{ HOST: "127.0.0.1", PORT: port, NODE_EXTRA_CA_CERTS: "/ca.pem" },
+        ...{ AZURE_AUTHORITY_HOST: azure.httpsUrl, AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl },
+        ...{ AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential", AZURE_TENANT_ID: azure.tenantId },
+        ...{ AZURE_CLIENT_ID: application.clientId, AZURE_CLIENT_SECRET: application.secret },
+      };
+      const environment = Object.entries(settings).flatMap(([name, value]) => ["--env", `${name}=${value}`]);
+      // The stand-in listens on the host's loopback.
+      const options = ["--detach", "--network", "host", "--volume", `${azure.caFile}:/ca.pem:ro`, ...environment];
+      await withContainer(["run", ...options, tag("group-lister")], async () => {
+        const list = () => fetch(`http://127.0.0.1:${port}/groupz`).then((response) => response.json(), String);
+        await expect.poll(list, { timeout: 10_000 }).toEqual(sampleGroups);
+      });
+    } finally {
+      await azure.close();
+    }
   });
 });
 
-describe("docs/deploy/containers.md", () => {
-  const commands = readBlocks("docs/deploy/containers.md").map(({ command }) => command);
+describe("the shell blocks of docs/deploy/containers.md, in order", () => {
+  /** Needs an Azure subscription. */
+  const azure = "docker compose -f docker-compose.yml -f docker-compose.azure.yml up --build --wait";
+  const blocks = readBlocks("docs/deploy/containers.md");
 
-  test.each(commands)("%s", { timeout: 60_000 }, async (command) => {
-    const [, ...words] = command.split(" ");
-    if (words[0] !== "compose") return void (await docker(...words));
-    const given = { AZURE_TENANT_ID: "t", AZURE_CLIENT_ID: "c", AZURE_CLIENT_SECRET: "s" };
-    for (const [name, value] of Object.entries(given)) vi.stubEnv(name, value);
+  /** Rewrites a block for the ports and images of the copy. */
+  function adapt(command: string): string {
+    const onPorts = command.replaceAll(
+      /http:\/\/127\.0\.0\.1:808(\d)/g,
+      (_, index) => origins[services[index] ?? ""] ?? "",
+    );
+    const names = new RegExp(`(?<=--tag |^docker image rm .*)\\b(${images.join("|")})(?= |$)`, "g");
+    return onPorts.replaceAll(names, (image) => tag(image));
+  }
+
+  test.each(blocks.filter(({ command }) => command !== azure))("$command", { timeout: 300_000 }, async (block) => {
+    const printed = await docker.shell(adapt(block.command));
+    if (block.output) expect(printed).toMatch(toPattern(block.output.trim()));
+  });
+
+  test(`docker compose reads the files of: ${azure}`, async () => {
+    expect(blocks.map(({ command }) => command)).toContain(azure);
+    for (const name of ["TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"]) vi.stubEnv(`AZURE_${name}`, "x");
     try {
-      // What it does is done above, on other ports; here Compose reads the files, the profile and the flags.
-      const files = words.slice(
-        0,
-        words.findIndex((word) => word === "up" || word === "down"),
-      );
-      await docker(...files, "config", "--quiet");
-      await docker(...words, "--help");
+      await docker.shell(azure.replace(/ up .*/, " config --quiet"));
     } finally {
       vi.unstubAllEnvs();
     }
   });
+
+  /** … stands for any text. */
+  function toPattern(output: string): RegExp {
+    return new RegExp(`^${output.split("…").map(RegExp.escape).join("[^]*?")}$`);
+  }
 });

@@ -1,5 +1,6 @@
-// Stand-ins for the base images where an engine has no registry: the same names, made of what this machine has of Debian's
-// packages, npm and the pinned Node, and of the project's own daprd.
+// Replaces images that an engine without a registry cannot pull, under the same names: Node's base image, built from this
+// machine's Debian packages, npm and the pinned Node; Dapr's, built from the project's own daprd; and the Cosmos DB
+// emulator's, which becomes the simulator.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -14,28 +15,31 @@ type Run = (...args: string[]) => Promise<string>;
 
 const execute = promisify(execFile);
 
-/** What of Debian the official Node image has and the Dockerfile and npm use. */
+/** The packages of the official Node image that the Dockerfile and npm use. */
 const packages = [
   ...["libc6", "libc-bin", "libstdc++6", "libgcc-s1", "libatomic1"],
   ...["dash", "bash", "libtinfo6", "grep", "libpcre2-8-0"],
   ...["coreutils", "libacl1", "libattr1", "libgmp10", "libselinux1"],
 ];
-/** With the CA of a proxy, if the machine's administrator has added one. */
+/** Includes a proxy's CA if the machine's administrator has added one. */
 const certificates = "/etc/ssl/certs/ca-certificates.crt";
 
 export async function importBaseImages(docker: Run): Promise<void> {
+  const compose = readFileSync(join(root, "docker-compose.yml"), "utf8");
   const [, node = ""] = /^ARG NODE=(\S+)$/m.exec(readFileSync(join(root, "Dockerfile"), "utf8")) ?? [];
-  const [, daprd = ""] =
-    /image: (daprio\/daprd:\S+)/.exec(readFileSync(join(root, "docker-compose.yml"), "utf8")) ?? [];
+  const [, daprd = ""] = /image: (daprio\/daprd:\S+)/.exec(compose) ?? [];
+  const [, emulator = ""] = /image: (\S+\/azure-cosmos-emulator:\S+)/.exec(compose) ?? [];
   await importImage(docker, node, process.version, makeNode, [
     ...["ENV PATH=/usr/local/bin:/usr/bin:/bin", `ENV NODE_EXTRA_CA_CERTS=${certificates}`],
   ]);
   const path = await findDaprd();
-  // As in Dapr's own docker/Dockerfile: distroless static, user nonroot.
+  // Dapr's own docker/Dockerfile uses distroless static with the user nonroot.
   await importImage(docker, daprd, path, (folder) => makeDaprd(folder, path), ["USER 65532:65532", "WORKDIR /"]);
+  const simulator = join(root, "test/simulators/cosmos");
+  await docker("build", "--quiet", "--build-arg", `NODE=${node}`, "--tag", emulator, simulator);
 }
 
-/** Once: an image that is there already was made by the same code from the same `source`. */
+/** Skips an image that the same code has already imported from the same `source`. */
 async function importImage(
   docker: Run,
   name: string,
@@ -61,14 +65,14 @@ async function importImage(
 
 async function makeNode(folder: string): Promise<void> {
   mkdirSync(join(folder, "tmp"), { recursive: true, mode: 0o1777 });
-  // What Debian's links at the root point to.
+  // The targets of Debian's links at the root.
   for (const name of ["bin", "sbin", "lib", "lib64"]) mkdirSync(join(folder, "usr", name), { recursive: true });
   const list = `dpkg --listfiles ${packages.join(" ")} | grep ^/. | grep -Ev '^/usr/share/(doc|man|info|locale|lintian)(/|$)'`;
   const pack = "tar -C / --no-recursion --files-from - -c";
   await execute("sh", ["-c", `${list} | sort -u | ${pack} | tar -C ${folder} -x`]);
-  const { stdout: npm } = await execute("npm", ["root", "--global"]);
+  const { stdout: npm } = await execute("sh", ["-c", 'realpath "$(command -v npm)"']); // …/npm/bin/npm-cli.js
   const modules = join(folder, "usr/local/lib/node_modules");
-  cpSync(join(npm.trim(), "npm"), join(modules, "npm"), { recursive: true });
+  cpSync(join(npm.trim(), "../.."), join(modules, "npm"), { recursive: true });
   mkdirSync(join(folder, "usr/local/bin"), { recursive: true });
   cpSync(process.execPath, join(folder, "usr/local/bin/node"));
   symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(folder, "usr/local/bin/npm"));

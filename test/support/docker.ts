@@ -1,4 +1,4 @@
-// A Docker engine with Compose: the one that answers here, or a private one, made of Debian's packages.
+// A Docker engine with Compose: the running one, or a private one, installed from Debian's packages.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -11,48 +11,61 @@ import { importBaseImages } from "./base-images.ts";
 import { installFromDebian } from "./debian.ts";
 import { root } from "./processes.ts";
 
-export interface Docker {
-  /** As users type it, in the project's folder. Resolves with what it prints, rejects with what it says. */
-  (...args: string[]): Promise<string>;
-  /** The private engine has no registry: its base images are stand-ins, and there is no Cosmos DB emulator. */
+export interface Docker extends Commands {
+  /** True for an engine without a registry. Its base images are replacements, and so is the Cosmos DB emulator. */
   readonly isPrivate: boolean;
   end(): Promise<void>;
 }
 
+/** Commands against one engine, run in one folder. They resolve with stdout and reject with stderr in the message. */
+interface Commands {
+  (...args: string[]): Promise<string>;
+  /** Runs a block of shell in which `docker` reaches the engine. */
+  shell(script: string): Promise<string>;
+}
+
 const execute = promisify(execFile);
 const sources = "/etc/apt/sources.list.d/debian.sources";
-const composeVersion = "2.26.1-4"; // of Debian 13, whose packages do not move
+const composeVersion = "2.26.1-4"; // Debian 13's; packages of a stable release keep their version
 
-/** @throws when no engine answers and none can be started here, with what would help */
-export async function startDocker(): Promise<Docker> {
-  const docker = dockerWith({});
+/**
+ * @param folder Where commands run.
+ * @throws Error when no engine responds and none can be started on this machine; it says what to do.
+ */
+export async function startDocker(folder: string): Promise<Docker> {
+  const docker = connect(folder, {});
   if (await docker("version").catch(() => undefined)) {
     await docker("compose", "version").catch((error) => {
-      throw new Error(`A Docker engine answers, but Compose v2 does not: install docker-compose-plugin.\n${error}`);
+      throw new Error(
+        `The Docker engine responds, but Compose v2 is missing. Install docker-compose-plugin.\n${error}`,
+      );
     });
     return Object.assign(docker, { isPrivate: false, end: async () => {} });
   }
   if (process.getuid?.() !== 0 || !existsSync(sources)) {
     throw new Error(
-      "No Docker engine answers, so nothing is proved about images and docker-compose.yml. Start Docker, or run this as " +
-        "root on Debian, where a private engine is installed and started.",
+      "No Docker engine responds, so the images and docker-compose.yml cannot be tested. Start Docker, or run this as " +
+        "root on Debian, where the tests install and start an engine of their own.",
     );
   }
-  return startPrivateDocker();
+  return startPrivateDocker(folder);
 }
 
-function dockerWith(env: NodeJS.ProcessEnv) {
-  return async (...args: string[]) => {
-    const options = { cwd: root, env: { ...process.env, ...env }, maxBuffer: 2 ** 26 };
-    return (await execute("docker", args, options)).stdout.trim();
+function connect(cwd: string, env: NodeJS.ProcessEnv): Commands {
+  const run = async (command: string, args: string[]) => {
+    const options = { cwd, env: { ...process.env, ...env }, maxBuffer: 2 ** 26 };
+    return (await execute(command, args, options)).stdout.trim();
   };
+  return Object.assign((...args: string[]) => run("docker", args), {
+    shell: (script: string) => run("bash", ["-e", "-o", "pipefail", "-c", script]),
+  });
 }
 
 /**
- * dockerd with a socket, a pid file and a data folder of its own; the machine is left as it was. The data folder stays in the
- * cache, because a second build takes seconds with the first one's layers.
+ * Starts dockerd with its own socket, pid file and data folder, and leaves the machine as it was. The data folder stays in
+ * the cache: with the layers of an earlier build, a build takes seconds.
  */
-async function startPrivateDocker(): Promise<Docker> {
+async function startPrivateDocker(workFolder: string): Promise<Docker> {
   const folder = mkdtempSync(join(tmpdir(), "docker-test-"));
   const cache = findCacheFolder(process);
   const data = join(cache, "docker");
@@ -64,21 +77,21 @@ async function startPrivateDocker(): Promise<Docker> {
   const log = join(folder, "dockerd.log");
   const output = openSync(log, "a");
   const command = [
-    ...["--pdeathsig", "TERM"], // it never outlives this process, however that ends
-    ...["flock", "--no-fork", join(cache, "docker.lock")], // of two runs, the second one waits for the data folder
+    ...["--pdeathsig", "TERM"], // ends the engine when this process ends, even if it is killed
+    ...["flock", "--no-fork", join(cache, "docker.lock")], // a second run waits for the data folder
     ...["sh", join(root, "test/support/dockerd.sh"), folder],
     ...["--data-root", data, "--exec-root", join(folder, "exec"), "--pidfile", join(folder, "pid"), "--host", host],
   ];
   const child = spawn("setpriv", command, { stdio: ["ignore", output, output] });
   const exited = once(child, "exit");
 
-  const docker = dockerWith({ DOCKER_HOST: host, DOCKER_CONFIG: folder });
+  const docker = connect(workFolder, { DOCKER_HOST: host, DOCKER_CONFIG: folder });
   async function clean() {
     const containers = (await docker("ps", "--all", "--quiet")).split("\n").filter(Boolean);
     if (containers.length > 0) await docker("rm", "--force", "--volumes", ...containers);
     await docker("network", "prune", "--force");
     await docker("volume", "prune", "--force");
-    // What no build has used for long, so that the folder stops growing.
+    // Removes layers that no build has used for a week, so that the folder stops growing.
     await docker("image", "prune", "--force", "--filter", "until=168h");
     await docker("builder", "prune", "--force", "--keep-storage", "4GB");
   }
@@ -93,7 +106,7 @@ async function startPrivateDocker(): Promise<Docker> {
       if (child.exitCode !== null) throw new Error(`dockerd ended:\n${readFileSync(log, "utf8").slice(-2_000)}`);
       await sleep(200);
     }
-    await clean(); // what a killed run left in the data folder
+    await clean(); // a killed run leaves containers in the data folder
     await importBaseImages(docker);
     return Object.assign(docker, { isPrivate: true, end });
   } catch (error) {
@@ -102,7 +115,7 @@ async function startPrivateDocker(): Promise<Docker> {
   }
 }
 
-/** The folder of Compose v2, which Debian 12 has not: from Debian 13, by this machine's apt with a configuration of its own. */
+/** Returns the folder of the Compose v2 plugin. Debian 12 lacks it, so apt fetches Debian 13's into the cache. */
 async function findCompose(cache: string): Promise<string> {
   const folder = join(cache, `docker-compose-${composeVersion}`);
   const plugins = join(folder, "usr/libexec/docker/cli-plugins");
@@ -122,7 +135,7 @@ async function findCompose(cache: string): Promise<string> {
     await execute("sh", ["-c", "dpkg-deb --extract docker-compose_*.deb unpacked"], { cwd: made });
     renameSync(join(made, "unpacked"), folder);
   } catch (error) {
-    if (!existsSync(plugins)) throw error; // else another run was quicker
+    if (!existsSync(plugins)) throw error; // otherwise another run finished first
   } finally {
     rmSync(made, { recursive: true, force: true });
   }

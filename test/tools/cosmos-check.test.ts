@@ -6,8 +6,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import { checkCosmos } from "../../tools/cosmos-check/check.ts";
 import type { Finding } from "../../tools/cosmos-check/finding.ts";
 import type { CheckOptions } from "../../tools/cosmos-check/options.ts";
-import { unsignedToken } from "../simulators/cosmos/auth.ts";
-import { type Cosmos, type CosmosOptions, emulatorKey, startCosmos } from "../simulators/cosmos/server.ts";
+import { emulatorKey, unsignedToken } from "../simulators/cosmos/auth.ts";
+import {
+  type CosmosSimulator,
+  type CosmosSimulatorOptions,
+  startCosmosSimulator,
+} from "../simulators/cosmos/simulator.ts";
 
 const started: { close(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -236,13 +240,13 @@ describe("npm run cosmos:check", () => {
   });
 });
 
-async function start(options?: CosmosOptions): Promise<Cosmos> {
-  const cosmos = await startCosmos(options);
+async function start(options?: CosmosSimulatorOptions): Promise<CosmosSimulator> {
+  const cosmos = await startCosmosSimulator(options);
   started.push(cosmos);
   return cosmos;
 }
 
-async function startDaprs(options?: CosmosOptions): Promise<Cosmos> {
+async function startDaprs(options?: CosmosSimulatorOptions): Promise<CosmosSimulator> {
   const cosmos = await start(options);
   cosmos.createContainer("dapr-db", "statestore");
   return cosmos;
@@ -265,11 +269,11 @@ async function startSilent(): Promise<string> {
   return `http://127.0.0.1:${address.port}`;
 }
 
-function check({ url: endpoint, key }: Cosmos, options: Partial<CheckOptions> = {}): Promise<Finding[]> {
+function check({ url: endpoint, key }: CosmosSimulator, options: Partial<CheckOptions> = {}): Promise<Finding[]> {
   return checkCosmos({ endpoint, database: "dapr-db", container: "statestore", auth: { key }, fix: false, ...options });
 }
 
-async function find(cosmos: Cosmos, name: string): Promise<Finding | undefined> {
+async function find(cosmos: CosmosSimulator, name: string): Promise<Finding | undefined> {
   return (await check(cosmos)).find((finding) => finding.check === name);
 }
 
@@ -277,7 +281,7 @@ function faults(findings: readonly Finding[]): Finding[] {
   return findings.filter(({ status }) => status !== "ok");
 }
 
-function signedInAs({ url }: Cosmos, oid: string): CheckOptions["auth"] {
+function signedInAs({ url }: CosmosSimulator, oid: string): CheckOptions["auth"] {
   const expiresOnTimestamp = Date.now() + 60_000;
   const token = unsignedToken({ aud: url, exp: expiresOnTimestamp / 1000, oid });
   return { credential: { getToken: async () => ({ token, expiresOnTimestamp }) } };

@@ -12,7 +12,6 @@ await build({
     "group-lister": "services/group-lister/server.ts",
     welcome: "services/welcome/server.ts",
     "azure-stand-in": "stand-ins/azure/server.ts",
-    "cosmos-stand-in": "test/simulators/cosmos/server.ts",
     "cosmos-check": "tools/cosmos-check/cosmos-check.ts",
   },
   outdir: folder,

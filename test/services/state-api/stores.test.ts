@@ -7,7 +7,7 @@ import { createApp } from "../../../services/state-api/app.ts";
 import { coalesce } from "../../../services/state-api/batching/coalesce.ts";
 import { readStateApiConfig } from "../../../services/state-api/config.ts";
 import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
-import { type Cosmos, startCosmos } from "../../simulators/cosmos/server.ts";
+import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
 import { createCall } from "../../support/memory-store.ts";
 import { type Process, sqliteResources, startSidecar } from "../../support/processes.ts";
 
@@ -27,7 +27,7 @@ function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
 }
 
 const local = sqliteResources();
-let cosmos: Cosmos;
+let cosmos: CosmosSimulator;
 
 function startOnCosmos(): Promise<Process> {
   const env = { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key };
@@ -46,7 +46,7 @@ const stores = [
 ];
 
 beforeAll(async () => {
-  cosmos = await startCosmos({});
+  cosmos = await startCosmosSimulator({});
   cosmos.createContainer("dapr-db", "statestore");
 });
 afterAll(async () => {

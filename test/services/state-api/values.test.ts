@@ -2,14 +2,14 @@
 // a store, compared number by number in exact decimal arithmetic.
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Cosmos, startCosmos } from "../../simulators/cosmos/server.ts";
+import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
 import { type Process, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
 
 const sqlite = sqliteResources();
-let cosmos: Cosmos;
+let cosmos: CosmosSimulator;
 
 beforeAll(async () => {
-  cosmos = await startCosmos({});
+  cosmos = await startCosmosSimulator({});
   cosmos.createContainer("dapr-db", "statestore");
 });
 afterAll(async () => {

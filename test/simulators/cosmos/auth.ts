@@ -1,20 +1,23 @@
-// Who may do what: https://learn.microsoft.com/rest/api/cosmos-db/access-control-on-cosmosdb-resources
+// Authorizes requests by key or token: https://learn.microsoft.com/rest/api/cosmos-db/access-control-on-cosmosdb-resources
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Fault } from "./http.ts";
+
+/** Not a secret: every Cosmos DB emulator has this key. https://learn.microsoft.com/azure/cosmos-db/emulator */
+export const emulatorKey = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
 
 export interface Access {
   /** The account key, base64. */
   key: string;
-  /** Accept no keys, Entra ID only. */
+  /** Accept only Entra ID tokens. */
   disableLocalAuth: boolean;
-  /** Object ids that hold the data contributor role; undefined = everyone. */
+  /** Object ids that have the data contributor role; undefined = all. */
   principals: readonly string[] | undefined;
-  /** The account's own host name: one of the audiences a token may have. */
+  /** The account's host name, one of the audiences that a token may have. */
   hostname: string;
   now: () => number;
 }
 
-export interface Request {
+export interface AuthorizationRequest {
   method: string;
   /** Decoded, e.g. `["dbs", "dapr-db", "colls", "statestore", "docs"]`. */
   segments: readonly string[];
@@ -24,8 +27,8 @@ export interface Request {
 
 const maximumSkewMs = 15 * 60_000;
 
-/** Throws a Fault when the request may not do what it asks for. */
-export function authorize(request: Request, access: Access): void {
+/** @throws Fault 401 or 403 when the request is not authorized. */
+export function authorize(request: AuthorizationRequest, access: Access): void {
   if (request.authorization === undefined) {
     throw new Fault(401, "Required Header authorization is missing. Ensure a valid Authorization token is passed.", {
       substatus: 5200,
@@ -37,21 +40,21 @@ export function authorize(request: Request, access: Access): void {
   else throw new Fault(401, "The format of the authorization token is invalid.", { substatus: 5201 });
 }
 
-/** `type=master&ver=1.0&sig=…`, percent-encoded. Not a query string: "+" stands for itself. */
+/** Parses `type=master&ver=1.0&sig=…`, percent-encoded. It is no query string: "+" is a plus sign. */
 function parse(authorization: string): { type: string; signature: string } {
   const [, type = "", signature = ""] = /^type=(\w+)&ver=1\.0&sig=(.+)$/.exec(decodeURIComponent(authorization)) ?? [];
   return { type, signature };
 }
 
-function checkKey({ method, segments, date = "" }: Request, signature: string, access: Access): void {
+function checkKey({ method, segments, date = "" }: AuthorizationRequest, signature: string, access: Access): void {
   if (access.disableLocalAuth) {
-    // Message and substatus as users report them (azure-cosmosdb-ads-extension#120, data-api-builder#1939).
-    // That it comes before the signature is looked at is not documented.
+    // Users report this message and substatus (azure-cosmosdb-ads-extension#120, data-api-builder#1939). No documentation
+    // says that this check comes before the signature's.
     throw new Fault(401, "Local Authorization is disabled. Use an AAD token to authorize all requests.", {
       substatus: 5202,
     });
   }
-  // An id is followed by its own resource ("docs/1"), a feed is not ("docs"): the link of a feed is its parent's.
+  // The resource link of a feed ("…/docs") is its parent's, that of a resource ("…/docs/1") its own.
   const isFeed = segments.length % 2 === 1;
   const type = segments.at(isFeed ? -1 : -2) ?? "";
   const link = (isFeed ? segments.slice(0, -1) : segments).join("/");
@@ -74,8 +77,8 @@ function checkKey({ method, segments, date = "" }: Request, signature: string, a
   }
 }
 
-/** The signature of the token is not checked: there is no issuer here. */
-function checkToken({ method, segments }: Request, token: string, access: Access): void {
+/** Does not check the signature of the token, because the simulator knows no issuer. */
+function checkToken({ method, segments }: AuthorizationRequest, token: string, access: Access): void {
   const { aud, exp, oid } = readClaims(token);
   const audience = URL.parse(aud)?.hostname;
   if (audience !== "cosmos.azure.com" && audience !== access.hostname) {
@@ -83,13 +86,13 @@ function checkToken({ method, segments }: Request, token: string, access: Access
   }
   if (exp * 1000 <= access.now()) throw new Fault(401, "Provided AAD token has expired.", { substatus: 5003 });
 
-  // The data plane lets no token create, change or delete databases and containers, whatever its roles.
+  // On the data plane no token can create, change or delete databases and containers, whatever its roles.
   // https://learn.microsoft.com/azure/cosmos-db/nosql/reference-data-plane-security
   const isData = segments[4] === "docs";
   if (!isData && method !== "GET") {
     throw new Fault(
       403,
-      `Request blocked by Auth stand-in : The given request [${method} /${segments.join("/")}] cannot be authorized ` +
+      `Request blocked by Auth simulator : The given request [${method} /${segments.join("/")}] cannot be authorized ` +
         "by AAD token in data plane. Learn more: https://aka.ms/cosmos-native-rbac.",
       { substatus: 5300 },
     );
@@ -98,7 +101,7 @@ function checkToken({ method, segments }: Request, token: string, access: Access
     const action = isData ? "sqlDatabases/containers/items" : "readMetadata";
     throw new Fault(
       403,
-      `Request blocked by Auth stand-in : Request is blocked because principal [${oid}] does not have required RBAC ` +
+      `Request blocked by Auth simulator : Request is blocked because principal [${oid}] does not have required RBAC ` +
         `permissions to perform action [Microsoft.DocumentDB/databaseAccounts/${action}] on resource ` +
         `[/${segments.slice(0, 4).join("/")}]. Learn more: https://aka.ms/cosmos-native-rbac.`,
       { substatus: isData ? 5302 : 5301 },
@@ -106,7 +109,7 @@ function checkToken({ method, segments }: Request, token: string, access: Access
   }
 }
 
-/** What a token of Entra ID looks like to checkToken; `exp` in seconds. */
+/** Creates a token that `authorize` accepts; `exp` in seconds. */
 export function unsignedToken(claims: { aud: string; exp: number; oid: string }): string {
   const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString("base64url");
   return `${encode({ alg: "none" })}.${encode(claims)}.`;
@@ -128,7 +131,7 @@ function readClaims(token: string): { aud: string; exp: number; oid: string } {
       return { aud: claims.aud, exp: claims.exp, oid: claims.oid };
     }
   } catch {
-    // not a token: refused below
+    // not a token: rejected below
   }
   throw new Fault(401, "The format of the AAD token is invalid.", { substatus: 5201 });
 }

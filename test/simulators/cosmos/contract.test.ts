@@ -1,5 +1,5 @@
-// What Dapr and @azure/cosmos may rely on, asked of two servers through the official client: our stand-in, which has to
-// do all of it, and Vercel's, which is a second opinion on what it does at all.
+// Tests what Dapr and @azure/cosmos rely on, through the official client, against two servers: our simulator, which must do
+// all of it, and Vercel's, as a second opinion on the part that it implements.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -12,8 +12,8 @@ import {
 } from "@azure/cosmos";
 import { createHttpServer } from "@vercel/cosmosdb-server";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { unsignedToken } from "./auth.ts";
-import { type Cosmos, type CosmosOptions, emulatorKey, startCosmos } from "./server.ts";
+import { emulatorKey, unsignedToken } from "./auth.ts";
+import { type CosmosSimulator, type CosmosSimulatorOptions, startCosmosSimulator } from "./simulator.ts";
 
 interface Server {
   endpoint: string;
@@ -23,37 +23,37 @@ interface Server {
 interface Implementation {
   name: string;
   start(): Promise<Server>;
-  /** Behaviours that it has not, or has wrong. */
+  /** Behaviours that are missing or wrong. */
   lacks: readonly string[];
 }
 
 const implementations: readonly Implementation[] = [
   {
-    name: "our stand-in",
+    name: "our simulator",
     lacks: [],
     async start() {
-      const { url: endpoint, close } = await startCosmos();
+      const { url: endpoint, close } = await startCosmosSimulator();
       return { endpoint, close };
     },
   },
   {
     name: "@vercel/cosmosdb-server",
     lacks: [
-      // It takes an empty and a null partition key for the same.
-      "an empty, a null and an absent partition key are three partitions",
+      // It does not distinguish an empty partition key from a null one.
+      "an empty, a null and a missing partition key are three partitions",
       // Its ETags have no quotes.
       "each write changes the quoted ETag",
-      // It answers 200 with the document.
-      "a read of what the client has already answers 304",
+      // It returns 200 with the document.
+      "a read with the document's ETag in If-None-Match returns 304",
       // It ignores the partition key of a query.
-      "a query can be kept to one partition",
-      // It has no batches: 500.
-      "a batch does all its operations in order",
-      "a batch with one failing operation changes nothing and answers 207",
-      // Its answers have no session token.
-      "a write moves the session token on",
-      // Not asked here at all, because it has no switch for them or takes everything: TTL, authorization, consistency
-      // levels, throttling, size limits, endpoint discovery. See "our stand-in alone" below.
+      "a query can be limited to one partition",
+      // It has no batches and returns 500.
+      "a batch runs all its operations in order",
+      "a batch with one failing operation changes nothing and returns 207",
+      // Its responses have no session token.
+      "a write increments the session token",
+      // This suite leaves out what Vercel's server has no switch for, or accepts unchecked: TTL, authorization, consistency
+      // levels, throttling, size limits, endpoint discovery. "our simulator alone", below, tests them.
     ],
     async start() {
       const server = createHttpServer().listen(0, "127.0.0.1");
@@ -99,7 +99,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     it.skipIf(lacks.includes(behaviour))(behaviour, check);
   }
 
-  test("a database that is not there answers 404, and 409 when it is made twice", async () => {
+  test("a missing database returns 404, and creating an existing one returns 409", async () => {
     expect(await status(client.database("nowhere").read())).toBe(404);
     expect(await status(client.databases.create({ id: container.database.id }))).toBe(409);
   });
@@ -141,14 +141,14 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("app||key", "app||key").read()).resource).toEqual(resource);
   });
 
-  test("a document that is not there answers 404 to read, replace and delete", async () => {
+  test("reading, replacing and deleting a missing document return 404", async () => {
     const item = container.item("nothing", "nothing");
     expect((await item.read()).statusCode).toBe(404);
     expect(await status(item.replace({ id: "nothing", partitionKey: "nothing" }))).toBe(404);
     expect(await status(item.delete())).toBe(404);
   });
 
-  test("an id that is taken answers 409 to create and lets upsert replace it", async () => {
+  test("creating an existing id returns 409, upserting replaces it", async () => {
     await container.items.create({ id: "a", partitionKey: "p", value: 1 });
     expect(await status(container.items.create({ id: "a", partitionKey: "p", value: 2 }))).toBe(409);
     expect((await container.items.upsert({ id: "a", partitionKey: "p", value: 3 })).statusCode).toBe(200);
@@ -156,26 +156,26 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("a", "p").read()).resource).toMatchObject({ value: 3 });
   });
 
-  test("the same id lives in two partitions", async () => {
+  test("two partitions can hold the same id", async () => {
     await container.items.create({ id: "a", partitionKey: "left", value: 1 });
     await container.items.create({ id: "a", partitionKey: "right", value: 2 });
     expect((await container.item("a", "left").read()).resource).toMatchObject({ value: 1 });
     expect((await container.item("a", "right").read()).resource).toMatchObject({ value: 2 });
   });
 
-  test("an empty, a null and an absent partition key are three partitions", async () => {
+  test("an empty, a null and a missing partition key are three partitions", async () => {
     await container.items.create({ id: "a", partitionKey: "" });
     await container.items.create({ id: "a", partitionKey: null });
     await container.items.create({ id: "a" });
     expect((await container.items.readAll().fetchAll()).resources).toHaveLength(3);
   });
 
-  test("a partition key that is not the document's answers 400", async () => {
+  test("a partition key other than the document's returns 400", async () => {
     await container.items.create({ id: "a", partitionKey: "p" });
     expect(await status(container.item("a", "p").replace({ id: "a", partitionKey: "other" }))).toBe(400);
   });
 
-  test("a document without an id answers 400", async () => {
+  test("a document without an id returns 400", async () => {
     const options = { disableAutomaticIdGeneration: true };
     expect(await status(container.items.create({ partitionKey: "p" }, options))).toBe(400);
   });
@@ -188,7 +188,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("a", "p").read()).etag).toBe(second.etag);
   });
 
-  test("replace with an old ETag answers 412 and keeps the value", async () => {
+  test("replace with an old ETag returns 412 and keeps the value", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p", value: 1 });
     const item = container.item("a", "p");
     expect((await item.replace({ id: "a", partitionKey: "p", value: 2 }, ifMatch(etag))).statusCode).toBe(200);
@@ -196,25 +196,25 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await item.read()).resource).toMatchObject({ value: 2 });
   });
 
-  test("upsert with an old ETag answers 412 and keeps the value", async () => {
+  test("upsert with an old ETag returns 412 and keeps the value", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p", value: 1 });
     await container.items.upsert({ id: "a", partitionKey: "p", value: 2 }, ifMatch(etag));
     expect(await status(container.items.upsert({ id: "a", partitionKey: "p", value: 3 }, ifMatch(etag)))).toBe(412);
     expect((await container.item("a", "p").read()).resource).toMatchObject({ value: 2 });
   });
 
-  test("upsert with an ETag inserts a document that is not there", async () => {
+  test("upsert with an ETag inserts a missing document", async () => {
     expect((await container.items.upsert({ id: "a", partitionKey: "p" }, ifMatch('"any"'))).statusCode).toBe(201);
   });
 
-  test("delete with an old ETag answers 412 and keeps the document", async () => {
+  test("delete with an old ETag returns 412 and keeps the document", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p" });
     expect(await status(container.item("a", "p").delete(ifMatch('"old"')))).toBe(412);
     expect((await container.item("a", "p").delete(ifMatch(etag))).statusCode).toBe(204);
     expect((await container.item("a", "p").read()).statusCode).toBe(404);
   });
 
-  test("a read of what the client has already answers 304", async () => {
+  test("a read with the document's ETag in If-None-Match returns 304", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p" });
     const condition = { accessCondition: { type: "IfNoneMatch", condition: etag } };
     expect((await container.item("a", "p").read(condition)).statusCode).toBe(304);
@@ -235,12 +235,12 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.query(byId))).toEqual(["a", "a"]);
   });
 
-  test("documents of all partitions are counted", async () => {
+  test("a query counts the documents of all partitions", async () => {
     for (const id of ["a", "b", "c"]) await container.items.create({ id, partitionKey: id });
     expect((await container.items.query("SELECT VALUE COUNT(1) FROM c").fetchAll()).resources).toEqual([3]);
   });
 
-  test("a query can be kept to one partition", async () => {
+  test("a query can be limited to one partition", async () => {
     await container.items.create({ id: "a", partitionKey: "left" });
     await container.items.create({ id: "b", partitionKey: "right" });
     const inLeft = { partitionKey: "left" };
@@ -248,7 +248,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.items.query("SELECT VALUE COUNT(1) FROM c", inLeft).fetchAll()).resources).toEqual([1]);
   });
 
-  test("a feed comes in pages that a continuation token joins", async () => {
+  test("a continuation token returns the next page of a feed", async () => {
     for (const id of ["a", "b", "c"]) await container.items.create({ id, partitionKey: id });
     const first = await container.items.query("SELECT * FROM c", { maxItemCount: 2 }).fetchNext();
     expect(first.resources).toHaveLength(2);
@@ -259,7 +259,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.readAll({ maxItemCount: 2 }))).toEqual(["a", "b", "c"]);
   });
 
-  test("a feed leaves nothing out when the documents of each page are deleted before the next", async () => {
+  test("a feed skips nothing when a client deletes each page before it reads the next", async () => {
     for (const id of ["a", "b", "c", "d"]) await container.items.create({ id, partitionKey: id });
     const feed = container.items.query("SELECT * FROM c", { maxItemCount: 2 });
     while (feed.hasMoreResults()) {
@@ -268,7 +268,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.readAll())).toEqual([]);
   });
 
-  test("a batch does all its operations in order", async () => {
+  test("a batch runs all its operations in order", async () => {
     await container.items.create({ id: "old", partitionKey: "p", value: 1 });
     const response = await container.items.batch(
       [
@@ -286,12 +286,12 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.readAll())).toEqual(["new"]);
   });
 
-  test("a batch with one failing operation changes nothing and answers 207", async () => {
+  test("a batch with one failing operation changes nothing and returns 207", async () => {
     await container.items.create({ id: "kept", partitionKey: "p", value: 1 });
     const before = await container.item("kept", "p").read();
     const first: OperationInput = { operationType: "Upsert", resourceBody: { id: "new", partitionKey: "p" } };
     const last: OperationInput = { operationType: "Delete", id: "kept" };
-    // The client's types have no ifMatch for a delete. Dapr sends it.
+    // The client's types lack the ifMatch of a delete, which Dapr sends.
     const deleteOld = { operationType: "Delete" as const, id: "kept", ifMatch: '"old"' };
     const failures: [number, OperationInput][] = [
       [400, { operationType: "Upsert", resourceBody: { id: "a", partitionKey: "another" } }],
@@ -309,21 +309,21 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.items.readAll().fetchAll()).resources).toEqual([before.resource]);
   });
 
-  test("an answer has a charge and an activity id", async () => {
+  test("a response has a charge and an activity id", async () => {
     const { requestCharge, activityId } = await container.items.create({ id: "a", partitionKey: "p" });
     expect(Number(requestCharge)).toBeGreaterThan(0);
     expect(activityId).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  test("a write moves the session token on", async () => {
+  test("a write increments the session token", async () => {
     const first = await container.items.create({ id: "a", partitionKey: "p" });
     const second = await container.items.create({ id: "b", partitionKey: "p" });
     expect(lsn(second.headers)).toBeGreaterThan(lsn(first.headers));
   });
 });
 
-describe("our stand-in alone", () => {
-  const started: Cosmos[] = [];
+describe("our simulator alone", () => {
+  const started: CosmosSimulator[] = [];
   const clients: CosmosClient[] = [];
   let clock = Date.now();
 
@@ -332,8 +332,8 @@ describe("our stand-in alone", () => {
     await Promise.all(started.splice(0).map((cosmos) => cosmos.close()));
   });
 
-  async function start(options: CosmosOptions = {}): Promise<Cosmos> {
-    const cosmos = await startCosmos({ now: () => clock, ...options });
+  async function start(options: CosmosSimulatorOptions = {}): Promise<CosmosSimulator> {
+    const cosmos = await startCosmosSimulator({ now: () => clock, ...options });
     cosmos.createContainer("dapr-db", "statestore");
     started.push(cosmos);
     return cosmos;
@@ -345,17 +345,20 @@ describe("our stand-in alone", () => {
     return client.database(database).container("statestore");
   }
 
-  function withKey({ url: endpoint, key }: Cosmos, options: Partial<CosmosClientOptions> = {}): Container {
+  function withKey({ url: endpoint, key }: CosmosSimulator, options: Partial<CosmosClientOptions> = {}): Container {
     return open({ endpoint, key, ...options });
   }
 
-  function withToken({ url: endpoint }: Cosmos, claims: Partial<Parameters<typeof unsignedToken>[0]> = {}): Container {
+  function withToken(
+    { url: endpoint }: CosmosSimulator,
+    claims: Partial<Parameters<typeof unsignedToken>[0]> = {},
+  ): Container {
     const token = unsignedToken({ aud: endpoint, exp: clock / 1000 + 60, oid: "someone", ...claims });
-    // Not aadCredentials: the client sends those over https only.
+    // Not aadCredentials, because the client sends those only over https.
     return open({ endpoint, tokenProvider: async () => `type=aad&ver=1.0&sig=${token}` });
   }
 
-  it("is found through the locations that its account names", async () => {
+  it("serves the location that its account names", async () => {
     const cosmos = await start();
     await withKey(cosmos).read();
     expect(cosmos.requests.map(({ method, path }) => `${method} ${path}`)).toEqual([
@@ -364,7 +367,7 @@ describe("our stand-in alone", () => {
     ]);
   });
 
-  it("forgets a document when its ttl is over, for reads, queries and upserts", async () => {
+  it("hides an expired document from reads, queries, deletes and upserts", async () => {
     const container = withKey(await start());
     const { etag } = await container.items.create({ id: "a", partitionKey: "p", ttl: 10 });
     await container.items.create({ id: "b", partitionKey: "p" });
@@ -377,7 +380,7 @@ describe("our stand-in alone", () => {
     expect((await container.items.upsert({ id: "a", partitionKey: "p" }, ifMatch(etag))).statusCode).toBe(201);
   });
 
-  it("lets the container's TTL decide for documents that have none, and keeps those with -1", async () => {
+  it("applies the container's TTL to documents without one, and keeps those with -1", async () => {
     const container = withKey(await start());
     await container.replace({ id: "statestore", partitionKey: { paths: ["/partitionKey"] }, defaultTtl: 5 });
     await container.items.create({ id: "a", partitionKey: "p" });
@@ -386,7 +389,7 @@ describe("our stand-in alone", () => {
     expect(await ids(container.items.readAll())).toEqual(["b"]);
   });
 
-  it("ignores ttl when the container has none", async () => {
+  it("ignores a document's ttl when the container's TTL is off", async () => {
     const container = withKey(await start());
     await container.replace({ id: "statestore", partitionKey: { paths: ["/partitionKey"] } });
     await container.items.create({ id: "a", partitionKey: "p", ttl: 1 });
@@ -394,50 +397,50 @@ describe("our stand-in alone", () => {
     expect((await container.item("a", "p").read()).statusCode).toBe(200);
   });
 
-  it("answers 400 to a ttl of zero", async () => {
+  it("returns 400 for a ttl of zero", async () => {
     expect(await status(withKey(await start()).items.create({ id: "a", partitionKey: "p", ttl: 0 }))).toBe(400);
   });
 
-  it("answers 401 to another key and to none", async () => {
+  it("returns 401 for a wrong key and for a missing one", async () => {
     const cosmos = await start();
     const key = Buffer.from("another").toString("base64");
     await expect(withKey(cosmos, { key }).read()).rejects.toMatchObject({ code: 401, body: { code: "Unauthorized" } });
     expect((await fetch(cosmos.url)).status).toBe(401);
   });
 
-  it("answers 403 to a signature that is older than a quarter of an hour", async () => {
+  it("returns 403 for a signature that is more than 15 minutes old", async () => {
     const cosmos = await start({ now: () => Date.now() + 16 * 60_000 });
     await expect(withKey(cosmos).read()).rejects.toMatchObject({ code: 403, body: { code: "Forbidden" } });
   });
 
-  it("answers 401 to the right key when keys are off, and says so", async () => {
+  it("returns 401 for the right key when keys are off, with Cosmos DB's message", async () => {
     const cosmos = await start({ disableLocalAuth: true });
     const message = expect.stringContaining("Local Authorization is disabled");
     await expect(withKey(cosmos).read()).rejects.toMatchObject({ code: 401, substatus: 5202, message });
     expect((await withToken(cosmos).read()).statusCode).toBe(200);
   });
 
-  it("answers 403 to a principal without the data role, and names it", async () => {
+  it("returns 403 that names a principal without the data role", async () => {
     const cosmos = await start({ principals: ["somebody else"] });
     const message = expect.stringContaining("principal [someone] does not have required RBAC permissions");
     await expect(withToken(cosmos).read()).rejects.toMatchObject({ code: 403, substatus: 5301, message });
     expect((await withToken(cosmos, { oid: "somebody else" }).read()).statusCode).toBe(200);
   });
 
-  it("answers 401 to a token for another audience and to one that has expired", async () => {
+  it("returns 401 for a token with another audience and for an expired one", async () => {
     const cosmos = await start();
     expect(await status(withToken(cosmos, { aud: "https://management.azure.com" }).read())).toBe(401);
     expect(await status(withToken(cosmos, { exp: clock / 1000 - 1 }).read())).toBe(401);
   });
 
-  it("lets a token write documents but neither databases nor containers", async () => {
+  it("lets a token create a document but no container", async () => {
     const container = withToken(await start());
     expect((await container.items.create({ id: "a", partitionKey: "p" })).statusCode).toBe(201);
     const create = container.database.containers.create({ id: "more", partitionKey: "/partitionKey" });
     await expect(create).rejects.toMatchObject({ code: 403, substatus: 5300 });
   });
 
-  it("answers 400 to a consistency level that is stronger than the account's", async () => {
+  it("returns 400 for a consistency level stronger than the account's", async () => {
     const cosmos = await start({ consistency: "Session" });
     const message = expect.stringContaining("ConsistencyLevel Strong specified in the request is invalid");
     const strong = withKey(cosmos, { consistencyLevel: "Strong" });
@@ -447,7 +450,7 @@ describe("our stand-in alone", () => {
     expect(cosmos.requests.at(-1)).toMatchObject({ consistencyLevel: "Eventual", partitionKey: '["p"]', status: 201 });
   });
 
-  it("gets its own session token back from a client with session consistency", async () => {
+  it("receives its session token back from a client with session consistency", async () => {
     const cosmos = await start();
     const container = withKey(cosmos, { consistencyLevel: "Session" });
     const { headers } = await container.items.create({ id: "a", partitionKey: "p" });
@@ -455,7 +458,7 @@ describe("our stand-in alone", () => {
     expect(cosmos.requests.at(-1)?.sessionToken).toBe(headers["x-ms-session-token"]);
   });
 
-  it("answers 429 as often as it is told, and the client tries again after the time that it names", async () => {
+  it("returns 429 as often as a test requests, and the client retries after the given time", async () => {
     const cosmos = await start();
     const container = withKey(cosmos);
     await container.read();
@@ -466,7 +469,7 @@ describe("our stand-in alone", () => {
     expect(cosmos.requests.slice(-3).map((request) => request.status)).toEqual([429, 429, 404]);
   });
 
-  it("gives up on 429 when the client does", async () => {
+  it("passes 429 on to a caller whose client does not retry", async () => {
     const cosmos = await start();
     const container = withKey(cosmos, { connectionPolicy: { retryOptions: { maxRetryAttemptCount: 0 } } });
     cosmos.throttleNext(1, 20);
@@ -474,7 +477,7 @@ describe("our stand-in alone", () => {
     await expect(container.item("a", "p").delete()).rejects.toMatchObject(error);
   });
 
-  it("answers 503 and slowly when it is told to", async () => {
+  it("returns 503 or delays responses when a test requests it", async () => {
     const cosmos = await start();
     const container = withKey(cosmos);
     await container.read();
@@ -486,19 +489,19 @@ describe("our stand-in alone", () => {
     expect(performance.now() - begin).toBeGreaterThan(28);
   });
 
-  it("answers 413 to more than 2 MB", async () => {
+  it("returns 413 for more than 2 MB", async () => {
     const container = withKey(await start());
     const value = "x".repeat(2 * 1024 * 1024);
     expect(await status(container.items.create({ id: "a", partitionKey: "p", value }))).toBe(413);
   });
 
-  it("answers 400 to a batch of more than a hundred operations", async () => {
+  it("returns 400 for a batch of more than 100 operations", async () => {
     const operations = Array.from({ length: 101 }, (_, i) => ({ operationType: "Delete", id: String(i) }));
     const headers = { "x-ms-cosmos-is-batch-request": "True", "x-ms-cosmos-batch-atomic": "True" };
     expect((await send(await start(), { body: JSON.stringify(operations), headers })).status).toBe(400);
   });
 
-  it("answers 400 to malformed JSON and to a partition key without a value", async () => {
+  it("returns 400 for malformed JSON and for a partition key without a value", async () => {
     const cosmos = await start();
     const malformed = await send(cosmos, { body: "{" });
     expect(malformed.status).toBe(400);
@@ -507,19 +510,19 @@ describe("our stand-in alone", () => {
     expect(lost.status).toBe(400);
   });
 
-  it("answers 404 in the shape of Cosmos DB to a route that it has not", async () => {
+  it("returns 404 in the shape of Cosmos DB for an unknown route", async () => {
     const response = await send(await start(), { path: "dbs/dapr-db/colls/statestore/docs/a/attachments", body: "{}" });
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({ code: "NotFound", message: expect.any(String) });
   });
 
-  it("says so when it does not speak a query", async () => {
+  it("returns 400 that names the cause for a query that it does not support", async () => {
     const query = withKey(await start()).items.query("SELECT TOP 1 * FROM c ORDER BY c.id");
-    const message = expect.stringContaining("does not speak");
+    const message = expect.stringContaining("does not support this query");
     await expect(query.fetchAll()).rejects.toMatchObject({ code: 400, message });
   });
 
-  it("runs on its own with the emulator's key, and ends on SIGTERM", async () => {
+  it("runs as a process with the emulator's key, and exits with 0 on SIGTERM", async () => {
     const child = spawn(process.execPath, ["test/simulators/cosmos/server.ts"], { env: { ...process.env, PORT: "0" } });
     const [line] = await once(createInterface(child.stdout), "line");
     const endpoint = /http:\S+/.exec(String(line))?.[0] ?? "";
@@ -530,9 +533,9 @@ describe("our stand-in alone", () => {
     expect(await once(child, "exit")).toEqual([0, null]);
   });
 
-  /** What the client cannot be made to send. */
+  /** Sends a request that the official client cannot send. */
   function send(
-    { url }: Cosmos,
+    { url }: CosmosSimulator,
     {
       path = "dbs/dapr-db/colls/statestore/docs",
       body,
@@ -549,14 +552,14 @@ describe("our stand-in alone", () => {
 });
 
 function connect(endpoint: string, key = emulatorKey): CosmosClient {
-  // The second opinion names https://… as its own location, which it does not serve.
+  // Vercel's server names an https location that it does not serve.
   return new CosmosClient({ endpoint, key, connectionPolicy: { enableEndpointDiscovery: false } });
 }
 
-/** The status that an answer or its error has. */
-async function status(answer: Promise<{ statusCode?: number }>): Promise<number | undefined> {
+/** Returns the status of a response or of its error. */
+async function status(response: Promise<{ statusCode?: number }>): Promise<number | undefined> {
   try {
-    return (await answer).statusCode;
+    return (await response).statusCode;
   } catch (error) {
     if (error instanceof ErrorResponse && typeof error.code === "number") return error.code;
     throw error;

@@ -1,10 +1,10 @@
-// How a request is read and an answer is written: https://learn.microsoft.com/rest/api/cosmos-db/common-cosmosdb-rest-request-headers
+// Reads requests and writes responses: https://learn.microsoft.com/rest/api/cosmos-db/common-cosmosdb-rest-request-headers
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 const maximumBodyBytes = 2 * 1024 * 1024;
 
-export interface Answer {
+export interface CosmosResponse {
   status: number;
   body?: unknown;
   headers?: Readonly<Record<string, string>>;
@@ -23,7 +23,7 @@ const names: Readonly<Record<number, string>> = {
   503: "ServiceUnavailable",
 };
 
-/** An answer other than success. `x-ms-substatus` tells apart what shares a status.
+/** An error response. `x-ms-substatus` distinguishes errors with the same status.
  *  https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb */
 export class Fault extends Error {
   readonly status: number;
@@ -39,19 +39,25 @@ export class Fault extends Error {
     this.details = details;
   }
 
-  get body(): Readonly<Record<string, string>> {
-    return { code: names[this.status] ?? String(this.status), message: this.message, ...this.details };
+  toResponse(): CosmosResponse {
+    const { status, substatus, retryAfterMs } = this;
+    const retry = retryAfterMs === undefined ? {} : { "x-ms-retry-after-ms": String(retryAfterMs) };
+    return {
+      status,
+      body: { code: names[status] ?? String(status), message: this.message, ...this.details },
+      headers: { "x-ms-substatus": String(substatus), ...retry },
+    };
   }
 }
 
 interface FaultOptions {
   substatus?: number;
   retryAfterMs?: number;
-  /** Further properties of the body. */
+  /** More properties of the body. */
   details?: Readonly<Record<string, string>>;
 }
 
-export function send(response: ServerResponse, { status, body, headers = {} }: Answer): void {
+export function sendResponse(response: ServerResponse, { status, body, headers = {} }: CosmosResponse): void {
   response.writeHead(status, {
     "content-type": "application/json",
     "x-ms-activity-id": randomUUID(),
@@ -64,15 +70,7 @@ export function send(response: ServerResponse, { status, body, headers = {} }: A
   response.end(body === undefined ? undefined : JSON.stringify(body));
 }
 
-export function toAnswer(error: unknown): Answer {
-  if (error instanceof URIError) return toAnswer(new Fault(400, "The request has a malformed percent-encoding."));
-  if (!(error instanceof Fault)) throw error;
-  const { status, body, substatus, retryAfterMs } = error;
-  const retry = retryAfterMs === undefined ? {} : { "x-ms-retry-after-ms": String(retryAfterMs) };
-  return { status, body, headers: { "x-ms-substatus": String(substatus), ...retry } };
-}
-
-/** Reads to the end even when it is too long: an answer in the middle of a request looks like a broken connection. */
+/** Reads a body to its end even if it is too long: clients take a response before that for a broken connection. */
 export async function readBody(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -84,6 +82,7 @@ export async function readBody(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
+/** @throws Fault 400 */
 export function parseJson(body: string): unknown {
   try {
     return JSON.parse(body);
@@ -92,19 +91,45 @@ export function parseJson(body: string): unknown {
   }
 }
 
-export function isQueryRequest(request: IncomingMessage): boolean {
-  return header(request, "content-type")?.startsWith("application/query+json") ?? false;
+/**
+ * Splits a path into its decoded segments.
+ * @throws Fault 400
+ */
+export function readSegments(url = ""): string[] {
+  try {
+    return url.split("/").filter(Boolean).map(decodeURIComponent);
+  } catch {
+    throw new Fault(400, "The request has a malformed percent-encoding.");
+  }
 }
 
+export function isQueryRequest(request: IncomingMessage): boolean {
+  return readHeader(request, "content-type")?.startsWith("application/query+json") ?? false;
+}
+
+/** True when the client wants no document in the response. */
 export function isMinimal(request: IncomingMessage): boolean {
-  return header(request, "prefer") === "return=minimal";
+  return readHeader(request, "prefer") === "return=minimal";
 }
 
 export function isFlag(request: IncomingMessage, name: string): boolean {
-  return header(request, name)?.toLowerCase() === "true";
+  return readHeader(request, name)?.toLowerCase() === "true";
 }
 
-export function header({ headers }: IncomingMessage, name: string): string | undefined {
+export function readHeader({ headers }: IncomingMessage, name: string): string | undefined {
   const value = headers[name];
   return Array.isArray(value) ? value[0] : value;
+}
+
+/** A list of resources, as Cosmos DB wraps it. */
+export function createFeed(name: string, rid: string, resources: readonly unknown[]): CosmosResponse {
+  return {
+    status: 200,
+    body: { _rid: rid, [name]: resources, _count: resources.length },
+    headers: { "x-ms-item-count": String(resources.length) },
+  };
+}
+
+export function methodNotAllowed(): Fault {
+  return new Fault(405, "The requested verb is not supported on this resource.");
 }

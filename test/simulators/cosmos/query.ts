@@ -1,34 +1,38 @@
-// The few queries that Dapr's state store and this suite send. Everything else is refused by name.
+// Runs the few queries that Dapr's state store and this suite send, and rejects all others.
 // https://learn.microsoft.com/rest/api/cosmos-db/query-documents
-import { type Container, isObject, type JsonObject, type Partition } from "./container.ts";
+import type { Container, Partition } from "./container.ts";
 import { Fault } from "./http.ts";
+import { isObject, type JsonObject } from "./json.ts";
 
 interface Query {
-  /** One row per document that matches. */
+  /** Returns the result: one row for each matching document, or the count. */
   rows: (container: Container, partition: Partition | undefined) => readonly unknown[];
-  /** Needs the client to add up what each partition counted. */
+  /** The client must add up the counts of the partitions. */
   isCount: boolean;
 }
 
-/** Rows of a query; `isOneRange` when it asks one partition or partition key range only. */
-export function query(
+/**
+ * @param isOneRange The query is limited to one partition or one partition key range.
+ * @throws Fault 400
+ */
+export function runQuery(
   body: unknown,
   container: Container,
   { partition, isOneRange }: { partition: Partition | undefined; isOneRange: boolean },
 ): readonly unknown[] {
   const { rows, isCount } = parse(body);
   if (isCount && !isOneRange) {
-    // The gateway adds nothing up: the client asks for a plan, then each range for its own count.
+    // The gateway does not aggregate: the client requests a plan, then the count of each range.
     throw new Fault(400, "The provided cross partition query can not be directly served by the gateway.", {
       substatus: 1004,
-      details: { additionalErrorInfo: JSON.stringify(plan(body)) },
+      details: { additionalErrorInfo: JSON.stringify(planQuery(body)) },
     });
   }
   return rows(container, partition);
 }
 
-/** The answer to `x-ms-cosmos-is-query-plan-request`. */
-export function plan(body: unknown): JsonObject {
+/** The response to `x-ms-cosmos-is-query-plan-request`. */
+export function planQuery(body: unknown): JsonObject {
   const { isCount } = parse(body);
   return {
     partitionedQueryExecutionInfoVersion: 2,
@@ -52,7 +56,7 @@ export function plan(body: unknown): JsonObject {
 }
 
 function parse(body: unknown): Query {
-  if (!isObject(body) || typeof body.query !== "string") throw new Fault(400, "A query has a text in `query`.");
+  if (!isObject(body) || typeof body.query !== "string") throw new Fault(400, "The property `query` must be a string.");
   const text = body.query.trim().replace(/\s+/g, " ");
   const parameters = readParameters(body.parameters);
 
@@ -79,7 +83,7 @@ function parse(body: unknown): Query {
   }
   throw new Fault(
     400,
-    "The stand-in does not speak this query; test/simulators/cosmos/query.ts has those that it does.",
+    "The simulator does not support this query. test/simulators/cosmos/query.ts has the ones that it supports.",
   );
 }
 

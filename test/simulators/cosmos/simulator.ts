@@ -1,0 +1,125 @@
+// Simulates Azure Cosmos DB for NoSQL in memory: the part of its REST API that Dapr's state.azure.cosmosdb and @azure/cosmos
+// use. https://learn.microsoft.com/rest/api/cosmos-db/
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createAccount } from "./account.ts";
+import { emulatorKey } from "./auth.ts";
+import type { ConsistencyLevel } from "./consistency.ts";
+import { type CosmosResponse, Fault, readBody, sendResponse } from "./http.ts";
+import { type RecordedRequest, recordRequest } from "./recorded-request.ts";
+import { route, type Service } from "./routes.ts";
+
+export interface CosmosSimulatorOptions {
+  /** The address to listen on; default: loopback. */
+  host?: string;
+  /** Default 0: any free port. */
+  port?: number;
+  /** The account key, base64; default: the emulator's. */
+  key?: string;
+  /** The account's default consistency level. */
+  consistency?: ConsistencyLevel;
+  /** Accept only Entra ID tokens. */
+  disableLocalAuth?: boolean;
+  /** Object ids that have the data contributor role. Default: all. */
+  principals?: readonly string[];
+  /** PEM. Serves https, because Dapr's client refuses to send Entra ID tokens over http. */
+  tls?: { key: string; cert: string };
+  /** Returns milliseconds; lets a test control the clock. */
+  now?: () => number;
+}
+
+export interface CosmosSimulator {
+  /** Ends with a slash, as in the Azure portal. */
+  url: string;
+  key: string;
+  /** All requests since the start, rejected ones included. */
+  requests: readonly RecordedRequest[];
+  /** Delays every response from now on. */
+  latencyMs: number;
+  /** Responds with 429 to the next `count` requests for documents. */
+  throttleNext(count: number, retryAfterMs: number): void;
+  /** Responds with 503 to the next `count` requests for documents. */
+  failNext(count: number): void;
+  /** Creates a container as Dapr needs it, and its database: partition key /partitionKey, TTL on. */
+  createContainer(
+    database: string,
+    id: string,
+    definition?: { partitionKeyPath?: string; defaultTtl?: number | "off" },
+  ): void;
+  close(): Promise<void>;
+}
+
+export async function startCosmosSimulator({
+  host = "127.0.0.1",
+  port = 0,
+  key = emulatorKey,
+  consistency = "Session",
+  disableLocalAuth = false,
+  principals,
+  tls,
+  now = Date.now,
+}: CosmosSimulatorOptions = {}): Promise<CosmosSimulator> {
+  const hostname = "127.0.0.1";
+  const account = createAccount(now);
+  const requests: RecordedRequest[] = [];
+  const service: Service = {
+    account,
+    access: { key, disableLocalAuth, principals, hostname, now },
+    consistency,
+    scheme: tls === undefined ? "http" : "https",
+    faults: [],
+  };
+
+  const server = tls === undefined ? createServer(handle) : createTlsServer(tls, handle);
+  // Node's default of 5 s sometimes closes a connection just as a client sends its next request.
+  server.keepAliveTimeout = 120_000;
+  server.listen(port, host);
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("not listening on a port");
+
+  const simulator: CosmosSimulator = {
+    url: `${service.scheme}://${hostname}:${address.port}/`,
+    key,
+    requests,
+    latencyMs: 0,
+    throttleNext(count, retryAfterMs) {
+      const message = "Request rate is large. More Request Units may be needed, so no changes were made.";
+      for (let i = 0; i < count; i++) service.faults.push(new Fault(429, message, { substatus: 3200, retryAfterMs }));
+    },
+    failNext(count) {
+      for (let i = 0; i < count; i++) service.faults.push(new Fault(503, "Service is currently unavailable."));
+    },
+    createContainer(databaseId, id, { partitionKeyPath = "/partitionKey", defaultTtl = -1 } = {}) {
+      const database = account.databases.get(databaseId) ?? account.createDatabase(databaseId);
+      const ttl = defaultTtl === "off" ? {} : { defaultTtl };
+      const partitionKey = { paths: [partitionKeyPath] as const, kind: "Hash", version: 2 };
+      account.createContainer(database, { id, partitionKey, ...ttl });
+    },
+    async close() {
+      if (!server.listening) return;
+      const closed = once(server, "close");
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+  return simulator;
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let result: CosmosResponse;
+    try {
+      const body = await readBody(request);
+      if (simulator.latencyMs > 0) await sleep(simulator.latencyMs);
+      result = route(service, request, body);
+    } catch (error) {
+      if (!request.complete) return; // the client disconnected
+      if (!(error instanceof Fault)) throw error;
+      result = error.toResponse();
+    }
+    requests.push(recordRequest(request, result.status));
+    sendResponse(response, result);
+  }
+}
