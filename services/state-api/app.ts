@@ -58,7 +58,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     const { operations } = checked(await readJson(req, config.MAX_BODY_BYTES), validate.transactionRequest);
     const keys = new Set(operations.map(({ key }) => key));
     if (keys.size < operations.length) {
-      throw new Problem(400, "bad-request", "A transaction must name each key once", {
+      throw new Problem(400, "repeated-key", "A transaction must name each key once", {
         detail: "Stores differ in how they combine two operations on one key. Send one operation for each key.",
       });
     }

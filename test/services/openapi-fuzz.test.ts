@@ -1,0 +1,56 @@
+// Schemathesis, a fuzzer that knows OpenAPI and nothing of this project, sends the services what their documents allow and
+// what they forbid, and compares every response with the document.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findSchemathesisOrSkip, fuzz } from "../support/schemathesis.ts";
+import { type Suite, startSuite } from "../support/suite.ts";
+
+const python = await findSchemathesisOrSkip();
+const names = ["state-api", "welcome", "group-lister", "hello-wasm"] as const;
+
+describe.skipIf(!python)("Schemathesis", { timeout: 300_000 }, () => {
+  let suite: Suite;
+  beforeAll(async () => {
+    suite = await startSuite();
+  }, 60_000);
+  afterAll(() => suite?.end());
+
+  test.for(names)("finds no difference between %s and its OpenAPI document", async (name) => {
+    const { exitCode, report } = await fuzz(python ?? "", suite.services[name].origin);
+    expect(report, report).toMatch(/Stateful|Fuzzing/);
+    expect(exitCode, report).toBe(0);
+    expect(suite.services[name].output()).not.toContain('"level":"error"');
+  });
+
+  test("finds every fault of a document that describes state-api wrongly", async () => {
+    const { origin } = suite.services["state-api"];
+    const folder = mkdtempSync(join(tmpdir(), "openapi-fuzz-test-"));
+    const file = join(folder, "wrong.json");
+    const document = await (await fetch(`${origin}/openapi.json`)).text();
+    try {
+      const wrong = JSON.parse(document);
+      const { delete: remove, get } = wrong.paths["/state/{key}"];
+      remove.parameters[0].schema = { type: "string" };
+      get.responses[404] = undefined;
+      get.responses[200].content = { "text/plain": { schema: { type: "string" } } };
+      wrong.paths["/state/bulk"].put = undefined;
+      wrong.components.schemas.BulkRequest.properties.keys.maxItems = 50;
+      writeFileSync(file, JSON.stringify(wrong));
+      const { exitCode, report } = await fuzz(python ?? "", origin, file);
+      expect(exitCode).toBe(1);
+      for (const finding of [
+        "Schema-valid request rejected", // If-Match is more than any string
+        "Undocumented status code", // 404
+        "Undocumented Content-Type", // JSON
+        "Allow header mismatch", // PUT /state/bulk
+        "Schema-violating request accepted", // 51 keys
+      ]) {
+        expect(report).toContain(finding);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});

@@ -1,0 +1,68 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
+import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "./processes.ts";
+
+export interface Suite {
+  readonly services: Readonly<Record<"state-api" | "group-lister" | "welcome" | "hello-wasm", Process>>;
+  end(): Promise<void>;
+}
+
+/** Timeouts that a busy machine does not reach. */
+const patience = { STATESTORE_TIMEOUT_MS: "20000", INVOKE_TIMEOUT_MS: "20000", WASM_TIMEOUT_MS: "20000" };
+
+/**
+ * Starts the four services as processes, with the sidecars, the SQLite store and the Azure stand-in of `npm start`.
+ * @param configuration lines to add to the `spec` of the sidecars' Configuration
+ */
+export async function startSuite(configuration = ""): Promise<Suite> {
+  const folder = mkdtempSync(join(tmpdir(), "suite-test-"));
+  const config = join(folder, "config.yaml");
+  const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
+  writeFileSync(config, local.replace("data/names.db", join(folder, "names.db")) + configuration);
+  const none = join(folder, "none");
+  mkdirSync(none);
+  const store = sqliteResources();
+  const started: Process[] = [];
+  let azure: Azure | undefined;
+
+  async function end(): Promise<void> {
+    for (const process of started.reverse()) await process.end(); // services before their sidecars
+    await azure?.close();
+    store.remove();
+    rmSync(folder, { recursive: true, force: true });
+  }
+
+  /** A service with its sidecar, and how the sidecar is reached. */
+  async function startPair(name: string, resources: string, env: Record<string, string> = {}): Promise<Process> {
+    const [appPort = 0] = await freePorts(1);
+    const sidecar = await startSidecar({ appId: name, appPort, resources: [resources], config });
+    started.push(sidecar);
+    const daprPort = new URL(sidecar.origin).port;
+    const service = await startService(name, { ...patience, ...env, PORT: `${appPort}`, DAPR_HTTP_PORT: daprPort });
+    started.push(service);
+    return service;
+  }
+
+  try {
+    azure = await startAzure();
+    const standIn = {
+      NODE_OPTIONS: "--import ./stand-ins/azure/env.ts",
+      AZURE_STAND_IN_PORT: new URL(azure.url).port,
+      AZURE_STAND_IN_HTTPS_PORT: new URL(azure.httpsUrl).port,
+    };
+    const [stateApi, groupLister, welcome, helloWasm] = await Promise.all([
+      startPair("state-api", store.folder),
+      startPair("group-lister", none, standIn),
+      startPair("welcome", none),
+      startService("hello-wasm", patience),
+    ]);
+    started.push(helloWasm);
+    const services = { "state-api": stateApi, "group-lister": groupLister, welcome, "hello-wasm": helloWasm };
+    return { services, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
