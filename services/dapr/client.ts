@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher, Pool } from "undici";
 import { JSON_TYPE } from "../runtime/http.ts";
+import type { Trace } from "../runtime/trace.ts";
 
 interface SidecarClientOptions {
   /** Origin of the sidecar's HTTP API, such as `http://127.0.0.1:3500`. */
@@ -16,8 +17,8 @@ export interface SidecarRequest {
   readonly headers?: Readonly<Record<string, string | undefined>>;
   /** JSON text. */
   readonly body?: string | undefined;
-  /** W3C trace context. */
-  readonly traceparent?: string | undefined;
+  /** Sent with the request; adopts the trace that the sidecar starts for it. */
+  readonly trace?: Trace | undefined;
   /** Milliseconds from the call to the last byte of the response, including the wait for a free connection. */
   readonly timeoutMs?: number;
 }
@@ -64,15 +65,18 @@ export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClie
   }
 
   return {
-    async request(path, { method = "GET", headers, body, traceparent, timeoutMs: ownTimeoutMs = timeoutMs }) {
+    async request(path, { method = "GET", headers, body, trace, timeoutMs: ownTimeoutMs = timeoutMs }) {
       const pool = await connect();
       const allHeaders = {
         ...headers,
         "content-type": body === undefined ? undefined : JSON_TYPE,
         "dapr-api-token": apiToken || undefined,
-        traceparent,
+        ...trace?.headers(),
       };
-      return dispatch(pool, { origin, path, method, headers: allHeaders, body: body ?? null }, ownTimeoutMs);
+      const sent = { origin, path, method, headers: allHeaders, body: body ?? null };
+      const response = await dispatch(pool, sent, ownTimeoutMs);
+      trace?.adopt(response.headers);
+      return response;
     },
     close: async () => (await connecting)?.close(),
   };

@@ -23,7 +23,7 @@ export function runCall<T>(
     // Not an AbortSignal: creating and releasing one costs as much as the rest of this function, on every request.
     const call: Call = {
       ended: undefined,
-      traceparent: () => traceOf(req).traceparent,
+      trace: () => traceOf(req),
     };
     const end = (reason: Error) => {
       call.ended = reason;

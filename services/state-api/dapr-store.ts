@@ -72,7 +72,7 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
   /** Makes one call to the sidecar, measured and in the caller's trace. */
   async function request<T>(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<T>): Promise<T> {
     if (call.ended) throw call.ended;
-    const sdkCall = await createSdkCall(call.traceparent());
+    const sdkCall = await createSdkCall(call.trace());
     const started = performance.now();
     let outcome: "ok" | StoreError["kind"] = "ok";
     try {
@@ -147,7 +147,7 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
   /** Cosmos DB serves a bulk read by a query over all partitions, which costs more than a point read for each key. */
   async function lookUpBulkReads(call: Call): Promise<boolean> {
     const path = "/v1.0/metadata";
-    const { text } = await request("metadata", call, () => send(path, { traceparent: call.traceparent() }));
+    const { text } = await request("metadata", call, () => send(path, { trace: call.trace() }));
     const { components = [] }: { components?: { name: string; type: string }[] } = JSON.parse(text);
     const component = components.find(({ name }) => name === storeName);
     return component !== undefined && component.type !== "state.azure.cosmosdb";

@@ -1,5 +1,6 @@
 import type { DaprClient, HTTPClient } from "@dapr/dapr";
 import type { SidecarRequest, SidecarResponse } from "../dapr/client.ts";
+import type { Trace } from "../runtime/trace.ts";
 
 type Send = (path: string, request: SidecarRequest) => Promise<SidecarResponse>;
 
@@ -16,14 +17,14 @@ export interface SdkCall {
  * Lets the HTTP client of @dapr/dapr 3.18.0 form requests that `send` carries.
  *
  * The SDK's own transport (implementation/Client/HTTPClient/HTTPClient.js) has no timeout, polls an absent sidecar for 30 s
- * before its first request, cannot send a traceparent, returns neither status nor headers, and takes several times the CPU.
+ * before its first request, cannot send trace headers, returns neither status nor headers, and takes several times the CPU.
  * All of it is in `execute`, so `execute` is what this file replaces, for each call on an object of its own. The rest of
  * the SDK stays as it is.
  */
-export function createSdkTransport(send: Send): (traceparent: string | undefined) => Promise<SdkCall> {
+export function createSdkTransport(send: Send): (trace: Trace | undefined) => Promise<SdkCall> {
   let loading: ReturnType<typeof load> | undefined;
 
-  return async (traceparent) => {
+  return async (trace) => {
     loading ??= load(); // on first use: it takes longer than everything else before the service listens
     const { sdk, dapr } = await loading;
     const execute: HTTPClient["execute"] = async (path, params) => {
@@ -31,7 +32,7 @@ export function createSdkTransport(send: Send): (traceparent: string | undefined
         method: params?.method === "DELETE" ? "DELETE" : params?.body ? "POST" : "GET",
         headers: params?.headers ?? {},
         body: params?.body ? JSON.stringify(params.body) : undefined,
-        traceparent,
+        trace,
       });
       return parseJson(call.response.text);
     };

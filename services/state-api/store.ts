@@ -1,3 +1,5 @@
+import type { Trace } from "../runtime/trace.ts";
+
 /** The port between the HTTP routes and the state store. */
 export interface StateStore {
   /** The entry, or undefined when the key is missing. */
@@ -23,8 +25,8 @@ export interface BatchableStore extends StateStore {
 export interface Call {
   /** Set once the caller no longer waits: the reason. Work that has not begun by then does not begin. */
   ended: Error | undefined;
-  /** Creates the W3C trace context to send. Called once for each request that leaves, which may serve many callers. */
-  readonly traceparent: () => string;
+  /** The trace to send with a request. Called once for each request that leaves, which may serve many callers. */
+  readonly trace: () => Trace;
 }
 
 export interface Entry {

@@ -81,7 +81,7 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   });
 
   app.get("/api/health", async (req, res) => {
-    send(res, JSON_TYPE, JSON.stringify(await checkServices(sidecar, traceOf(req).traceparent)));
+    send(res, JSON_TYPE, JSON.stringify(await checkServices(sidecar, traceOf(req))));
   });
 
   app.get("/api/secret", async (_req, res) => {
@@ -91,14 +91,14 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   app.get("/api/groups", async (req, res) => {
     const response = await sidecar.invoke("group-lister", "/groupz?details=true", {
       headers: { "cache-control": req.get("Cache-Control") },
-      traceparent: traceOf(req).traceparent,
+      trace: traceOf(req),
     });
     relay(res, "group-lister", response);
   });
 
   app.get("/api/state/:key", async (req, res) => {
     const response = await sidecar.invoke("state-api", `/state/${keyOf(req)}`, {
-      traceparent: traceOf(req).traceparent,
+      trace: traceOf(req),
     });
     relay(res, "state-api", response);
   });
@@ -111,7 +111,7 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
       method: "PUT",
       headers: { "if-match": req.get("If-Match"), "if-none-match": req.get("If-None-Match") },
       body,
-      traceparent: traceOf(req).traceparent,
+      trace: traceOf(req),
     });
     relay(res, "state-api", response);
   });

@@ -1,4 +1,5 @@
 import { Problem } from "../runtime/problem.ts";
+import type { Trace } from "../runtime/trace.ts";
 import type { Health } from "./api.ts";
 import type { Sidecar } from "./sidecar.ts";
 
@@ -6,10 +7,10 @@ import type { Sidecar } from "./sidecar.ts";
  * Checks the services and their sidecars. A response from another service passed through its sidecar, so it proves that
  * both are up. When the request failed earlier, their status is `unknown`.
  */
-export function checkServices(sidecar: Sidecar, traceparent: string): Promise<Health[]> {
+export function checkServices(sidecar: Sidecar, trace: Trace): Promise<Health[]> {
   return Promise.all([
     checkWelcome(sidecar),
-    ...["state-api", "group-lister"].map((appId) => checkOther(sidecar, appId, traceparent)),
+    ...["state-api", "group-lister"].map((appId) => checkOther(sidecar, appId, trace)),
   ]);
 }
 
@@ -24,9 +25,9 @@ async function checkWelcome(sidecar: Sidecar): Promise<Health> {
   }
 }
 
-async function checkOther(sidecar: Sidecar, appId: string, traceparent: string): Promise<Health> {
+async function checkOther(sidecar: Sidecar, appId: string, trace: Trace): Promise<Health> {
   try {
-    const { statusCode, text } = await sidecar.invoke(appId, "/readyz", { traceparent });
+    const { statusCode, text } = await sidecar.invoke(appId, "/readyz", { trace });
     if (statusCode < 400) return { appId, service: "up", sidecar: "up" };
     return { appId, service: "not ready", sidecar: "up", reason: JSON.parse(text).title };
   } catch (error) {

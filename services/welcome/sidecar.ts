@@ -1,6 +1,7 @@
 import { createSidecarClient, SidecarError, type SidecarRequest, type SidecarResponse } from "../dapr/client.ts";
 import { RETRY_SOON } from "../runtime/http.ts";
 import { Problem } from "../runtime/problem.ts";
+import type { Trace } from "../runtime/trace.ts";
 
 interface SidecarOptions {
   /** Origin of the sidecar's HTTP API. */
@@ -10,7 +11,7 @@ interface SidecarOptions {
   readonly apiToken?: string;
 }
 
-type Invocation = SidecarRequest & { readonly traceparent: string };
+type Invocation = SidecarRequest & { readonly trace: Trace };
 
 export interface Sidecar {
   /**

@@ -1,3 +1,4 @@
+import { createTrace } from "../../services/runtime/trace.ts";
 import {
   type BatchableStore,
   type Call,
@@ -87,5 +88,8 @@ export function createMemoryStore(): MemoryStore {
 }
 
 export function createCall(): Call {
-  return { ended: undefined, traceparent: () => "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" };
+  return {
+    ended: undefined,
+    trace: () => createTrace({ traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" }),
+  };
 }

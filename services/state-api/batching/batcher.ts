@@ -1,3 +1,4 @@
+import { shareTrace } from "../../runtime/trace.ts";
 import { type Call, StoreError } from "../store.ts";
 
 /** Large enough to spread the cost of a sidecar call thin, small enough that a slow item does not delay many others. */
@@ -62,10 +63,9 @@ async function sendBatch<Item, Result>(
   batch: readonly Waiting<Item, Result>[],
 ): Promise<void> {
   const wanted = dropEnded(batch);
-  const [first] = wanted;
-  if (!first) return;
-  // The call belongs to no single caller, so none of them ends it. It appears in the trace of the first one.
-  const call: Call = { ended: undefined, traceparent: first.call.traceparent };
+  if (wanted.length === 0) return;
+  // The call belongs to no single caller, so none of them ends it.
+  const call: Call = { ended: undefined, trace: () => shareTrace(wanted.map(({ call }) => call.trace())) };
   const members = mergeByKey(wanted, batching.keyOf);
   batching.observe(members.length);
   if (members.length === 1) await sendSingly(batching, members, call);

@@ -260,7 +260,7 @@ describe("responses of the sidecar", () => {
     await store.delete({ key: "k" }, call);
     await store.get("k", call);
     for (const { headers } of seen) {
-      expect(headers).toMatchObject({ traceparent: call.traceparent(), "dapr-api-token": "the-token" });
+      expect(headers).toMatchObject({ ...call.trace().headers(), "dapr-api-token": "the-token" });
     }
     expect(seen).toHaveLength(3);
   });

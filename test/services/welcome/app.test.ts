@@ -260,10 +260,7 @@ describe("responses of other services", () => {
     const caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     for (const call of calls) await call().set("traceparent", caller);
     for (const { headers } of received) {
-      expect(headers).toMatchObject({
-        traceparent: expect.stringMatching(/^00-0af7651916cd43dd8448eb211c80319c-(?!b7ad6b7169203331)[0-9a-f]{16}-01$/),
-        "dapr-api-token": "t0ken",
-      });
+      expect(headers).toMatchObject({ traceparent: caller, "dapr-api-token": "t0ken" });
     }
     expect(received).toHaveLength(calls.length);
     expect(logged).not.toContain("t0ken");
