@@ -12,11 +12,14 @@ export interface Suite {
 /** Timeouts that a busy machine does not reach. */
 const patience = { STATESTORE_TIMEOUT_MS: "20000", INVOKE_TIMEOUT_MS: "20000", WASM_TIMEOUT_MS: "20000" };
 
-/**
- * Starts the four services as processes, with the sidecars, the SQLite store and the Azure stand-in of `npm start`.
- * @param configuration lines to add to the `spec` of the sidecars' Configuration
- */
-export async function startSuite(configuration = ""): Promise<Suite> {
+interface SuiteOptions {
+  /** Lines to add to the `spec` of the sidecars' Configuration. */
+  readonly configuration?: string;
+  readonly sidecarEnv?: Readonly<Record<string, string>>;
+}
+
+/** Starts the four services as processes, with the sidecars, the SQLite store and the Azure stand-in of `npm start`. */
+export async function startSuite({ configuration = "", sidecarEnv = {} }: SuiteOptions = {}): Promise<Suite> {
   const folder = mkdtempSync(join(tmpdir(), "suite-test-"));
   const config = join(folder, "config.yaml");
   const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
@@ -34,10 +37,10 @@ export async function startSuite(configuration = ""): Promise<Suite> {
     rmSync(folder, { recursive: true, force: true });
   }
 
-  /** A service with its sidecar, and how the sidecar is reached. */
+  /** Starts a service and its sidecar. */
   async function startPair(name: string, resources: string, env: Record<string, string> = {}): Promise<Process> {
     const [appPort = 0] = await freePorts(1);
-    const sidecar = await startSidecar({ appId: name, appPort, resources: [resources], config });
+    const sidecar = await startSidecar({ appId: name, appPort, resources: [resources], config, env: sidecarEnv });
     started.push(sidecar);
     const daprPort = new URL(sidecar.origin).port;
     const service = await startService(name, { ...patience, ...env, PORT: `${appPort}`, DAPR_HTTP_PORT: daprPort });
