@@ -8,7 +8,7 @@ interface CachedOptions<T> {
   readonly holdMs: (error: unknown) => number;
 }
 
-export interface Loaded<T> {
+interface Loaded<T> {
   readonly value: T;
   /** Why the value is not fresh; undefined: it is. */
   readonly error?: unknown;

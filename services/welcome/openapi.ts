@@ -19,7 +19,7 @@ export const openapi = {
     title: "Welcome",
     version: "1.0.0",
     description: "Returns a greeting and its version, and lets a browser use the other services through Dapr.",
-    "x-try": ["curl $URL   # the page, in a browser"],
+    "x-try": ["curl $URL/api/state/greeting   # through both sidecars"],
   },
   paths: {
     "/": {
