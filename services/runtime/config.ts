@@ -1,6 +1,6 @@
 import { Compile } from "typebox/schema";
 
-/** One environment variable: JSON Schema keywords, and a description for whoever sets it. */
+/** One environment variable: JSON Schema keywords and a description. */
 export interface Variable {
   readonly type: "integer" | "string";
   readonly description: string;

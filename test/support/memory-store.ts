@@ -11,7 +11,7 @@ import {
 } from "../../services/state-api/store.ts";
 
 export interface MemoryStore extends BatchableStore {
-  /** What is stored now. */
+  /** The stored entries. */
   readonly entries: Map<string, Entry>;
   /** Every call in the order of arrival: its name and its keys. */
   readonly calls: { operation: string; keys: string[] }[];

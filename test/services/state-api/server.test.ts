@@ -7,8 +7,8 @@ import { freePorts, root } from "../../support/processes.ts";
 
 describe("the process of state-api", () => {
   test("is live but not ready without a sidecar, says why, and exits 0 on SIGTERM", async () => {
-    const [nobody] = await freePorts(1);
-    await inProcess("state-api", { DAPR_HTTP_PORT: `${nobody}` }, async (get) => {
+    const [unused] = await freePorts(1);
+    await inProcess("state-api", { DAPR_HTTP_PORT: `${unused}` }, async (get) => {
       expect(await (await get("/healthz")).text()).toBe("ok");
       const readiness = await get("/readyz");
       expect(readiness.status).toBe(503);
@@ -19,10 +19,10 @@ describe("the process of state-api", () => {
   });
 
   test("exits 0 on SIGTERM after the reader of its log has gone", async () => {
-    const [port, nobody] = await freePorts(2);
+    const [port, unused] = await freePorts(2);
     const child = spawn(process.execPath, ["services/state-api/server.ts"], {
       cwd: root,
-      env: { ...process.env, PORT: `${port}`, DAPR_HTTP_PORT: `${nobody}`, LOG_LEVEL: "info" },
+      env: { ...process.env, PORT: `${port}`, DAPR_HTTP_PORT: `${unused}`, LOG_LEVEL: "info" },
       stdio: ["ignore", "pipe", "inherit"],
     });
     const exited = once(child, "exit");

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { coalesce } from "../../../services/state-api/batching/coalesce.ts";
-import { StoreError } from "../../../services/state-api/store.ts";
-import { createCall, createMemoryStore } from "../../support/memory-store.ts";
+import { coalesce } from "../../../../services/state-api/batching/coalesce.ts";
+import { StoreError } from "../../../../services/state-api/store.ts";
+import { createCall, createMemoryStore } from "../../../support/memory-store.ts";
 
 const plenty = { maxPending: 10_000 };
 const call = createCall();

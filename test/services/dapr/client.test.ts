@@ -1,0 +1,115 @@
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, test } from "vitest";
+import {
+  createSidecarClient,
+  type SidecarClient,
+  SidecarError,
+  type SidecarRequest,
+} from "../../../services/dapr/client.ts";
+import { freePorts } from "../../support/processes.ts";
+
+const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const cleanUp: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+/** A client of a sidecar that `respond` stands in for, and the headers that arrive there. */
+async function connect(
+  respond: RequestListener,
+  options: { apiToken?: string } = {},
+): Promise<{ client: SidecarClient; received: IncomingHttpHeaders[] }> {
+  const received: IncomingHttpHeaders[] = [];
+  const sidecar = createServer((req, res) => {
+    received.push(req.headers);
+    respond(req, res);
+  }).listen(0, "127.0.0.1");
+  await once(sidecar, "listening");
+  const { port } = sidecar.address() as AddressInfo;
+  const client = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 200, ...options });
+  cleanUp.push(
+    () => sidecar.close(),
+    () => sidecar.closeAllConnections(),
+    () => client.close(),
+  );
+  return { client, received };
+}
+
+describe("createSidecarClient", () => {
+  test.each([200, 204, 404, 500])("resolves with status, headers and text of a %i", async (status) => {
+    const { client } = await connect((_req, res) => res.writeHead(status, { etag: "1" }).end("text"));
+    const response = await client.request("/v1.0/state/statestore/k", {});
+    expect(response).toMatchObject({
+      statusCode: status,
+      headers: { etag: "1" },
+      text: status === 204 ? "" : "text",
+    });
+  });
+
+  test("sends method, JSON body, headers, traceparent and API token", async () => {
+    const echo: RequestListener = async (req, res) => {
+      let body = "";
+      for await (const chunk of req) body += chunk;
+      res.end(`${req.method} ${req.url} ${body}`);
+    };
+    const { client, received } = await connect(echo, { apiToken: "the-token" });
+    const request: SidecarRequest = {
+      method: "PUT",
+      headers: { "if-match": "*", "if-none-match": undefined },
+      body: "[1]",
+      traceparent,
+    };
+    const { text } = await client.request("/path?query", request);
+    expect(text).toBe("PUT /path?query [1]");
+    expect(received[0]).toMatchObject({
+      "content-type": "application/json; charset=utf-8",
+      "dapr-api-token": "the-token",
+      "if-match": "*",
+      traceparent,
+    });
+    expect(received[0]).not.toHaveProperty("if-none-match");
+  });
+
+  test("sends neither a token nor a content type when there is none", async () => {
+    const { client, received } = await connect((_req, res) => res.end(), { apiToken: "" });
+    await client.request("/", {});
+    expect(received[0]).not.toHaveProperty("dapr-api-token");
+    expect(received[0]).not.toHaveProperty("content-type");
+  });
+
+  test("rejects as a timeout when the response is incomplete after the timeout of the request or of the client", async () => {
+    const { client } = await connect((_req, res) => res.write("beginning"));
+    const started = performance.now();
+    const error = await client.request("/", { timeoutMs: 50 }).catch((reason) => reason);
+    expect(error).toBeInstanceOf(SidecarError);
+    expect(error).toMatchObject({ kind: "timeout", message: expect.stringMatching(/no response .* within 50 ms$/) });
+    expect(performance.now() - started).toBeLessThan(190);
+    await expect(client.request("/", {})).rejects.toMatchObject({
+      kind: "timeout",
+      message: expect.stringMatching(/within 200 ms$/),
+    });
+  });
+
+  test("counts the wait for a free connection towards the timeout", async () => {
+    const { client, received } = await connect(() => {});
+    const requests = Array.from({ length: 100 }, () => client.request("/", {}));
+    const outcomes = await Promise.allSettled(requests);
+    expect(outcomes.map((each) => each.status === "rejected" && each.reason.kind)).toEqual(Array(100).fill("timeout"));
+    expect(received.length).toBeLessThan(100);
+  });
+
+  test("rejects as unreachable when no process listens, and when the connection breaks", async () => {
+    const [port] = await freePorts(1);
+    const absent = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 1_000 });
+    cleanUp.push(() => absent.close());
+    await expect(absent.request("/", {})).rejects.toMatchObject({
+      name: "SidecarError",
+      kind: "unreachable",
+      message: `the Dapr sidecar at http://127.0.0.1:${port} is unreachable`,
+    });
+    const { client } = await connect((_req, res) => res.write("beginning", () => res.destroy()));
+    await expect(client.request("/", {})).rejects.toMatchObject({ kind: "unreachable" });
+  });
+});
