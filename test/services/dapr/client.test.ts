@@ -8,6 +8,7 @@ import {
   SidecarError,
   type SidecarRequest,
 } from "../../../services/dapr/client.ts";
+import { createTrace } from "../../../services/runtime/trace.ts";
 import { freePorts } from "../../support/processes.ts";
 
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -59,7 +60,7 @@ describe("createSidecarClient", () => {
       method: "PUT",
       headers: { "if-match": "*", "if-none-match": undefined },
       body: "[1]",
-      traceparent,
+      trace: createTrace({ traceparent }),
     };
     const { text } = await client.request("/path?query", request);
     expect(text).toBe("PUT /path?query [1]");
