@@ -1,0 +1,53 @@
+// The plans of several parameter files, and the look-ups that tests of them share.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "vitest";
+import { type Plan, type Resource, startBicep } from "./bicep.ts";
+import { root } from "./processes.ts";
+
+export interface Plans {
+  readonly names: readonly string[];
+  readonly all: readonly Plan[];
+  of(name: string): Plan;
+  /** The only resource of a type in a plan or, if a name is given, the only one of that type and name. */
+  find(plan: string, type: string, name?: string): Resource;
+}
+
+/** @param names parameter files without `.bicepparam`, in infra/bicep/parameters or test/infra/plans */
+export async function makePlans(path: string, names: readonly string[]): Promise<Plans> {
+  const bicep = startBicep(path);
+  const plans = new Map<string, Plan>();
+  try {
+    for (const name of names) {
+      const shipped = `infra/bicep/parameters/${name}.bicepparam`;
+      plans.set(
+        name,
+        await bicep.plan(existsSync(join(root, shipped)) ? shipped : `test/infra/plans/${name}.bicepparam`),
+      );
+    }
+  } finally {
+    bicep.close();
+  }
+  const of = (name: string) => plans.get(name) ?? expect.fail(`no plan of ${name}`);
+  return {
+    names,
+    all: [...plans.values()],
+    of,
+    find(plan, type, name) {
+      const found = of(plan).resources.filter((item) => item.type === type && (!name || item.name === name));
+      const [only] = found;
+      if (!only || found.length > 1) expect.fail(`${found.length} resources of ${type} in the plan of ${plan}, not 1`);
+      return only;
+    },
+  };
+}
+
+/** The plan of a parameter file in another environment. The compiler reads variables at start, so this starts one. */
+export async function planIn(path: string, env: Readonly<Record<string, string>>, file: string): Promise<Plan> {
+  const bicep = startBicep(path, { env });
+  try {
+    return await bicep.plan(file);
+  } finally {
+    bicep.close();
+  }
+}
