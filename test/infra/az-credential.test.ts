@@ -1,4 +1,4 @@
-// The one identity of the README's table that takes the Azure CLI: your own machine, after `az login`.
+// group-lister with the credential of the Azure CLI, as on a developer's machine after `az login`.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-test("group-lister lists what the user of the Azure CLI sees", async () => {
+test("group-lister lists the resource groups of the account that az is signed in with", async () => {
   const env = {
     ...az.env,
     NODE_EXTRA_CA_CERTS: azure.caFile,

@@ -1,9 +1,9 @@
-// Every line of az in the documents and in comments is one that the real Azure CLI takes.
+// Parses every az command in pages, comments and scripts with the parser of the Azure CLI.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { judge, listCommands } from "../support/az.ts";
+import { listCommands, parseCommands } from "../support/az.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
 
@@ -11,7 +11,7 @@ const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclud
   .toString()
   .split("\0");
 
-test("pages: each line in their shell blocks", { timeout: 60_000 }, async () => {
+test("every az command in the shell blocks of the pages is valid", { timeout: 60_000 }, async () => {
   const commands = files
     .filter((file) => file.endsWith(".md"))
     .flatMap((file) =>
@@ -22,10 +22,10 @@ test("pages: each line in their shell blocks", { timeout: 60_000 }, async () => 
       ),
     );
   expect(commands.length).toBeGreaterThan(30);
-  expect(await findFaults(commands)).toEqual([]);
+  expect(await listErrors(commands)).toEqual([]);
 });
 
-test("comments and scripts: each line that has az", async () => {
+test("every az command in comments and scripts is valid", async () => {
   const lines = files
     .filter((file) => /^(components|infra|\.github)\/.*\.(ya?ml|bicep|bicepparam|sh)$/.test(file))
     .flatMap((file) => {
@@ -33,11 +33,11 @@ test("comments and scripts: each line that has az", async () => {
       return readFileSync(join(root, file), "utf8").match(inFile) ?? [];
     });
   expect(lines.length).toBeGreaterThan(3);
-  expect(await findFaults(lines.flatMap(listCommands))).toEqual([]);
+  expect(await listErrors(lines.flatMap(listCommands))).toEqual([]);
 });
 
-test("what the first walkthroughs had, and az has no more, is noticed", async () => {
-  const gone = [
+test("removed, deprecated and misspelled commands are reported", async () => {
+  const invalid = [
     "az containerapp update -g g -n a --environment-variables WELCOME=hi",
     "az containerapp ingress traffic set -g g -n a --traffic-weight latest=100",
     "az aks create -g g -n c --enable-pod-identity",
@@ -45,8 +45,7 @@ test("what the first walkthroughs had, and az has no more, is noticed", async ()
     "az monitor log-analytics query -w w --analytics-query q",
     "az containerapp nothing",
   ];
-  const faults = await judge(gone.flatMap(listCommands));
-  expect(faults).toEqual([
+  expect(await parseCommands(invalid.flatMap(listCommands))).toEqual([
     [expect.stringMatching(/unrecognized arguments: --environment-variables/)],
     [expect.stringMatching(/'--traffic-weight' has been deprecated/)],
     [expect.stringMatching(/unrecognized arguments: --enable-pod-identity/)],
@@ -56,9 +55,9 @@ test("what the first walkthroughs had, and az has no more, is noticed", async ()
   ]);
 });
 
-async function findFaults(commands: string[][]): Promise<string[]> {
-  const faults = await judge(commands);
+async function listErrors(commands: string[][]): Promise<string[]> {
+  const errors = await parseCommands(commands);
   return commands.flatMap((command, index) =>
-    (faults[index] ?? []).map((fault) => `az ${command.join(" ")}: ${fault}`),
+    (errors[index] ?? []).map((error) => `az ${command.join(" ")}: ${error}`),
   );
 }

@@ -1,4 +1,4 @@
-// azure.yaml, for Container Apps and for AKS, and the hooks, which azd would run.
+// The azd projects for Container Apps and AKS, and their hooks.
 import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { parse } from "yaml";
 import { root } from "../support/processes.ts";
 
 /**
- * What the published schema allows of what is used here, and nothing else.
+ * The part of the published schema that the two projects use.
  * https://github.com/Azure/azure-dev/blob/main/schemas/v1.0/azure.yaml.json
  */
 const strictly = { additionalProperties: false };
@@ -43,14 +43,14 @@ describe.each([
   const project = parse(text);
   const from = dirname(join(root, file));
 
-  test("has only what the schema that it names allows", () => {
+  test("has only fields that the schema of azure.yaml allows, and links to the schema", () => {
     expect([...Value.Errors(AzureYaml, project)]).toEqual([]);
     expect(text).toMatch(
       /^# yaml-language-server: \$schema=https:\/\/raw\.githubusercontent\.com\/Azure\/azure-dev\/main\//,
     );
   });
 
-  test("names a parameter file and hooks that are there", () => {
+  test("refers to a parameter file and to hooks that exist", () => {
     expect(project.infra.module).toBe(module);
     expect(existsSync(join(from, project.infra.path, `${module}.bicepparam`))).toBe(true);
     for (const { run } of Object.values(project.hooks).flat() as { run: string }[]) {
@@ -59,7 +59,7 @@ describe.each([
   });
 });
 
-test("deploy.yml signs in by OIDC, and has for the template what it does not know itself", () => {
+test("deploy.yml signs in with OIDC and sets every variable that the parameter file requires", () => {
   const { permissions, jobs } = parse(readFileSync(join(root, ".github/workflows/deploy.yml"), "utf8"));
   expect(permissions).toEqual({ contents: "read", "id-token": "write" });
   const secrets = Object.entries(jobs.deploy.env).filter(([, value]) => String(value).includes("secrets."));
@@ -70,12 +70,12 @@ test("deploy.yml signs in by OIDC, and has for the template what it does not kno
   }
 });
 
-describe("the hook", () => {
+describe("hook", () => {
   const folder = mkdtempSync(join(tmpdir(), "azd-hooks-"));
   const calls = join(folder, "calls");
 
-  /** A program that only notes what it was asked for. */
-  function pretend(name: string, script = "") {
+  /** Installs a program that records its arguments and runs the script. */
+  function installFake(name: string, script = "") {
     const file = join(folder, "bin", name);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, `#!/bin/sh\necho "${name} $*" >>${calls}\n${script}\n`);
@@ -91,71 +91,67 @@ describe("the hook", () => {
   afterEach(() => rmSync(join(folder, "bin"), { recursive: true, force: true }));
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  test("images.sh does nothing before there is a registry", () => {
-    pretend("az");
-    pretend("azd");
+  test("images.sh does nothing without a registry", () => {
+    installFake("az");
+    installFake("azd");
     expect(run("infra/azd/images.sh")).toEqual([""]);
   });
 
-  test("images.sh has the images of this commit built that are not there, and tells azd their tag", () => {
-    pretend(
+  test("images.sh builds the missing images of the commit and sets their tag in azd", () => {
+    installFake(
       "az",
       'case "$*" in "acr repository show"*group-lister:*) exit 0 ;; "acr repository show"*) exit 1 ;; esac',
     );
-    pretend("azd");
+    installFake("azd");
     const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
-    const asked = run("infra/azd/images.sh", {
+    const recorded = run("infra/azd/images.sh", {
       AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
       AZURE_ENV_NAME: "samples",
     });
     const build = (service: string) =>
       `az acr build --registry crsamples --target ${service} --image ${service}:g${commit} ${root.replace(/\/$/, "")}`;
-    expect(asked.filter((call) => !call.includes("acr repository show"))).toEqual([
+    expect(recorded.filter((call) => !call.includes("acr repository show"))).toEqual([
       build("state-api"),
       build("welcome"),
       `azd env set TAG g${commit} --environment samples`,
     ]);
   });
 
-  const overlay = existsSync(join(root, "infra/kubernetes/overlays/aks"));
-  test.skipIf(!overlay)(
-    "apply.sh fills the overlay for AKS in, in a copy, and applies it to the cluster of the deployment",
-    () => {
-      pretend("az");
-      pretend("kubelogin");
-      pretend("kubectl", `if [ "$1" = apply ]; then cp -R "$3" ${folder}/applied; fi`);
-      const outputs = {
-        AZURE_TENANT_ID: "tenant",
-        GROUP_LISTER_CLIENT_ID: "lister",
-        STATE_API_CLIENT_ID: "state",
-        WELCOME_CLIENT_ID: "welcome",
-        COSMOS_URL: "https://account.documents.azure.com:443/",
-        AZURE_KEY_VAULT_NAME: "kv-samples",
-        KEY_VAULT_ADDON_CLIENT_ID: "addon",
-      };
-      const asked = run("infra/azd/aks/apply.sh", {
-        ...outputs,
-        AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
-        AZURE_RESOURCE_GROUP: "rg-samples",
-        AZURE_AKS_CLUSTER_NAME: "aks-samples",
-        TAG: "g123",
-      });
-      expect(asked[0]).toMatch(/^az aks get-credentials --resource-group rg-samples --name aks-samples --file \S+$/);
-      expect(asked.map((call) => call.split(" ", 2).join(" "))).toEqual([
-        "az aks",
-        "kubelogin convert-kubeconfig",
-        "kubectl apply",
-        "kubectl wait",
-      ]);
-      const applied = (file: string) => parse(readFileSync(join(folder, "applied", file), "utf8"));
-      expect(applied("settings.yaml").data).toEqual(outputs);
-      expect(applied("kustomization.yaml").images).toEqual(
-        ["state-api", "group-lister", "welcome"].map((name) => ({
-          name,
-          newName: `crsamples.azurecr.io/${name}`,
-          newTag: "g123",
-        })),
-      );
-    },
-  );
+  test("apply.sh applies a copy of the AKS overlay, with the outputs of the deployment, to its cluster", () => {
+    installFake("az");
+    installFake("kubelogin");
+    installFake("kubectl", `if [ "$1" = apply ]; then cp -R "$3" ${folder}/applied; fi`);
+    const outputs = {
+      AZURE_TENANT_ID: "tenant",
+      GROUP_LISTER_CLIENT_ID: "lister",
+      STATE_API_CLIENT_ID: "state",
+      WELCOME_CLIENT_ID: "welcome",
+      COSMOS_URL: "https://account.documents.azure.com:443/",
+      AZURE_KEY_VAULT_NAME: "kv-samples",
+      KEY_VAULT_ADDON_CLIENT_ID: "addon",
+    };
+    const recorded = run("infra/azd/aks/apply.sh", {
+      ...outputs,
+      AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
+      AZURE_RESOURCE_GROUP: "rg-samples",
+      AZURE_AKS_CLUSTER_NAME: "aks-samples",
+      TAG: "g123",
+    });
+    expect(recorded[0]).toMatch(/^az aks get-credentials --resource-group rg-samples --name aks-samples --file \S+$/);
+    expect(recorded.map((call) => call.split(" ", 2).join(" "))).toEqual([
+      "az aks",
+      "kubelogin convert-kubeconfig",
+      "kubectl apply",
+      "kubectl wait",
+    ]);
+    const applied = (file: string) => parse(readFileSync(join(folder, "applied", file), "utf8"));
+    expect(applied("settings.yaml").data).toEqual(outputs);
+    expect(applied("kustomization.yaml").images).toEqual(
+      ["state-api", "group-lister", "welcome"].map((name) => ({
+        name,
+        newName: `crsamples.azurecr.io/${name}`,
+        newTag: "g123",
+      })),
+    );
+  });
 });

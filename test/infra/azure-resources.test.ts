@@ -1,21 +1,23 @@
-// Azure Resource Manager's stand-in, judged by two clients that Microsoft made for the real one: the Azure CLI and
-// @azure/arm-resources. Both have to get the same out of it, and both follow its long-running operations in their own way.
+// Tests the stand-in for Azure Resource Manager with two Microsoft clients, the Azure CLI and @azure/arm-resources.
+// Both must get the same results; each polls long-running operations in its own way.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import tls from "node:tls";
 import { ResourceManagementClient } from "@azure/arm-resources";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { field } from "../../services/runtime/field.ts";
 import { loadKeys } from "../../stand-ins/azure/certificate.ts";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { createResources } from "../simulators/resource-manager/resources.ts";
+import { at, textAt } from "../support/at.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";
 
 const subscription = { id: "00000000-0000-0000-0000-0000000000a7", name: "Contract", groups: [] };
 const providers = (group: string) => `/subscriptions/${subscription.id}/resourceGroups/${group}/providers`;
 
-/** What a client is asked for; a refusal rejects with its code in the message. */
+/** Operations of both clients. An error response rejects with its code or message. */
 interface Client {
   putGroup(name: string): Promise<void>;
   hasGroup(name: string): Promise<boolean>;
@@ -29,8 +31,7 @@ interface Client {
 interface Resource {
   readonly id?: string;
   readonly type?: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the provider keeps
-  readonly properties?: any;
+  readonly properties?: unknown;
 }
 
 const folder = mkdtempSync(join(tmpdir(), "azure-resources-"));
@@ -75,25 +76,25 @@ function connectSdk(): Client {
   const credential = {
     async getToken() {
       const query = new URLSearchParams({ "api-version": "2019-08-01", resource: "https://management.azure.com" });
-      const answer = await fetch(`${azure.url}/msi/token?${query}`, {
+      const response = await fetch(`${azure.url}/msi/token?${query}`, {
         headers: { "X-IDENTITY-HEADER": identityHeader },
       });
-      const { access_token, expires_on } = Object(await answer.json());
-      return { token: access_token, expiresOnTimestamp: Number(expires_on) * 1000 };
+      const body: unknown = await response.json();
+      return { token: textAt(body, "access_token"), expiresOnTimestamp: Number(field(body, "expires_on")) * 1000 };
     },
   };
   const options = { endpoint: azure.httpsUrl, credentials: { scopes: ["https://management.azure.com/.default"] } };
   const { resourceGroups, resources } = new ResourceManagementClient(credential, subscription.id, options);
-  const soon = { updateIntervalInMs: 1 };
-  const path = (id: string) => id.slice(1); // the SDK puts a slash before it
+  const poll = { updateIntervalInMs: 1 };
+  const path = (id: string) => id.slice(1); // the SDK prepends the slash
   return {
     putGroup: async (name) => void (await resourceGroups.createOrUpdate(name, { location })),
     hasGroup: async (name) => (await resourceGroups.checkExistence(name)).body,
-    removeGroup: async (name) => resourceGroups.delete(name, soon),
-    put: async (id, properties) => resources.createOrUpdateById(path(id), version, { location, properties }, soon),
-    change: async (id, properties) => resources.updateById(path(id), version, { properties }, soon),
+    removeGroup: async (name) => resourceGroups.delete(name, poll),
+    put: async (id, properties) => resources.createOrUpdateById(path(id), version, { location, properties }, poll),
+    change: async (id, properties) => resources.updateById(path(id), version, { properties }, poll),
     get: (id) => resources.getById(path(id), version),
-    remove: async (id) => resources.deleteById(path(id), version, soon),
+    remove: async (id) => resources.deleteById(path(id), version, poll),
   };
 }
 
@@ -110,13 +111,13 @@ describe.each([
     client = connect();
   });
 
-  test("a group is there once it is made, and nothing goes into one that is not", async () => {
+  test("a group exists once created, and a resource in a missing group is rejected", async () => {
     await expect(client.put(account, {})).rejects.toThrow(/ResourceGroupNotFound|could not be found/);
     await client.putGroup(group);
     expect(await client.hasGroup(group)).toBe(true);
   });
 
-  test("a resource is what was put and then changed, and its children need it", async () => {
+  test("PUT replaces and PATCH merges properties, ids are case-insensitive, and a child needs its parent", async () => {
     const child = `${account}/sqlDatabases/dapr-db`;
     await expect(client.put(child, {})).rejects.toThrow(/ParentResourceNotFound|parent resource/);
     await client.put(account, { disableLocalAuth: true, tags: { keep: "a", drop: "b" } });
@@ -126,22 +127,22 @@ describe.each([
       minimalTlsVersion: "Tls12",
       tags: { keep: "a" },
     });
-    expect(changed.properties.tags).not.toHaveProperty("drop");
+    expect(at(changed, "properties.tags")).not.toHaveProperty("drop");
     await client.put(child, { resource: { id: "dapr-db" } });
     const found = await client.get(child.toUpperCase().replace("/SUBSCRIPTIONS", "/subscriptions"));
     expect(found.type).toBe("Microsoft.DocumentDB/databaseAccounts/sqlDatabases");
   });
 
-  test("an app gets a revision with each new template, and only then", async () => {
-    const secrets = [{ name: "key", value: "not to be seen" }];
+  test("an app gets a revision only when its template changes", async () => {
+    const secrets = [{ name: "key", value: "secret-value" }];
     const configuration = { activeRevisionsMode: "Multiple", ingress, secrets };
-    const made = await client.put(app, { configuration, template });
-    expect(made.properties).toMatchObject({ provisioningState: "Succeeded", latestRevisionName: "app--v1" });
-    expect(JSON.stringify(await client.get(app))).not.toContain("not to be seen");
+    const created = await client.put(app, { configuration, template });
+    expect(created.properties).toMatchObject({ provisioningState: "Succeeded", latestRevisionName: "app--v1" });
+    expect(JSON.stringify(await client.get(app))).not.toContain("secret-value");
     const traffic = [{ revisionName: "app--v1", weight: 100, label: "blue" }];
     await client.change(app, { configuration: { ingress: { traffic } } });
-    const { properties } = await client.change(app, { template: { ...template, revisionSuffix: "v2" } });
-    expect(properties.latestRevisionName).toBe("app--v2");
+    const updated = await client.change(app, { template: { ...template, revisionSuffix: "v2" } });
+    expect(at(updated, "properties.latestRevisionName")).toBe("app--v2");
     expect((await client.get(`${app}/revisions/app--v1`)).properties).toMatchObject({
       active: true,
       trafficWeight: 100,
@@ -149,7 +150,7 @@ describe.each([
     expect((await client.get(`${app}/revisions/app--v2`)).properties).toMatchObject({ active: true, trafficWeight: 0 });
   });
 
-  test("an app that cannot be is refused: weights, revisions, labels, a suffix that is taken", async () => {
+  test("an app is rejected with wrong weights, an unknown revision, a repeated label or a used suffix", async () => {
     const share = (revisionName: string, weight: number, label: string) => ({ revisionName, weight, label });
     for (const [traffic, message] of [
       [[share("app--v1", 60, "blue")], /add up to 60/],
@@ -163,7 +164,7 @@ describe.each([
     );
   });
 
-  test("what is deleted is gone, with all that was in it", async () => {
+  test("deleting a group deletes its resources", async () => {
     await client.remove(app);
     await expect(client.get(app)).rejects.toThrow(/ResourceNotFound|was not found/);
     await client.removeGroup(group);

@@ -1,4 +1,4 @@
-// Where the compiler comes from, with a local server in the place of GitHub.
+// Where findBicep looks for the compiler. A local server stands in for GitHub.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -8,26 +8,26 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { findBicep } from "../support/bicep.ts";
 
-const says = (version: string) => `#!/bin/sh\necho "Bicep CLI version ${version} (0000000000)"\n`;
+const script = (version: string) => `#!/bin/sh\necho "Bicep CLI version ${version} (0000000000)"\n`;
 
-describe("the compiler is", () => {
+describe("findBicep", () => {
   let folder: string;
   let server: Server;
-  let asked: string[];
+  let requested: string[];
   let digest: string;
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "bicep-find-"));
-    asked = [];
-    digest = createHash("sha256").update(says("0.49.2")).digest("hex");
+    requested = [];
+    digest = createHash("sha256").update(script("0.49.2")).digest("hex");
     server = createServer((request, response) => {
-      asked.push(request.url ?? "");
+      requested.push(request.url ?? "");
       const asset = {
         name: "bicep-linux-arm64",
         digest: `sha256:${digest}`,
         browser_download_url: `${origin()}/asset`,
       };
-      response.end(request.url === "/asset" ? says("0.49.2") : JSON.stringify({ assets: [asset] }));
+      response.end(request.url === "/asset" ? script("0.49.2") : JSON.stringify({ assets: [asset] }));
     }).listen(0, "127.0.0.1");
     await once(server, "listening");
   });
@@ -50,43 +50,45 @@ describe("the compiler is", () => {
   function install(path: string, version: string): string {
     const file = join(folder, path);
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, says(version));
+    writeFileSync(file, script(version));
     chmodSync(file, 0o755);
     return file;
   }
 
-  test("the one that BICEP names, before all others", async () => {
+  test("returns the compiler that BICEP names, before any other", async () => {
     install("bin/bicep", "0.49.2");
     expect(await find({ BICEP: "/elsewhere/bicep" })).toBe("/elsewhere/bicep");
   });
 
-  test("the one on PATH, or the Azure CLI's, when it is the pinned version", async () => {
+  test("returns the pinned version from PATH, else from the folder of az bicep install, without a download", async () => {
     const ofCli = install(".azure/bin/bicep", "0.49.2");
     expect(await find()).toBe(ofCli);
     const onPath = install("bin/bicep", "0.49.2");
     expect(await find()).toBe(onPath);
     install("bin/bicep", "0.40.0");
     expect(await find()).toBe(ofCli);
-    expect(asked).toEqual([]);
+    expect(requested).toEqual([]);
   });
 
-  test("downloaded once, as the release of this platform, and kept", async () => {
+  test("downloads the release for the platform once, and keeps it in the cache", async () => {
     const found = await find();
     expect(found).toBe(join(folder, "cache/dapr-on-azure-samples/bicep-0.49.2-linux-arm64"));
-    expect(readFileSync(found, "utf8")).toBe(says("0.49.2"));
+    expect(readFileSync(found, "utf8")).toBe(script("0.49.2"));
     expect(statSync(found).mode & 0o111).toBe(0o111);
     expect(await find()).toBe(found);
-    expect(asked).toEqual(["/v0.49.2", "/asset"]);
+    expect(requested).toEqual(["/v0.49.2", "/asset"]);
   });
 
-  test("not what has another digest than the published one", async () => {
+  test("rejects a download whose digest differs from the published one", async () => {
     digest = "0".repeat(64);
-    await expect(find()).rejects.toThrow(/published is sha256:0{64}: not used$/);
+    await expect(find()).rejects.toThrow(
+      /is not usable: its digest is sha256:[0-9a-f]{64}, but sha256:0{64} is published$/,
+    );
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test("missing with the reason, when nobody answers", async () => {
-    const nobody = findBicep({ env: { HOME: folder, PATH: "" }, releases: "http://127.0.0.1:2" });
-    await expect(nobody).rejects.toThrow("http://127.0.0.1:2/v0.49.2: ");
+  test("rejects with the reason when the download server is unreachable", async () => {
+    const unreachable = findBicep({ env: { HOME: folder, PATH: "" }, releases: "http://127.0.0.1:2" });
+    await expect(unreachable).rejects.toThrow("http://127.0.0.1:2/v0.49.2: ");
   });
 });

@@ -1,5 +1,5 @@
-// What checkov has against the plans, and why it stays so. It judges the plans that the compiler evaluates: in the compiled
-// template itself, whose language it does not know yet, it would see no resource and be content.
+// Runs checkov on the plans and lists the accepted findings with their reasons. It scans the evaluated plans, because
+// it finds no resources in compiled templates of language version 2.0.
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,38 +9,38 @@ import { findBicepOrSkip, openWorkshop, type Resource, type Workshop } from "../
 import { findPythonWith } from "../support/python-tools.ts";
 
 const everywhere = {
-  CKV_AZURE_41: "Secret with an expiry: demosecret is a sample, and would only stop working.",
-  CKV_AZURE_42: "Soft delete: no vault can be made without it any more; purge protection is on.",
+  CKV_AZURE_41: "Secret without expiry: demosecret is a sample; an expiry would only break it.",
+  CKV_AZURE_42: "Soft delete: Azure enables it for every vault. Purge protection is on.",
   CKV_AZURE_99:
-    "Cosmos DB firewall: Container Apps without a network of their own have no addresses to let in. Keys are off.",
-  CKV_AZURE_101:
-    "Cosmos DB without public network: needs private endpoints and zones, which cost by the hour. Keys are off.",
-  CKV_AZURE_109: "Key Vault firewall: as for Cosmos DB; what counts here is the role on the one secret.",
-  CKV_AZURE_114: "Content type of a secret: a note for people, who have the name demosecret.",
-  CKV_AZURE_139: "Registry without public network: needs the Premium tier; no admin user, no anonymous pull.",
-  CKV_AZURE_163: "Vulnerability scanning: a plan of Defender for Cloud, chosen for a subscription and not by a sample.",
+    "Cosmos DB firewall: Container Apps without a virtual network have no fixed addresses to allow. Keys are off.",
+  CKV_AZURE_101: "Public network access of Cosmos DB: private endpoints are billed by the hour. Keys are off.",
+  CKV_AZURE_109: "Key Vault firewall: as for Cosmos DB. Access needs a role on the one secret.",
+  CKV_AZURE_114: "Content type of a secret: informational only; the name demosecret is enough.",
+  CKV_AZURE_139:
+    "Public network access of the registry: turning it off needs the Premium tier. Admin user and anonymous pull are off.",
+  CKV_AZURE_163: "Vulnerability scanning: a Defender for Cloud plan, which is set for the whole subscription.",
   CKV_AZURE_166: "Quarantine of images: needs the Premium tier.",
-  CKV_AZURE_189: "Key Vault without public network: needs a private endpoint and a zone.",
+  CKV_AZURE_189: "Public network access of Key Vault: needs a private endpoint and a DNS zone.",
 };
 
 const onAks = {
   ...everywhere,
   CKV_AZURE_4:
-    "Container Insights: logs of the control plane go to Log Analytics by a diagnostic setting, which checkov does not see.",
+    "Container Insights: a diagnostic setting sends control-plane logs to Log Analytics; checkov does not evaluate it.",
   CKV_AZURE_6:
-    "Addresses that reach the API server: apiServer.authorizedRanges says so where it is public; a private one has none.",
-  CKV_AZURE_8: "Kubernetes dashboard off: AKS has no such add-on any more.",
-  CKV_AZURE_168: "At least 50 pods a node: the default of Azure CNI overlay is 250.",
-  CKV_AZURE_172: "Rotation of secrets: is on; checkov looks for true where Azure wants the string 'true'.",
-  CKV_AZURE_226: "Ephemeral OS disks: the Dsv5 sizes have no local disk for them.",
-  CKV_AZURE_227: "Encryption at host: a feature that has to be registered for the subscription first.",
+    "Authorized IP ranges: apiServer.authorizedRanges sets them for a public API server. A private one has none.",
+  CKV_AZURE_8: "Kubernetes dashboard: AKS no longer has this add-on.",
+  CKV_AZURE_168: "At least 50 pods for each node: the default of Azure CNI overlay is 250.",
+  CKV_AZURE_172: "Secret rotation: it is on. checkov expects true, but Azure requires the string 'true'.",
+  CKV_AZURE_226: "Ephemeral OS disks: Dsv5 sizes have no local disk.",
+  CKV_AZURE_227: "Encryption at host: the feature must first be registered for the subscription.",
 };
 
 const accepted: Record<string, Record<string, string>> = {
   containerapps: everywhere,
   "containerapps-keyed": {
     ...everywhere,
-    CKV_AZURE_140: "Keys of Cosmos DB off: this variant is for whoever needs them.",
+    CKV_AZURE_140: "Cosmos DB keys: this parameter file exists to use a key.",
   },
   aks: onAks,
   "aks-private-custom-dns": onAks,
@@ -58,27 +58,27 @@ describe.skipIf(!bicep)("checkov", () => {
     const names = Object.keys(accepted);
     const plans = await Promise.all(names.map((name) => workshop.plan(`infra/bicep/parameters/${name}.bicepparam`)));
     for (const [index, { resources }] of plans.entries()) write(join(folder, `${names[index]}.json`), resources);
-    const spoiled = plans[names.indexOf("aks")]?.resources.map((resource) => ({
+    const weakened = plans[names.indexOf("aks")]?.resources.map((resource) => ({
       ...resource,
-      properties: spoil(resource),
+      properties: weaken(resource),
     }));
-    write(join(folder, "spoiled.json"), spoiled ?? []);
+    write(join(folder, "weakened.json"), weakened ?? []);
     failed = await scan(folder);
   }, 120_000);
   afterAll(() => workshop?.close());
 
-  test.each(Object.keys(accepted))("%s: nothing that is not accepted, and nothing accepted in vain", (name) => {
+  test.each(Object.keys(accepted))("the findings for %s are exactly the accepted ones", (name) => {
     expect([...(failed.get(name) ?? [])].sort()).toEqual(Object.keys(accepted[name] ?? {}).sort());
   });
 
-  test("a plan that was spoiled on purpose is noticed", () => {
-    const found = failed.get("spoiled")?.difference(new Set(Object.keys(onAks)));
+  test("a plan with keys and an admin user has findings that are not accepted", () => {
+    const found = failed.get("weakened")?.difference(new Set(Object.keys(onAks)));
     expect([...(found ?? [])].sort()).toEqual(["CKV_AZURE_137", "CKV_AZURE_140", "CKV_AZURE_141"]);
   });
 });
 
-/** An admin user in the registry, keys in Cosmos DB, local accounts in the cluster. */
-function spoil({ properties }: Resource) {
+/** Enables the admin user of the registry, keys in Cosmos DB and local accounts in the cluster. */
+function weaken({ properties }: Resource) {
   return { ...properties, adminUserEnabled: true, disableLocalAuth: false, disableLocalAccounts: false };
 }
 
@@ -87,14 +87,14 @@ function write(file: string, resources: readonly object[]): void {
   writeFileSync(file, JSON.stringify({ $schema, contentVersion: "1.0.0.0", resources }));
 }
 
-/** Ids of the failed checks, by the name of the plan. */
+/** Returns the ids of the failed checks by plan name. */
 async function scan(folder: string): Promise<Map<string, Set<string>>> {
   const python = await findPythonWith("checkov==3.3.30");
   const args = ["-m", "checkov.main", "--directory", folder, "--framework", "arm", "--output", "json"];
   const options = { maxBuffer: 64 * 1024 ** 2 };
   const { stdout } = await promisify(execFile)(python, [...args, "--skip-download", "--soft-fail"], options);
   const { results, summary } = JSON.parse(stdout);
-  expect(summary).toMatchObject({ parsing_errors: 0 }); // it would keep silent about such a file
+  expect(summary).toMatchObject({ parsing_errors: 0 }); // checkov reports no findings for a file that it cannot parse
   const failed = new Map<string, Set<string>>();
   for (const { file_path, check_id } of results.failed_checks) {
     const name = file_path.replace(/^\/|\.json$/g, "");

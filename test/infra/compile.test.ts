@@ -1,4 +1,4 @@
-// infra/, as far as it can be judged without Azure.
+// Compiles, lints and formats every Bicep file of infra/ with the real compiler.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -13,7 +13,7 @@ interface Parameter {
   readonly nullable?: boolean;
 }
 
-describe.skipIf(!path)("infra/, by the real Bicep compiler", { timeout: 120_000 }, () => {
+describe.skipIf(!path)("Bicep files", { timeout: 120_000 }, () => {
   const files = readdirSync(join(root, "infra"), { recursive: true, encoding: "utf8" })
     .map((name) => join("infra", name))
     .filter((name) => /\.bicep(param)?$/.test(name));
@@ -24,14 +24,14 @@ describe.skipIf(!path)("infra/, by the real Bicep compiler", { timeout: 120_000 
   });
   afterAll(() => bicep.close());
 
-  test.for(files)("%s compiles without a word, and is formatted", async (file) => {
+  test.for(files)("%s compiles without errors and warnings, and is formatted", async (file) => {
     const compiled = await (file.endsWith("param") ? bicep.compileParameters(file) : bicep.compile(file));
     expect(compiled).toMatchObject({ success: true, diagnostics: [] });
     expect((await bicep.format(file)).contents).toBe(readFileSync(join(root, file), "utf8"));
   });
 
   test.for(files.filter((name) => name.endsWith(".bicep")))(
-    "%s says of every parameter what it is for",
+    "%s describes every parameter, as Required or Optional",
     async (file) => {
       const { parameters = {} } = JSON.parse((await bicep.compile(file)).contents);
       for (const [name, { metadata, defaultValue, nullable }] of Object.entries<Parameter>(parameters)) {
@@ -41,7 +41,7 @@ describe.skipIf(!path)("infra/, by the real Bicep compiler", { timeout: 120_000 
     },
   );
 
-  test("and a word would be an error: the linter's rules, and API versions that are not the newest stable ones", async () => {
+  test("the linter rejects violations of its rules and outdated API versions", async () => {
     writeFileSync(join(bicep.folder, "infra/bicep/careless.bicep"), careless);
     const { success, diagnostics } = await bicep.compile("infra/bicep/careless.bicep");
     expect(success).toBe(false);

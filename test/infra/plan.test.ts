@@ -1,5 +1,5 @@
-// Plans of the real compiler: the resources, roles, keys and outputs of each parameter file. plan-container-apps.test.ts and
-// plan-aks.test.ts test the settings of each platform.
+// Plans of the real compiler: the resources, roles, keys and outputs of each parameter file.
+// plan-container-apps.test.ts and plan-aks.test.ts test the settings of each platform.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";

@@ -1,5 +1,5 @@
-// Parameter files that must not get as far as Azure. The first line of each says how it is refused: by a type of the
-// parameters, or by fail() in the name of the resource group, which everything else needs.
+// Parameter files that the template must reject before a deployment starts. The first line of each is part of the
+// expected message, from a parameter type or from infra/bicep/validate.bicep.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -9,27 +9,27 @@ import { root } from "../support/processes.ts";
 const path = await findBicepOrSkip();
 const folder = "test/infra/refused";
 
-describe.skipIf(!path)("refused", { timeout: 120_000 }, () => {
+describe.skipIf(!path)("invalid parameter files", { timeout: 120_000 }, () => {
   let bicep: Bicep;
   beforeAll(() => {
     bicep = startBicep(path ?? "");
   });
   afterAll(() => bicep.close());
 
-  test.for(readdirSync(join(root, folder)))("%s", async (name) => {
+  test.for(readdirSync(join(root, folder)))("%s is rejected with the message in its first line", async (name) => {
     const file = join(folder, name);
-    const [, reason] = /^\/\/ (.*)\n/.exec(readFileSync(join(root, file), "utf8")) ?? [];
+    const [, expected] = /^\/\/ (.*)\n/.exec(readFileSync(join(root, file), "utf8")) ?? [];
     const { success, diagnostics } = await bicep.compileParameters(file);
-    const refusal = success
+    const message = success
       ? await bicep.plan(file).then(
-          () => "nothing",
+          () => "accepted",
           (error) => error.message,
         )
       : diagnostics.map(({ message }) => message).join("\n");
-    expect(refusal).toContain(reason);
+    expect(message).toContain(expected);
   });
 
-  test("and what is accepted beside it: a subdomain of the zone, in a region written as people do", async () => {
+  test("a subdomain of the zone is accepted, and a region by its display name", async () => {
     await bicep.plan("test/infra/plans/aks-dns-subdomain.bicepparam");
   });
 });

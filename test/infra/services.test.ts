@@ -1,5 +1,5 @@
-// One truth: what the plan says about a service is what the service, its OpenAPI document, dapr.yaml and components/ say;
-// and a service runs in the environment that the plan gives it.
+// Compares the plan for Container Apps with the services, their OpenAPI documents, dapr.yaml and components/, and runs
+// each service with the environment variables of its plan.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import { variables as groupListerVariables, readGroupListerConfig } from "../../services/group-lister/config.ts";
 import { openapi as groupListerApi } from "../../services/group-lister/openapi.ts";
 import { commonVariables, readConfig, type Variable } from "../../services/runtime/config.ts";
+import { field } from "../../services/runtime/field.ts";
 import { readStateApiConfig, variables as stateApiVariables } from "../../services/state-api/config.ts";
 import { openapi as stateApiApi } from "../../services/state-api/openapi.ts";
 import { variables as welcomeVariables } from "../../services/welcome/config.ts";
@@ -17,7 +18,9 @@ import { sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { startAzure } from "../../stand-ins/azure/start.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
 import { readTemplate } from "../../tools/launch/template.ts";
-import { findBicepOrSkip, type Plan, startBicep, subscription } from "../support/bicep.ts";
+import { at, listAt, numberAt, textAt } from "../support/at.ts";
+import { findBicepOrSkip, subscription } from "../support/bicep.ts";
+import { makePlans, type Plans } from "../support/plans.ts";
 import { type Process, root, startService, startSidecar } from "../support/processes.ts";
 
 const path = await findBicepOrSkip();
@@ -41,93 +44,89 @@ const services: Record<string, Service> = {
   },
 };
 
-describe.skipIf(!path)("the plan and", { timeout: 120_000 }, () => {
+describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () => {
   const clientId = "00000000-0000-0000-0000-0000000000c2";
-  let plan: Plan;
-  let greeting: Plan;
+  const plan = "containerapps";
+  const withGreeting = "blue-green";
+  let plans: Plans;
 
   beforeAll(async () => {
-    const bicep = startBicep(path ?? "");
-    plan = await bicep.plan("infra/bicep/parameters/containerapps.bicepparam");
-    greeting = await bicep.plan("test/infra/plans/blue-green.bicepparam");
-    bicep.close();
+    plans = await makePlans(path ?? "", [plan, withGreeting]);
   }, 120_000);
 
-  const find = (type: string, { resources } = plan) => Object(resources.find((item) => item.type === type)?.properties);
-  const app = (name: string, { resources } = plan) =>
-    Object(resources.find((item) => item.type === "Microsoft.App/containerApps" && item.name === name)?.properties);
-  const component = () => find("Microsoft.App/managedEnvironments/daprComponents");
-  /** With a client id where the plan says whose. */
+  const app = (name: string, of = plan) => plans.find(of, "Microsoft.App/containerApps", name).properties;
+  const component = () => plans.find(plan, "Microsoft.App/managedEnvironments/daprComponents");
+  /** Environment variables of an app. Where the plan has an expression for a client id, this is `clientId`. */
   const environmentOf = (name: string, of = plan): Record<string, string> =>
     Object.fromEntries(
-      app(name, of).template.containers[0].env.map(({ name, value }: { name: string; value: string }) => [
-        name,
-        value.replace(/^\[reference\('.*'\)\.clientId\]$/, clientId),
+      listAt(app(name, of), "template.containers.0.env").map((variable) => [
+        textAt(variable, "name"),
+        textAt(variable, "value").replace(/^\[reference\('.*'\)\.clientId\]$/, clientId),
       ]),
     );
 
-  test("dapr.yaml know the same apps", () => {
+  test("has the same apps as dapr.yaml, with the same app ids", () => {
     const apps = readTemplate(join(root, "dapr.yaml")).apps.filter(({ appID }) => appID in services);
-    const planned = plan.resources.filter(({ type }) => type === "Microsoft.App/containerApps");
+    const planned = plans.of(plan).resources.filter(({ type }) => type === "Microsoft.App/containerApps");
     expect(planned.map(({ name }) => name)).toEqual(apps.map(({ appID }) => appID));
-    for (const { name } of planned) expect(app(name).configuration.dapr.appId).toBe(name);
+    for (const { name } of planned) expect(at(app(name), "configuration.dapr.appId")).toBe(name);
   });
 
   describe.each(Object.entries(services))("%s", (name, { variables, paths, read }) => {
-    test("agree on the variables that there are, and on what they may be", () => {
-      for (const of of [plan, greeting]) {
+    test("gets only variables that the service reads, with values that it accepts", () => {
+      for (const of of [plan, withGreeting]) {
         const env = environmentOf(name, of);
         expect(Object.keys(variables)).toEqual(expect.arrayContaining(Object.keys(env)));
         expect(read(env)).toMatchObject(env);
       }
     });
 
-    test("agree on the port, the probes, and the time to end", () => {
-      const { configuration, template } = app(name);
-      const [{ probes }] = template.containers;
+    test("has the port and probe paths of the service, and a grace period longer than its shutdown", () => {
+      const properties = app(name);
       const port = commonVariables.PORT.default;
-      expect([configuration.ingress.targetPort, configuration.dapr.appPort]).toEqual([port, port]);
-      for (const { httpGet } of probes) {
-        expect(httpGet.port).toBe(port);
-        expect(paths).toHaveProperty([httpGet.path, "get"]);
+      expect(at(properties, "configuration.ingress.targetPort")).toBe(port);
+      expect(at(properties, "configuration.dapr.appPort")).toBe(port);
+      for (const probe of listAt(properties, "template.containers.0.probes")) {
+        expect(at(probe, "httpGet.port")).toBe(port);
+        expect(paths).toHaveProperty([textAt(probe, "httpGet.path"), "get"]);
       }
-      expect(template.terminationGracePeriodSeconds * 1000).toBeGreaterThan(
-        commonVariables.SHUTDOWN_TIMEOUT_MS.default,
-      );
+      const gracePeriodMs = numberAt(properties, "template.terminationGracePeriodSeconds") * 1000;
+      expect(gracePeriodMs).toBeGreaterThan(commonVariables.SHUTDOWN_TIMEOUT_MS.default);
     });
   });
 
-  test("components/cosmos/containerapps.yaml name the same component, in the same form", () => {
-    const yaml = parse(readFileSync(join(root, "components/cosmos/containerapps.yaml"), "utf8"));
-    const values: Record<string, unknown> = { url: expect.any(String), azureClientId: expect.any(String) };
-    const metadata = yaml.metadata.map(({ name, value }: { name: string; value: string }) => ({
-      name,
-      value: values[name] ?? value,
-    }));
-    expect(component()).toEqual({ ...yaml, secrets: [], metadata });
-    const { name } = Object(plan.resources.find(({ type }) => type.endsWith("/daprComponents")));
-    expect(name).toBe(`cae-dapr-samples/${stateApiVariables.STATESTORE_NAME.default}`);
-  });
-
-  test("Cosmos DB is made as the component expects it", () => {
-    const { database, collection } = Object.fromEntries(
-      component().metadata.map(({ name, value }: { name: string; value: string }) => [name, value]),
+  test("has the component of components/cosmos/containerapps.yaml, named as state-api expects", () => {
+    const file = parse(readFileSync(join(root, "components/cosmos/containerapps.yaml"), "utf8"));
+    const metadata = listAt(file, "metadata").map((item) =>
+      ["url", "azureClientId"].includes(textAt(item, "name"))
+        ? { name: field(item, "name"), value: expect.any(String) }
+        : item,
     );
-    const names = plan.resources.filter(({ type }) => type.includes("/sqlDatabases")).map(({ name }) => name);
-    const account = plan.resources.find(({ type }) => type === "Microsoft.DocumentDB/databaseAccounts")?.name;
-    expect(names).toEqual([`${account}/${database}`, `${account}/${database}/${collection}`]);
+    expect(component().properties).toEqual({ ...file, secrets: [], metadata });
+    expect(component().name).toBe(`cae-dapr-samples/${stateApiVariables.STATESTORE_NAME.default}`);
   });
 
-  test("state-api agree who gives up first, and how large a value may be", () => {
-    const { timeoutPolicy } = find(
-      "Microsoft.App/managedEnvironments/daprComponents/resiliencyPolicies",
-    ).outboundPolicy;
+  test("creates the database and the container that the component names", () => {
+    const settings = new Map(
+      listAt(component().properties, "metadata").map((item) => [field(item, "name"), field(item, "value")]),
+    );
+    const { resources } = plans.of(plan);
+    const names = resources.filter(({ type }) => type.includes("/sqlDatabases")).map(({ name }) => name);
+    const account = plans.find(plan, "Microsoft.DocumentDB/databaseAccounts").name;
+    const database = `${account}/${settings.get("database")}`;
+    expect(names).toEqual([database, `${database}/${settings.get("collection")}`]);
+  });
+
+  test("the component times out before state-api, and the sidecar accepts the largest body of state-api", () => {
+    const policy = plans.find(plan, "Microsoft.App/managedEnvironments/daprComponents/resiliencyPolicies").properties;
+    const timeoutMs = numberAt(policy, "outboundPolicy.timeoutPolicy.responseTimeoutInSeconds") * 1000;
+    const maxRequestBytes = numberAt(app("state-api"), "configuration.dapr.httpMaxRequestSize") * 2 ** 20;
     const { STATESTORE_TIMEOUT_MS, MAX_BODY_BYTES } = readStateApiConfig(environmentOf("state-api"), []);
-    expect(timeoutPolicy.responseTimeoutInSeconds * 1000).toBeLessThan(STATESTORE_TIMEOUT_MS);
-    expect(app("state-api").configuration.dapr.httpMaxRequestSize * 2 ** 20).toBeGreaterThanOrEqual(MAX_BODY_BYTES);
+    expect(timeoutMs).toBeLessThan(STATESTORE_TIMEOUT_MS);
+    expect(maxRequestBytes).toBeGreaterThanOrEqual(MAX_BODY_BYTES);
   });
 
-  describe("with the plan's environment and what the platform adds,", () => {
+  describe("with the environment variables of the plan and of the platform", () => {
     const processes: Process[] = [];
     afterEach(async () => {
       for (const process of processes.splice(0)) await process.end();
@@ -138,20 +137,20 @@ describe.skipIf(!path)("the plan and", { timeout: 120_000 }, () => {
       return started;
     }
 
-    test("state-api saves to a component of the plan's name and scopes", async () => {
+    test("state-api saves to a component with the name and scopes of the plan", async () => {
       process.env.DAPRD = await findDaprd();
       const folder = mkdtempSync(join(tmpdir(), "plan-"));
       onTestFinished(() => rmSync(folder, { recursive: true }));
-      const { name } = Object(plan.resources.find(({ type }) => type.endsWith("/daprComponents")));
+      const { name, properties } = component();
       const resource = {
         apiVersion: "dapr.io/v1alpha1",
         kind: "Component",
         metadata: { name: name.split("/").at(-1) },
-        spec: { type: "state.in-memory", version: component().version, metadata: [] },
-        scopes: component().scopes,
+        spec: { type: "state.in-memory", version: field(properties, "version"), metadata: [] },
+        scopes: field(properties, "scopes"),
       };
       writeFileSync(join(folder, "component.yaml"), JSON.stringify(resource));
-      const { appId } = app("state-api").configuration.dapr;
+      const appId = textAt(app("state-api"), "configuration.dapr.appId");
       const sidecar = await run(startSidecar({ appId, resources: [folder] }));
       const platform = { DAPR_HTTP_PORT: new URL(sidecar.origin).port };
       const { origin } = await run(startService("state-api", { ...environmentOf("state-api"), ...platform }));
@@ -164,7 +163,7 @@ describe.skipIf(!path)("the plan and", { timeout: 120_000 }, () => {
       expect(await (await fetch(`${origin}/state/greeting`)).json()).toEqual({ hello: "Azure" });
     });
 
-    test("group-lister lists the plan's subscription as the plan's identity", async () => {
+    test("group-lister lists the subscription of the plan with the identity of the plan", async () => {
       const azure = await startAzure({
         userAssigned: [{ clientId, objectId: "00000000-0000-0000-0000-0000000000b2" }],
         subscriptions: [sampleSubscription, { ...sampleSubscription, id: subscription, groups: [] }],
@@ -182,8 +181,8 @@ describe.skipIf(!path)("the plan and", { timeout: 120_000 }, () => {
       expect(new Set(callers)).toEqual(new Set([clientId]));
     });
 
-    test("welcome says what its revision says", async () => {
-      const { origin } = await run(startService("welcome", environmentOf("welcome", greeting)));
+    test("welcome returns the greeting of its release", async () => {
+      const { origin } = await run(startService("welcome", environmentOf("welcome", withGreeting)));
       expect(await (await fetch(origin)).text()).toContain("Hello from v2!");
     });
   });

@@ -1,41 +1,56 @@
-// infra/kubernetes without a cluster: everything builds, has the form that the API servers of three versions and the custom
-// resources ask for, and names what the rest of the repository names.
+// Builds infra/kubernetes without a cluster, validates every object against the schemas of three Kubernetes versions
+// and of the custom resources, and compares names and settings with the rest of the repository.
 import { execFile } from "node:child_process";
-import { cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
 import { variables as groupLister } from "../../services/group-lister/config.ts";
+import { field } from "../../services/runtime/field.ts";
 import { variables as stateApi } from "../../services/state-api/config.ts";
 import { variables as welcome } from "../../services/welcome/config.ts";
+import { at, listAt, numberAt, objectAt, textAt } from "../support/at.ts";
 import { buildTimeout, findSource, findTools } from "../support/kubernetes-tools.ts";
 import { root } from "../support/processes.ts";
 
-/** The newest that kubectl-validate knows; cluster.test.ts has an API server of a newer one. */
+/** The newest versions that kubectl-validate supports. cluster.test.ts runs a newer API server. */
 const versions = ["1.33", "1.34", "1.35"];
 
 const folder = join(root, "infra/kubernetes");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
-const azure = parse(read("infra/kubernetes/overlays/aks/settings.yaml"));
+/** The ConfigMap `azure` of overlays/aks. */
+const settings: { data: Record<string, string> } = parse(read("infra/kubernetes/overlays/aks/settings.yaml"));
 
-/** Folders with a kustomization, by kind: what is applied, and the switches of it. */
+/** Folders with a kustomization, by its kind: Kustomizations can be applied, Components are features. */
 const kustomizations: Record<"Kustomization" | "Component", string[]> = { Kustomization: [], Component: [] };
 for (const file of globSync("**/kustomization.yaml", { cwd: folder }).sort()) {
   const { kind }: { kind: keyof typeof kustomizations } = parse(readFileSync(join(folder, file), "utf8"));
   kustomizations[kind].push(dirname(file));
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: objects of many kinds; whether they have the right form is what is tested
-type Resource = any;
+interface Resource {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+}
 
 const temporary = mkdtempSync(join(tmpdir(), "manifests-test-"));
 afterAll(() => rmSync(temporary, { recursive: true }));
 let tools: string;
 let dapr: string;
 let crds: string[];
-/** What each kustomization builds, the components upon base; and under `policy` what has none. */
+/** Objects by kustomization. A feature is built on base. `policy` has the files of infra/kubernetes/policy itself. */
 let built: Map<string, Resource[]>;
 
 beforeAll(async () => {
@@ -61,124 +76,119 @@ async function build(path: string): Promise<Resource[]> {
   return parseAllDocuments(stdout).map((document) => document.toJS());
 }
 
-/** Base, components and settings, put together as overlays/aks does. */
-function compose(name: string, components: readonly string[], data: Record<string, string> = azure.data) {
-  const at = join(temporary, name);
-  mkdirSync(at);
-  const path = (to: string) => relative(at, join(folder, to));
-  writeFileSync(join(at, "settings.yaml"), stringify({ ...azure, data }));
-  const kustomization = { resources: [path("base"), "settings.yaml"], components: components.map(path) };
-  writeFileSync(join(at, "kustomization.yaml"), stringify(kustomization));
-  return build(at);
+/** Builds base with features and settings, as overlays/aks does. */
+function compose(name: string, features: readonly string[], data = settings.data) {
+  const overlay = join(temporary, name);
+  mkdirSync(overlay);
+  const path = (to: string) => relative(overlay, join(folder, to));
+  writeFileSync(join(overlay, "settings.yaml"), stringify({ ...settings, data }));
+  const kustomization = { resources: [path("base"), "settings.yaml"], components: features.map(path) };
+  writeFileSync(join(overlay, "kustomization.yaml"), stringify(kustomization));
+  return build(overlay);
 }
 
-/** @param object as `Kind/name` */
+/** @param object `KIND/NAME` */
 function find(kustomization: string, object: string): Resource {
   const found = built.get(kustomization)?.find(({ kind, metadata }) => `${kind}/${metadata.name}` === object);
   if (!found) throw new Error(`${kustomization} has no ${object}`);
   return found;
 }
 
-test("every kustomization builds something, and every component changes it", () => {
+test("every kustomization builds objects, and every feature changes base", () => {
   expect(kustomizations.Component.length).toBeGreaterThan(5);
   for (const name of kustomizations.Kustomization) expect(built.get(name), name).not.toEqual([]);
   for (const name of kustomizations.Component) expect(built.get(name), name).not.toEqual(built.get("base"));
 });
 
-test("every object is in a namespace that comes with it", () => {
+test("every kustomization creates the namespace of its objects first", () => {
   for (const [name, objects] of built) {
-    if (name.startsWith("policy")) continue; // for the whole cluster
+    if (name.startsWith("policy")) continue; // cluster-scoped objects
     const [namespace, ...rest] = objects;
-    expect(namespace.kind, name).toBe("Namespace");
-    for (const { kind, metadata } of rest) expect(metadata.namespace, `${name} ${kind}`).toBe(namespace.metadata.name);
+    expect(namespace?.kind, name).toBe("Namespace");
+    for (const { kind, metadata } of rest) expect(metadata.namespace, `${name} ${kind}`).toBe(namespace?.metadata.name);
   }
 });
 
-describe.each(versions)("by the schemas of Kubernetes %s and of the custom resources", (version) => {
-  /** What is wrong with the objects of each file, none for those that are right. */
+describe.each(versions)("kubectl-validate with the schemas of Kubernetes %s and of the custom resources", (version) => {
+  /** Validates files of objects and returns the error messages of each file. */
   async function validate(name: string, files: ReadonlyMap<string, readonly Resource[]>) {
-    const at = join(temporary, `${name}-${version}`);
-    mkdirSync(at);
+    const target = join(temporary, `${name}-${version}`);
+    mkdirSync(target);
     for (const [file, objects] of files) {
       writeFileSync(
-        join(at, `${file.replaceAll("/", "_")}.yaml`),
+        join(target, `${file.replaceAll("/", "_")}.yaml`),
         objects.map((object) => stringify(object)).join("---\n"),
       );
     }
-    const args = [at, "--version", version, "--local-crds", crds.join(","), "--output", "json"];
+    const args = [target, "--version", version, "--local-crds", crds.join(","), "--output", "json"];
     const { stdout } = await run(join(tools, "kubectl-validate"), args).catch((error) => error);
     const results: Record<string, { message?: string }[]> = JSON.parse(stdout);
     expect(Object.keys(results)).toHaveLength(files.size);
     return Object.values(results).map((objects) => objects.flatMap(({ message }) => message ?? []));
   }
 
-  test("every object is valid", async () => {
+  test("accepts every object", async () => {
     const files = new Map(built);
-    // What a constraint may have in it is Gatekeeper's to say, once it has the template: cluster.test.ts asks it.
+    // Gatekeeper creates the schema of a constraint from its template: cluster.test.ts applies the constraints.
     files.delete("policy/audit");
     files.delete("policy/deny");
-    expect((await validate("right", files)).flat()).toEqual([]);
+    expect((await validate("valid", files)).flat()).toEqual([]);
   });
 
-  test("every broken one is refused, for the right reason", async () => {
-    const broken: [kustomization: string, object: string, damage: (it: Resource) => void, reason: RegExp][] = [
-      ["base", "Deployment/welcome", (it) => (it.spec.replicas = "two"), /spec.replicas: .*must be of type integer/],
-      ["base", "Deployment/welcome", (it) => (it.spec.template.spec.container = []), /container: .* unknown field/],
-      [
-        "base",
-        "HorizontalPodAutoscaler/welcome",
-        (it) => (it.apiVersion = "autoscaling/v2beta2"),
-        /locate OpenAPI spec/,
-      ],
-      ["base", "NetworkPolicy/welcome", (it) => (it.spec.egress[0].from = []), /egress\[0\].from: .* unknown field/],
-      ["base", "Configuration/sidecar", (it) => delete it.spec.metric.enabled, /spec.metric.enabled: Required/],
-      ["base", "Resiliency/statestore", (it) => (it.spec.policies.retry = {}), /policies.retry: .* unknown field/],
-      ["features/cosmos", "Component/statestore", (it) => delete it.spec.version, /spec.version: Required/],
-      ["features/cosmos", "Component/statestore", (it) => (it.spec.scopes = []), /spec.scopes: .* unknown field/],
+  test("rejects every invalid object with the expected message", async () => {
+    /** Each object becomes invalid by one change: the value at a path, or no value there. */
+    const invalid: [kustomization: string, object: string, path: string, value: unknown, message: RegExp][] = [
+      ["base", "Deployment/welcome", "spec.replicas", "two", /spec.replicas: .*must be of type integer/],
+      ["base", "Deployment/welcome", "spec.template.spec.container", [], /container: .* unknown field/],
+      ["base", "HorizontalPodAutoscaler/welcome", "apiVersion", "autoscaling/v2beta2", /locate OpenAPI spec/],
+      ["base", "NetworkPolicy/welcome", "spec.egress.0.from", [], /egress\[0\].from: .* unknown field/],
+      ["base", "Configuration/sidecar", "spec.metric.enabled", undefined, /spec.metric.enabled: Required/],
+      ["base", "Resiliency/statestore", "spec.policies.retry", {}, /policies.retry: .* unknown field/],
+      ["features/cosmos", "Component/statestore", "spec.version", undefined, /spec.version: Required/],
+      ["features/cosmos", "Component/statestore", "spec.scopes", [], /spec.scopes: .* unknown field/],
       [
         "features/key-vault",
         "SecretProviderClass/demo-secret",
-        (it) => (it.spec.parameters.usePodIdentity = false),
+        "spec.parameters.usePodIdentity",
+        false,
         /usePodIdentity: .*must be of type string/,
       ],
+      ["blue-green", "Rollout/dev-superapi-geba", "spec.strategy.bluegreen", {}, /bluegreen: .* unknown field/],
       [
         "blue-green",
         "Rollout/dev-superapi-geba",
-        (it) => (it.spec.strategy.bluegreen = {}),
-        /bluegreen: .* unknown field/,
-      ],
-      [
-        "blue-green",
-        "Rollout/dev-superapi-geba",
-        (it) => delete it.spec.strategy.blueGreen.activeService,
+        "spec.strategy.blueGreen.activeService",
+        undefined,
         /activeService: Required/,
       ],
-      ["hello-wasm", "SpinApp/hello-wasm", (it) => delete it.spec.executor, /spec.executor: Required/],
-      ["policy", "ConstraintTemplate/k8snoprivilege", (it) => (it.spec.targets[0].regi = ""), /regi: .* unknown field/],
+      ["hello-wasm", "SpinApp/hello-wasm", "spec.executor", undefined, /spec.executor: Required/],
+      ["policy", "ConstraintTemplate/k8snoprivilege", "spec.targets.0.regi", "", /regi: .* unknown field/],
     ];
     const files = new Map(
-      broken.map(([kustomization, name, damage], index) => {
+      invalid.map(([kustomization, name, path, value], index) => {
         const object = structuredClone(find(kustomization, name));
-        damage(object);
+        const [, parent = "", property = path] = /^(.*)\.(\w+)$/.exec(path) ?? [];
+        // The YAML writer omits properties that are undefined.
+        Object.assign(parent === "" ? object : objectAt(object, parent), { [property]: value });
         return [String(index).padStart(2, "0"), [object]];
       }),
     );
-    const said = await validate("wrong", files);
-    for (const [index, [, , , reason]] of broken.entries()) expect(said[index]?.join("\n")).toMatch(reason);
+    const messages = await validate("invalid", files);
+    for (const [index, [, , , , message]] of invalid.entries()) expect(messages[index]?.join("\n")).toMatch(message);
   });
 });
 
-describe("the switches", () => {
-  test("every setting goes where it belongs, and nowhere else", async () => {
-    const data = Object.fromEntries(Object.keys(azure.data).map((name) => [name, `its-${name.toLowerCase()}`]));
+describe("features", () => {
+  test("each setting is copied to the expected fields and no others", async () => {
+    const data = Object.fromEntries(Object.keys(settings.data).map((name) => [name, `value-of-${name.toLowerCase()}`]));
     const all = ["workload-identity", "cosmos-keyless", "key-vault"].map((name) => `features/${name}`);
-    const placed = (objects: Resource[]) =>
+    const fieldsWithSettings = (objects: Resource[]) =>
       objects.flatMap(({ kind, metadata, ...rest }) =>
-        [...JSON.stringify({ metadata, ...rest }).matchAll(/"([^"]+)":"its-([^"]+)"/g)].map(
+        [...JSON.stringify({ metadata, ...rest }).matchAll(/"([^"]+)":"value-of-([^"]+)"/g)].map(
           ([, field, setting]) => `${setting}: ${field} of ${kind} ${metadata.name}`,
         ),
       );
-    expect(placed(await compose("all", all, data)).sort()).toEqual([
+    expect(fieldsWithSettings(await compose("all", all, data)).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
       "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
       "cosmos_url: value of Component statestore",
@@ -187,47 +197,49 @@ describe("the switches", () => {
       "state_api_client_id: value of Component statestore",
       "welcome_client_id: clientID of SecretProviderClass demo-secret",
     ]);
-    expect(placed(await compose("addon", ["features/key-vault-addon-identity"], data)).sort()).toEqual([
+    expect(fieldsWithSettings(await compose("addon", ["features/key-vault-addon-identity"], data)).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
       "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
       "key_vault_addon_client_id: userAssignedIdentityID of SecretProviderClass demo-secret",
     ]);
   });
 
-  test("Key Vault is read with one identity or the other", () => {
-    const parameters = (component: string) =>
-      Object.keys(find(`features/${component}`, "SecretProviderClass/demo-secret").spec.parameters).sort();
+  test("key-vault and key-vault-addon-identity use different identities", () => {
+    const parameters = (feature: string) =>
+      Object.keys(objectAt(find(`features/${feature}`, "SecretProviderClass/demo-secret"), "spec.parameters")).sort();
     const both = ["keyvaultName", "objects", "tenantId", "usePodIdentity"];
     expect(parameters("key-vault")).toEqual(["clientID", ...both]);
     expect(parameters("key-vault-addon-identity")).toEqual([...both, "useVMManagedIdentity", "userAssignedIdentityID"]);
   });
 
-  test("a setting that is not there fails the build", async () => {
-    const { COSMOS_URL, ...data } = azure.data;
+  test("a missing setting fails the build", async () => {
+    const { COSMOS_URL, ...data } = settings.data;
     await expect(compose("incomplete", ["features/cosmos"], data)).rejects.toThrow(/COSMOS_URL/);
   });
 
-  test("only pods whose identity is used get the label that the webhook looks for", () => {
+  test("only pods that use a federated identity have the label of the webhook", () => {
     const labelled = (kustomization: string) =>
       ["state-api", "group-lister", "welcome"].filter(
         (name) =>
-          find(kustomization, `Deployment/${name}`).spec.template.metadata.labels["azure.workload.identity/use"] ===
-          "true",
+          field(
+            at(find(kustomization, `Deployment/${name}`), "spec.template.metadata.labels"),
+            "azure.workload.identity/use",
+          ) === "true",
       );
     expect(labelled("base")).toEqual([]);
     expect(labelled("features/workload-identity")).toEqual(["group-lister"]);
     expect(labelled("features/cosmos-keyless")).toEqual(["state-api"]);
-    expect(labelled("features/key-vault")).toEqual([]); // the driver asks for the token, not the pod
+    expect(labelled("features/key-vault")).toEqual([]); // the CSI driver requests the token, not the pod
   });
 
-  test("the store in memory has one pod, so nothing that makes a second", () => {
+  test("local-store has an in-memory store, and neither an autoscaler nor a number of replicas", () => {
     expect(() => find("features/local-store", "HorizontalPodAutoscaler/state-api")).toThrow(/has no/);
-    expect(find("features/local-store", "Deployment/state-api").spec).not.toHaveProperty("replicas");
-    expect(find("features/local-store", "Component/statestore").spec.type).toBe("state.in-memory");
+    expect(find("features/local-store", "Deployment/state-api")).not.toHaveProperty("spec.replicas");
+    expect(find("features/local-store", "Component/statestore")).toHaveProperty("spec.type", "state.in-memory");
   });
 
   test.each(["overlays/aks", "overlays/local"])(
-    "%s: what a sidecar reads when it starts is there before its pod",
+    "%s creates the namespace first and the Deployments last, because sidecars read their resources at start",
     (overlay) => {
       const kinds = built.get(overlay)?.map(({ kind }) => kind) ?? [];
       expect(kinds[0]).toBe("Namespace");
@@ -235,16 +247,15 @@ describe("the switches", () => {
     },
   );
 
-  test("audit is the same constraint, which only reports", () => {
-    const [deny, audit] = ["policy/deny", "policy/audit"].map((name) => structuredClone(built.get(name)?.[0]));
-    expect([deny.spec.enforcementAction, audit.spec.enforcementAction]).toEqual(["deny", "dryrun"]);
-    deny.spec.enforcementAction = "dryrun";
-    expect(audit).toEqual(deny);
+  test("policy/audit differs from policy/deny only in the enforcement action dryrun", () => {
+    const [deny, audit] = ["policy/deny", "policy/audit"].map((name) => built.get(name)?.[0]);
+    expect(deny).toHaveProperty("spec.enforcementAction", "deny");
+    expect(audit).toEqual({ ...deny, spec: { ...objectAt(deny, "spec"), enforcementAction: "dryrun" } });
   });
 });
 
 describe("blue-green", () => {
-  test("has the names of the walkthrough, and every name in the Rollout is that of an object", () => {
+  test("has the names of the page, and the Rollout refers to the Services and the ConfigMap by them", () => {
     const objects = built.get("blue-green") ?? [];
     const [config] = objects.filter(({ kind }) => kind === "ConfigMap");
     expect(objects.map(({ kind, metadata: { name } }) => `${kind} ${name}`).sort()).toEqual([
@@ -254,9 +265,9 @@ describe("blue-green", () => {
       "Service dev-superapi-svc-active-geba",
       "Service dev-superapi-svc-preview-geba",
     ]);
-    const { metadata, spec } = find("blue-green", "Rollout/dev-superapi-geba");
-    expect(metadata.labels).toEqual({ app: "superapi", version: "v1", env: "dev" });
-    expect(spec).toMatchObject({
+    const rollout = find("blue-green", "Rollout/dev-superapi-geba");
+    expect(at(rollout, "metadata.labels")).toEqual({ app: "superapi", version: "v1", env: "dev" });
+    expect(at(rollout, "spec")).toMatchObject({
       replicas: 2,
       strategy: {
         blueGreen: {
@@ -266,37 +277,40 @@ describe("blue-green", () => {
         },
       },
     });
-    const [container] = spec.template.spec.containers;
-    expect(container.envFrom).toEqual([{ configMapRef: { name: config.metadata.name } }]);
+    const container = at(rollout, "spec.template.spec.containers.0");
+    expect(field(container, "envFrom")).toEqual([{ configMapRef: { name: config?.metadata.name } }]);
     const resources = { cpu: "50m", memory: "128Mi" };
-    expect(container.resources).toEqual({ requests: resources, limits: resources });
-    expect(config.data).toEqual({ WELCOME: "Hello from v1!", PORT: "8080" });
+    expect(field(container, "resources")).toEqual({ requests: resources, limits: resources });
+    expect(field(config, "data")).toEqual({ WELCOME: "Hello from v1!", PORT: "8080" });
   });
 
-  test("another WELCOME is another ConfigMap, and so another pod template", async () => {
+  test("another WELCOME changes the pod template, so it starts a new version", async () => {
     const changed = join(temporary, "v2");
     cpSync(join(folder, "blue-green"), changed, { recursive: true });
     const file = join(changed, "kustomization.yaml");
     writeFileSync(file, readFileSync(file, "utf8").replace("v1!", "v2!"));
-    const [before, after] = [built.get("blue-green") ?? [], await build(changed)].map(
-      (objects) => objects.find(({ kind }) => kind === "Rollout").spec.template,
+    const [before, after] = [built.get("blue-green") ?? [], await build(changed)].map((objects) =>
+      at(
+        objects.find(({ kind }) => kind === "Rollout"),
+        "spec.template",
+      ),
     );
     expect(after).not.toEqual(before);
   });
 
-  test("without the transformer configuration the Rollout names what is not there", async () => {
+  test("without rollout.transform.yaml the Rollout refers to a Service that does not exist", async () => {
     const changed = join(temporary, "untransformed");
     cpSync(join(folder, "blue-green"), changed, { recursive: true });
     writeFileSync(join(changed, "rollout.transform.yaml"), "");
     const rollout = (await build(changed)).find(({ kind }) => kind === "Rollout");
-    expect(rollout.spec.strategy.blueGreen.activeService).toBe("superapi-svc-active");
+    expect(rollout).toHaveProperty("spec.strategy.blueGreen.activeService", "superapi-svc-active");
   });
 });
 
-describe("what is written twice is the same", () => {
-  test("the sidecar's Configuration and the Resiliency: as `npm start` has them, but for name resolution", () => {
+describe("files that repeat each other", () => {
+  test("Configuration and Resiliency equal those of components/local, except for name resolution", () => {
     const { nameResolution, ...spec } = parse(read("components/local/config.yaml")).spec;
-    expect(find("base", "Configuration/sidecar").spec).toEqual(spec);
+    expect(find("base", "Configuration/sidecar")).toHaveProperty("spec", spec);
     const { metadata, ...resiliency } = parse(read("components/local/resiliency.yaml"));
     expect(find("base", "Resiliency/statestore")).toMatchObject(resiliency);
   });
@@ -304,91 +318,115 @@ describe("what is written twice is the same", () => {
   test.each([
     ["cosmos", "sidecar-key"],
     ["cosmos-keyless", "sidecar-keyless"],
-  ])("components/%s and components/cosmos/%s, but for where values come from", (kubernetes, sidecar) => {
-    const source = ["value", "envRef", "secretKeyRef"];
-    const essence = ({ spec, scopes }: Resource) => ({
-      ...spec,
-      scopes,
-      metadata: spec.metadata
-        .map((item: Resource) =>
-          ["database", "collection"].includes(item.name)
-            ? item
-            : {
-                name: item.name,
-                ...Object.fromEntries(
-                  Object.keys(item).map((key) => (source.includes(key) ? ["source", true] : [key, item[key]])),
-                ),
-              },
-        )
-        .sort((a: Resource, b: Resource) => a.name.localeCompare(b.name)),
-    });
-    const component = parse(read(`components/cosmos/${sidecar}/statestore.yaml`));
-    expect(essence(find(`features/${kubernetes}`, "Component/statestore"))).toEqual(essence(component));
+  ])(
+    "features/%s has the component of components/cosmos/%s, except for the sources of its values",
+    (feature, folder) => {
+      const sources = ["value", "envRef", "secretKeyRef"];
+      /** The metadata items by name. Only database and collection keep their values. */
+      const withoutSources = (component: unknown) =>
+        Object.fromEntries(
+          listAt(component, "spec.metadata").map((item) => {
+            const name = textAt(item, "name");
+            const value = ["database", "collection"].includes(name) ? field(item, "value") : "from a source";
+            expect(sources.some((source) => field(item, source) !== undefined)).toBe(true);
+            return [name, value];
+          }),
+        );
+      const built = find(`features/${feature}`, "Component/statestore");
+      const file: unknown = parse(read(`components/cosmos/${folder}/statestore.yaml`));
+      expect(withoutSources(built)).toEqual(withoutSources(file));
+      expect({ ...objectAt(built, "spec"), metadata: [] }).toEqual({ ...objectAt(file, "spec"), metadata: [] });
+      expect(field(built, "scopes")).toEqual(field(file, "scopes"));
+    },
+  );
+
+  test("the pods of the Rollout have the same settings as those of the Deployments", () => {
+    const deployment = at(find("base", "Deployment/welcome"), "spec.template.spec");
+    const rollout = at(find("blue-green", "Rollout/dev-superapi-geba"), "spec.template.spec");
+    const paths = [
+      "securityContext",
+      "terminationGracePeriodSeconds",
+      "containers.0.securityContext",
+      "containers.0.lifecycle",
+    ];
+    for (const path of paths) {
+      expect(at(rollout, path), path).toBeDefined();
+      expect(at(rollout, path), path).toEqual(at(deployment, path));
+    }
   });
 
-  test("both forms of the pod: what a Rollout cannot be patched with is what Deployments are patched with", () => {
-    const [pod, rollout] = [find("base", "Deployment/welcome"), find("blue-green", "Rollout/dev-superapi-geba")].map(
-      ({ spec }) => spec.template.spec,
-    );
-    for (const key of ["securityContext", "terminationGracePeriodSeconds"]) expect(rollout[key]).toEqual(pod[key]);
-    for (const key of ["securityContext", "lifecycle"]) {
-      expect(rollout.containers[0][key]).toEqual(pod.containers[0][key]);
-    }
-    const [deployment, sidecar] = [
-      find("base", "Deployment/welcome"),
-      find("blue-green-dapr", "Rollout/dev-superapi-geba"),
-    ].map(({ spec }) => spec.template.metadata.annotations);
-    const { "dapr.io/config": config, ...same } = deployment;
-    expect(sidecar).toEqual({ ...same, "dapr.io/app-id": "superapi" });
+  test("the sidecars of the Rollout have the annotations of the Deployments, except for dapr.io/config", () => {
+    const annotations = (kustomization: string, object: string) =>
+      objectAt(find(kustomization, object), "spec.template.metadata.annotations");
+    const { "dapr.io/config": _, ...expected } = { "dapr.io/config": "", ...annotations("base", "Deployment/welcome") };
+    expect(annotations("blue-green-dapr", "Rollout/dev-superapi-geba")).toEqual({
+      ...expected,
+      "dapr.io/app-id": "superapi",
+    });
   });
 });
 
-describe("what the rest is called", () => {
+describe("pods", () => {
   const services: Record<string, object> = { "state-api": stateApi, "group-lister": groupLister, welcome };
-  /** Of the suite's own Deployments and Rollouts. */
-  const pods = () =>
+
+  /** Pod templates of the suite's Deployments and Rollouts, each with a label for error messages. */
+  const templates = () =>
     [...built].flatMap(([kustomization, objects]) =>
       objects
         .filter(({ kind }) => kustomization !== "policy" && ["Deployment", "Rollout"].includes(kind))
-        .map(({ metadata, spec }) => ({ at: `${kustomization} ${metadata.name}`, ...spec.template })),
+        .map((object) => ({
+          label: `${kustomization} ${object.metadata.name}`,
+          template: objectAt(object, "spec.template"),
+        })),
     );
 
-  test("every variable is one that the service reads", () => {
-    for (const { at, spec } of pods()) {
-      const [container] = spec.containers;
-      const service = /(?:^|\/)([a-z-]+)(?::|$)/.exec(container.image)?.[1] ?? "";
-      for (const { name } of container.env ?? []) expect(Object.keys(services[service] ?? {}), at).toContain(name);
+  test("have only environment variables that their service reads", () => {
+    for (const { label, template } of templates()) {
+      const container = at(template, "spec.containers.0");
+      const [, service = ""] = /(?:^|\/)([a-z-]+)(?::|$)/.exec(textAt(container, "image")) ?? [];
+      for (const variable of field(container, "env") === undefined ? [] : listAt(container, "env")) {
+        expect(Object.keys(services[service] ?? {}), label).toContain(field(variable, "name"));
+      }
     }
   });
 
-  test("every pod has longer to end than everything that ends it takes", () => {
-    for (const { at, spec } of pods()) {
-      const preStop = spec.containers[0].lifecycle.preStop.sleep.seconds;
-      expect(spec.terminationGracePeriodSeconds, at).toBeGreaterThan(
+  test("have a grace period longer than preStop, the shutdown of the service and that of the sidecar", () => {
+    for (const { label, template } of templates()) {
+      const preStop = numberAt(template, "spec.containers.0.lifecycle.preStop.sleep.seconds");
+      expect(numberAt(template, "spec.terminationGracePeriodSeconds"), label).toBeGreaterThan(
         preStop + welcome.SHUTDOWN_TIMEOUT_MS.default / 1000 + 5,
       );
     }
   });
 
-  test("every annotation of Dapr is one that its injector knows", () => {
+  test("have only annotations that the Dapr injector reads", () => {
     const known = readFileSync(join(dapr, "pkg/injector/annotations/annotations.go"), "utf8");
-    for (const { at, metadata } of pods()) {
-      for (const name of Object.keys(metadata.annotations ?? {})) expect(known, at).toContain(`"${name}"`);
+    for (const { label, template } of templates()) {
+      const annotations = at(template, "metadata.annotations") ?? {};
+      for (const name of Object.keys(annotations)) expect(known, label).toContain(`"${name}"`);
     }
   });
+});
 
-  test("the policies let through what Dapr's chart opens", () => {
-    const [, { to, ports }] = find("base", "NetworkPolicy/every-pod").spec.egress;
-    const apps: string[] = to[0].podSelector.matchExpressions[0].values;
-    const opened = apps.map((app) => {
-      const file = `${app.replace("-", "_")}`;
-      const deployment = readFileSync(
-        join(dapr, "charts/dapr/charts", file, "templates", `${file}_deployment.yaml`),
-        "utf8",
-      );
-      expect(deployment).toContain(`app: ${app}\n`);
-      return Number(/containerPort: (\d+)/.exec(deployment)?.[1]);
-    });
-    expect(ports.map(({ port }: { port: number }) => port)).toEqual(opened);
+test("the network policy for the Dapr control plane has the ports of its Helm chart", () => {
+  const rule = at(find("base", "NetworkPolicy/every-pod"), "spec.egress.1");
+  const apps = listAt(rule, "to.0.podSelector.matchExpressions.0.values").map(String);
+  const chartPorts = apps.map((app) => {
+    const name = app.replace("-", "_");
+    const file = join(dapr, "charts/dapr/charts", name, "templates", `${name}_deployment.yaml`);
+    const deployment = readFileSync(file, "utf8");
+    expect(deployment).toContain(`app: ${app}\n`);
+    return Number(/containerPort: (\d+)/.exec(deployment)?.[1]);
   });
+  expect(listAt(rule, "ports").map((item) => field(item, "port"))).toEqual(chartPorts);
+});
+
+test("every feature has a README that starts with its name and links only to existing files", () => {
+  for (const feature of readdirSync(join(folder, "features"))) {
+    const readme = readFileSync(join(folder, "features", feature, "README.md"), "utf8");
+    expect(readme).toMatch(new RegExp(`^# ${feature}\n`));
+    for (const [, path = ""] of readme.matchAll(/\]\((?!https?:)([^)#]+)/g)) {
+      expect(existsSync(join(folder, "features", feature, path)), `${feature}: ${path}`).toBe(true);
+    }
+  }
 });

@@ -1,7 +1,8 @@
-// The commands of the Kubernetes pages, as far as they can be judged without a cluster, an image and an Azure subscription.
+// Checks the commands of the Kubernetes pages and of the feature READMEs without a cluster, an image or an Azure
+// subscription.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -15,9 +16,9 @@ import { root } from "../support/processes.ts";
 const pages = [
   "docs/deploy/kubernetes.md",
   ...["blue-green", "workload-identity", "key-vault", "policy"].map((name) => `docs/operate/${name}.md`),
-  ...readdirSync(join(root, "infra/kubernetes/features")).map((name) => `infra/kubernetes/features/${name}/README.md`),
+  ...globSync("infra/kubernetes/features/*/README.md", { cwd: root }).sort(),
 ];
-/** The commands that start with a word, whole: over several lines, and at the end of a pipe. */
+/** The commands of a program, each with its page. Continued lines are joined, and commands in pipes are included. */
 const commands = (program: string) =>
   pages.flatMap((page) =>
     readBlocks(page)
@@ -35,48 +36,61 @@ beforeAll(async () => {
   dapr = await findSource("dapr", "github.com/dapr/dapr");
 }, buildTimeout);
 
-/** How a cluster that is not there answers. */
-const refused = /connect: connection refused|connection to the server .* was refused/;
+/** kubectl's error when the API server is unreachable. */
+const connectionRefused = /connect: connection refused|connection to the server .* was refused/;
 
-const nowhere = { clusters: [{ name: "nowhere", cluster: { server: "http://127.0.0.1:1" } }] };
-const contexts = { contexts: [{ name: "nowhere", context: { cluster: "nowhere" } }], "current-context": "nowhere" };
 const folder = mkdtempSync(join(tmpdir(), "pages-test-"));
 const kubeconfig = join(folder, "kubeconfig");
-writeFileSync(kubeconfig, stringify({ apiVersion: "v1", kind: "Config", ...nowhere, ...contexts }));
+writeFileSync(
+  kubeconfig,
+  stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: "unreachable", cluster: { server: "http://127.0.0.1:1" } }],
+    contexts: [{ name: "unreachable", context: { cluster: "unreachable" } }],
+    "current-context": "unreachable",
+  }),
+);
 symlinkSync(join(root, "infra"), join(folder, "infra"));
 writeFileSync(join(folder, ".env"), "AZURE_TENANT_ID=tenant\n");
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What a command says that has nobody to ask; it is ended then, for some would go on asking. */
-async function ask(command: string): Promise<string> {
+/**
+ * Runs a command and resolves with its stderr. Ends it when it reports the unreachable cluster, because some commands
+ * retry forever.
+ */
+async function readErrors(command: string): Promise<string> {
   const env = { ...process.env, PATH: path, KUBECONFIG: kubeconfig };
   const child = spawn("bash", ["-c", `exec ${command} <<< input`], { cwd: folder, env });
-  let said = "";
+  let errors = "";
   child.stderr.on("data", (chunk) => {
-    said += chunk;
-    if (refused.test(said)) child.kill();
+    errors += chunk;
+    if (connectionRefused.test(errors)) child.kill();
   });
   await once(child, "close");
-  return said;
+  return errors;
 }
 
-test.concurrent.each(commands("kubectl"))("%s: %s", async (_page, command) => {
-  // Only a command that kubectl understands, with files that are there and build, gets as far as the cluster.
-  expect(await ask(command)).toMatch(refused);
-});
+test.concurrent.each(commands("kubectl"))(
+  "%s: kubectl accepts %s and tries to reach the cluster",
+  async (_page, command) => {
+    // kubectl contacts the cluster only after it has parsed the command and built its files.
+    expect(await readErrors(command)).toMatch(connectionRefused);
+  },
+);
 
-test("a command that kubectl does not understand, or with a file that is not there, says so", async () => {
+test("kubectl rejects wrong subcommands, flags and files before it tries to reach the cluster", async () => {
   for (const command of [
     "kubectl apply -k infra/kubernetes/overlays/azure",
     "kubectl port-forward service/welcome 8082:80 --name-space dapr-samples",
     "kubectl argo rollouts promot dev-superapi-geba",
     "kubectl rollout reboot deployment/welcome",
   ]) {
-    expect(await ask(command), command).not.toMatch(refused);
+    expect(await readErrors(command), command).not.toMatch(connectionRefused);
   }
 });
 
-test.each(commands("helm"))("%s: the version and the settings of %s are the chart's", (_page, command) => {
+test.each(commands("helm"))("%s: the chart of the pinned Dapr version has the settings of %s", (_page, command) => {
   const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
   const module = readFileSync(join(root, "tools/daprd/module/go.mod"), "utf8");
   expect(module).toContain(`github.com/dapr/dapr v${/--version (\S+)/.exec(command)?.[1]}\n`);
@@ -89,7 +103,7 @@ test.each(commands("helm"))("%s: the version and the settings of %s are the char
   }
 });
 
-test.each(commands("curl"))("%s: %s asks for a route that the service has", (_page, command) => {
+test.each(commands("curl"))("%s: %s requests a route of the service", (_page, command) => {
   const [, port = "", route = ""] = /http:\/\/127\.0\.0\.1:(\d+)(\/\S*)/.exec(command) ?? [];
   const { paths } = { 8081: groupLister, 8082: welcome }[port] ?? { paths: {} };
   const routes = Object.keys(paths).map((template) => new RegExp(`^${template.replaceAll(/\{\w+\}/g, "[^/]+")}$`));

@@ -13,6 +13,13 @@ export function listAt(value: unknown, path: string): unknown[] {
   return found;
 }
 
+/** @throws when there is no object at the path */
+export function objectAt(value: unknown, path: string): object {
+  const found = at(value, path);
+  if (typeof found !== "object" || found === null) throw new Error(`no object at ${path} of ${JSON.stringify(value)}`);
+  return found;
+}
+
 /** @throws when there is no string at the path */
 export function textAt(value: unknown, path: string): string {
   const found = at(value, path);

@@ -14,8 +14,11 @@ import { findPythonWith } from "./python-tools.ts";
 const execute = promisify(execFile);
 const version = "2.91.0";
 
-/** What each command has against it in the eyes of the real parser: nothing, as a rule. No command is run. */
-export async function judge(commands: readonly (readonly string[])[]): Promise<string[][]> {
+/**
+ * Parses each command with the parser of the Azure CLI, without running it. Returns its complaints about each; [] for a
+ * valid one.
+ */
+export async function parseCommands(commands: readonly (readonly string[])[]): Promise<string[][]> {
   const python = await findPythonWith(`azure-cli==${version}`);
   const home = makeHome();
   try {
@@ -28,37 +31,40 @@ export async function judge(commands: readonly (readonly string[])[]): Promise<s
 }
 
 /**
- * The arguments that az gets when bash runs a script, loops and variables unfolded. Nothing is run: az and all other
- * programs answer "ANSWER".
+ * The arguments of each az call when bash runs a script, with loops and variables expanded. az and all other programs
+ * are replaced by a function that prints "ANSWER".
  */
 export function listCommands(script: string): string[][] {
-  const folder = mkdtempSync(join(tmpdir(), "az-lines-")); // for what the script writes
+  const folder = mkdtempSync(join(tmpdir(), "az-lines-")); // for files that the script writes
   const preamble = `
     PATH=/nowhere
     command_not_found_handle() { echo ANSWER; }
     az() { printf '%s\\0' "$@" $'\\n' >&3; echo ANSWER; }`;
-  const heard = execFileSync("bash", ["-c", `exec 3>&1 >/dev/null 2>&1\n${preamble}\n${script}`], {
+  const recorded = execFileSync("bash", ["-c", `exec 3>&1 >/dev/null 2>&1\n${preamble}\n${script}`], {
     cwd: folder,
     encoding: "utf8",
-    timeout: 10_000, // for loops that wait for what never comes
+    timeout: 10_000, // ends loops that wait for a result
   });
   rmSync(folder, { recursive: true });
-  const commands = heard.split("\0\n\0").slice(0, -1);
+  const commands = recorded.split("\0\n\0").slice(0, -1);
   return commands.map((command) => command.split("\0"));
 }
 
-/** The real Azure CLI, signed in to a stand-in of Azure, with a home of its own and no way to anywhere else. */
+/** The Azure CLI, signed in to the Azure stand-in. It has a home folder of its own and can reach no other host. */
 export interface AzureCli {
-  /** Runs a script of bash in the project's folder and resolves with what it printed. The next one has its variables and functions. */
+  /**
+   * Runs a bash script in the repository and resolves with its output. Variables and functions carry over to the next
+   * run.
+   */
   run(script: string): Promise<string>;
-  /** For processes that find this az and its sign-in. */
+  /** Environment for processes that use this az and its sign-in. */
   readonly env: Readonly<Record<string, string>>;
-  /** Hosts that were asked for beside the stand-in, and not reached. */
-  readonly strangers: readonly string[];
+  /** Other hosts that az tried to reach; the proxy refused the connections. */
+  readonly refusedHosts: readonly string[];
   close(): void;
 }
 
-/** @param bicep Path of the compiler that az is to use, where it needs one. */
+/** @param bicep path of the compiler for az; needed only for Bicep files */
 export async function startAzureCli(azure: Azure, bicep?: string): Promise<AzureCli> {
   const python = await findPythonWith(`azure-cli==${version}`);
   const home = makeHome();
@@ -67,9 +73,9 @@ export async function startAzureCli(azure: Azure, bicep?: string): Promise<Azure
   if (bicep) symlinkSync(bicep, join(home, "bin/bicep"));
   writeFileSync(join(home, "bin/az"), `#!/bin/sh\nexec "${python}" -m azure.cli "$@"\n`, { mode: 0o755 });
 
-  const strangers: string[] = [];
+  const refusedHosts: string[] = [];
   const proxy = createServer().on("connect", (request, socket) => {
-    strangers.push(request.url ?? "");
+    refusedHosts.push(request.url ?? "");
     socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
   });
   proxy.listen(0, "127.0.0.1");
@@ -89,7 +95,7 @@ export async function startAzureCli(azure: Azure, bicep?: string): Promise<Azure
   };
   const cli: AzureCli = {
     env,
-    strangers,
+    refusedHosts,
     async run(script) {
       const lines = `source ~/session\nset -a\n${script}\n{ export -p; declare -f; } > ~/session`;
       const { stdout } = await execute("bash", ["--norc", "-euo", "pipefail", "-c", lines], { cwd: root, env });
@@ -113,7 +119,7 @@ export async function startAzureCli(azure: Azure, bicep?: string): Promise<Azure
 
 function makeHome(): string {
   const home = mkdtempSync(join(tmpdir(), "az-"));
-  // Without it, the first command asks on the Internet for newer versions.
+  // Without this file, the first command looks for a newer version on the internet.
   writeFileSync(join(home, "versionCheck.json"), JSON.stringify({ versions: { core: { local: version } } }));
   return home;
 }

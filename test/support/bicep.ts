@@ -1,4 +1,4 @@
-// The real Bicep compiler: found, or downloaded once, and asked for diagnostics and plans.
+// Finds the Bicep compiler, or downloads it once, and runs it for diagnostics and plans.
 import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -10,22 +10,22 @@ import { root } from "./processes.ts";
 
 const run = promisify(execFile);
 
-/** Another version knows other API versions and other rules. */
+/** Pinned, because API versions and linter rules differ between versions. */
 const version = "0.49.2";
 
 interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
   readonly platform: NodeJS.Platform;
   readonly arch: string;
-  /** Where GitHub describes the releases, without the tag. */
+  /** URL of the releases in GitHub's API, without the tag. */
   readonly releases: string;
 }
 
 /**
- * The path of a compiler. In this order: the one that BICEP names, whatever its version; the pinned version on PATH, where
- * `az bicep install` puts it, in the cache, or downloaded from the project's releases into it.
+ * Returns the path of a compiler. Searches in this order: BICEP, any version; then the pinned version on PATH, in the
+ * folder of `az bicep install`, and in the cache; then downloads it from the releases of Bicep into the cache.
  *
- * @throws when there is none, with the reason
+ * @throws with the reason when the download fails
  */
 export async function findBicep(differences: Partial<Surroundings> = {}): Promise<string> {
   const { platform, arch, env, releases } = {
@@ -47,13 +47,13 @@ export async function findBicep(differences: Partial<Surroundings> = {}): Promis
   return cached;
 }
 
-/** The same for tests that are worth nothing without it: undefined and a loud word, but in CI an error. */
+/** Like findBicep, for tests that need a compiler: without one it warns and returns undefined, and in CI it throws. */
 export async function findBicepOrSkip(): Promise<string | undefined> {
   try {
     return await findBicep();
   } catch (error) {
     if (process.env.CI) throw error;
-    console.warn(`\nSKIPPED, for there is no Bicep ${version} (az bicep install --version v${version}): ${error}\n`);
+    console.warn(`\nSKIPPED: Bicep ${version} is missing. Run az bicep install --version v${version}. ${error}\n`);
     return undefined;
   }
 }
@@ -68,15 +68,15 @@ function nameAsset(platform: NodeJS.Platform, arch: string): string {
   return `bicep-${system}-${arch}${platform === "win32" ? ".exe" : ""}`;
 }
 
-/** The project publishes no checksums, GitHub does. */
+/** Verifies the digest that GitHub publishes; the Bicep project publishes no checksums. */
 async function download(release: string, asset: string, to: string): Promise<void> {
   const { assets } = (await get(release, 5_000).then((response) => response.json())) as { assets: Asset[] };
   const published = assets.find(({ name }) => name === asset);
-  if (!published?.digest) throw new Error(`${release} has no ${asset} with a digest`);
+  if (!published?.digest) throw new Error(`${release} lists no digest for ${asset}`);
   const content = await get(published.browser_download_url, 180_000).then((response) => response.bytes());
   const digest = `sha256:${createHash("sha256").update(content).digest("hex")}`;
   if (digest !== published.digest) {
-    throw new Error(`${asset} has the digest ${digest}, published is ${published.digest}: not used`);
+    throw new Error(`${asset} is not usable: its digest is ${digest}, but ${published.digest} is published`);
   }
   mkdirSync(dirname(to), { recursive: true });
   const unfinished = `${to}.${process.pid}`;
@@ -94,16 +94,16 @@ async function get(url: string, timeoutMs: number): Promise<Response> {
   const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) }).catch((error) => {
     throw new Error(`${url}: ${error.cause?.message ?? error.message}`);
   });
-  if (!response.ok) throw new Error(`${url} answers ${response.status}`);
+  if (!response.ok) throw new Error(`${url} returned ${response.status}`);
   return response;
 }
 
-/** What the parameter files read from the environment; of the user's own nothing reaches them. */
+/** Environment variables for the parameter files. The compiler gets no others except HOME and PATH. */
 export const environment = {
   AZURE_CONTAINER_REGISTRY_ENDPOINT: "registry.azurecr.io",
   AZURE_LOCATION: "westeurope",
   AZURE_PRINCIPAL_ID: "33333333-3333-3333-3333-333333333333",
-  DEMO_SECRET: "what no plan may show",
+  DEMO_SECRET: "must-not-appear-in-a-plan",
   MY_ADDRESS: "203.0.113.7",
 } as const;
 
@@ -120,11 +120,13 @@ interface Diagnostic {
 interface Compilation {
   readonly success: boolean;
   readonly diagnostics: readonly Diagnostic[];
-  /** The template, as Azure takes it. */
+  /** The template as JSON. */
   readonly contents: string;
 }
 
-/** A resource as Azure would be asked for it. What only Azure knows is an expression, `[reference(…).clientId]`. */
+/**
+ * A resource as the deployment would send it. Values that only Azure knows stay expressions: `[reference(…).clientId]`.
+ */
 export interface Resource {
   readonly id: string;
   readonly type: string;
@@ -133,19 +135,20 @@ export interface Resource {
   readonly properties: object;
 }
 
-/** Everything that a deployment would make. */
+/** All resources that a deployment would create, and its outputs. */
 export interface Plan {
   readonly resources: readonly Resource[];
   readonly outputs: Readonly<Record<string, string>>;
-  /** All of it. */
+  /** The whole plan as JSON. */
   readonly text: string;
 }
 
 export type Bicep = ReturnType<typeof startBicep>;
 
 /**
- * One compiler for many files, which it takes two seconds to start and tenths of a second to ask: `bicep jsonrpc`, whose
- * methods do what the commands build, build-params, snapshot and format do. Files are named from a folder, the repository.
+ * Starts one compiler for many files: `bicep jsonrpc`. Its methods do what the commands build, build-params, snapshot
+ * and format do. It starts in 2 s and responds in tenths of a second. File names are relative to `folder`, by default
+ * the repository.
  */
 export function startBicep(path: string, { folder = root, env = environment }: Options = {}) {
   const { HOME = "", PATH = "" } = process.env;
@@ -154,9 +157,9 @@ export function startBicep(path: string, { folder = root, env = environment }: O
     stdio: ["pipe", "pipe", "inherit"],
   });
   process.once("exit", () => child.kill());
-  const waiting = new Map<number, (answer: Answer) => void>();
+  const waiting = new Map<number, (response: RpcResponse) => void>();
   child.once("close", () => {
-    for (const settle of waiting.values()) settle({ id: 0, error: { message: "the compiler has ended" } });
+    for (const settle of waiting.values()) settle({ id: 0, error: { message: "the Bicep compiler exited" } });
   });
   let received = Buffer.alloc(0);
   child.stdout.on("data", (chunk: Buffer) => {
@@ -165,15 +168,15 @@ export function startBicep(path: string, { folder = root, env = environment }: O
       const start = received.indexOf("\r\n\r\n") + 4;
       const end = start + Number(/Content-Length: (\d+)/.exec(received.toString("latin1", 0, start))?.[1]);
       if (start < 4 || received.length < end) return;
-      const answer: Answer = JSON.parse(received.toString("utf8", start, end));
+      const response: RpcResponse = JSON.parse(received.toString("utf8", start, end));
       received = received.subarray(end);
-      waiting.get(answer.id)?.(answer);
+      waiting.get(response.id)?.(response);
     }
   });
 
-  async function ask<T>(method: string, file: string, more: object = {}): Promise<T> {
+  async function call<T>(method: string, file: string, more: object = {}): Promise<T> {
     const id = waiting.size;
-    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const { promise, resolve } = Promise.withResolvers<RpcResponse>();
     waiting.set(id, resolve);
     const params = [{ path: join(folder, file), ...more }];
     const body = JSON.stringify({ jsonrpc: "2.0", id, method: `bicep/${method}`, params });
@@ -184,13 +187,13 @@ export function startBicep(path: string, { folder = root, env = environment }: O
   }
 
   return {
-    compile: (file: string) => ask<Compilation>("compile", file),
-    compileParameters: (file: string) => ask<Compilation>("compileParams", file, { parameterOverrides: {} }),
-    format: (file: string) => ask<{ contents: string }>("format", file),
-    /** @throws when a type or a fail() refuses the parameters */
+    compile: (file: string) => call<Compilation>("compile", file),
+    compileParameters: (file: string) => call<Compilation>("compileParams", file, { parameterOverrides: {} }),
+    format: (file: string) => call<{ contents: string }>("format", file),
+    /** @throws when a type or a fail() rejects the parameters */
     async plan(file: string): Promise<Plan> {
       const metadata = { subscriptionId: subscription, tenantId: tenant, location: environment.AZURE_LOCATION };
-      const { snapshot } = await ask<{ snapshot: string }>("getSnapshot", file, { metadata, externalInputs: [] });
+      const { snapshot } = await call<{ snapshot: string }>("getSnapshot", file, { metadata, externalInputs: [] });
       const { predictedResources, diagnostics, outputs } = JSON.parse(snapshot);
       if (diagnostics.length > 0) throw new Error(JSON.stringify(diagnostics));
       return { resources: predictedResources, outputs, text: snapshot };
@@ -206,7 +209,7 @@ interface Options {
 
 export type Workshop = ReturnType<typeof openWorkshop>;
 
-/** A compiler on a copy of the templates, for parameter files that a test writes beside them. */
+/** Starts a compiler on a copy of infra/, where a test can add files. */
 export function openWorkshop(path: string) {
   const folder = mkdtempSync(join(tmpdir(), "bicep-test-"));
   cpSync(join(root, "infra"), join(folder, "infra"), { recursive: true });
@@ -221,7 +224,7 @@ export function openWorkshop(path: string) {
   };
 }
 
-interface Answer {
+interface RpcResponse {
   readonly id: number;
   readonly result?: unknown;
   readonly error?: { readonly message: string; readonly data?: { readonly message: string } };

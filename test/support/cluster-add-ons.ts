@@ -1,26 +1,32 @@
-// What AKS or its users add to a cluster, as real programs beside it: Argo Rollouts, Gatekeeper, the webhook of workload
-// identity, and Dapr's control plane. Each is installed from its own manifests, less what would run it in the cluster.
+// Starts add-ons of a cluster as processes on loopback: Argo Rollouts, Gatekeeper, the workload identity webhook and
+// the Dapr control plane. Each is installed from its own manifests, except for the objects that would run it inside the
+// cluster.
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
-import { accept, type Cluster, findPort, until } from "./cluster.ts";
+import { type Cluster, connectTo, findPort, until } from "./cluster.ts";
+import { flags } from "./flags.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { root } from "./processes.ts";
 
-/** Whom the tokens are for that Dapr's control plane and its sidecars sign in with. */
+/** Audience of the tokens that the Dapr control plane and its sidecars present to Sentry. */
 const sentryAudience = "spiffe://cluster.local/ns/dapr-system/dapr-sentry";
 
-/** The image that Dapr's injector is installed with. */
+/** Sidecar image that the Dapr injector is configured with. */
 export const sidecarImage = "daprio/daprd:1.18.2";
 
 export async function startRollouts({ kubectl, start }: Cluster): Promise<void> {
   const programs = await findTools("rollouts");
   const source = await findSource("rollouts", "github.com/argoproj/argo-rollouts");
   await kubectl("apply", "--server-side", "--kustomize", join(source, "manifests/crds"));
-  start(join(programs, "rollouts-controller"), [
-    ...["--namespace", "argo-rollouts", "--leader-elect=false"],
-    ...["--metricsPort", await findPort(), "--healthzPort", await findPort()], // both on all addresses: it has no flag for that
-  ]);
+  const rolloutsFlags = {
+    namespace: "argo-rollouts",
+    "leader-elect": "false",
+    // The controller listens on all addresses; it has no flag to change that.
+    metricsPort: await findPort(),
+    healthzPort: await findPort(),
+  };
+  start(join(programs, "rollouts-controller"), flags(rolloutsFlags));
 }
 
 export async function startGatekeeper(cluster: Cluster): Promise<void> {
@@ -29,21 +35,22 @@ export async function startGatekeeper(cluster: Cluster): Promise<void> {
   const port = await findPort();
   const folder = makeCertificates(cluster, "gatekeeper");
   await install(cluster, join(source, "deploy/gatekeeper.yaml"), port, async () => {
-    // It keeps its state under its pod's name.
-    await cluster.apply(podNamed("gatekeeper", "gatekeeper-system"));
-    cluster.start(
-      join(programs, "gatekeeper"),
-      [
-        ...["--host", "127.0.0.1", "--port", port, "--cert-dir", folder, "--disable-cert-rotation"],
-        ...["--health-addr", `127.0.0.1:${await findPort()}`, "--prometheus-port", await findPort()],
-        ...["webhook", "mutation-webhook", "audit", "generate", "status", "mutation-status"].flatMap((each) => [
-          "--operation",
-          each,
-        ]),
-        ...["--audit-interval", "3", "--api-cache-dir", folder, "--exempt-namespace", "gatekeeper-system"],
-      ],
-      { NAMESPACE: "gatekeeper-system", POD_NAMESPACE: "gatekeeper-system", POD_NAME: "gatekeeper" },
-    );
+    // Gatekeeper stores its status in objects that its own pod owns, so the pod must exist.
+    await cluster.apply(describePod("gatekeeper", "gatekeeper-system"));
+    const gatekeeperFlags = {
+      host: "127.0.0.1",
+      port,
+      "cert-dir": folder,
+      "disable-cert-rotation": true,
+      "health-addr": `127.0.0.1:${await findPort()}`,
+      "prometheus-port": await findPort(),
+      operation: ["webhook", "mutation-webhook", "audit", "generate", "status", "mutation-status"],
+      "audit-interval": "3", // seconds
+      "api-cache-dir": folder,
+      "exempt-namespace": "gatekeeper-system",
+    } as const;
+    const env = { NAMESPACE: "gatekeeper-system", POD_NAMESPACE: "gatekeeper-system", POD_NAME: "gatekeeper" };
+    cluster.start(join(programs, "gatekeeper"), flags(gatekeeperFlags), env);
   });
 }
 
@@ -53,18 +60,19 @@ export async function startWorkloadIdentity(cluster: Cluster, tenantId: string):
   const port = await findPort();
   const folder = makeCertificates(cluster, "workload-identity");
   await install(cluster, join(source, "deploy/azure-wi-webhook.yaml"), port, async () => {
-    cluster.start(join(programs, "workload-identity-webhook"), ["--port", port, "--webhook-cert-dir", folder], {
-      AZURE_TENANT_ID: tenantId,
-      AZURE_ENVIRONMENT: "AzurePublicCloud",
-    });
+    const webhookFlags = { port, "webhook-cert-dir": folder };
+    const env = { AZURE_TENANT_ID: tenantId, AZURE_ENVIRONMENT: "AzurePublicCloud" };
+    cluster.start(join(programs, "workload-identity-webhook"), flags(webhookFlags), env);
   });
 }
 
-const evenAsRoot = { DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK: "true" };
+/** Dapr programs check the user that they run as. `unshare --map-root-user` maps it to root, which they reject. */
+const allowRoot = { DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK: "true" };
 
 export interface Dapr {
-  /** Addresses for sidecars. */
+  /** Address for sidecars, as host:port. */
   readonly sentry: string;
+  /** Address for sidecars, as host:port. */
   readonly operator: string;
 }
 
@@ -80,14 +88,22 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
   const issuer = join(folder, "sentry");
   const trustAnchors = join(folder, "dapr-ca.crt");
   mkdirSync(issuer);
+  const onLoopback = async (port: string) => ({
+    "listen-address": "127.0.0.1",
+    port,
+    "healthz-listen-address": "127.0.0.1",
+    "healthz-port": await findPort(),
+    "enable-metrics": "false",
+  });
   start(
     join(programs, "sentry"),
-    [
-      ...["--mode", "kubernetes", "--trust-domain", "cluster.local", "--issuer-credentials", issuer],
-      ...["--listen-address", "127.0.0.1", "--port", sentry, "--enable-metrics=false"],
-      ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", await findPort()],
-    ],
-    { NAMESPACE: "dapr-system", ...evenAsRoot },
+    flags({
+      ...(await onLoopback(sentry)),
+      mode: "kubernetes",
+      "trust-domain": "cluster.local",
+      "issuer-credentials": issuer,
+    }),
+    { NAMESPACE: "dapr-system", ...allowRoot },
   );
   await until("Sentry publishes its root certificate", async () => {
     const bundle = JSON.parse(
@@ -103,28 +119,24 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
       args,
       env: { NAMESPACE: "dapr-system", ...more, DAPR_TRUST_ANCHORS_FILE: trustAnchors },
     });
-  await startPart(
-    "injector",
-    [
-      ...["--listen-address", "127.0.0.1", "--port", injector, "--enable-metrics=false"],
-      ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", await findPort()],
-    ],
-    {
-      SIDECAR_IMAGE: sidecarImage,
-      SIDECAR_DROP_ALL_CAPABILITIES: "true", // dapr_sidecar_injector.sidecarDropALLCapabilities of the Helm chart
-      KUBE_CLUSTER_DOMAIN: "cluster.local",
-      DAPR_CONTROL_PLANE_TRUST_DOMAIN: "cluster.local",
-      DAPR_SENTRY_ADDRESS: `127.0.0.1:${sentry}`,
-    },
-  );
-  await startPart("operator", [
-    ...["--disable-leader-election", "--trust-anchors-file", trustAnchors, "--enable-metrics=false"],
-    ...["--listen-address", "127.0.0.1", "--port", operator, "--watch-interval", "0"],
-    ...["--healthz-listen-address", "127.0.0.1", "--healthz-port", await findPort()],
-    ...["--webhook-server-listen-address", "127.0.0.1", "--webhook-server-port", await findPort()],
-    "--enable-argo-rollout-service-reconciler", // global.argoRolloutServiceReconciler.enabled of the Helm chart
-  ]);
-  await until("the injector signs in at the API server", async () => {
+  await startPart("injector", flags(await onLoopback(injector)), {
+    SIDECAR_IMAGE: sidecarImage,
+    SIDECAR_DROP_ALL_CAPABILITIES: "true", // dapr_sidecar_injector.sidecarDropALLCapabilities in the Helm chart
+    KUBE_CLUSTER_DOMAIN: "cluster.local",
+    DAPR_CONTROL_PLANE_TRUST_DOMAIN: "cluster.local",
+    DAPR_SENTRY_ADDRESS: `127.0.0.1:${sentry}`,
+  });
+  const operatorFlags = {
+    ...(await onLoopback(operator)),
+    "disable-leader-election": true,
+    "trust-anchors-file": trustAnchors,
+    "watch-interval": "0",
+    "webhook-server-listen-address": "127.0.0.1",
+    "webhook-server-port": await findPort(),
+    "enable-argo-rollout-service-reconciler": true, // global.argoRolloutServiceReconciler.enabled in the Helm chart
+  } as const;
+  await startPart("operator", flags(operatorFlags));
+  await until("the injector has set the caBundle of its webhook", async () => {
     const path = "{.webhooks[0].clientConfig.caBundle}";
     const bundle = await kubectl(
       "get",
@@ -133,13 +145,13 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
       "-o",
       `jsonpath=${path}`,
     );
-    if (bundle === "") throw new Error("its webhook has no caBundle");
-    await accept(injector);
+    if (bundle === "") throw new Error("the webhook has no caBundle");
+    await connectTo(injector);
   });
   return { sentry: `127.0.0.1:${sentry}`, operator: `127.0.0.1:${operator}` };
 }
 
-/** What kubelet asks the API server for, and puts into the pod. */
+/** Requests a pod-bound service account token, as kubelet does for a projected volume. */
 export function createToken(
   { kubectl }: Cluster,
   serviceAccount: string,
@@ -147,36 +159,40 @@ export function createToken(
   pod: string,
   audience: string,
 ): Promise<string> {
-  return kubectl(
-    ...["create", "token", serviceAccount, "-n", namespace, "--audience", audience, "--duration", "3600s"],
-    ...["--bound-object-kind", "Pod", "--bound-object-name", pod],
-  );
+  const tokenFlags = {
+    namespace,
+    audience,
+    duration: "3600s",
+    "bound-object-kind": "Pod",
+    "bound-object-name": pod,
+  };
+  return kubectl("create", "token", serviceAccount, ...flags(tokenFlags));
 }
 
 interface Program {
   readonly path: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** For Sentry. */
+  /** Service account token for Sentry. */
   readonly token: string;
-  /** More of /etc/hosts, for what the cluster's DNS would know. */
+  /** Lines for /etc/hosts, in place of the cluster's DNS. */
   readonly hosts?: string;
 }
 
 /**
- * Dapr's programs look for their token where a pod has it, and nowhere else, and for other sidecars in the cluster's DNS:
- * each gets a view of its own of the file system.
+ * Starts a Dapr program in a mount namespace. Dapr reads its token only from a fixed path in /run, and resolves other
+ * sidecars through DNS, so each program gets its own /run and /etc/hosts.
  */
 export function startAsInPod({ start, folder }: Cluster, { path, args, env, token, hosts = "" }: Program): void {
   const own = mkdtempSync(join(folder, "pod-"));
   writeFileSync(join(own, "token"), token);
   writeFileSync(join(own, "hosts"), `127.0.0.1 localhost\n${hosts}`);
-  const place = "/run/secrets/dapr.io/sentrytoken";
-  const script = `cd "$0"; mount --bind hosts /etc/hosts && mount -t tmpfs none /run && mkdir -p ${place} && cp token ${place} && exec "$@"`;
-  start("unshare", ["--mount", "--map-root-user", "sh", "-c", script, own, path, ...args], { ...env, ...evenAsRoot });
+  const target = "/run/secrets/dapr.io/sentrytoken";
+  const script = `cd "$0"; mount --bind hosts /etc/hosts && mount -t tmpfs none /run && mkdir -p ${target} && cp token ${target} && exec "$@"`;
+  start("unshare", ["--mount", "--map-root-user", "sh", "-c", script, own, path, ...args], { ...env, ...allowRoot });
 }
 
-/** Applies what a component needs in the cluster; its webhooks when it listens. */
+/** Applies the manifests of an add-on, starts its program, and applies its webhooks once the program listens. */
 async function install(
   { apply, keys }: Cluster,
   file: string,
@@ -191,7 +207,7 @@ async function install(
 
   await applyAll(rest.filter((object) => !isWebhook(object)));
   await start();
-  await until(`${file} listens`, () => accept(port));
+  await until(`the program of ${file} listens`, () => connectTo(port));
   const webhooks = rest.filter(isWebhook);
   for (const { clientConfig } of webhooks.flatMap(({ webhooks }) => webhooks)) {
     clientConfig.url = `https://127.0.0.1:${port}${clientConfig.service.path}`;
@@ -201,7 +217,7 @@ async function install(
   await applyAll(webhooks);
 }
 
-/** A folder with the certificate of a webhook under the names that controller-runtime expects. */
+/** Creates a folder with a certificate and key under the names that controller-runtime expects. */
 function makeCertificates({ folder }: Cluster, name: string): string {
   const to = join(folder, name);
   mkdirSync(to);
@@ -210,7 +226,7 @@ function makeCertificates({ folder }: Cluster, name: string): string {
   return to;
 }
 
-function podNamed(name: string, namespace: string): string {
+function describePod(name: string, namespace: string): string {
   const restricted = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
   return JSON.stringify({
     apiVersion: "v1",

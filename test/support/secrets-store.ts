@@ -1,5 +1,5 @@
-// The Secrets Store CSI driver as a process beside a cluster, and what it has on its two sides: kubelet, which asks it for the
-// volumes of pods, and the provider for Azure, whose module the proxy does not serve.
+// Starts the Secrets Store CSI driver as a process, with fakes on both of its sides: kubelet, which requests volumes,
+// and the provider for Azure, whose Go module the module proxy does not serve.
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -13,66 +13,77 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
+import { at } from "./at.ts";
 import { type Cluster, until } from "./cluster.ts";
+import { flags } from "./flags.ts";
+import type { Pod } from "./kubernetes-objects.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 
 interface SecretsStore {
-  /** What kubelet does again and again: mounts the pod's volume, or has it looked after. Resolves with the folder. */
+  /** Mounts the volume of the pod or refreshes it, as kubelet does periodically. Resolves with its folder. */
   publish(): Promise<string>;
-  /** What the provider was asked for, each time: the SecretProviderClass' parameters, and what the driver says of the pod. */
-  readonly asked: Record<string, string>[];
+  /**
+   * Attributes of each mount request to the provider: parameters of the SecretProviderClass, and attributes of the pod.
+   */
+  readonly mountRequests: Record<string, string>[];
   close(): void;
 }
 
-/** @param read what the vault has under a name */
+/** @param read returns the value of a secret in the vault */
 export async function startSecretsStore(
   { folder, kubectl, start }: Cluster,
-  // biome-ignore lint/suspicious/noExplicitAny: a Pod
-  pod: any,
+  pod: Pod,
   read: (name: string) => string,
 ): Promise<SecretsStore> {
-  const here = join(folder, "secrets-store");
-  const driver = join(here, "csi.sock");
+  const own = join(folder, "secrets-store");
+  const driver = join(own, "csi.sock");
   const { namespace, name, uid } = pod.metadata;
-  mkdirSync(here);
+  mkdirSync(own);
 
-  const asked: Record<string, string>[] = [];
+  const mountRequests: Record<string, string>[] = [];
   const provider = new Server();
   const source = await findSource("dapr", "sigs.k8s.io/secrets-store-csi-driver");
   provider.addService(load(join(source, "provider/v1alpha1/service.proto"), "v1alpha1.CSIDriverProvider").service, {
-    version: (_call: unknown, answer: sendUnaryData<object>) => answer(null, { version: "v1alpha1" }),
-    mount: ({ request }: ServerUnaryCall<{ attributes: string }, object>, answer: sendUnaryData<object>) => {
+    version: (_call: unknown, respond: sendUnaryData<object>) => respond(null, { version: "v1alpha1" }),
+    mount: ({ request }: ServerUnaryCall<{ attributes: string }, object>, respond: sendUnaryData<object>) => {
       const attributes = JSON.parse(request.attributes);
-      asked.push(attributes);
+      mountRequests.push(attributes);
       const [, path = ""] = /objectName: (\S+)/.exec(attributes.objects) ?? [];
       const contents = Buffer.from(read(path));
-      answer(null, {
-        objectVersion: [{ id: `secret/${path}`, version: `${asked.length}` }],
+      respond(null, {
+        objectVersion: [{ id: `secret/${path}`, version: `${mountRequests.length}` }],
         files: [{ path, mode: 0o644, contents }],
       });
     },
   });
   await new Promise<void>((resolve, reject) => {
-    provider.bindAsync(`unix:${join(here, "azure.sock")}`, ServerCredentials.createInsecure(), (error) =>
+    provider.bindAsync(`unix:${join(own, "azure.sock")}`, ServerCredentials.createInsecure(), (error) =>
       error ? reject(error) : resolve(),
     );
   });
 
-  // It mounts, which takes a view of its own of the file system; from outside that is at /proc/PID/root.
-  const pidFile = join(here, "pid");
-  start("unshare", [
-    ...["--mount", "--map-root-user", "sh", "-c", 'echo $$ > "$0"; exec "$@"', pidFile],
-    ...[join(await findTools("dapr"), "secrets-store-csi-driver"), "--nodeid", pod.spec.nodeName],
-    ...["--endpoint", `unix://${driver}`, "--provider-volume", here, "--additional-provider-volume-paths", here],
-    ...["--metrics-addr", "0", "--enable-secret-rotation", "--rotation-poll-interval", "1ms"],
-  ]);
+  // The driver mounts file systems, so it runs in a mount namespace. Its files are visible at /proc/PID/root.
+  const pidFile = join(own, "pid");
+  const namespaced = ["--mount", "--map-root-user", "sh", "-c", 'echo $$ > "$0"; exec "$@"', pidFile];
+  const driverFlags = {
+    nodeid: pod.spec.nodeName,
+    endpoint: `unix://${driver}`,
+    "provider-volume": own,
+    "additional-provider-volume-paths": own,
+    "metrics-addr": "0",
+    "enable-secret-rotation": true,
+    "rotation-poll-interval": "1ms",
+  } as const;
+  const program = join(await findTools("dapr"), "secrets-store-csi-driver");
+  start("unshare", [...namespaced, program, ...flags(driverFlags)]);
 
   const audience = "api://AzureADTokenExchange";
   const { serviceAccountName, volumes } = pod.spec;
-  const volume = volumes.find(({ csi }: { csi?: object }) => csi);
+  const volume = volumes.find(({ csi }) => csi);
+  if (!volume?.csi) throw new Error(`pod ${name} has no CSI volume`);
   const request = {
     volumeId: "csi",
-    targetPath: join(here, "pods", uid, "volumes/kubernetes.io~csi", volume.name, "mount"),
+    targetPath: join(own, "pods", uid, "volumes/kubernetes.io~csi", volume.name, "mount"),
     readonly: volume.csi.readOnly,
     volumeCapability: { mount: {} },
     volumeContext: {
@@ -100,7 +111,7 @@ export async function startSecretsStore(
       await until("the volume is mounted", publish);
       return join("/proc", readFileSync(pidFile, "utf8").trim(), "root", request.targetPath);
     },
-    asked,
+    mountRequests,
     close() {
       kubelet.close();
       provider.forceShutdown();
@@ -108,9 +119,7 @@ export async function startSecretsStore(
   };
 }
 
-/** A gRPC service of a .proto file. */
+/** Loads a gRPC service from a .proto file. */
 function load(file: string, name: string): ServiceClientConstructor {
-  let found: unknown = loadPackageDefinition(loadSync(file));
-  for (const part of name.split(".")) found = (found as Record<string, unknown>)[part];
-  return found as ServiceClientConstructor;
+  return at(loadPackageDefinition(loadSync(file)), name) as ServiceClientConstructor;
 }

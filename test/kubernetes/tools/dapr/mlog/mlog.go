@@ -1,5 +1,5 @@
-// Package mlog stands in for monis.app/mlog, the logger that azure-workload-identity and secrets-store-csi-driver require in
-// versions that the module proxy does not serve. It has what they call, and nothing else of them is changed.
+// Package mlog replaces monis.app/mlog, the logger of azure-workload-identity and secrets-store-csi-driver: the module
+// proxy does not serve the versions that they require. It has only the functions that they call.
 package mlog
 
 import (

@@ -1,5 +1,5 @@
-// The webhook of Azure Workload Identity, listening where it is told to: its own command knows only port 9443 of all
-// addresses. What it does to a pod is its own, whole.
+// The webhook of Azure Workload Identity with flags for address and port: the original command listens on port 9443 of
+// all addresses. The original code changes the pods.
 package main
 
 import (
@@ -17,7 +17,7 @@ func main() {
 	host := flag.String("host", "127.0.0.1", "address to listen on")
 	port := flag.Int("port", 9443, "port to listen on")
 	certDir := flag.String("webhook-cert-dir", "", "folder of tls.crt and tls.key")
-	flag.Parse() // --kubeconfig is controller-runtime's
+	flag.Parse() // controller-runtime defines --kubeconfig
 	ctrl.SetLogger(logr.FromSlogHandler(slog.Default().Handler()))
 
 	config := ctrl.GetConfigOrDie()

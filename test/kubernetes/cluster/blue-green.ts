@@ -1,0 +1,91 @@
+import { describe, expect, test } from "vitest";
+import { at, textAt } from "../../support/at.ts";
+import type { Pod } from "../../support/kubernetes-objects.ts";
+import { block, cluster, get, list, stderr } from "./context.ts";
+
+interface EndpointSlice {
+  readonly endpoints?: readonly { readonly targetRef: { readonly name: string } }[];
+}
+
+export function describeBlueGreen(): void {
+  describe("docs/operate/blue-green.md", () => {
+    const runBlock = (pattern: RegExp) => cluster.sh(block("docs/operate/blue-green.md", pattern));
+    const promotion = /^kubectl argo rollouts promote .*\n/;
+    const inNamespace = ["-n", "blue-green"];
+    const getRollout = () => get("rollout", "dev-superapi-geba", ...inNamespace);
+
+    /** WELCOME of each pod behind a Service. */
+    const welcomes = async (service: string) => {
+      const selector = `kubernetes.io/service-name=${service}`;
+      const slices = await list<EndpointSlice>("endpointslices", ...inNamespace, "-l", selector);
+      const pods = slices.flatMap(({ endpoints = [] }) => endpoints).map(({ targetRef }) => targetRef.name);
+      return Promise.all(
+        pods.map(async (name) => {
+          const pod = await get<Pod>("pod", name, ...inNamespace);
+          const configMap = textAt(pod, "spec.containers.0.envFrom.0.configMapRef.name");
+          return textAt(await get("configmap", configMap, ...inNamespace), "data.WELCOME");
+        }),
+      );
+    };
+
+    /** Waits for a phase of the Rollout with two pods of one version active and, if given, of one in preview. */
+    const becomes = async (phase: string, active: string, preview?: string) => {
+      const read = async () => ({
+        phase: at(await getRollout(), "status.phase"),
+        active: await welcomes("dev-superapi-svc-active-geba"),
+        preview: await welcomes("dev-superapi-svc-preview-geba"),
+      });
+      const two = (version: string) => [`Hello from ${version}!`, `Hello from ${version}!`];
+      await expect
+        .poll(read, { timeout: 60_000, interval: 250 })
+        .toEqual({ phase, active: two(active), preview: preview ? two(preview) : [] });
+    };
+
+    test("the first version becomes active without a promotion", async () => {
+      await runBlock(/^kubectl apply/);
+      await becomes("Healthy", "v1", "v1");
+    }, 90_000);
+
+    test("a new WELCOME starts a second version in preview and pauses", async () => {
+      expect(await runBlock(/^sed/)).toContain("BlueGreenPause");
+      await becomes("Paused", "v1", "v2");
+    }, 90_000);
+
+    test("a promotion activates the new version, and the pods of the old one end within a minute", async () => {
+      await runBlock(promotion);
+      await becomes("Healthy", "v2", "v2");
+      const countPods = () => list("pods", ...inNamespace).then(({ length }) => length);
+      expect(await countPods()).toBe(4);
+      await expect.poll(countPods, { timeout: 60_000, interval: 500 }).toBe(2);
+    }, 120_000);
+
+    test("an undo creates a third revision, which waits for a promotion", async () => {
+      await runBlock(/undo/);
+      await becomes("Paused", "v2", "v1");
+      expect((await getRollout()).metadata.annotations?.["rollout.argoproj.io/revision"]).toBe("3");
+      await runBlock(promotion);
+      await becomes("Healthy", "v1", "v1");
+    }, 90_000);
+
+    test("an abort keeps the active version, and the pods of the new one end within a minute", async () => {
+      await cluster.sh(block("docs/operate/blue-green.md", /^sed/).replace("v2", "v3").replace("v1", "v2"));
+      await becomes("Paused", "v1", "v3");
+      await runBlock(/abort/);
+      await becomes("Degraded", "v1", "v3");
+      await becomes("Degraded", "v1");
+    }, 120_000);
+
+    test("with sidecars, the Dapr operator creates a Service of the app id over the pods of both versions", async () => {
+      await cluster.sh("kubectl apply -k infra/kubernetes/blue-green-dapr");
+      await becomes("Paused", "v1", "v3");
+      expect(await welcomes("superapi-dapr")).toHaveLength(4);
+      await runBlock(promotion);
+      await becomes("Healthy", "v3", "v3");
+    }, 90_000);
+
+    test("the clean-up deletes the namespace", async () => {
+      await runBlock(/^kubectl delete/);
+      expect(await stderr("get", "namespace", "blue-green")).toContain("not found");
+    }, 60_000);
+  });
+}

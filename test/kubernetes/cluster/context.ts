@@ -1,0 +1,113 @@
+// The cluster that all cluster tests share, with the add-ons that an AKS cluster has, and helpers to read it.
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "vitest";
+import { field } from "../../../services/runtime/field.ts";
+import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
+import { type Cluster, startCluster, until } from "../../support/cluster.ts";
+import {
+  createToken,
+  type Dapr,
+  startDapr,
+  startGatekeeper,
+  startRollouts,
+  startWorkloadIdentity,
+} from "../../support/cluster-add-ons.ts";
+import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
+import { findSource } from "../../support/kubernetes-tools.ts";
+import { readBlocks } from "../../support/markdown.ts";
+import { root } from "../../support/processes.ts";
+
+export const namespace = "dapr-samples";
+export const services = ["group-lister", "state-api", "welcome"];
+export const federatedSubject = `system:serviceaccount:${namespace}:group-lister`;
+/** Application in the Microsoft Entra ID stand-in that trusts the service account of group-lister. */
+export const application = {
+  clientId: "00000000-5a4d-4b1e-8000-0000000000c4",
+  objectId: "00000000-5a4d-4b1e-8000-0000000000b4",
+};
+
+export let cluster: Cluster;
+export let azure: Azure;
+export let dapr: Dapr;
+
+/** Starts the cluster and its add-ons, and copies infra/ into the folder of the cluster. */
+export async function setUp(): Promise<void> {
+  cluster = await startCluster();
+  const { issuer, proxy } = cluster;
+  const federated = { issuer, subject: federatedSubject, jwksUri: `${proxy}/openid/v1/jwks` };
+  azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }] });
+  cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
+  const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/settings.yaml");
+  const text = readFileSync(settings, "utf8");
+  writeFileSync(settings, text.replace(/(?<=GROUP_LISTER_CLIENT_ID: ).*/, application.clientId));
+
+  const driver = await findSource("dapr", "sigs.k8s.io/secrets-store-csi-driver");
+  [dapr] = await Promise.all([
+    startDapr(cluster),
+    startRollouts(cluster),
+    startGatekeeper(cluster),
+    startWorkloadIdentity(cluster, azure.tenantId),
+    kubectl("apply", "--server-side", "-f", join(driver, "config/crd/bases")),
+  ]);
+  await cluster.sh(block("docs/operate/policy.md", /^kubectl apply -f .*template/));
+  // Gatekeeper admits every pod until it has loaded the constraint. Without this wait, later tests would prove nothing.
+  await until("Gatekeeper rejects a privileged pod", async () => {
+    expect(await stderr(...runPrivileged)).toContain("validation.gatekeeper.sh");
+  });
+}
+
+export async function tearDown(): Promise<void> {
+  await azure?.close();
+  await cluster?.end();
+}
+
+/** kubectl arguments of a dry run that creates a privileged pod. */
+export const runPrivileged = ["run", "privileged", "--image", "nginx", "--privileged", "--dry-run=server"];
+
+/** The only shell block of a page that matches. */
+export function block(page: string, pattern: RegExp): string {
+  const [found, ...more] = readBlocks(page).filter(({ command }) => pattern.test(command));
+  if (!found || more.length > 0) throw new Error(`${found ? more.length + 1 : 0} blocks of ${page} match ${pattern}`);
+  return found.command;
+}
+
+export const kubectl = (...args: string[]) => cluster.kubectl(...args);
+
+/** Runs kubectl and resolves with stderr if it fails, else with "". */
+export const stderr = (...args: string[]) =>
+  kubectl(...args).then(
+    () => "",
+    (error) => String(field(error, "stderr")),
+  );
+
+export async function get<T = KubernetesObject>(...args: string[]): Promise<T> {
+  return JSON.parse(await kubectl("get", ...args, "-o", "json"));
+}
+
+export async function list<T = KubernetesObject>(...args: string[]): Promise<T[]> {
+  return (await get<{ items: T[] }>(...args)).items;
+}
+
+export async function readyPods(service: string): Promise<Pod[]> {
+  const pods = await list<Pod>("pods", "-n", namespace, "-l", `app.kubernetes.io/name=${service}`);
+  return pods.filter(
+    ({ metadata, status }) =>
+      !metadata.deletionTimestamp &&
+      status.conditions?.some((condition) => condition.type === "Ready" && condition.status === "True"),
+  );
+}
+
+export async function readyPod(service: string): Promise<Pod> {
+  const [pod] = await readyPods(service);
+  return pod ?? expect.fail(`no pod of ${service} is ready`);
+}
+
+/** Containers in the order of their start. Native sidecars are init containers. */
+export const listContainers = ({ spec }: Pod): Container[] => [...(spec.initContainers ?? []), ...spec.containers];
+
+/** A service account token, bound to a pod of the service. */
+export async function tokenOf(service: string, audience = "api://AzureADTokenExchange"): Promise<string> {
+  const pod = await readyPod(service);
+  return createToken(cluster, service, namespace, pod.metadata.name, audience);
+}

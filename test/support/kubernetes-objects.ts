@@ -1,0 +1,39 @@
+// The parts of Kubernetes objects that the cluster tests read.
+
+export interface KubernetesObject {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly uid: string;
+    readonly deletionTimestamp?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+}
+
+export interface Pod extends KubernetesObject {
+  readonly spec: {
+    readonly nodeName: string;
+    readonly serviceAccountName: string;
+    readonly volumes: readonly Volume[];
+    readonly initContainers?: readonly Container[];
+    readonly containers: readonly Container[];
+  };
+  readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
+
+export interface Container {
+  readonly name: string;
+  readonly image: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
+  readonly envFrom?: readonly { readonly configMapRef: { readonly name: string } }[];
+  readonly volumeMounts?: readonly object[];
+}
+
+export interface Volume {
+  readonly name: string;
+  readonly csi?: { readonly readOnly: boolean; readonly volumeAttributes: Readonly<Record<string, string>> };
+  readonly projected?: {
+    readonly sources: readonly { readonly serviceAccountToken?: { readonly audience: string } }[];
+  };
+}
