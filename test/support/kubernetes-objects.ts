@@ -30,7 +30,7 @@ export interface Container {
   readonly volumeMounts?: readonly object[];
 }
 
-export interface Volume {
+interface Volume {
   readonly name: string;
   readonly csi?: { readonly readOnly: boolean; readonly volumeAttributes: Readonly<Record<string, string>> };
   readonly projected?: {
