@@ -4,8 +4,8 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
+import { flags } from "../../tools/launch/flags.ts";
 import { type Cluster, connectTo, findPort, until } from "./cluster.ts";
-import { flags } from "./flags.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { root } from "./processes.ts";
 
@@ -21,7 +21,7 @@ export async function startRollouts({ kubectl, start }: Cluster): Promise<void> 
   await kubectl("apply", "--server-side", "--kustomize", join(source, "manifests/crds"));
   const rolloutsFlags = {
     namespace: "argo-rollouts",
-    "leader-elect": "false",
+    "leader-elect": false,
     // The controller listens on all addresses; it has no flag to change that.
     metricsPort: await findPort(),
     healthzPort: await findPort(),
@@ -48,7 +48,7 @@ export async function startGatekeeper(cluster: Cluster): Promise<void> {
       "audit-interval": "3", // seconds
       "api-cache-dir": folder,
       "exempt-namespace": "gatekeeper-system",
-    } as const;
+    };
     const env = { NAMESPACE: "gatekeeper-system", POD_NAMESPACE: "gatekeeper-system", POD_NAME: "gatekeeper" };
     cluster.start(join(programs, "gatekeeper"), flags(gatekeeperFlags), env);
   });
@@ -93,7 +93,7 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
     port,
     "healthz-listen-address": "127.0.0.1",
     "healthz-port": await findPort(),
-    "enable-metrics": "false",
+    "enable-metrics": false,
   });
   start(
     join(programs, "sentry"),
@@ -134,7 +134,7 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
     "webhook-server-listen-address": "127.0.0.1",
     "webhook-server-port": await findPort(),
     "enable-argo-rollout-service-reconciler": true, // global.argoRolloutServiceReconciler.enabled in the Helm chart
-  } as const;
+  };
   await startPart("operator", flags(operatorFlags));
   await until("the injector has set the caBundle of its webhook", async () => {
     const path = "{.webhooks[0].clientConfig.caBundle}";

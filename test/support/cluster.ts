@@ -8,7 +8,7 @@ import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { type Keys, loadKeys } from "../../stand-ins/azure/certificate.ts";
-import { flags } from "./flags.ts";
+import { flags } from "../../tools/launch/flags.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { freePorts, run } from "./processes.ts";
 
@@ -103,7 +103,7 @@ export async function startCluster(): Promise<Cluster> {
       "listen-peer-urls": peer,
       "initial-advertise-peer-urls": peer,
       "initial-cluster": `default=${peer}`,
-    } as const;
+    };
     cluster.start(join(programs, "server"), flags(etcdFlags));
     const apiServerFlags = {
       "etcd-servers": etcd,
@@ -119,12 +119,12 @@ export async function startCluster(): Promise<Cluster> {
       "service-account-signing-key-file": tokenKeyFile,
       "service-cluster-ip-range": "10.0.0.0/16",
       "endpoint-reconciler-type": "none",
-    } as const;
+    };
     cluster.start(join(programs, "kube-apiserver"), flags(apiServerFlags));
     await until("the API server is ready", () => cluster.kubectl("get", "--raw", "/readyz"));
     const controllerManagerFlags = {
       kubeconfig,
-      "leader-elect": "false",
+      "leader-elect": false,
       "use-service-account-credentials": true,
       "service-account-private-key-file": tokenKeyFile,
       "root-ca-file": keys.caFile,
@@ -132,11 +132,11 @@ export async function startCluster(): Promise<Cluster> {
       "secure-port": await findPort(),
       "cert-dir": folder,
       "horizontal-pod-autoscaler-sync-period": "1s", // instead of 15 s
-    } as const;
+    };
     cluster.start(join(programs, "kube-controller-manager"), flags(controllerManagerFlags));
     const schedulerFlags = {
       kubeconfig,
-      "leader-elect": "false",
+      "leader-elect": false,
       "bind-address": "127.0.0.1",
       "secure-port": await findPort(),
       "cert-dir": folder,
@@ -177,7 +177,7 @@ export async function startCluster(): Promise<Cluster> {
       "node-lease-duration-seconds": "40",
       cidr: "10.244.0.0/16",
       "node-ip": "127.0.0.1",
-    } as const;
+    };
     cluster.start(join(programs, "kwok"), flags(kwokFlags));
     const size = { cpu: "8", memory: "32Gi", pods: "110" };
     const nodes = ["1", "2", "3"].map((zone) => ({

@@ -13,9 +13,9 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
+import { flags } from "../../tools/launch/flags.ts";
 import { at } from "./at.ts";
 import { type Cluster, until } from "./cluster.ts";
-import { flags } from "./flags.ts";
 import type { Pod } from "./kubernetes-objects.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 
@@ -73,7 +73,7 @@ export async function startSecretsStore(
     "metrics-addr": "0",
     "enable-secret-rotation": true,
     "rotation-poll-interval": "1ms",
-  } as const;
+  };
   const program = join(await findTools("dapr"), "secrets-store-csi-driver");
   start("unshare", [...namespaced, program, ...flags(driverFlags)]);
 

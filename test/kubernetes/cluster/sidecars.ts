@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findDaprd } from "../../../tools/daprd/find.ts";
+import { flags } from "../../../tools/launch/flags.ts";
 import { findPort, until } from "../../support/cluster.ts";
 import { startAsInPod } from "../../support/cluster-add-ons.ts";
-import { flags } from "../../support/flags.ts";
 import { buildTimeout } from "../../support/kubernetes-tools.ts";
 import { type Process, startService } from "../../support/processes.ts";
 import { block, cluster, dapr, kubectl, listContainers, namespace, readyPod, tokenOf } from "./context.ts";

@@ -2,9 +2,9 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { flags } from "../../../tools/launch/flags.ts";
 import { at } from "../../support/at.ts";
 import { sidecarImage } from "../../support/cluster-add-ons.ts";
-import { flags } from "../../support/flags.ts";
 import { root } from "../../support/processes.ts";
 import { cluster, get, kubectl, listContainers, namespace, readyPods, services, stderr } from "./context.ts";
 
@@ -61,7 +61,7 @@ export function describeSuite(): void {
         "force-conflicts": true,
         "dry-run": "server",
         "warnings-as-errors": true,
-      } as const;
+      };
       return stderr("apply", ...flags(applyFlags), "-k", join(overlays(), overlay));
     };
 
