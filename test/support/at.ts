@@ -1,4 +1,4 @@
-// Reads into JSON whose shape is what a test asserts, so that no type declares it.
+// Reads JSON whose shape the tests assert and no type declares.
 import { field } from "../../services/runtime/field.ts";
 
 /** The value at a path such as `template.containers.0.env`; undefined when there is none. */
