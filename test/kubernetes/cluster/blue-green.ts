@@ -4,7 +4,7 @@ import type { Pod } from "../../support/kubernetes-objects.ts";
 import { block, cluster, get, list, stderr } from "./context.ts";
 
 interface EndpointSlice {
-  readonly endpoints?: readonly { readonly targetRef: { readonly name: string } }[];
+  readonly endpoints: readonly { readonly targetRef: { readonly name: string } }[] | null;
 }
 
 export function describeBlueGreen(): void {
@@ -18,7 +18,7 @@ export function describeBlueGreen(): void {
     const welcomes = async (service: string) => {
       const selector = `kubernetes.io/service-name=${service}`;
       const slices = await list<EndpointSlice>("endpointslices", ...inNamespace, "-l", selector);
-      const pods = slices.flatMap(({ endpoints = [] }) => endpoints).map(({ targetRef }) => targetRef.name);
+      const pods = slices.flatMap(({ endpoints }) => endpoints ?? []).map(({ targetRef }) => targetRef.name);
       return Promise.all(
         pods.map(async (name) => {
           const pod = await get<Pod>("pod", name, ...inNamespace);

@@ -2,7 +2,6 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { flags } from "../../../tools/launch/flags.ts";
 import { at } from "../../support/at.ts";
 import { sidecarImage } from "../../support/cluster-add-ons.ts";
 import { root } from "../../support/processes.ts";
@@ -56,13 +55,8 @@ export function describeSuite(): void {
 
     /** Applies an overlay as a dry run and returns stderr. The API server only skips storage; warnings are errors. */
     const dryRun = (overlay: string) => {
-      const applyFlags = {
-        "server-side": true,
-        "force-conflicts": true,
-        "dry-run": "server",
-        "warnings-as-errors": true,
-      };
-      return stderr("apply", ...flags(applyFlags), "-k", join(overlays(), overlay));
+      const options = ["--server-side", "--force-conflicts", "--dry-run=server", "--warnings-as-errors"];
+      return stderr("apply", ...options, "-k", join(overlays(), overlay));
     };
 
     /** Copies overlays/aks under another name, with changes to its kustomization. */
