@@ -20,7 +20,7 @@ const group = {
   },
 } as const;
 
-const header = (description: string) => ({ description, schema: { type: "string" } }) as const;
+const header = (description: string) => ({ description, required: true, schema: { type: "string" } }) as const;
 const headers = {
   ETag: header("Identifies the listing; changes when the listing changes."),
   Age: header("Age of the listing in seconds. Greater than the max-age of Cache-Control: the listing is stale."),
@@ -29,7 +29,10 @@ const headers = {
     "RFC 9211. From the cache: group-lister; hit; ttl=SECONDS, negative if stale, with detail=REASON if Azure failed. " +
       "From Azure: group-lister; fwd=miss, or fwd=request after no-cache.",
   ),
-  "Sample-Data": header("Present if the groups are invented: names the stand-in that invented them."),
+  "Sample-Data": {
+    ...header("Present if the groups are invented: names the stand-in that invented them."),
+    required: false,
+  },
 } as const;
 
 const list = (operationId: string) =>

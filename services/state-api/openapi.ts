@@ -102,7 +102,7 @@ const storeErrors = {
   500: problem("The store rejected the request."),
   503: problem("The sidecar or the store is unreachable, not ready, too slow or overloaded. Retry after Retry-After."),
 };
-const etagHeader = { ETag: { description: "Changes with every write.", schema: { type: "string" } } };
+const etagHeader = { ETag: { description: "Changes with every write.", required: true, schema: { type: "string" } } };
 const welcome = { 200: text("The WELCOME text.", "Hello from Super API on Container Apps") };
 
 /** OpenAPI links to the operations on an entry. @param key runtime expression of its key */

@@ -12,6 +12,8 @@ const string = { type: "string" } as const;
 const integer = { type: "integer" } as const;
 const healthStatus = { enum: ["up", "not ready", "no response", "unknown"] } as const;
 
+const links = { read: { operationId: "read", parameters: { key: "$request.path.key" } } };
+
 /** The OpenAPI document. `keyOf` validates requests with the same schema of a key. */
 export const openapi = {
   openapi: "3.1.0",
@@ -130,7 +132,10 @@ export const openapi = {
         operationId: "read",
         summary: "Calls state-api's GET /state/{key}.",
         responses: {
-          200: json("The value. The header ETag has its version.", {}),
+          200: {
+            ...json("The value.", {}),
+            headers: { ETag: { description: "Changes with every write.", required: true, schema: string } },
+          },
           400: problem("The key is not allowed."),
           404: problem("The key is missing."),
           ...invocationProblems,
@@ -142,8 +147,8 @@ export const openapi = {
         parameters: [ifMatch, ifNoneMatchAny],
         requestBody: { required: true, content: { "application/json": { schema: true } } },
         responses: {
-          201: { description: "Created. Only a request with `If-None-Match: *` returns this status." },
-          204: { description: "Stored." },
+          201: { description: "Created. Only a request with `If-None-Match: *` returns this status.", links },
+          204: { description: "Stored.", links },
           400: problem("The key or the body is not allowed."),
           412: problem("The condition failed. Nothing was changed."),
           413: problem("The body is larger than MAX_BODY_BYTES."),

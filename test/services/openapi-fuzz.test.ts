@@ -19,8 +19,8 @@ describe.skipIf(!python)("Schemathesis", { timeout: 300_000 }, () => {
 
   test.for(names)("finds no difference between %s and its OpenAPI document", async (name) => {
     const { exitCode, report } = await fuzz(python ?? "", suite.services[name].origin);
-    expect(report, report).toMatch(/Stateful|Fuzzing/);
     expect(exitCode, report).toBe(0);
+    expect(report).toContain("No issues found");
     expect(suite.services[name].output()).not.toContain('"level":"error"');
   });
 
@@ -36,16 +36,16 @@ describe.skipIf(!python)("Schemathesis", { timeout: 300_000 }, () => {
       get.responses[404] = undefined;
       get.responses[200].content = { "text/plain": { schema: { type: "string" } } };
       wrong.paths["/state/bulk"].put = undefined;
-      wrong.components.schemas.BulkRequest.properties.keys.maxItems = 50;
+      wrong.paths["/state/{key}"].parameters[0].schema.maxLength = 20;
       writeFileSync(file, JSON.stringify(wrong));
-      const { exitCode, report } = await fuzz(python ?? "", origin, file);
+      const { exitCode, report } = await fuzz(python ?? "", origin, { document: file, phases: "examples,coverage" });
       expect(exitCode).toBe(1);
       for (const finding of [
         "Schema-valid request rejected", // If-Match is more than any string
         "Undocumented status code", // 404
         "Undocumented Content-Type", // JSON
         "Allow header mismatch", // PUT /state/bulk
-        "Schema-violating request accepted", // 51 keys
+        "Schema-violating request accepted", // 21 characters
       ]) {
         expect(report).toContain(finding);
       }

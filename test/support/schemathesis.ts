@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { field } from "../../services/runtime/field.ts";
+import { flags } from "../../tools/launch/flags.ts";
 import { root } from "./processes.ts";
 import { findPythonWith } from "./python-tools.ts";
 
@@ -30,18 +31,27 @@ export interface Findings {
   readonly report: string;
 }
 
-/** Fuzzes the service at `origin` by its own OpenAPI document, or by `document`, a file. */
-export async function fuzz(python: string, origin: string, document = `${origin}/openapi.json`): Promise<Findings> {
+interface FuzzOptions {
+  /** URL or file of an OpenAPI document; default the service's own. */
+  readonly document?: string;
+  /** Default all. */
+  readonly phases?: string;
+}
+
+/** Fuzzes the service at `origin`. */
+export async function fuzz(python: string, origin: string, options: FuzzOptions = {}): Promise<Findings> {
+  const { document = `${origin}/openapi.json`, phases = "examples,coverage,fuzzing,stateful" } = options;
   const support = join(root, "test/support");
   const config = join(support, "schemathesis.toml");
   const env = { ...process.env, SCHEMATHESIS_HOOKS: join(support, "schemathesis_hooks.py") };
   const cwd = mkdtempSync(join(tmpdir(), "schemathesis-")); // it leaves files in the folder that it runs in
-  const args = ["--config-file", config, "run", document, "--url", origin, "--checks", "all", "--continue-on-failure"];
+  const command = ["-m", "schemathesis.cli", "--config-file", config, "run", document];
+  const choices = flags({ url: origin, phases, checks: "all", "continue-on-failure": true, "no-color": true });
   try {
     return await new Promise((resolve) => {
       execFile(
         python,
-        ["-m", "schemathesis.cli", ...args, "--no-color"],
+        [...command, ...choices],
         { cwd, env, maxBuffer: 64 * 1024 ** 2, timeout: 240_000 },
         (error, stdout, stderr) => {
           const code = error === null ? 0 : field(error, "code");
