@@ -25,6 +25,15 @@ test("every az command in the shell blocks of the pages is valid", { timeout: 60
   expect(await listErrors(commands)).toEqual([]);
 });
 
+test("every az command in the inline code of the pages is valid", async () => {
+  const commands = files
+    .filter((file) => file.endsWith(".md"))
+    .flatMap((file) => readFileSync(join(root, file), "utf8").match(/(?<=`)az [^`]*--[^`]+(?=`)/g) ?? [])
+    .flatMap(listCommands);
+  expect(commands.length).toBeGreaterThan(10);
+  expect(await listErrors(commands)).toEqual([]);
+});
+
 test("every az command in comments and scripts is valid", async () => {
   const lines = files
     .filter((file) => /^(components|infra|\.github)\/.*\.(ya?ml|bicep|bicepparam|sh)$/.test(file))
