@@ -42,6 +42,30 @@ describe.each(pages)("%s", (page) => {
   });
 });
 
+const isTask = (page: string) => /^docs\/(deploy|operate)\/|^docs\/get-started\.md$/.test(page);
+
+test.each(pages.filter(isTask))("%s says first what the reader will have and needs, and how to clean up", (page) => {
+  const introduction = read(page).split("\n## ", 1).join();
+  expect(introduction).toMatch(/^# .+\n\nAt the end of this page/);
+  expect(introduction).toMatch(/You\s+need/);
+  expect(read(page)).toMatch(/^#* *\d*\.? *Clean up/m);
+});
+
+test.each(pages.filter((page) => page.startsWith("docs/reference/")))("%s says first what it lists", (page) => {
+  expect(read(page).split("\n## ", 1).join()).toMatch(/This\s+page/);
+});
+
+test.each(pages.filter((page) => /^docs\/decisions\/\d/.test(page)))(
+  "%s has context, decision, consequences",
+  (page) => {
+    expect([...read(page).matchAll(/^## (.+)$/gm)].map(([, heading]) => heading)).toEqual([
+      "Context",
+      "Decision",
+      "Consequences",
+    ]);
+  },
+);
+
 test("the README has a maximum of 150 lines", () => {
   expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
 });
