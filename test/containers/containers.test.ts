@@ -288,16 +288,16 @@ describe("docker compose up", () => {
         .poll(async () => (await inspect("container", await findContainer(service))).RestartCount, { timeout: 10_000 })
         .toBe(count + 1);
     },
-    "kill and up": async (service) => {
+    "kill and start": async (service) => {
       await compose("kill", service);
       await compose("up", "--detach", "--no-deps", service);
     },
-    "up --force-recreate": (service) => compose("up", "--detach", "--no-deps", "--force-recreate", service),
+    "forced recreation": (service) => compose("up", "--detach", "--no-deps", "--force-recreate", service),
   };
   const victims = services.flatMap((service) => [service, `${service}-dapr`]);
 
-  describe.each(victims)("after an event of %s", (service) => {
-    test.each(Object.keys(events))("every path works within 10 s: %s", { timeout: 40_000 }, async (name) => {
+  describe.each(victims)("%s", (service) => {
+    test.each(Object.keys(events))("every path works within 10 s of its %s", { timeout: 40_000 }, async (name) => {
       await events[name]?.(service);
       const over = performance.now();
       await expectEveryPathToWorkWithin10s();

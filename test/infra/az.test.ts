@@ -10,7 +10,7 @@ import { parse } from "yaml";
 import { field } from "../../services/runtime/field.ts";
 import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
-import { parseBody } from "../simulators/resource-manager/deployments.ts";
+import { parseBody } from "../simulators/resource-manager/body.ts";
 import { createResources, type Resources } from "../simulators/resource-manager/resources.ts";
 import { at, listAt, objectAt, textAt } from "../support/at.ts";
 import { type AzureCli, startAzureCli } from "../support/az.ts";

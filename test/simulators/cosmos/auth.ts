@@ -17,7 +17,7 @@ export interface Access {
   now: () => number;
 }
 
-export interface AuthorizationRequest {
+interface AuthorizationRequest {
   method: string;
   /** Decoded, e.g. `["dbs", "dapr-db", "colls", "statestore", "docs"]`. */
   segments: readonly string[];

@@ -4,7 +4,7 @@ import type { Document } from "./document.ts";
 import { Fault } from "./http.ts";
 import { isObject } from "./json.ts";
 
-export interface BatchResult {
+interface BatchResult {
   statusCode: number;
   requestCharge: number;
   eTag?: string;

@@ -29,7 +29,7 @@ export interface Container {
 
 /** The canonical JSON of the value at the partition key path: `"a"`, `null`, or `{}` when the document has none. */
 export type Partition = string;
-export type WriteKind = "Create" | "Upsert" | "Replace";
+type WriteKind = "Create" | "Upsert" | "Replace";
 
 export interface Condition {
   ifMatch?: string | undefined;

@@ -1,4 +1,4 @@
-// Runs the simulator as a process, empty, on the emulator's port and with the emulator's key:
+// Runs an empty simulator as a process, on the emulator's port and with the emulator's key:
 // node test/simulators/cosmos/server.ts
 import { startCosmosSimulator } from "./simulator.ts";
 

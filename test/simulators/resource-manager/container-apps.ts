@@ -1,9 +1,11 @@
-// What Microsoft.App adds to its resources: revisions, traffic and labels, secrets that nobody reads by accident.
+// The provider Microsoft.App: revisions, traffic and labels, and secrets that only listSecrets returns.
 // https://learn.microsoft.com/azure/container-apps/revisions
 import { isDeepStrictEqual } from "node:util";
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
-import { type Json, Refusal, type Resource, type Store } from "./store.ts";
+import { ArmFault } from "./faults.ts";
+import type { Json } from "./json.ts";
+import type { Resource, Store } from "./store.ts";
 
 type Secrets = readonly { readonly name: string; readonly value?: string }[];
 
@@ -22,10 +24,10 @@ interface Traffic {
 }
 
 const revisionType = "Microsoft.App/containerApps/revisions";
-/** Of every environment. */
-export const domain = "stand-in.westeurope.azurecontainerapps.io";
+/** The default domain of every environment. */
+export const domain = "simulator.westeurope.azurecontainerapps.io";
 
-/** A change of the template, and only that, makes a revision. */
+/** Adds a revision when the template changes, and computes traffic, labels and host name. */
 export function completeContainerApp(app: Resource, store: Store): Resource {
   const configuration = (app.properties.configuration ?? {}) as Configuration;
   const template = (app.properties.template ?? {}) as Json & { readonly revisionSuffix?: string };
@@ -66,7 +68,7 @@ export function completeContainerApp(app: Resource, store: Store): Resource {
   };
 }
 
-/** What can be done to an app and a revision; undefined: something else was asked for. */
+/** Runs an action on an app or a revision. Returns undefined when the request names none. */
 export function onContainerApp({ method }: AzureRequest, path: string, store: Store): AzureResponse | undefined {
   const [, id = "", action = ""] =
     /^(.+\/containerApps\/.+)\/(listSecrets|activate|deactivate|restart)$/i.exec(path) ?? [];
@@ -80,7 +82,7 @@ export function onContainerApp({ method }: AzureRequest, path: string, store: St
   return ok({ message: `${action} succeeded.` });
 }
 
-/** An app or a component as everybody sees it. */
+/** Removes the values of secrets, as GET and PUT return an app or a component. */
 export function hideSecrets(resource: Resource): Resource {
   const { secrets, configuration } = resource.properties as { secrets?: Secrets; configuration?: Configuration };
   const show = (hidden: Secrets) => ({ secrets: hidden.map(({ name }) => ({ name })) });
@@ -115,7 +117,7 @@ function checkTraffic(traffic: readonly Traffic[], revisions: readonly string[])
   return shares;
 }
 
-function invalid(field: string, details: string): Refusal {
+function invalid(field: string, details: string): ArmFault {
   const message = `The following field(s) are either invalid or missing. Field '${field}' is invalid with details: 'Invalid value: ${details}'.`;
-  return new Refusal(400, "InvalidRequestParameterWithDetails", message);
+  return new ArmFault(400, "InvalidRequestParameterWithDetails", message);
 }

@@ -1,26 +1,30 @@
-// Deployments of templates. Only the real compiler can tell what a template makes; who starts the stand-in asks it.
+// Deployments of templates. The caller passes in a function that evaluates a template, because only the Bicep compiler can.
 // https://learn.microsoft.com/rest/api/resources/deployments
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { armError, ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
-import type { Json, Store } from "./store.ts";
+import type { Json } from "./json.ts";
+import type { Store } from "./store.ts";
 
-/** What a template makes with these parameters. */
+/** Returns what a template creates with these parameters. */
 export type Deploy = (template: Json, parameters: Json) => Promise<Plan>;
 
 export interface Plan {
-  /** In the order they are made in. */
+  /** In order of creation. */
   readonly resources: readonly { readonly id: string }[];
   readonly outputs: Readonly<Record<string, string>>;
 }
 
-/** @param make Makes a resource or a resource group. */
+/**
+ * @param create Creates a resource or a resource group.
+ * @returns undefined when the path is not a deployment's.
+ */
 export async function onDeployment(
   { method }: AzureRequest,
   path: string,
   body: Json,
   store: Store,
   deploy: Deploy,
-  make: (id: string, body: Json) => void,
+  create: (id: string, body: Json) => void,
 ): Promise<AzureResponse | undefined> {
   const [, id, action] = /^(.+\/providers\/Microsoft\.Resources\/deployments\/[^/]+)(?:\/(.+))?$/i.exec(path) ?? [];
   if (!id) return undefined;
@@ -35,13 +39,13 @@ export async function onDeployment(
     const values = Object.entries(outputs).map(([name, value]) => [name, { type: "String", value }]);
     const properties = { mode, outputs: Object.fromEntries(values), provisioningState: "Succeeded" };
     if (action) return ok({ id, properties });
-    for (const resource of resources) make(resource.id, resolve(resource, store));
+    for (const resource of resources) create(resource.id, resolve(resource, store));
     return { ...ok(store.put(id, { properties })), status: 201 };
   }
   return method === "GET" && action === "operations" ? ok({ value: [] }) : undefined;
 }
 
-/** What a template leaves to run time, one resource reads of another that was made before. */
+/** Replaces run-time references to properties of resources that exist already. */
 function resolve(resource: object, store: Store): Json {
   const reference = /"\[reference\('([^']+)', '[^']+'\)\.(\w+)\]"/g;
   const resolved = JSON.stringify(resource).replaceAll(reference, (expression, id, name) => {
@@ -49,9 +53,4 @@ function resolve(resource: object, store: Store): Json {
     return value === undefined ? expression : JSON.stringify(value);
   });
   return JSON.parse(resolved);
-}
-
-/** JSON, but for the key `template`, which `az` writes without quotes in its deployments. */
-export function parseBody(text: string): Json {
-  return JSON.parse(text.replace(/([{,]\s*)template:/, '$1"template":') || "{}");
 }

@@ -1,4 +1,4 @@
-// What providers fill in when a resource is made, as far as something here reads it.
+// The properties that resource providers add to new resources, as far as the infra tests and `az` read them.
 import { createHash } from "node:crypto";
 import { completeContainerApp, domain } from "./container-apps.ts";
 import type { Complete, Resource } from "./store.ts";
@@ -22,11 +22,21 @@ export const roles: Readonly<Record<string, string>> = {
   Reader: "acdd72a7-3385-48ef-bd42-f606fba81ae7",
 };
 
+/** Describes a provider. `az` asks which locations and API versions a type has before it creates the first one. */
+export function describeProvider(id: string, namespace: string) {
+  const resourceTypes = ["containerApps", "managedEnvironments"].map((resourceType) => ({
+    resourceType,
+    locations: ["West Europe"],
+    apiVersions: ["2025-07-01"],
+  }));
+  return { id, namespace, registrationState: "Registered", resourceTypes };
+}
+
 function fill(resource: Resource, properties: Readonly<Record<string, string>>): Resource {
   return { ...resource, properties: { ...resource.properties, ...properties } };
 }
 
-/** The same one every time. */
+/** Derives a UUID from its arguments, so that it is the same in every run. */
 function makeUuid(...parts: string[]): string {
   const hash = createHash("sha256").update(parts.join(" ").toLowerCase()).digest("hex");
   return hash.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/, "$1-$2-$3-$4-$5");

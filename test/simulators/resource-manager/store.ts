@@ -1,10 +1,7 @@
-// The resources that a subscription has, as Azure Resource Manager keeps them for all providers alike.
-import type { AzureResponse } from "../../../stand-ins/azure/http.ts";
-import { armError } from "../../../stand-ins/azure/resource-manager-responses.ts";
+// Stores the resources of a subscription.
+import type { Json } from "./json.ts";
 
-export type Json = { [name: string]: unknown };
-
-/** As its provider keeps it, what can only be written included. */
+/** A resource as its provider stores it, with write-only properties such as secrets. */
 export interface Resource extends Json {
   readonly id: string;
   readonly name: string;
@@ -15,25 +12,16 @@ export interface Resource extends Json {
 export interface Store {
   /** Ids are not case-sensitive. */
   find(id: string): Resource | undefined;
-  /** Those of one type below `scope`, in the order they were made in. */
+  /** Returns the resources of one type below `scope`, in order of creation. */
   list(scope: string, type: string): Resource[];
-  /** @throws Refusal when the provider does not take it */
+  /** @throws ArmFault when the provider rejects it */
   put(id: string, body: Json): Resource;
-  /** With all that is below it; false: there was none. */
+  /** Removes a resource and everything below it. Returns false when it is missing. */
   remove(id: string): boolean;
 }
 
-/** Fills in what the provider of a type does, and throws what it refuses. */
+/** Adds the properties that a type's provider adds. @throws ArmFault when the provider rejects the resource */
 export type Complete = (resource: Resource, store: Store) => Resource;
-
-/** What the caller gets to see in the place of an answer. */
-export class Refusal extends Error {
-  readonly response: AzureResponse;
-  constructor(status: number, code: string, message: string) {
-    super(message);
-    this.response = armError(status, code, message);
-  }
-}
 
 /** @param providers By resource type, in lower case. */
 export function createStore(providers: Readonly<Record<string, Complete>>): Store {
@@ -61,7 +49,7 @@ export function createStore(providers: Readonly<Record<string, Complete>>): Stor
   return store;
 }
 
-/** e.g. Microsoft.App/containerApps/revisions; "" for a path that is not a resource's. */
+/** Returns e.g. Microsoft.App/containerApps/revisions, or "" when the path is not a resource's. */
 export function typeOf(id: string): string {
   const [, provided] = /.*\/providers\/(.+)$/i.exec(id) ?? [];
   const [namespace, ...rest] = provided?.split("/") ?? [];
@@ -69,7 +57,7 @@ export function typeOf(id: string): string {
   return [namespace, ...rest.filter((_, index) => index % 2 === 0)].join("/");
 }
 
-/** The resource that another is a part of. */
+/** Returns the id of the resource that contains another; undefined when none does. */
 export function parentOf(id: string): string | undefined {
   return typeOf(id).split("/").length > 2 ? id.split("/").slice(0, -2).join("/") : undefined;
 }

@@ -1,0 +1,64 @@
+// Resources of all providers, and lists of them: https://learn.microsoft.com/rest/api/resources/resources
+import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
+import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
+import { hideSecrets } from "./container-apps.ts";
+import { ArmFault, methodNotSupported } from "./faults.ts";
+import { type Json, mergePatch, removeNulls } from "./json.ts";
+import type { Operations } from "./operations.ts";
+import { roles } from "./providers.ts";
+import { parentOf, type Store, typeOf } from "./store.ts";
+
+/** Types whose operations are asynchronous. All others end at once; Cosmos DB must not even return 201. */
+const asynchronous = /^Microsoft\.(App\/(containerApps|managedEnvironments)|Resources\/deployments)$/i;
+const noContent: AzureResponse = { status: 204, body: undefined };
+
+export function onResource(
+  { method, url }: AzureRequest,
+  path: string,
+  body: Json,
+  { store, operations }: { store: Store; operations: Operations },
+): AzureResponse {
+  const old = store.find(path);
+  const type = typeOf(path);
+  const isAsynchronous = asynchronous.test(type);
+  if (method === "DELETE") {
+    if (!store.remove(path)) return noContent;
+    return isAsynchronous ? operations.accept(url) : ok(old);
+  }
+  if (method === "PUT") {
+    const parent = parentOf(path);
+    if (parent && !store.find(parent)) {
+      const message = `Failed to perform 'write' on resource(s) of type '${type}', because the parent resource '${parent}' could not be found.`;
+      throw new ArmFault(404, "ParentResourceNotFound", message);
+    }
+    const written = hideSecrets(store.put(path, removeNulls(body) as Json));
+    if (!isAsynchronous) return ok(written);
+    return { ...ok(written), status: old ? 200 : 201, headers: operations.start(url) };
+  }
+  if (!old) {
+    const message = `The Resource '${type}/${path.slice(path.lastIndexOf("/") + 1)}' was not found.`;
+    throw new ArmFault(404, "ResourceNotFound", message);
+  }
+  if (method === "GET") return ok(hideSecrets(old));
+  if (method === "HEAD") return noContent;
+  if (method !== "PATCH") throw methodNotSupported(method);
+  store.put(path, removeNulls(mergePatch(old, body)) as Json);
+  return operations.accept(url, url);
+}
+
+export function onCollection({ method, url }: AzureRequest, path: string, store: Store): AzureResponse {
+  if (method !== "GET") throw methodNotSupported(method);
+  const filter = url.searchParams.get("$filter") ?? "";
+  const [, wanted = ""] = /^(?:resourceType|roleName) eq '(.+)'$/.exec(filter) ?? [];
+  const scope = path.replace(/(\/providers\/[^/]+)?\/[^/]+$/i, "");
+  const type = path === `${scope}/resources` ? wanted : typeOf(`${path}/any`);
+  if (/\/roleDefinitions$/i.test(type)) return ok({ value: describeRole(scope, wanted) });
+  if (!type) throw new ArmFault(404, "InvalidResourceType", "The resource type could not be found.");
+  return ok({ value: store.list(scope, type).map(hideSecrets) });
+}
+
+function describeRole(scope: string, roleName: string) {
+  const name = roles[roleName];
+  const type = "Microsoft.Authorization/roleDefinitions";
+  return name ? [{ id: `${scope}/providers/${type}/${name}`, name, type, properties: { roleName } }] : [];
+}
