@@ -13,8 +13,8 @@ export default defineConfig({
     ],
     coverage: {
       include: ["services/**/*.ts"],
-      // Run in WebAssembly and in threads, where V8 does not count for Vitest, and are tested there.
-      exclude: ["services/*/module/**", "services/hello-wasm/worker.ts", "**/*.d.ts"],
+      // These run in a browser, in WebAssembly and in threads, where Vitest collects no coverage.
+      exclude: ["services/*/page/**", "services/*/module/**", "services/hello-wasm/worker.ts", "**/*.d.ts"],
       reporter: ["text", "lcov"],
       thresholds: { lines: 95 },
     },

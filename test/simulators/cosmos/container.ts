@@ -31,7 +31,7 @@ export interface Container {
 export type Partition = string;
 type WriteKind = "Create" | "Upsert" | "Replace";
 
-export interface Condition {
+interface Condition {
   ifMatch?: string | undefined;
   /** The id in the URL of a replace. */
   id?: string;

@@ -8,7 +8,7 @@ import type { Store } from "./store.ts";
 /** Returns what a template creates with these parameters. */
 export type Deploy = (template: Json, parameters: Json) => Promise<Plan>;
 
-export interface Plan {
+interface Plan {
   /** In order of creation. */
   readonly resources: readonly { readonly id: string }[];
   readonly outputs: Readonly<Record<string, string>>;

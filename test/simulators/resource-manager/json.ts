@@ -1,6 +1,6 @@
 export type Json = { [name: string]: unknown };
 
-export function isObject(value: unknown): value is Json {
+function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
