@@ -1,5 +1,5 @@
 # Builds every image of the suite, one target each: docker build --target state-api .
-# Uses only what the classic builder understands, because `az acr build` runs that one: https://github.com/Azure/acr/issues/721
+# Uses only the syntax of the classic builder, because `az acr build` runs that builder: https://github.com/Azure/acr/issues/721
 # To take the base image from your own registry or by digest, pass --build-arg NODE=… (docs/deploy/containers.md).
 ARG NODE=node:26.10.0-bookworm-slim
 
@@ -35,7 +35,7 @@ FROM service AS state-api
 LABEL org.opencontainers.image.title="state-api" \
   org.opencontainers.image.description="Reads and writes JSON values through Dapr's state API"
 COPY --from=bundle /bundle/state-api.* ./
-# A dependency of @dapr/dapr uses Node's punycode module. Node warns about that only outside node_modules, so in a bundle.
+# A dependency of @dapr/dapr uses Node's punycode module. Node warns about that only outside node_modules, as in a bundle.
 ENTRYPOINT ["node", "--disable-warning=DEP0040", "/app/state-api.mjs"]
 
 FROM service AS group-lister

@@ -1,6 +1,6 @@
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
-/** `npm test`, and one more tier for each kind of engine: `npm run test:infra`, `test:containers`, `test:kubernetes`. */
+/** Projects: `npm test`, and a tier for each kind of engine: `npm run test:infra`, `test:containers`, `test:kubernetes`. */
 export default defineConfig({
   test: {
     projects: [

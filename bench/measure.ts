@@ -9,7 +9,7 @@ export const MEASURE_MS = 1_000;
 export const STARTS = 11;
 
 export interface Row extends Load {
-  /** Microseconds of CPU per request; NaN where the system does not tell. */
+  /** Microseconds of CPU per request; NaN outside Linux. */
   readonly serviceCpu: number;
   readonly sidecarCpu: number;
 }

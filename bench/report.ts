@@ -1,4 +1,4 @@
-// Prints the medians of all rounds, and the targets with the ratios that were measured.
+// Prints the medians of all rounds, and the targets with the measured ratios.
 import { cpus } from "node:os";
 import { MEASURE_MS, median, type Row, STARTS } from "./measure.ts";
 import type { Results } from "./results.ts";

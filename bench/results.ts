@@ -24,7 +24,7 @@ export function createResults() {
   return {
     all: all as readonly Series[],
     find,
-    /** The median of the ratios, ours to theirs, of the same round. */
+    /** Divides our figure by theirs in each round, and returns the median. */
     ratio(connections: number, operation: Operation, figure: keyof Row, ours: Rival, theirs: Rival): number {
       const rows = find(connections, operation, theirs);
       return median(

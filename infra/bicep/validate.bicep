@@ -1,5 +1,5 @@
 metadata name = 'Parameter validation'
-metadata description = 'Checks what parameter types cannot express. main.bicep runs the checks before it creates anything.'
+metadata description = 'Checks the rules that parameter types cannot express. main.bicep runs the checks before it creates anything.'
 
 import { Aks } from 'modules/aks.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'

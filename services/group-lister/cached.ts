@@ -10,7 +10,7 @@ interface CachedOptions<T> {
 
 interface Loaded<T> {
   readonly value: T;
-  /** Why the value is not fresh; undefined: it is. */
+  /** Why the value is stale; undefined when it is fresh. */
   readonly error?: unknown;
 }
 

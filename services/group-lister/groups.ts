@@ -13,7 +13,7 @@ export interface ResourceGroup {
 export interface Listing {
   /** In Azure's order. */
   readonly groups: readonly ResourceGroup[];
-  /** Which stand-in invented the groups; undefined: they are real. */
+  /** Name of the stand-in that invented the groups; undefined when they are Azure's. */
   readonly sampleData: string | undefined;
 }
 
@@ -41,7 +41,7 @@ const HOLD_MS = 1_000;
 /** Caps the wait that Azure requests, normally seconds or minutes, so that the service recovers from a wrong value. */
 const MAX_HOLD_MS = 300_000;
 
-/** The last listing, renewed on demand. After a failure, Azure gets no request for as long as its Retry-After demands. */
+/** The last listing, renewed on demand. After a failure, sends no request to Azure until Retry-After has passed. */
 export function createGroups({ list, config, log }: GroupsOptions): Cached<Snapshot> {
   return createCached<Snapshot>({
     async load() {

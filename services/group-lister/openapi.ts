@@ -39,7 +39,7 @@ const list = (operationId: string) =>
   ({
     get: {
       operationId,
-      summary: "List the resource groups of the subscription, in Azure's order.",
+      summary: "Lists the resource groups of the subscription, in Azure's order.",
       parameters: [
         { name: "details", in: "query", schema: details },
         {

@@ -7,7 +7,7 @@ import { requestMetrics, serveMetrics } from "./metrics.ts";
 import { Problem, problemHandler } from "./problem.ts";
 
 interface CommonRoutes {
-  /** Served as it is. `Allow` lists the methods that it describes for a path, so describe all of them. */
+  /** Served unchanged. The header `Allow` lists the methods described for a path, so describe all of them. */
   readonly openapi: { readonly paths: Readonly<Record<string, object>> };
   readonly log: Logger;
   readonly register: Registry;

@@ -82,7 +82,7 @@ export function readConfig<const V extends Record<string, Variable>>(
     });
     throw new ConfigError(`The configuration is not valid:\n${faults.join("\n")}`);
   }
-  // The schema that validated the values is the one that Config<V> is derived from.
+  // Config<V> is derived from the schema that validated the values.
   return Object.freeze(values) as Config<V>;
 }
 

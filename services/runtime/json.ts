@@ -1,8 +1,8 @@
 import { Problem } from "./problem.ts";
 
 /**
- * Maximum nesting of a request body. Go's decoder, which every sidecar uses, takes 10,000 levels, and the sidecar's request
- * wraps a value in at most two levels more than the body of ours does.
+ * Maximum nesting of a request body. Go's decoder, which every sidecar uses, accepts 10,000 levels, and a request to the
+ * sidecar nests a value at most two levels deeper than the body does.
  */
 const MAX_DEPTH = 9_998;
 
@@ -46,7 +46,7 @@ export function parseJson(text: string): unknown {
   return value;
 }
 
-/** `text` is valid JSON, so the first character of a token tells its type. */
+/** @param text valid JSON, so the first character of a token identifies its type */
 function checkLimits(text: string): void {
   const hasEscapes = text.includes("\\");
   const hasSurrogates = hasEscapes && /\\u[dD][89a-fA-F]/.test(text);
@@ -57,7 +57,7 @@ function checkLimits(text: string): void {
       const start = at;
       at = endOfString(text, start, hasEscapes);
       if (hasSurrogates && !JSON.parse(text.slice(start, at + 1)).isWellFormed()) {
-        throw refuse("a string has half of a surrogate pair, which is no character", "Send valid Unicode", text, start);
+        throw refuse("a string contains half of a surrogate pair", "Send valid Unicode", text, start);
       }
     } else if (isDigit(code)) {
       const start = at;
@@ -89,7 +89,7 @@ function isDigit(code: number): boolean {
   return code >= ZERO && code <= NINE;
 }
 
-/** NaN, the code after the end of the text, is in no number. */
+/** False for NaN, which `charCodeAt` returns past the end of the text. */
 function isInNumber(code: number): boolean {
   return isDigit(code) || code === DOT || code === LOWER_E || code === UPPER_E || code === PLUS || code === MINUS;
 }
@@ -113,7 +113,7 @@ function isExact(number: string): boolean {
   return printed === number || (Number.isFinite(double) && normalize(number) === normalize(printed));
 }
 
-/** Significant digits and the power of ten that they are multiplied with: `1.50e3` and `1500` are both `15e2`. */
+/** Significant digits and the power of ten that multiplies them: `1.50e3` and `1500` are both `15e2`. */
 function normalize(number: string): string {
   const [, whole = "", fraction = "", exponent = "0"] = /^(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];
   const digits = (whole + fraction).replace(/^0+/, "");

@@ -1,7 +1,7 @@
 import type { RequestHandler } from "express";
 import { collectDefaultMetrics, Histogram, Registry } from "prom-client";
 
-/** Histogram buckets for durations, in seconds: from half a millisecond, a local sidecar's pace, to the timeouts. */
+/** Histogram buckets for durations, in seconds: from half a millisecond, as with a local sidecar, to the timeouts. */
 export const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
 /** A Prometheus registry with the metrics of the process, event loop lag included. */

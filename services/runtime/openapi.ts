@@ -22,7 +22,7 @@ export const ifMatch = {
   in: "header",
   schema: ifMatchSchema,
   description:
-    "One or more ETags, or *. The change applies only to an entry that has one of them; a weak ETag has none.",
+    "One or more ETags, or *. The change applies only to an entry that has one of them. A weak ETag matches no entry.",
 } as const;
 
 export const ifNoneMatchAny = {

@@ -1,25 +1,26 @@
-// W3C trace context (https://www.w3.org/TR/trace-context/) of a suite whose only spans are those of its sidecars.
+// W3C trace context (https://www.w3.org/TR/trace-context/). Only the sidecars of this suite record spans.
 //
-// A request with a `traceparent` passes it on unchanged, `tracestate` too: the caller's decision to sample or not holds in
-// every sidecar, and their spans are children of the caller's. A span id of our own would be a parent that nobody records.
+// The calls of a request with a `traceparent` carry it and its `tracestate` unchanged. So the caller's decision to sample
+// holds in every sidecar, and their spans are children of the caller's. A span id of our own would name a parent that no
+// service records.
 //
-// A request without one must not invent one. A daprd samples `ParentBased(TraceIDRatioBased(samplingRate))`
-// (pkg/diagnostics/tracing_sampler.go, 1.18.2): flags 00 would switch off the spans in every sidecar, 01 would override
-// their rate, and daprd takes a trace id only together with a decision. So the first call leaves without `traceparent`: the
-// sidecar starts the trace, decides, and names it in the `traceparent` of its response, which the request then adopts for
-// its logs, its problem details and its further calls. The limits:
+// For a request without `traceparent`, a service must not invent one. A daprd samples
+// `ParentBased(TraceIDRatioBased(samplingRate))` (pkg/diagnostics/tracing_sampler.go, 1.18.2): flags 00 would switch off
+// the spans in every sidecar, 01 would override their rate, and daprd accepts a trace id only with such a decision. So the
+// first call has no `traceparent`: the sidecar starts the trace, decides, and returns a `traceparent`. The request adopts
+// it for its logs, its problem details and its further calls. The limits:
 // - Until that response, the request has an id of its own. Logs and problem details keep it when there is no response, or
 //   when the sidecar does not trace. It travels as `dapr-request-id`: the next service of the suite logs it unless there is
 //   a trace, and daprd adds headers named `dapr-…` to the attributes of its spans.
-// - Calls that leave at once, such as those of GET /api/health, become a trace each. The request has the id of the first
-//   that responds.
+// - Calls that are sent at the same time, such as those of GET /api/health, become a trace each. The request adopts the
+//   trace of the first response.
 import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 
 export interface Trace {
   /** 32 hex digits, for logs and problem details. */
   readonly id: string;
-  /** Undefined until somebody has decided whether the trace is sampled. */
+  /** Undefined until a caller or a sidecar has decided whether to sample the trace. */
   readonly sampled: boolean | undefined;
   /** For a call to the sidecar. */
   headers(): Readonly<Record<string, string>>;
@@ -35,7 +36,7 @@ interface Context {
 
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]([0-9a-f])$/;
 const REQUEST_ID = "dapr-request-id";
-/** Where a request keeps its trace; a WeakMap costs 1 µs for each request. */
+/** The property of a request that holds its trace. A WeakMap would cost 1 µs for each request. */
 const TRACE = Symbol("trace");
 
 /** The trace that a request belongs to. */
@@ -45,8 +46,8 @@ export function traceOf(request: IncomingMessage & { [TRACE]?: Trace }): Trace {
 }
 
 /**
- * The trace of one call that is made for several requests. The call can be in only one: a sampled one if there is any, else
- * one that leaves the decision to the sidecar. Requests of the latter kind all adopt what the sidecar decides.
+ * Chooses the trace of a call that serves several requests, because a call belongs to one trace only. Prefers a sampled
+ * trace, then one that leaves the decision to the sidecar. All requests of the latter kind adopt the sidecar's decision.
  * @param members at least one
  */
 export function shareTrace(members: readonly Trace[]): Trace {

@@ -150,7 +150,7 @@ function conditionOf(req: Request): Condition | undefined {
       detail: 'Put each ETag in quotes, as the ETag header does: If-Match: "abc".',
     });
   }
-  if (ifNoneMatch !== undefined) return ifMatch === undefined ? { ifNoneMatch: "*" } : { ifMatch: [] }; // never both
+  if (ifNoneMatch !== undefined) return ifMatch === undefined ? { ifNoneMatch: "*" } : { ifMatch: [] }; // both together never hold
   if (ifMatch === undefined || ifMatch === "*") return ifMatch && { ifMatch };
   const etags = [...ifMatch.matchAll(/(W\/)?"([^"]*)"/g)];
   return { ifMatch: etags.flatMap(([, weak, etag = ""]) => (weak ? [] : [etag])) };
@@ -182,7 +182,7 @@ function failed(title: string, error: unknown, conflictStatus: 409 | 412): never
       });
     case "unavailable":
       throw new Problem(503, "store-unavailable", message, {
-        detail: "Retry. A write may have happened nevertheless.",
+        detail: "Retry. A write may still have succeeded.",
         headers: RETRY_SOON,
         cause: error,
       });

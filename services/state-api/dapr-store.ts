@@ -40,8 +40,8 @@ const TIMEOUT_MARGIN_MS = 100;
  * The state store behind a Dapr sidecar, through the state API of @dapr/dapr (3.18.0). Its traps, and where this file
  * avoids them:
  * - `save` and `delete` resolve `{ error }` instead of rejecting: `throwError`.
- * - `save` writes into its argument: it gets objects made for it.
- * - `get` and `delete` put the key into the path unencoded: the key is encoded before.
+ * - `save` modifies its argument: every call passes new objects.
+ * - `get` and `delete` put the key into the path unencoded: this file encodes it first.
  * - `get` resolves "" for a missing key, and drops the ETag: `response` has the status and the headers.
  * - `getBulk` reports an error of one key inside a 200: `entryOf`.
  */
@@ -127,9 +127,9 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
   }
 
   /**
-   * The ETag with which the store applies a change only if `condition` holds. Every condition needs a read first, not only
-   * `*` and lists: the sidecar's circuit breaker counts an ETag mismatch as a failure, so a few callers with stale ETags
-   * would cut off everyone; and Cosmos DB ignores an ETag where there is no document.
+   * The ETag with which the store applies a change only if `condition` holds. Every condition needs a read first, even a
+   * single ETag. The sidecar's circuit breaker counts an ETag mismatch as a failure, so a few callers with stale ETags
+   * would cut off all others. And Cosmos DB ignores an ETag where there is no document.
    */
   async function etagFor(key: string, condition: Condition, call: Call): Promise<{ etag?: string }> {
     const entry = await get(key, call);
@@ -166,7 +166,7 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
       );
     },
     async transaction(operations, call) {
-      // In a Cosmos DB batch, deleting a missing key fails the whole batch; in SQLite it does not. So leave it out.
+      // In a Cosmos DB batch, deleting a missing key fails the whole batch; in SQLite it does not. So omit missing keys.
       const deletes = operations.filter(({ operation }) => operation === "delete").map(({ key }) => key);
       const entries = deletes.length > 0 ? await getMany(deletes, call) : [];
       const missing = new Set(deletes.filter((_, index) => !entries[index]));
@@ -179,13 +179,13 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
         );
       const [first] = requests;
       if (!first) return;
-      // Of the whole request: Dapr ignores the partition of an upsert in a transaction.
+      // Set the partition of the whole request: Dapr ignores the one of a single upsert in a transaction.
       const metadata = partitionMetadata(first.request.key);
       await request("transaction", call, ({ state }) => state.transaction(storeName, requests, metadata));
     },
     bulkReadsAreCheap(call) {
       cheapBulkReads ??= lookUpBulkReads(call).catch((error) => {
-        // The sidecar's Configuration may exclude the metadata API: do not ask again. After any other error, do.
+        // The sidecar's Configuration may exclude the metadata API: do not retry. After any other error, retry.
         if (!(error instanceof StoreError && error.kind === "refused")) cheapBulkReads = undefined;
         return false; // single reads work with every component, and report the fault if there is one
       });

@@ -4,8 +4,8 @@
  * Dapr's Cosmos DB component prints numbers of up to 83,886,079 with at most six decimals when it reads an item (jsoniter's
  * ConfigFastest, components-contrib 1.18.3, state/azure/cosmosdb/cosmosdb.go), so 3.14159265 comes back as 3.141593 and 1e-7
  * as 0. A value with such a number is stored as a string instead: `json:` and its JSON. A string that begins with `json:` is
- * stored the same way, so that every stored value has one meaning. The rule is the same for every store, because the service
- * does not depend on what is behind the sidecar.
+ * stored the same way, so that every stored value has one meaning. The rule is the same for every store, so that stored
+ * values do not depend on the component behind the sidecar.
  */
 const PREFIX = "json:";
 
@@ -22,7 +22,7 @@ export function fromStored(stored: unknown): unknown {
   }
 }
 
-/** Walks with a list of its own, because a value may be nested more deeply than functions can call each other. */
+/** Keeps its own list instead of recursing, because a deeply nested value would overflow the call stack. */
 function isKept(value: unknown): boolean {
   if (typeof value === "string") return !value.startsWith(PREFIX);
   const left = [value];

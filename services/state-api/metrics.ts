@@ -1,7 +1,7 @@
 import { Histogram, type Registry } from "prom-client";
 import { DURATION_BUCKETS } from "../runtime/metrics.ts";
 
-/** Metrics of the store, besides those of every service. */
+/** Metrics of calls to the store, in addition to those of every service. */
 export function storeMetrics(register: Registry) {
   const calls = new Histogram({
     name: "statestore_call_duration_seconds",

@@ -119,13 +119,13 @@ const entryLinks = (key: string) =>
 const entryOperations = (of: string, links?: ReturnType<typeof entryLinks>) => ({
   get: {
     operationId: `read${of}`,
-    summary: "Read a value.",
+    summary: "Reads a value.",
     parameters: [
       {
         name: "If-None-Match",
         in: "header",
         schema: { type: "string" },
-        description: "ETags that the caller has: 304 when the entry still has one of them.",
+        description: "ETags that the caller has. Returns 304 when the entry still has one of them.",
       },
     ],
     responses: {
@@ -138,7 +138,7 @@ const entryOperations = (of: string, links?: ReturnType<typeof entryLinks>) => (
   },
   put: {
     operationId: `replace${of}`,
-    summary: "Save the body as the value.",
+    summary: "Saves the body as the value.",
     parameters: [ifMatch, ifNoneMatchAny],
     requestBody: json(data),
     responses: {
@@ -151,10 +151,10 @@ const entryOperations = (of: string, links?: ReturnType<typeof entryLinks>) => (
   },
   delete: {
     operationId: `remove${of}`,
-    summary: "Delete an entry.",
+    summary: "Deletes an entry.",
     parameters: [ifMatch],
     responses: {
-      204: { description: "The key has no entry any more.", links },
+      204: { description: "Deleted, or the key had no entry.", links },
       400: unreadable[400],
       412: problem("The condition does not hold. Nothing was changed."),
       ...storeErrors,
@@ -179,7 +179,7 @@ export const openapi = {
     "/state": {
       post: {
         operationId: "save",
-        summary: "Save a value.",
+        summary: "Saves a value.",
         requestBody: json({ $ref: "#/components/schemas/SaveRequest" }),
         responses: {
           200: {
@@ -209,7 +209,7 @@ export const openapi = {
       ...entryOperations("KeyNamedBulk"),
       post: {
         operationId: "readMany",
-        summary: "Read up to 100 keys at once.",
+        summary: "Reads up to 100 keys at once.",
         requestBody: json({ $ref: "#/components/schemas/BulkRequest" }),
         responses: {
           200: {
@@ -236,11 +236,11 @@ export const openapi = {
       ...entryOperations("KeyNamedTransaction"),
       post: {
         operationId: "transact",
-        summary: "Apply up to 100 upserts and deletes, all or none.",
+        summary: "Applies up to 100 upserts and deletes, all or none.",
         description:
           "Every key must name the same partition before its first ~, such as alice~cart and alice~orders, because a " +
-          "Cosmos DB transaction cannot span partitions. Other stores get the same rule, so that code for one of them " +
-          "works on all.",
+          "Cosmos DB transaction cannot span partitions. The rule holds for every store, so that code written for one " +
+          "of them works with all.",
         requestBody: json({ $ref: "#/components/schemas/TransactionRequest" }),
         responses: {
           204: { description: "All operations are applied." },

@@ -14,12 +14,12 @@ export interface SdkCall {
 }
 
 /**
- * Lets the HTTP client of @dapr/dapr 3.18.0 form requests that `send` carries.
+ * Lets @dapr/dapr 3.18.0 form the requests, and sends them with `send`.
  *
- * The SDK's own transport (implementation/Client/HTTPClient/HTTPClient.js) has no timeout, polls an absent sidecar for 30 s
+ * The SDK's own transport (implementation/Client/HTTPClient/HTTPClient.js) has no timeout, polls a missing sidecar for 30 s
  * before its first request, cannot send trace headers, returns neither status nor headers, and takes several times the CPU.
- * All of it is in `execute`, so `execute` is what this file replaces, for each call on an object of its own. The rest of
- * the SDK stays as it is.
+ * All of that is in `execute`, so this file replaces `execute`, on a new object for each call. The rest of the SDK is
+ * unchanged.
  */
 export function createSdkTransport(send: Send): (trace: Trace | undefined) => Promise<SdkCall> {
   let loading: ReturnType<typeof load> | undefined;
@@ -36,7 +36,7 @@ export function createSdkTransport(send: Send): (trace: Trace | undefined) => Pr
       });
       return parseJson(call.response.text);
     };
-    // The state API reads nothing of its client but `execute` and `options`, and those only when a method is called.
+    // The state API uses only `execute` and `options` of its client, and reads them at each call of a method.
     const client: HTTPClient = Object.create(dapr.daprClient, { execute: { value: execute } });
     const state: DaprClient["state"] = Object.create(dapr.state, { client: { value: client } });
     const call: SdkCall = { sdk, state };
@@ -54,7 +54,7 @@ async function load() {
   return { sdk, dapr };
 }
 
-/** Like the SDK, takes a response that is not JSON as text: an empty one, or the bytes of another application. */
+/** Like the SDK, returns a response that is not JSON as text: an empty one, or the bytes of another application. */
 function parseJson(text: string) {
   try {
     return JSON.parse(text);

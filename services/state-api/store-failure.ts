@@ -10,7 +10,7 @@ export function storeFailure({ statusCode, text }: SidecarResponse, storeName: s
   const cause = new Error(`${statusCode} ${text}`);
   const { errorCode, message } = readError(text);
   if (statusCode === 409 || (statusCode === 400 && /etag/i.test(message))) {
-    return new StoreError("conflict", "the entry was changed meanwhile", { cause });
+    return new StoreError("conflict", "another request changed the entry first", { cause });
   }
   if (errorCode === "ERR_STATE_STORE_NOT_FOUND" || errorCode === "ERR_STATE_STORE_NOT_CONFIGURED") {
     const missing = `the sidecar has no state store named "${storeName}"; check its component, its scopes and STATESTORE_NAME`;

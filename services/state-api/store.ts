@@ -17,13 +17,13 @@ export interface StateStore {
 export interface BatchableStore extends StateStore {
   /** Saves entries of different keys without conditions. When it fails, some of them may be saved. */
   saveMany(writes: readonly Write[], call: Call): Promise<void>;
-  /** Whether one `getMany` costs less than a `get` for each key; false while that is unknown. Never rejects. */
+  /** True if one `getMany` costs less than a `get` for each key; false while that is unknown. Never rejects. */
   bulkReadsAreCheap(call: Call): Promise<boolean>;
 }
 
 /** The caller's side of a request to the store. */
 export interface Call {
-  /** Set once the caller no longer waits: the reason. Work that has not begun by then does not begin. */
+  /** Why the caller no longer waits; undefined while it does. Work that has not begun by then does not begin. */
   ended: Error | undefined;
   /** The trace to send with a request. Called once for each request that leaves, which may serve many callers. */
   readonly trace: () => Trace;

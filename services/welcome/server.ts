@@ -21,7 +21,7 @@ serve({
   app: (ready) => createApp({ sidecar, config, log, register, ready }),
   // Ready without a sidecar: welcome still serves the message and the page, which shows that the sidecar is missing.
   ready: async () => {},
-  // Loads undici, so that no request has to wait for it. A sidecar that is not ready yet is no fault: it waits for welcome.
+  // Loads undici, so that no request has to wait for it. A sidecar that is not ready yet is normal: it waits for welcome.
   warmUp: () =>
     sidecar.checkHealth().catch((error) => {
       if (!(error instanceof Problem && error.code === "sidecar-not-ready")) throw error;

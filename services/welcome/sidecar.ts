@@ -48,7 +48,7 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
     } catch (cause) {
       if (cause instanceof SidecarError && cause.kind === "timeout") {
         throw new Problem(504, "service-timeout", `${responder} did not respond within ${timeoutMs} ms`, {
-          detail: "Try again. A write may still have succeeded. The logs of the service and of the sidecars tell more.",
+          detail: "Try again. A write may still have succeeded. See the logs of the service and of the sidecars.",
           headers: RETRY_SOON,
           cause,
         });
@@ -77,12 +77,12 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
   };
 }
 
-/** Tells the origin of an error: every service of the suite returns problem details, sidecars never do. */
+/** True for an error of a service rather than a sidecar: only the services of this suite return problem details. */
 function isProblem({ headers }: SidecarResponse): boolean {
   return headers["content-type"]?.startsWith("application/problem+json") ?? false;
 }
 
-/** Translates an error of daprd 1.18.2 (pkg/api/http/directmessaging.go). Only its text names what was unreachable. */
+/** Translates an error of daprd 1.18.2 (pkg/api/http/directmessaging.go). Only its text tells what was unreachable. */
 function invocationProblem(appId: string, { statusCode, text }: SidecarResponse): Problem {
   const cause = new Error(`${statusCode} ${text}`);
   if (text.includes("error invoking app channel")) {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 export interface Keys {
   /** PEM file with the CA's certificate, for NODE_EXTRA_CA_CERTS. */
   readonly caFile: string;
-  /** PEM, like the following. */
+  /** PEM, as are the fields below. */
   readonly ca: string;
   readonly cert: string;
   readonly key: string;

@@ -1,4 +1,4 @@
-// The endpoints that give managed identity tokens to local processes: that of Container Apps and App Service, and IMDS.
+// The endpoints that issue managed identity tokens to local processes: the one of Container Apps and App Service, and IMDS.
 import type { AzureRequest, AzureResponse } from "./http.ts";
 import type { Principal, Tokens } from "./tokens.ts";
 

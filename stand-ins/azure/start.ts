@@ -26,7 +26,7 @@ interface AzureOptions {
   subscriptions?: Subscription[];
   /** Object ids that have the role Reader. Default: those of every token. */
   readers?: readonly string[];
-  /** Manages what a subscription contains. Default: subscriptions only list their groups. */
+  /** Handles the resources of a subscription. Default: subscriptions only list their groups. */
   resources?: ResourceHandler;
   /** Resources that Entra ID issues tokens for and Azure Resource Manager accepts. Default: those of the public cloud. */
   audiences?: readonly string[];

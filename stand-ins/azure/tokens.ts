@@ -34,7 +34,7 @@ export interface Tokens {
   lifetime: number;
 }
 
-/** @param key PEM. Tokens outlive a restart of the stand-in that keeps its key. */
+/** @param key PEM. Tokens stay valid across restarts with the same key. */
 export function createTokens(key: string, tenantId: string): Tokens {
   const privateKey = createPrivateKey(key);
   const publicKey = createPublicKey(privateKey);
@@ -83,7 +83,7 @@ export function createTokens(key: string, tenantId: string): Tokens {
   return tokens;
 }
 
-/** Header and claims of a JWT whose signature is not checked; undefined for any other text. */
+/** Header and claims of a JWT, without a check of its signature; undefined for any other text. */
 export function decode(token: string): { header: Claims; claims: Claims } | undefined {
   const [header, claims] = token.split(".", 2).map(decodePart);
   return header && claims ? { header, claims } : undefined;

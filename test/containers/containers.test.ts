@@ -403,28 +403,31 @@ describe("group-lister in a container", () => {
     });
   });
 
-  test.skipIf(process.platform !== "linux")("signs in as a service principal in its environment", async () => {
-    const application = { clientId: "00000000-0000-4000-8000-000000000001", objectId: "o", secret: "not a real one" };
-    const azure = await startAzure({ folder: join(folder, "azure"), applications: [application] });
-    try {
-      const [port] = await freePorts(1);
-      const settings = {
-        ...{ HOST: "127.0.0.1", PORT: port, NODE_EXTRA_CA_CERTS: "/ca.pem" },
-        ...{ AZURE_AUTHORITY_HOST: azure.httpsUrl, AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl },
-        ...{ AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential", AZURE_TENANT_ID: azure.tenantId },
-        ...{ AZURE_CLIENT_ID: application.clientId, AZURE_CLIENT_SECRET: application.secret },
-      };
-      const environment = Object.entries(settings).flatMap(([name, value]) => ["--env", `${name}=${value}`]);
-      // The stand-in listens on the host's loopback.
-      const options = ["--detach", "--network", "host", "--volume", `${azure.caFile}:/ca.pem:ro`, ...environment];
-      await withContainer(["run", ...options, tag("group-lister")], async () => {
-        const list = () => fetch(`http://127.0.0.1:${port}/groupz`).then((response) => response.json(), String);
-        await expect.poll(list, { timeout: 10_000 }).toEqual(sampleGroups);
-      });
-    } finally {
-      await azure.close();
-    }
-  });
+  test.skipIf(process.platform !== "linux")(
+    "signs in as the service principal in its environment variables",
+    async () => {
+      const application = { clientId: "00000000-0000-4000-8000-000000000001", objectId: "o", secret: "not a real one" };
+      const azure = await startAzure({ folder: join(folder, "azure"), applications: [application] });
+      try {
+        const [port] = await freePorts(1);
+        const settings = {
+          ...{ HOST: "127.0.0.1", PORT: port, NODE_EXTRA_CA_CERTS: "/ca.pem" },
+          ...{ AZURE_AUTHORITY_HOST: azure.httpsUrl, AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl },
+          ...{ AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential", AZURE_TENANT_ID: azure.tenantId },
+          ...{ AZURE_CLIENT_ID: application.clientId, AZURE_CLIENT_SECRET: application.secret },
+        };
+        const environment = Object.entries(settings).flatMap(([name, value]) => ["--env", `${name}=${value}`]);
+        // The stand-in listens on the host's loopback.
+        const options = ["--detach", "--network", "host", "--volume", `${azure.caFile}:/ca.pem:ro`, ...environment];
+        await withContainer(["run", ...options, tag("group-lister")], async () => {
+          const list = () => fetch(`http://127.0.0.1:${port}/groupz`).then((response) => response.json(), String);
+          await expect.poll(list, { timeout: 10_000 }).toEqual(sampleGroups);
+        });
+      } finally {
+        await azure.close();
+      }
+    },
+  );
 });
 
 describe("the shell blocks of docs/deploy/containers.md, in order", () => {

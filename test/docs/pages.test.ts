@@ -44,16 +44,19 @@ describe.each(pages)("%s", (page) => {
 
 const isTask = (page: string) => /^docs\/(deploy|operate)\/|^docs\/get-started\.md$/.test(page);
 
-test.each(pages.filter(isTask))("%s says first what the reader will have and needs, and how to clean up", (page) => {
+test.each(pages.filter(isTask))("%s starts with its result and its prerequisites, and says how to clean up", (page) => {
   const introduction = read(page).split("\n## ", 1).join();
   expect(introduction).toMatch(/^# .+\n\nAt the end of this page/);
   expect(introduction).toMatch(/You\s+need/);
   expect(read(page)).toMatch(/^#* *\d*\.? *Clean up/m);
 });
 
-test.each(pages.filter((page) => page.startsWith("docs/reference/")))("%s says first what it lists", (page) => {
-  expect(read(page).split("\n## ", 1).join()).toMatch(/This\s+page/);
-});
+test.each(pages.filter((page) => page.startsWith("docs/reference/")))(
+  "%s starts with a summary of the page",
+  (page) => {
+    expect(read(page).split("\n## ", 1).join()).toMatch(/This\s+page/);
+  },
+);
 
 test.each(pages.filter((page) => /^docs\/decisions\/\d/.test(page)))(
   "%s has context, decision, consequences",

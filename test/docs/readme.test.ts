@@ -1,5 +1,5 @@
-// Runs the shell blocks of the README and of the pages that build on it, in a copy of the repository and on ports of its own, and
-// compares what they print with the text blocks that follow them.
+// Runs the shell blocks of the README and of the pages that build on it, and compares their output with the text blocks that
+// follow them. The blocks run in a copy of the repository, on ports of its own.
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -48,7 +48,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
     for (const [index, port] of taken.entries()) ports.set(`${port}`, `${free[index]}`);
     const template = readFileSync(join(folder, "dapr.yaml"), "utf8");
     const moved = template.replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
-    // One more service, as the README's "Add a service" says.
+    // Adds a service in the way that the README's "Add a service" describes.
     cpSync(join(folder, "services/welcome"), join(folder, "services/another"), { recursive: true });
     const [app = 0, http = 0, grpc = 0, internal = 0, metrics = 0] = await freePorts(5);
     anotherPort = app;

@@ -37,7 +37,7 @@ test("the table of docs/reference/settings.md has one row for each variable", as
   await expect(text.replace(marked, () => table)).toMatchFileSnapshot(page);
 });
 
-test(".env.example has one commented line for each variable that is not set for each app by itself", async () => {
+test(".env.example has one commented line for each variable that all apps can share", async () => {
   // dapr.yaml and the platforms set these; a file that all apps share cannot.
   const perApp = [
     "PORT",

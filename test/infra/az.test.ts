@@ -1,5 +1,5 @@
-// Runs the shell blocks of docs/deploy/az.md with the Azure CLI against a stand-in for Azure Resource Manager. A
-// deployment to the stand-in creates the resources that the Bicep compiler predicts.
+// Runs the shell blocks of docs/deploy/az.md with the Azure CLI against a simulator of Azure Resource Manager. A
+// deployment to the simulator creates the resources that the Bicep compiler predicts.
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -288,7 +288,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     expect(blocks.filter((block) => !needsAzure.test(block))).toEqual([]);
   });
 
-  test("az reached for no host except the stand-in", () => {
+  test("az tried to reach no host except the simulator", () => {
     // Bicep looks for the index of public modules at aka.ms, although the templates use none.
     expect(az.refusedHosts.filter((host) => host !== "aka.ms:443")).toEqual([]);
   });

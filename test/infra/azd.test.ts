@@ -1,4 +1,4 @@
-// The azd projects for Container Apps and AKS, and their hooks.
+// Tests the azd projects for Container Apps and AKS, and their hooks.
 import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-// Tests the stand-in for Azure Resource Manager with two Microsoft clients, the Azure CLI and @azure/arm-resources.
+// Tests the simulator of Azure Resource Manager with two Microsoft clients, the Azure CLI and @azure/arm-resources.
 // Both must get the same results; each polls long-running operations in its own way.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -155,7 +155,7 @@ describe.each([
     for (const [traffic, message] of [
       [[share("app--v1", 60, "blue")], /add up to 60/],
       [[share("app--v9", 100, "blue")], /no revision app--v9/],
-      [[share("app--v1", 50, "blue"), share("app--v2", 50, "blue")], /a label is given twice/],
+      [[share("app--v1", 50, "blue"), share("app--v2", 50, "blue")], /a label occurs twice/],
     ] as const) {
       await expect(client.change(app, { configuration: { ingress: { traffic } } })).rejects.toThrow(message);
     }

@@ -1,4 +1,4 @@
-// Where findBicep looks for the compiler. A local server stands in for GitHub.
+// Tests where findBicep looks for the compiler. A local server replaces GitHub.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

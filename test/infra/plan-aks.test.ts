@@ -111,7 +111,7 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
         null,
         "aks-dapr-samples",
       ],
-    ] as const)("of %s resolves as apiServer.dns says", ([plan, access, dnsPrefix, fqdnSubdomain]) => {
+    ] as const)("of %s has the DNS settings that apiServer.dns selects", ([plan, access, dnsPrefix, fqdnSubdomain]) => {
       expect(cluster(plan)).toMatchObject({ apiServerAccessProfile: access, dnsPrefix, fqdnSubdomain });
       const zones = plans.of(plan).resources.filter(({ type }) => type === "Microsoft.Network/privateDnsZones");
       expect(zones).toHaveLength(plan === "aks-private-custom-dns" ? 1 : 0);

@@ -148,7 +148,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     }
   });
 
-  test("welcome is public whatever access says", () => {
+  test("welcome is public, regardless of access", () => {
     for (const plan of names) {
       expect(ingress(plan, "welcome")).toMatchObject({ external: true, ipSecurityRestrictions: [] });
     }

@@ -255,7 +255,7 @@ describe("features", () => {
 });
 
 describe("blue-green", () => {
-  test("has the names of the page, and the Rollout refers to the Services and the ConfigMap by them", () => {
+  test("has the names in docs/operate/blue-green.md, and the Rollout refers to the objects by these names", () => {
     const objects = built.get("blue-green") ?? [];
     const [config] = objects.filter(({ kind }) => kind === "ConfigMap");
     expect(objects.map(({ kind, metadata: { name } }) => `${kind} ${name}`).sort()).toEqual([

@@ -1,4 +1,4 @@
-// Reads JSON whose shape the tests assert and no type declares.
+// Reads JSON that has no declared type. The tests assert its shape.
 import { field } from "../../services/runtime/field.ts";
 
 /** The value at a path such as `template.containers.0.env`; undefined when there is none. */

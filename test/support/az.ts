@@ -15,8 +15,8 @@ const execute = promisify(execFile);
 const version = "2.91.0";
 
 /**
- * Parses each command with the parser of the Azure CLI, without running it. Returns its complaints about each; [] for a
- * valid one.
+ * Parses each command with the parser of the Azure CLI, without running it. Returns the parser's messages for each
+ * command; [] for a valid one.
  */
 export async function parseCommands(commands: readonly (readonly string[])[]): Promise<string[][]> {
   const python = await findPythonWith(`azure-cli==${version}`);

@@ -146,8 +146,8 @@ export interface Plan {
 export type Bicep = ReturnType<typeof startBicep>;
 
 /**
- * Starts one compiler for many files: `bicep jsonrpc`. Its methods do what the commands build, build-params, snapshot
- * and format do. It starts in 2 s and responds in tenths of a second. File names are relative to `folder`, by default
+ * Starts one compiler for many files: `bicep jsonrpc`. Its methods correspond to the commands build, build-params,
+ * snapshot and format. It starts in 2 s and responds in tenths of a second. File names are relative to `folder`, by default
  * the repository.
  */
 export function startBicep(path: string, { folder = root, env = environment }: Options = {}) {

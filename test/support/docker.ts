@@ -12,7 +12,7 @@ import { installFromDebian } from "./debian.ts";
 import { root } from "./processes.ts";
 
 export interface Docker extends Commands {
-  /** True for an engine without a registry. Its base images are replacements, and so is the Cosmos DB emulator. */
+  /** True for an engine without a registry. Its base images and the Cosmos DB emulator are replacements. */
   readonly isPrivate: boolean;
   end(): Promise<void>;
 }
@@ -29,8 +29,8 @@ const sources = "/etc/apt/sources.list.d/debian.sources";
 const composeVersion = "2.26.1-4"; // Debian 13's; packages of a stable release keep their version
 
 /**
- * @param folder Where commands run.
- * @throws Error when no engine responds and none can be started on this machine; it says what to do.
+ * @param folder the folder in which commands run
+ * @throws Error with the remedy, when no engine responds and none can be started on this machine
  */
 export async function startDocker(folder: string): Promise<Docker> {
   const docker = connect(folder, {});

@@ -2,7 +2,7 @@ import { expect, vi } from "vitest";
 import { freePorts } from "./processes.ts";
 
 /**
- * Runs the server of a service inside the test process, where its lines count as covered. Calls `use` with a function
+ * Runs the server of a service inside the test process, so that coverage includes its lines. Calls `use` with a function
  * that sends GET requests, then checks that SIGTERM ends the server with 0.
  */
 export async function inProcess(

@@ -54,7 +54,7 @@ function linkerFlags(module: string): string {
   return ["-s -w", ...stamps.map(([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`)].join(" ");
 }
 
-/** Changes with anything that goes into the build. */
+/** Hashes everything that goes into the build. */
 function hash(module: string, flags: readonly string[]): string {
   const sum = createHash("sha256").update(flags.join(" "));
   for (const file of globSync("**/*.{go,mod,sum}", { cwd: module }).sort())

@@ -81,7 +81,7 @@ interface KeyValue {
 }
 
 function decode(body: Buffer): Span[] {
-  // protobufjs decodes to what the schema above says, with the names in camel case.
+  // protobufjs returns the messages of the schema above, with names in camel case.
   const { resourceSpans } = type.decode(body) as unknown as ExportTraceServiceRequest;
   return resourceSpans.flatMap(({ resource, scopeSpans }) => {
     const service = toRecord(resource?.attributes ?? [])["service.name"] ?? "";

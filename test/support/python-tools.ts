@@ -21,7 +21,7 @@ export async function findPythonWith(requirement: string): Promise<string> {
   try {
     await install(requirement, made);
     if (!existsSync(python)) {
-      rmSync(folder, { recursive: true, force: true }); // its Python has gone
+      rmSync(folder, { recursive: true, force: true }); // its Python no longer exists
       renameSync(join(made, "environment"), folder);
     }
   } catch (error) {

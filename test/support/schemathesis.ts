@@ -11,7 +11,7 @@ const requirement = "schemathesis==4.32.5";
 
 /**
  * The Python that has Schemathesis; undefined, with a message, when it cannot be installed.
- * @throws in CI, where nothing is skipped
+ * @throws in CI, where a missing tool is an error
  */
 export async function findSchemathesisOrSkip(): Promise<string | undefined> {
   try {

@@ -173,7 +173,7 @@ describe("checkCosmos with an Entra ID token", () => {
 });
 
 describe("npm run cosmos:check", () => {
-  it("exits with 0 when all is well, and prints the partition key's line", async () => {
+  it("exits with 0 when every check passes, and prints the partition key's line", async () => {
     const { url } = await startDaprs();
     const { code, out } = await run(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
     expect(code).toBe(0);

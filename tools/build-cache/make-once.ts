@@ -5,10 +5,10 @@ import { takeLock } from "./lock.mjs";
 import type { Report } from "./progress.ts";
 
 /**
- * Returns `path` once that file or folder exists. The first caller makes it, under another name that is renamed when
- * complete; other processes wait for that, and later ones find it.
+ * Returns `path` once that file or folder exists. The first caller creates it under another name and renames it when it
+ * is complete; other processes wait for that.
  *
- * @param what the thing's name in the progress line
+ * @param what name of the file or folder in the progress line
  * @param make creates the file or folder at the path that it is given
  */
 export async function makeOnce(

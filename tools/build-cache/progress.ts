@@ -1,4 +1,4 @@
-/** Told what a long step is doing, many times a second; "" when it is over. Text that ends in a line break stays. */
+/** Reports the progress of a long step, many times a second; "" at its end. Text that ends in a line break stays visible. */
 export type Report = (progress: string) => void;
 
 /** On a terminal, one line that is rewritten and finally cleared; elsewhere one line for each step and every 10 s. */

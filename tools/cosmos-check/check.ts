@@ -36,7 +36,7 @@ function explainMissingToken(): Finding {
   };
 }
 
-/** Quotes no message of the service or the client: it may contain what must not be printed. */
+/** Quotes no message of the service or the client, because it may contain a secret. */
 function explain(error: unknown, { endpoint, principal, az }: Context): Finding {
   const check = "account";
   if (isKeysOff(error)) {

@@ -33,7 +33,7 @@ function judgeConsistency(level: string | undefined, az: AzCommands): Finding {
     check,
     text: isWeak
       ? `${level} is too weak: a read may miss an earlier write, and requests with Dapr's "strong" fail with 400`
-      : `${level} is stronger than needed: Dapr's "strong" asks for Session, and reads cost twice as much`,
+      : `${level} is stronger than needed: Dapr sends "strong" as Session, and reads cost twice as much`,
     fix: az.setSessionConsistency,
   };
 }
@@ -130,8 +130,8 @@ export function judgeMissingRole(principal: string, az: AzCommands): Finding {
 }
 
 /**
- * With a token, tries a random key: the data plane shows whether the account accepts keys only in how it refuses one. Users
- * report that it says "Local Authorization is disabled" before it checks the key; the documentation does not say so.
+ * With a token, tries a random key: only the error for a wrong key shows whether the account accepts keys. Users report
+ * that the service says "Local Authorization is disabled" before it checks the key; the documentation does not say so.
  */
 async function checkKeys({ endpoint, principal, az }: Context): Promise<Finding> {
   const check = "keys";

@@ -16,14 +16,14 @@ export const usage = `npm run cosmos:check -- --endpoint URL [options]
 
 Finds the settings of an Azure Cosmos DB account that make Dapr's state store fail or lose data. Signs in like
 DefaultAzureCredential: az login, a managed identity, …
-Exits with 0 when all is well, with 1 when something is wrong, and with 2 when an option is wrong.
+Exits with 0 when every check passes, with 1 when a check fails, and with 2 when an option is wrong.
 
   --endpoint URL      https://ACCOUNT.documents.azure.com:443/
   --database NAME     default: dapr-db
   --container NAME    default: statestore
   --key-env NAME      sign in with the account key in this environment variable
   --fix               create a missing database or container, and turn TTL on. Needs --key-env: Cosmos DB lets
-                      identities do this only through Azure Resource Manager. Without a key you get the az commands
+                      identities do this only through Azure Resource Manager. Without a key, it prints the az commands
   --help              print this text`;
 
 /**
@@ -55,7 +55,7 @@ export function readOptions(args: string[], env: NodeJS.ProcessEnv): CheckOption
   return { endpoint, database, container, fix, auth: { key } };
 }
 
-/** Only https leaves the machine: anyone who sees a token or a signature in clear text can use it. */
+/** Allows http only on loopback: anyone who reads a token or a signature in clear text can use it. */
 function isSafe(endpoint: string): boolean {
   const url = URL.parse(endpoint);
   const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(url?.hostname ?? "");

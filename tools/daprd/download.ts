@@ -11,7 +11,7 @@ import { type Machine, nameExecutable } from "./machine.ts";
 /** Short, because a build from source follows where there is no network. */
 const timeouts = { connect: { timeout: 2_000 }, headersTimeout: 3_000, bodyTimeout: 5_000 };
 
-/** @throws Error when the release is unreachable, stalls, or differs from the SHA-256 that is published beside it */
+/** @throws Error when the release is unreachable, stalls, or differs from the SHA-256 that is published with it */
 export async function download(machine: Machine, version: string, to: string): Promise<void> {
   const url = locateRelease(machine, version);
   const archive = `${to}-archive`;

@@ -1,11 +1,11 @@
-// A daprd that is on the machine already, and whether it can be used.
+// Finds the daprds that are installed on this machine, and checks whether the suite can run them.
 import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { type Machine, nameExecutable } from "./machine.ts";
 
-/** The oldest minor version that Dapr supports beside the pinned one; it knows every flag of tools/daprd/start.ts. */
+/** The oldest minor version that Dapr supports along with the pinned one. It knows every flag of tools/daprd/sidecar.ts. */
 const oldestVersion = "1.16.0";
 
 /** Every daprd on PATH, then the one in the Dapr CLI's home. */

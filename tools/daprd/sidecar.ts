@@ -50,7 +50,7 @@ export function describeSidecar({
       "log-as-json": true,
     }),
     cwd,
-    env: { ...process.env, ...env, DAPR_HOST_IP: loopback }, // the address that it gives to other sidecars
+    env: { ...process.env, ...env, DAPR_HOST_IP: loopback }, // the address that it announces to other sidecars
     origin: `http://${loopback}:${ports.http}`,
     readyPath: "/v1.0/healthz/outbound", // 204 once the components are loaded
   };

@@ -10,7 +10,7 @@ export interface PortOwner {
 
 /** True when a program can listen on this port of 127.0.0.1. */
 export async function isFree(port: number): Promise<boolean> {
-  // A connection detects listeners on all addresses; beside those, macOS would let us listen on 127.0.0.1.
+  // Connect first: macOS lets a program listen on 127.0.0.1 while another listens on all addresses.
   return !(await canConnect(port)) && (await canListen(port));
 }
 
@@ -33,7 +33,7 @@ function canListen(port: number): Promise<boolean> {
   });
 }
 
-/** Finds the process that listens on a TCP port; undefined when the system does not tell. */
+/** Finds the process that listens on a TCP port; undefined when the system does not report it. */
 export function findPortOwner(port: number): PortOwner | undefined {
   try {
     if (process.platform === "linux") return findInProc(port);

@@ -63,7 +63,7 @@ export function startProcess<P extends Program>(program: P, onLine: (line: strin
       over = true;
       resolve({ code, how });
     };
-    // Children that outlive it would keep its ports, and our pipes open.
+    // Children that outlive it would keep its ports and our pipes open.
     child.once("exit", () => signalGroup(child, "SIGKILL"));
     child.once("error", (error) => settle(null, `failed to start: ${error.message}`));
     child.once("close", (code, signal) => settle(code, signal ? `was ended by ${signal}` : `exited with code ${code}`));

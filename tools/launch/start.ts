@@ -56,7 +56,7 @@ async function runSuite(suite: Suite): Promise<never> {
   const startedAt = performance.now();
   apps = startApps(suite, daprd);
   const ending = Promise.race([rejectOnInterrupt(), ...[...servers(), ...sidecars()].map(rejectAtEnd)]);
-  // Sidecars first, so that no app is asked whether it is ready while its sidecar is not.
+  // Sidecars first, because an app may not be ready before its sidecar.
   await Promise.race([waitForAll(sidecars()), ending]);
   await Promise.race([waitForAll(servers()), ending]);
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);

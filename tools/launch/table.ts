@@ -50,7 +50,7 @@ async function listStores(suite: Suite, sidecar: string): Promise<string[]> {
     });
 }
 
-/** Tells sample data from that of a subscription. */
+/** Names the source of sample data; empty when the data comes from a subscription. */
 async function listSamples(origin: string): Promise<string[]> {
   const { headers } = await fetch(origin, { method: "HEAD", signal: AbortSignal.timeout(2_000) });
   const source = headers.get("sample-data");

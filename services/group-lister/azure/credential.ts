@@ -24,7 +24,7 @@ interface Token {
   readonly expiresOnTimestamp: number;
 }
 
-/** Gives tokens for the one `resource`, whatever scopes are requested. */
+/** Returns tokens for `resource`, whatever scopes are requested. */
 export interface Credential extends TokenCredential {
   /** @throws {AzureError} */
   getToken: (scopes: string | string[], options?: { readonly claims?: string }) => Promise<Token>;

@@ -25,7 +25,7 @@ interface ResourceManagerOptions {
   readonly found: (subscription: { readonly id: string; readonly name: string }) => void;
 }
 
-/** A subscription has at most 980 groups. More pages than this mean that the links go in circles. */
+/** A subscription has at most 980 groups. More pages than this mean that the links form a loop. */
 const MAX_PAGES = 100;
 
 /**

@@ -26,7 +26,7 @@ interface Waiting<Item, Result> {
   readonly outcome: PromiseWithResolvers<Result>;
 }
 
-/** Sends items in batches: the first at once, the others together while it is at the store. */
+/** Sends items in batches. The first item is sent at once; items that arrive while it is at the store are sent together. */
 export function createBatcher<Item, Result>(batching: Batching<Item, Result>) {
   let queue: Waiting<Item, Result>[] = [];
   let inFlight = 0;

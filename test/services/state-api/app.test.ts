@@ -253,7 +253,7 @@ describe("errors of the store", () => {
     store.before = () => sleep(150);
     for (const ask of [...writes, ...reads]) problem(503, /no response from the store within 50 ms$/)(await ask());
     const response = await api.put("/state/slow").send({ v: 1 });
-    expect(response.body.detail).toBe("Retry. A write may have happened nevertheless.");
+    expect(response.body.detail).toBe("Retry. A write may still have succeeded.");
     expect(store.entries.has("slow")).toBe(false);
     await expect.poll(() => store.entries.get("slow")?.value).toEqual({ v: 1 });
   });

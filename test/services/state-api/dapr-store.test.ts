@@ -201,8 +201,8 @@ describe("responses of the sidecar", () => {
   });
 
   test.each([
-    [409, "ERR_STATE_SAVE", "possible etag mismatch", "conflict", "the entry was changed meanwhile"],
-    [400, "ERR_STATE_SAVE", "invalid etag value", "conflict", "the entry was changed meanwhile"],
+    [409, "ERR_STATE_SAVE", "possible etag mismatch", "conflict", "another request changed the entry first"],
+    [400, "ERR_STATE_SAVE", "invalid etag value", "conflict", "another request changed the entry first"],
     [500, "ERR_STATE_SAVE", "failed: circuit breaker is open", "unavailable", "failed: circuit breaker is open"],
     [500, "ERR_STATE_SAVE", "failed: context deadline exceeded", "unavailable", "failed: context deadline exceeded"],
     [

@@ -5,7 +5,7 @@ export type ConsistencyLevel = "Strong" | "BoundedStaleness" | "Session" | "Cons
 const strongestFirst: readonly string[] = ["Strong", "BoundedStaleness", "Session", "ConsistentPrefix", "Eventual"];
 
 /**
- * A request may ask for the account's consistency level or a weaker one.
+ * Allows the account's consistency level and weaker ones.
  * @throws Fault 400
  */
 export function checkConsistency(requested: string | undefined, ofAccount: ConsistencyLevel): void {

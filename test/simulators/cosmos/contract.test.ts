@@ -1,5 +1,5 @@
-// Tests what Dapr and @azure/cosmos rely on, through the official client, against two servers: our simulator, which must do
-// all of it, and Vercel's, as a second opinion on the part that it implements.
+// Tests the behaviour that Dapr and @azure/cosmos rely on, through the official client, against two servers: our simulator,
+// which must pass every test, and Vercel's, as a second opinion on the part that it implements.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -52,8 +52,8 @@ const implementations: readonly Implementation[] = [
       "a batch with one failing operation changes nothing and returns 207",
       // Its responses have no session token.
       "a write increments the session token",
-      // This suite leaves out what Vercel's server has no switch for, or accepts unchecked: TTL, authorization, consistency
-      // levels, throttling, size limits, endpoint discovery. "our simulator alone", below, tests them.
+      // This suite omits features that Vercel's server lacks or does not check: TTL, authorization, consistency levels,
+      // throttling, size limits, endpoint discovery. "our simulator alone", below, tests them.
     ],
     async start() {
       const server = createHttpServer().listen(0, "127.0.0.1");

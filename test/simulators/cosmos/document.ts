@@ -1,4 +1,4 @@
-// What Cosmos DB accepts as a document: https://learn.microsoft.com/rest/api/cosmos-db/documents
+// Validates documents by the rules of Cosmos DB: https://learn.microsoft.com/rest/api/cosmos-db/documents
 import { Fault } from "./http.ts";
 import { isObject, type JsonObject } from "./json.ts";
 

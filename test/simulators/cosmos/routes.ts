@@ -12,7 +12,7 @@ export interface Service {
   access: Access;
   consistency: ConsistencyLevel;
   scheme: "http" | "https";
-  /** Errors for the next requests for documents, first one first. */
+  /** Errors to return to the next requests for documents, in this order. */
   faults: Fault[];
 }
 

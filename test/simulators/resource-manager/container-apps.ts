@@ -113,7 +113,7 @@ function checkTraffic(traffic: readonly Traffic[], revisions: readonly string[])
       throw invalid(field, `no revision ${revisionName}.`);
   }
   const labels = shares.flatMap(({ label }) => label ?? []);
-  if (new Set(labels).size < labels.length) throw invalid(field, "a label is given twice.");
+  if (new Set(labels).size < labels.length) throw invalid(field, "a label occurs twice.");
   return shares;
 }
 
