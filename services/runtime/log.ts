@@ -11,7 +11,7 @@ export async function createLogger(service: string, level: string): Promise<Logg
     formatters: { level: (label: string) => ({ level: label }) },
   };
   if (!process.stdout.isTTY) {
-    // Pino's own destination would block process.exit for ever once the reader of stdout is gone.
+    // Pino's own destination would block process.exit forever once the reader of stdout has exited.
     process.stdout.on("error", () => {});
     return pino(options, process.stdout);
   }

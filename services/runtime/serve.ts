@@ -5,7 +5,7 @@ import type { Logger } from "./log.ts";
 import { withTimeout } from "./timeout.ts";
 
 interface Service {
-  /** Creates the app. Its `/readyz` uses the `ready` that it is given, which rejects once shutdown has begun. */
+  /** Creates the app. Its `/readyz` uses the `ready` that it receives, which rejects once shutdown has begun. */
   readonly app: (ready: () => Promise<void>) => Express;
   /** Resolves when requests can be served; rejects with the reason when they cannot. */
   readonly ready: () => Promise<void>;

@@ -66,7 +66,7 @@ type StoreErrorKind =
   | "unavailable"
   /** Too many requests are waiting. A retry may succeed; nothing was changed. */
   | "overloaded"
-  /** The store rejected the request. A retry fails too. */
+  /** The store rejected the request. A retry would also fail. */
   | "refused";
 
 export class StoreError extends Error {

@@ -48,7 +48,7 @@ export async function listen(server: Server, host: string, port: number): Promis
   return address.port;
 }
 
-/** Closes open connections too. */
+/** Closes the server and its open connections. */
 export async function close(server: Server): Promise<void> {
   if (!server.listening) return;
   const closed = once(server, "close");

@@ -1,4 +1,4 @@
-// The stand-in for Azure as a process with sample resource groups.
+// Runs the Azure stand-in as a process, with sample resource groups.
 import { httpPort, httpsPort } from "./defaults.ts";
 import { sampleSubscription } from "./sample.ts";
 import { startAzure } from "./start.ts";

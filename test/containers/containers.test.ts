@@ -276,7 +276,7 @@ describe("docker compose up", () => {
 
   testStack(stack);
 
-  /** What happens to a container, by the command that causes it. */
+  /** Events of a container, by the command that causes them. */
   const events: Record<string, (service: string) => Promise<unknown>> = {
     restart: (service) => compose("restart", service),
     crash: async (service) => {

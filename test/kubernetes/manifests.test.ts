@@ -1,5 +1,5 @@
-// Builds infra/kubernetes without a cluster, validates every object against the schemas of three Kubernetes versions
-// and of the custom resources, and compares names and settings with the rest of the repository.
+// Builds infra/kubernetes without a cluster and validates every object against the schemas of three Kubernetes versions
+// and of the custom resources. Compares names and settings with the rest of the repository.
 import { execFile } from "node:child_process";
 import {
   cpSync,

@@ -1,5 +1,5 @@
-// Schemathesis, a fuzzer that knows OpenAPI and nothing of this project, sends the services what their documents allow and
-// what they forbid, and compares every response with the document.
+// Schemathesis is a fuzzer that knows OpenAPI and nothing of this project. It sends the services requests that their
+// documents allow and requests that they forbid, and compares every response with the document.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// One trace for a request that crosses services, recorded by the sidecars; the services record no spans of their own.
+// Tests that a request through several services is one trace. The sidecars record its spans; the services record none.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTrace, shareTrace } from "../../services/runtime/trace.ts";
@@ -14,7 +14,7 @@ const unsampled = { traceparent: `00-${"1".repeat(32)}-${callerSpan}-00` };
 const fromSidecar = { traceparent: `00-${"2".repeat(32)}-${"3".repeat(16)}-01` };
 
 describe("a trace", () => {
-  test("that the caller began keeps its id, its decision and its tracestate, whatever a sidecar responds", () => {
+  test("of a caller keeps its id, its decision and its tracestate, regardless of the sidecar's response", () => {
     const received = { ...unsampled, tracestate: "vendor=1" };
     const trace = createTrace(received);
     trace.adopt(fromSidecar);
@@ -22,12 +22,12 @@ describe("a trace", () => {
     expect(trace.headers()).toEqual(received);
   });
 
-  test("that nobody began is the one of the first sidecar that responds", () => {
+  test("of a request without traceparent is that of the first sidecar that responds", () => {
     const trace = createTrace();
     const { id } = trace;
     expect(trace.sampled).toBeUndefined();
     expect(trace.headers()).toEqual({ "dapr-request-id": id });
-    trace.adopt({ traceparent: `00-${"0".repeat(32)}-${"0".repeat(16)}-00` }); // what a sidecar without tracing sends
+    trace.adopt({ traceparent: `00-${"0".repeat(32)}-${"0".repeat(16)}-00` }); // as a sidecar without tracing sends
     expect(trace.id).toBe(id);
     trace.adopt(fromSidecar);
     trace.adopt(sampled);
@@ -154,7 +154,7 @@ describe("sidecars that sample every trace", () => {
 
   test("record a batch in the trace of its sampled member", async () => {
     const { origin } = suite.services["state-api"];
-    // On a busy machine, the sampled read may find nobody at the store and leave alone: then try again.
+    // On a busy machine, the sampled read may be sent singly, because no other call is at the store: then retry.
     let span: Span | undefined;
     for (let round = 10; round < 30 && !span?.name.endsWith("/bulk"); round++) {
       const traceId = `${round}`.repeat(16);
@@ -180,7 +180,7 @@ describe("sidecars that sample every trace", () => {
   });
 });
 
-test("sidecars without tracing pass on the id that welcome gave a request", async () => {
+test("the dapr-request-id of a request reaches state-api through sidecars without tracing", async () => {
   const suite = await startSuite();
   try {
     const headers = { "dapr-request-id": callerId };

@@ -17,7 +17,7 @@ export interface Span {
 }
 
 export interface OtlpReceiver {
-  /** `host:port`, as daprd's `tracing.otel.endpointAddress` has it. */
+  /** `host:port`, the form of daprd's `tracing.otel.endpointAddress`. */
   readonly endpoint: string;
   /** All spans so far. */
   readonly spans: readonly Span[];

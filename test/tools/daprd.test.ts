@@ -137,7 +137,7 @@ describe("building daprd, when the download fails", () => {
     expect(progress).toContainEqual(expect.stringMatching(/^another run is making daprd .*; waiting for it$/));
   });
 
-  test("starts over after a killed build and removes what that left behind", async () => {
+  test("starts over after a killed build and removes its leftover files", async () => {
     installGo({ buildSeconds: 30 });
     const { env } = machine();
     const killed = spawn(process.execPath, [script], { env, detached: true, stdio: "ignore" });

@@ -267,7 +267,7 @@ describe.skipIf(process.platform !== "linux")("npm start with two apps", () => {
   });
 });
 
-describe("npm start fails", () => {
+describe("npm start that fails", () => {
   let run: Launch | undefined;
 
   beforeEach(() => {
@@ -284,7 +284,7 @@ describe("npm start fails", () => {
     for (const port of all) expect([port, await isFree(port)]).toEqual([port, true]);
   }
 
-  test("when a port is taken: names the process that holds it and starts nothing", async () => {
+  test("names the process that holds a taken port, and starts nothing", async () => {
     const owner = createServer();
     run = await launch({ prepare: (_folder, ports) => owner.listen(ports.grpc, "127.0.0.1") });
     expect(await run.ended).toBe(1);
@@ -295,7 +295,7 @@ describe("npm start fails", () => {
     await new Promise((resolve) => owner.close(resolve));
   });
 
-  test("when a field of dapr.yaml is invalid: names the field", async () => {
+  test("names the invalid field of dapr.yaml", async () => {
     run = await launch({
       prepare: (folder) => {
         const file = join(folder, "dapr.yaml");
@@ -306,7 +306,7 @@ describe("npm start fails", () => {
     expect(run.output()).toMatch(/dapr\.yaml is not valid:\n {2}- apps\.0\.appPort must be integer/);
   });
 
-  test("when a port of a sidecar is missing: names the field", async () => {
+  test("names the missing port of a sidecar", async () => {
     run = await launch({
       prepare: (folder) => {
         const file = join(folder, "dapr.yaml");
@@ -317,14 +317,14 @@ describe("npm start fails", () => {
     expect(run.output()).toMatch(/is not valid:\n {2}- apps\.0 must have required properties metricsPort\n/);
   });
 
-  test("when --azure finds no identity: lists the credentials it tried and what to do", async () => {
+  test("lists the credentials that it tried and the remedy when --azure finds no identity", async () => {
     run = await launch({ args: ["--azure"], env: { AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential" } });
     expect(await run.ended).toBe(1);
     expect(run.output()).toMatch(/Nothing was started[\s\S]*az login[\s\S]*- EnvironmentCredential/);
     expect(run.output()).not.toContain("Starting");
   });
 
-  test("when an app ends: prints its last lines, stops everything and exits with 1", async () => {
+  test("prints the last lines of an app that ends, stops everything and exits with 1", async () => {
     run = await launch();
     await untilReady(run);
     await fetch(`http://127.0.0.1:${run.ports.app}/exit`).catch(() => "the connection breaks");
@@ -334,7 +334,7 @@ describe("npm start fails", () => {
     await expectAllFree(run);
   });
 
-  test("when the database file is broken: prints the last lines of the sidecar", async () => {
+  test("prints the last lines of the sidecar when the database file is broken", async () => {
     run = await launch({
       prepare: (folder) => writeFileSync(join(folder, "data", "state.db"), "This is no database. ".repeat(1000)),
     });
@@ -344,14 +344,14 @@ describe("npm start fails", () => {
     await expectAllFree(run);
   });
 
-  test("when an app does not become ready: names it and stops everything", async () => {
+  test("names an app that does not become ready, and stops everything", async () => {
     run = await launch({ env: { READY: "never", READY_WITHIN_MS: "1500" } });
     expect(await run.ended).toBe(1);
     expect(run.output()).toMatch(/state-api is not ready after 1\.5 s: GET .*\/readyz returns 503\. Its last/);
     await expectAllFree(run);
   });
 
-  test("when an app ignores the first Ctrl-C: kills it on the second", async () => {
+  test("kills an app that ignores the first Ctrl-C on the second one", async () => {
     run = await launch({ env: { STUBBORN: "yes" } });
     await untilReady(run);
     run.launcher.kill("SIGINT");
@@ -363,7 +363,7 @@ describe("npm start fails", () => {
     await expectAllFree(run);
   });
 
-  test("when the data folder cannot be created: names the folder", async () => {
+  test("names the data folder when it cannot be created", async () => {
     run = await launch({
       prepare: (folder) => {
         rmSync(join(folder, "data"), { recursive: true });
@@ -375,7 +375,7 @@ describe("npm start fails", () => {
   });
 });
 
-describe.skipIf(process.platform !== "linux")("the stand-in for Azure", () => {
+describe.skipIf(process.platform !== "linux")("the Azure stand-in", () => {
   const apps = ["state-api", "azure-stand-in"];
   let run: Launch;
   let azure: Azure;

@@ -9,7 +9,7 @@ import type { Report } from "./progress.ts";
  * is complete; other processes wait for that.
  *
  * @param what name of the file or folder in the progress line
- * @param make creates the file or folder at the path that it is given
+ * @param make creates the file or folder at the path `unfinished`
  */
 export async function makeOnce(
   path: string,

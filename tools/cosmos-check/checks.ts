@@ -80,7 +80,7 @@ function judgeMissing(check: string, id: string, context: Context, command: stri
   return { status: "FAIL", check, text, fix: command };
 }
 
-/** The data plane lets no Entra ID token create or change databases and containers, whatever its roles.
+/** On the data plane, no role lets an Entra ID token create or change databases and containers.
  *  https://learn.microsoft.com/azure/cosmos-db/nosql/reference-data-plane-security */
 function mayCreate({ principal }: Context): boolean {
   return principal === undefined;

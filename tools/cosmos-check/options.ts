@@ -27,7 +27,7 @@ Exits with 0 when every check passes, with 1 when a check fails, and with 2 when
   --help              print this text`;
 
 /**
- * @returns undefined when the caller asks for help.
+ * @returns undefined for --help.
  * @throws Error that names the wrong option.
  */
 export function readOptions(args: string[], env: NodeJS.ProcessEnv): CheckOptions | undefined {

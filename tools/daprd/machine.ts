@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { createReporter, type Report } from "../build-cache/progress.ts";
 
-/** What the search for daprd depends on; tests replace parts of it. */
+/** The surroundings that the search for daprd depends on; tests replace parts of them. */
 export interface Machine {
   env: NodeJS.ProcessEnv;
   platform: NodeJS.Platform;

@@ -24,7 +24,7 @@ interface Token {
   readonly expiresOnTimestamp: number;
 }
 
-/** Returns tokens for `resource`, whatever scopes are requested. */
+/** Returns tokens for `resource` and ignores the requested scopes. */
 export interface Credential extends TokenCredential {
   /** @throws {AzureError} */
   getToken: (scopes: string | string[], options?: { readonly claims?: string }) => Promise<Token>;
@@ -102,7 +102,7 @@ export function createCredential(options: CredentialOptions): Credential {
 
 /**
  * Claims that Azure Resource Manager demands of the next token, for example because it has revoked the present one. They
- * wait here for the next search, which passes them to Entra ID once.
+ * are kept for the next search, which passes them to Entra ID once.
  * https://learn.microsoft.com/entra/identity-platform/claims-challenge
  */
 function createDemandedClaims() {
@@ -121,7 +121,7 @@ function createDemandedClaims() {
 
 /**
  * Makes the SDK's clients call `getToken` before every request. They would keep a token that is still valid, retry its
- * renewal every 3 s, and reject a promise that nobody handles, which ends the process. They do not keep expired tokens,
+ * renewal every 3 s, and reject a promise that has no handler, which ends the process. They do not keep expired tokens,
  * so each token is declared expired; its real expiry stays with the cache of `createCredential`.
  */
 function bypassSdkCache({ getToken }: Credential): Credential {
@@ -144,7 +144,7 @@ async function connect(
   return new DefaultAzureCredential({
     ...(clientId ? { managedIdentityClientId: clientId, workloadIdentityClientId: clientId } : {}),
     authorityHost,
-    // Instance discovery asks the public cloud about the authority. It does not know Azure Stack and private clouds.
+    // Instance discovery queries the public cloud, which does not know the authorities of Azure Stack and private clouds.
     disableInstanceDiscovery: !KNOWN_AUTHORITIES.test(authorityHost),
     retryOptions: { maxRetries: 0 },
     processTimeoutInMs: PROCESS_TIMEOUT_MS,

@@ -1,7 +1,7 @@
 type AzureErrorKind =
-  /** No credential of the chain is configured. */
+  /** No credential of the chain returned a token. */
   | "no-credential"
-  /** Entra ID rejected the configured credential. */
+  /** Entra ID rejected a configured credential, which ends the search. */
   | "credential-refused"
   /** No token yet; the search continues. */
   | "credential-slow"

@@ -21,7 +21,7 @@ interface ResourceManagerOptions {
   readonly timeoutMs: number;
   /** Called after every request to Azure Resource Manager. */
   readonly observe: Observe;
-  /** Called with the subscription that was found when none was given. */
+  /** Called with the subscription that was found when none is configured. */
   readonly found: (subscription: { readonly id: string; readonly name: string }) => void;
 }
 

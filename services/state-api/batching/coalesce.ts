@@ -13,7 +13,7 @@ interface CoalesceOptions {
  * Wraps a store so that calls which arrive while another is at the store are sent together, as one bulk call. An idle
  * service adds no delay; a busy one pays for a sidecar call once per batch. Callers notice only the latency:
  * - Each caller gets the result of its own item. When a batch is rejected, its items are retried singly.
- * - Changes to a key apply in the order of arrival, whatever their kind: the second waits for the first.
+ * - Changes of every kind to a key apply in the order of arrival: the second waits for the first.
  * - Writes with a condition, deletes and transactions are sent singly.
  * - A read that arrives after the acknowledgement of a write is sent after that write, so it returns the new value.
  * - An item whose caller no longer waits is not sent. An item that was sent is never cancelled.

@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-/** A client of a sidecar that `respond` stands in for, and the headers that arrive there. */
+/** Returns a client of a fake sidecar, which responds with `respond`, and the headers that the sidecar receives. */
 async function connect(
   respond: RequestListener,
   options: { apiToken?: string } = {},
@@ -39,7 +39,7 @@ async function connect(
 }
 
 describe("createSidecarClient", () => {
-  test.each([200, 204, 404, 500])("resolves with status, headers and text of a %i", async (status) => {
+  test.each([200, 204, 404, 500])("resolves with the status, headers and text of a %i response", async (status) => {
     const { client } = await connect((_req, res) => res.writeHead(status, { etag: "1" }).end("text"));
     const response = await client.request("/v1.0/state/statestore/k", {});
     expect(response).toMatchObject({

@@ -1,4 +1,4 @@
-// The service's HTTP API, its cache and its calls to Azure, through the real @azure/identity and @azure/arm-resources to
+// Tests the service's HTTP API, its cache and its calls to Azure: the real @azure/identity and @azure/arm-resources call
 // the Azure stand-in. process.test.ts has the tests that need another identity or a process of their own.
 import { once } from "node:events";
 import { createServer } from "node:https";
@@ -228,7 +228,7 @@ describe("the cache", () => {
     expect((await api.get("/groupz")).body).toEqual(["rg-0"]);
   });
 
-  test("starts a new request to Azure for no-cache callers that arrive during another, one for all of them", async () => {
+  test("starts one new request to Azure for all no-cache callers that arrive during another", async () => {
     api = serve({ AZURE_TIMEOUT_MS: "5000" });
     await api.get("/groupz"); // loads the SDK
     azure.latencyMs.arm = 500;
@@ -332,7 +332,7 @@ describe("when Azure fails", () => {
   test.each([
     ["an HTML page", "<html>", {}],
     ["JSON without a list", { values: [] }, {}],
-    ["an object in place of the list", { value: {} }, {}],
+    ["an object instead of the list", { value: {} }, {}],
     ["broken JSON", "{", { "Content-Type": "application/json" }],
     ["a group without a name", { value: [{ location: "x" }] }, {}],
   ])("returns 502 for %s from Azure", async (_what, body, headers) => {
@@ -364,7 +364,7 @@ describe("when Azure fails", () => {
     foreign.close();
   });
 
-  test("returns 502 after 101 pages whose links go in circles", async () => {
+  test("returns 502 after 101 pages whose links form a loop", async () => {
     const page = { value: [{ name: "rg" }], nextLink: `${azure.httpsUrl}/subscriptions/${id}/resourcegroups` };
     azure.failNext("arm", 101, { status: 200, body: page });
     expect(problem(await api.get("/groupz"), 502, "azure-failed")).toContain("an endless list");
@@ -424,7 +424,7 @@ describe("a list that cannot be refreshed", () => {
 });
 
 describe("the credential", () => {
-  test("returns 503 with one line for each credential tried and what to do when there is none; so does /readyz", async () => {
+  test("when missing, makes /groupz and /readyz return 503 with the remedy and one line for each credential tried", async () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
     for (const [path, code] of [
       ["/groupz", "no-credential"],

@@ -1,4 +1,4 @@
-// The service as a process: each way to sign in, its start and its shutdown. Each way to sign in has a process of its own,
+// Tests the service as a process: each way to sign in, its start and its shutdown. Each way to sign in has a process of its own,
 // because @azure/msal-node detects the source of managed identities once per process.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -247,7 +247,7 @@ describe("tokens", () => {
     expect(tokenIds().size).toBe(2);
   });
 
-  test("of a managed identity, revoked by Azure: returns the last list, or 502 with advice to a no-cache request", async () => {
+  test("of a managed identity that Azure revoked lead to the last list, or to 502 with advice for a no-cache request", async () => {
     await start({ ...containerApps(), GROUPS_MAX_AGE_MS: "0" });
     expect((await get("/groupz")).status).toBe(200);
     azure.revokeTokens();
@@ -286,7 +286,7 @@ describe("a private CA", () => {
   test.each([
     ["of Azure Resource Manager", containerApps, 502, /UNABLE_TO_VERIFY_LEAF_SIGNATURE[\s\S]*NODE_EXTRA_CA_CERTS/],
     ["of Entra ID", secret, 502, /azure-unreachable[\s\S]*NODE_EXTRA_CA_CERTS[\s\S]*UNABLE_TO_VERIFY_LEAF_SIGNATURE/],
-  ])("%s must be trusted: otherwise 502 with TLS's error code and advice", async (_what, env, status, text) => {
+  ])("%s that is not trusted leads to 502 with TLS's error code and advice", async (_what, env, status, text) => {
     await start({ ...env(), NODE_EXTRA_CA_CERTS: "" }, "/healthz");
     const response = await get("/groupz");
     expect(response.status).toBe(status);

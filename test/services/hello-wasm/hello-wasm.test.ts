@@ -1,4 +1,4 @@
-// The WebAssembly module in two runtimes, and the host that runs it once per HTTP request.
+// Tests the WebAssembly module in two runtimes, and the host that runs it once per HTTP request.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
@@ -127,7 +127,7 @@ describe("GET /", () => {
     }
   });
 
-  test("returns 400 to a request with control characters, and injects no header", async () => {
+  test("returns 400 for a request with control characters, and injects no header", async () => {
     const service = await startService("hello-wasm", {});
     const port = Number(new URL(service.origin).port);
     const head = await new Promise<string>((resolve) => {
@@ -152,7 +152,7 @@ describe("GET /", () => {
     expect(text).not.toMatch(/HTTP_(PROXY|AUTHORIZATION|PROXY_AUTHORIZATION|X_FORWARDED_FOR)/);
   });
 
-  test("returns 405 to other methods and 404 to other paths, as problem details", async () => {
+  test("returns 405 for other methods and 404 for other paths, as problem details", async () => {
     const api = serve();
     await api
       .post("/")

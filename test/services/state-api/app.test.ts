@@ -50,7 +50,7 @@ const problem = (status: number, title: RegExp) => (response: request.Response) 
   expect(response.text).not.toMatch(/node_modules|\bat .*\.ts|<html/i);
 };
 
-describe("invalid input is rejected before it reaches the store", () => {
+describe("invalid input, which never reaches the store", () => {
   const json = { "Content-Type": "application/json" };
   const bodies: [string, RegExp, string][] = [
     ['{"key": "a", "da', /not valid JSON/, "truncated JSON"],
@@ -164,18 +164,18 @@ describe("invalid input is rejected before it reaches the store", () => {
     expect(store.calls).toEqual([]);
   });
 
-  describe("POST /state/transaction returns 400", () => {
+  describe("POST /state/transaction", () => {
     const transact = (operations: object[]) => api.post("/state/transaction").send({ operations });
     const upsert = (key: string) => ({ operation: "upsert", key, data: 1 });
 
-    test("without operations, for an unknown operation and for a repeated key", async () => {
+    test("returns 400 without operations, for an unknown operation and for a repeated key", async () => {
       problem(400, /.+/)(await transact([]));
       problem(400, /.+/)(await transact([{ operation: "replace", key: "a", data: 1 }]));
       problem(400, /once/)(await transact([upsert("a"), { operation: "delete", key: "a" }]));
       expect(store.calls).toEqual([]);
     });
 
-    test("for keys without a common partition, and lists the partitions that they name", async () => {
+    test("returns 400 for keys without a common partition, and lists the partitions that they name", async () => {
       const response = await transact([upsert("alice~1"), upsert("bob~1"), upsert("c")]);
       problem(400, /one common partition/)(response);
       expect(response.body.detail).toContain("alice, bob, no partition");
@@ -224,14 +224,17 @@ describe("errors of the store", () => {
     expect(logged).toContain("documents.example");
   });
 
-  test.each(["unavailable", "overloaded"] as const)("the kind %s returns 503 with Retry-After", async (kind) => {
-    failWith(kind);
-    for (const ask of [...writes, ...reads]) {
-      const response = await ask();
-      problem(503, /statestore: the reason$/)(response);
-      expect(response.headers["retry-after"]).toBe("1");
-    }
-  });
+  test.each(["unavailable", "overloaded"] as const)(
+    "an error of kind %s returns 503 with Retry-After",
+    async (kind) => {
+      failWith(kind);
+      for (const ask of [...writes, ...reads]) {
+        const response = await ask();
+        problem(503, /statestore: the reason$/)(response);
+        expect(response.headers["retry-after"]).toBe("1");
+      }
+    },
+  );
 
   test("a conflict returns 412 where the condition is a header, and 409 where it is in the body", async () => {
     failWith("conflict");
@@ -248,7 +251,7 @@ describe("errors of the store", () => {
     expect(logged).toContain("secret of the house");
   });
 
-  test("a request returns 503 after STATESTORE_TIMEOUT_MS, and a write that is on its way still happens", async () => {
+  test("a request returns 503 after STATESTORE_TIMEOUT_MS, and a write that was sent still takes effect", async () => {
     api = request(serve({ STATESTORE_TIMEOUT_MS: "50" }));
     store.before = () => sleep(150);
     for (const ask of [...writes, ...reads]) problem(503, /no response from the store within 50 ms$/)(await ask());

@@ -67,7 +67,7 @@ describe("faults of the sidecar", () => {
         kind: "unavailable",
         message: expect.stringMatching(/no response from .* within/),
       });
-      expect(milliseconds).toBeLessThan(2_500); // 2 s, and some for a busy machine
+      expect(milliseconds).toBeLessThan(2_500); // 2 s, and a margin for a busy machine
     }
     await sidecar.end();
     local.remove();
@@ -147,7 +147,7 @@ spec:
     }
   });
 
-  test("get 404, because the Configuration closes all APIs but those in use", async () => {
+  test("cannot reach another API, because the Configuration closes all APIs but those in use", async () => {
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/name`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/bulk`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/publish/pubsub/topic`, { method: "POST" })).status).toBe(404);
@@ -156,7 +156,7 @@ spec:
   });
 });
 
-/** Responses that a real sidecar does not give on demand. */
+/** Responses that a real sidecar does not send on demand. */
 describe("responses of the sidecar", () => {
   let sidecar: Server;
   let origin: string;
@@ -221,7 +221,7 @@ describe("responses of the sidecar", () => {
     ],
     [500, "ERR_STATE_SAVE", "disk is full", "refused", "disk is full"],
     [401, "", "", "refused", ""],
-  ])("%i %s %j becomes the error %s", async (status, code, text, kind, message) => {
+  ])("the response %i %s %j becomes the error %s", async (status, code, text, kind, message) => {
     say(status, code, text);
     await expect(connect(origin).saveMany([{ key: "k", value: 1 }], call)).rejects.toMatchObject({ kind, message });
     await expect(connect(origin).delete({ key: "k" }, call)).rejects.toMatchObject({ kind, message });
@@ -235,7 +235,7 @@ describe("responses of the sidecar", () => {
     });
   });
 
-  test("bulk reads count as expensive while the metadata API fails, and it is asked again", async () => {
+  test("bulk reads count as expensive while the metadata API fails, and the next call queries it again", async () => {
     say(500, "ERR", "context deadline exceeded");
     const store = connect(origin);
     expect(await store.bulkReadsAreCheap(call)).toBe(false);
@@ -245,7 +245,7 @@ describe("responses of the sidecar", () => {
     expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata", "/v1.0/metadata"]);
   });
 
-  test("bulk reads count as expensive when the Configuration excludes the metadata API, which is asked once", async () => {
+  test("bulk reads count as expensive when the Configuration excludes the metadata API, which is queried once", async () => {
     say(404, "ERR_DIRECT_INVOKE", "failed getting app id");
     const store = connect(origin);
     expect(await store.bulkReadsAreCheap(call)).toBe(false);

@@ -127,7 +127,7 @@ describe("acknowledged writes", () => {
 });
 
 describe("SIGTERM", () => {
-  /** A sidecar that takes its time, which a real one does not do on demand. */
+  /** Starts a sidecar that delays its responses, which a real one does not do on demand. */
   async function startSlowSidecar(milliseconds: number) {
     const saved = new Set<string>();
     const asked = { times: 0 };
@@ -165,7 +165,7 @@ describe("SIGTERM", () => {
     await expect.poll(() => sidecar.saved.size).toBeGreaterThan(0);
     const exit = service.end("SIGTERM");
     await expect.poll(service.output).toContain("draining");
-    // On a new connection: one that is open may carry one more response before it closes.
+    // Uses a new connection, because an open one may carry another response before it closes.
     await expect(request(`${service.origin}/healthz`, { dispatcher: new Agent() })).rejects.toThrow("ECONNREFUSED");
     const responses = await Promise.all(inFlight);
     expect(responses.filter(({ status }) => status === 204)).toHaveLength(300);

@@ -18,7 +18,7 @@ describe("the process of state-api", () => {
     });
   });
 
-  test("exits 0 on SIGTERM after the reader of its log has gone", async () => {
+  test("exits 0 on SIGTERM after the reader of its log has exited", async () => {
     const [port, unused] = await freePorts(2);
     const child = spawn(process.execPath, ["services/state-api/server.ts"], {
       cwd: root,

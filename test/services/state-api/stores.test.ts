@@ -11,7 +11,7 @@ import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cos
 import { createCall } from "../../support/memory-store.ts";
 import { type Process, sqliteResources, startSidecar } from "../../support/processes.ts";
 
-/** The whole API in this process over a real daprd. */
+/** Serves the whole API in this process, over a real daprd. */
 function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
   const config = readStateApiConfig({ STATESTORE_TIMEOUT_MS: "20000" }, []);
   const requestTimeoutMs = config.STATESTORE_TIMEOUT_MS;
@@ -190,7 +190,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     await save({ concurrency: "last-write", consistency: "strong" }).expect(200);
   });
 
-  test("of 100 writers with the same ETag one succeeds, and the conflicts do not open the circuit breaker", async () => {
+  test("one of 100 writers with the same ETag succeeds, and the conflicts do not open the circuit breaker", async () => {
     await api.put("/state/race").send({ v: 0 });
     const etag = await etagOf("race");
     const responses = await Promise.all(
@@ -207,7 +207,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     await expect.poll(async () => (await api.get("/state/ttl")).status, { timeout: 5_000, interval: 200 }).toBe(404);
   });
 
-  test("POST /state/transaction applies all operations, and reads see them", async () => {
+  test("POST /state/transaction applies all operations, and reads return the results", async () => {
     await api.put("/state/tx~old").send({ v: 1 });
     await api
       .post("/state/transaction")
@@ -338,7 +338,7 @@ describe("requests to Cosmos DB", () => {
     ["strong", "Session"],
     ["eventual", "Eventual"],
     [undefined, undefined],
-  ])("a save with consistency %s asks Cosmos DB for %s", async (consistency, level) => {
+  ])("a save with consistency %s requests the level %s from Cosmos DB", async (consistency, level) => {
     const before = cosmos.requests.length;
     await api.post("/state").send({ key: "consistency", data: 1, consistency }).expect(200);
     const writes = cosmos.requests.slice(before).filter(({ method }) => method === "POST");

@@ -1,5 +1,5 @@
-// A value comes back as it was written, or the write is refused: random JSON texts through the service, a real sidecar and
-// a store, compared number by number in exact decimal arithmetic.
+// Checks that a value comes back as it was written, or that the write is rejected. Sends random JSON texts through the
+// service, a real sidecar and a store, and compares each number in exact decimal arithmetic.
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
@@ -131,7 +131,7 @@ describe.each(stores)("a value in $name", ({ name, start }) => {
     fetch(service.origin + path, { method, headers: { "Content-Type": "application/json" }, body });
   const read = async (key: string) => (await fetch(`${service.origin}/state/${key}`)).text();
 
-  test("comes back with exactly the numbers and texts that were written, or is refused with 400 and not written", {
+  test("comes back with exactly the numbers and texts that were written, or is rejected with 400 and not written", {
     timeout: 120_000,
   }, async () => {
     const counts = { stored: 0, refused: 0 };
@@ -179,11 +179,11 @@ describe.each(stores)("a value in $name", ({ name, start }) => {
     for (const [key, value] of Object.entries(values)) expect(JSON.parse(await read(key))).toEqual(value);
   });
 
-  // Cosmos DB itself takes 128 levels: https://learn.microsoft.com/azure/cosmos-db/concepts-limits
+  // Cosmos DB itself accepts 128 levels: https://learn.microsoft.com/azure/cosmos-db/concepts-limits
   test.skipIf(name === "Cosmos DB")("can be nested as deep as the service accepts", async () => {
     const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
     expect((await send("PUT", "/state/deep~put", nested(9_998))).status).toBe(204);
-    expect((await read("deep~put")) === nested(9_998)).toBe(true); // a failure would print all of it
+    expect((await read("deep~put")) === nested(9_998)).toBe(true); // a failed toBe(text) would print the whole text
     expect((await send("POST", "/state", `{"key": "deep~post", "data": ${nested(9_997)}}`)).status).toBe(200);
     expect((await read("deep~post")) === nested(9_997)).toBe(true);
     const operations = `[{"operation": "upsert", "key": "deep~transaction", "data": ${nested(9_995)}}]`;

@@ -19,7 +19,7 @@ import { freePorts } from "../../support/processes.ts";
 
 type Handler = (req: IncomingMessage, res: ServerResponse, body: string) => void;
 
-/** Takes the place of the sidecar. A test sets `respond` to choose its responses. */
+/** Replaces the sidecar. A test sets `respond` to choose its responses. */
 const sidecar = createServer(async (req, res) => {
   let body = "";
   for await (const chunk of req) body += chunk;
@@ -279,7 +279,7 @@ describe("input that welcome rejects without calling another service", () => {
     },
   );
 
-  test("returns 400 to invalid JSON, 415 to another Content-Type, and 413 to a body over MAX_BODY_BYTES", async () => {
+  test("returns 400 for invalid JSON, 415 for another Content-Type, and 413 for a body over MAX_BODY_BYTES", async () => {
     const put = (type: string, body: string) => api.put("/api/state/k").set("Content-Type", type).send(body);
     expect((await put("application/json", "{a: 1}")).body).toMatchObject({
       status: 400,
@@ -296,7 +296,7 @@ describe("MAX_BODY_BYTES", () => {
     expect(variables.MAX_BODY_BYTES).toBe(stateApiVariables.MAX_BODY_BYTES);
   });
 
-  test("lets a value of exactly that size through to state-api and returns 413 to a larger one", async () => {
+  test("lets a value of exactly that size through to state-api and returns 413 for a larger one", async () => {
     const MAX_BODY_BYTES = 4_194_304;
     api = serve({ MAX_BODY_BYTES: `${MAX_BODY_BYTES}` });
     const put = (body: string) => api.put("/api/state/k").set("Content-Type", "application/json").send(body);
@@ -397,7 +397,7 @@ describe("GET /api/health", () => {
   });
 
   test("reports the reason of a service that is not ready, and a sidecar that is up without its service", async () => {
-    const notReady = reply(503, "application/problem+json", '{"title":"No credential gave a token","status":503}');
+    const notReady = reply(503, "application/problem+json", '{"title":"No credential returned a token","status":503}');
     respond = paths(daprError(500, "rpc error: code = Internal desc = error invoking app channel: refused"), notReady);
     expect(await health()).toEqual([
       welcome,
@@ -407,7 +407,7 @@ describe("GET /api/health", () => {
         sidecar: "up",
         reason: "state-api does not respond to its sidecar",
       },
-      { appId: "group-lister", service: "not ready", sidecar: "up", reason: "No credential gave a token" },
+      { appId: "group-lister", service: "not ready", sidecar: "up", reason: "No credential returned a token" },
     ]);
   });
 

@@ -1,4 +1,4 @@
-// The page in a real browser, with three services, three sidecars and the stand-in for Azure.
+// Tests the page in a real browser, with three services, three sidecars and the Azure stand-in.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -24,7 +24,7 @@ let welcome: Process;
 let startWelcome: (env: Record<string, string>) => Promise<Process>;
 let browser: Browser;
 let page: Page;
-/** Errors and warnings of the browser, including failed requests and breaches of the content security policy. */
+/** Errors and warnings of the browser, including failed requests and violations of the content security policy. */
 let complaints: string[];
 
 beforeAll(async () => {
@@ -130,7 +130,7 @@ test("writes a value and reads it back through both sidecars", async () => {
   expect(complaints).toEqual([]);
 });
 
-test("shows a value that another client wrote meanwhile instead of overwriting it", async () => {
+test("shows a value that another client wrote after the read, instead of overwriting it", async () => {
   await writeElsewhere("page~shared", "first");
   await page.getByLabel("Key").fill("page~shared");
   await press("Read");

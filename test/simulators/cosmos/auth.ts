@@ -86,7 +86,7 @@ function checkToken({ method, segments }: AuthorizationRequest, token: string, a
   }
   if (exp * 1000 <= access.now()) throw new Fault(401, "Provided AAD token has expired.", { substatus: 5003 });
 
-  // On the data plane no token can create, change or delete databases and containers, whatever its roles.
+  // On the data plane, no role lets a token create, change or delete databases and containers.
   // https://learn.microsoft.com/azure/cosmos-db/nosql/reference-data-plane-security
   const isData = segments[4] === "docs";
   if (!isData && method !== "GET") {

@@ -18,7 +18,7 @@ const count = (inner: ReturnType<typeof createMemoryStore>, operation: string) =
   inner.calls.filter((each) => each.operation === operation).length;
 
 describe("batches", () => {
-  test("a lone request leaves at once, singly", async () => {
+  test("a lone request is sent at once, singly", async () => {
     const inner = createMemoryStore();
     const store = coalesce(inner, plenty);
     await store.save({ key: "a", value: 1 }, call);
@@ -29,7 +29,7 @@ describe("batches", () => {
     ]);
   });
 
-  test("writes that arrive while one is at the store leave together, 64 at most", async () => {
+  test("writes that arrive while one is at the store are sent together, 64 at most", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = gate.wait;
@@ -71,7 +71,7 @@ describe("batches", () => {
     expect(inner.calls.map(({ keys }) => keys.length)).toEqual([1, 2]);
   });
 
-  test("reads leave singly when the store's bulk reads are not cheap", async () => {
+  test("reads are sent singly when the store's bulk reads are not cheap", async () => {
     const inner = createMemoryStore();
     inner.cheapBulkReads = false;
     inner.before = () => sleep(2);
@@ -81,7 +81,7 @@ describe("batches", () => {
     expect(count(inner, "getMany")).toBe(0);
   });
 
-  test("writes with a condition, deletes and transactions leave singly", async () => {
+  test("writes with a condition, deletes and transactions are sent singly", async () => {
     const inner = createMemoryStore();
     inner.before = () => sleep(2);
     const store = coalesce(inner, plenty);
@@ -146,7 +146,7 @@ describe("errors", () => {
 });
 
 describe("order", () => {
-  test("changes to one key reach the store in the order of arrival, whatever their kind", async () => {
+  test("changes of every kind to one key reach the store in the order of arrival", async () => {
     const inner = createMemoryStore();
     const effects: string[] = [];
     inner.before = () => sleep(Math.random() * 3); // lets calls overtake each other
@@ -166,7 +166,7 @@ describe("order", () => {
     expect(inner.entries.get("k")?.value).toBe(6);
   });
 
-  test("a write waits for the previous one, even after the caller of that one has left", async () => {
+  test("a write waits for the previous write to its key, even after that write's caller has left", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = (_operation, _keys, [value]) => (value === "slow" ? gate.wait() : undefined);
@@ -235,7 +235,7 @@ describe("limits", () => {
  * The model is a Map that changes one operation at a time, in the order of arrival. However the store delays, reorders and
  * fails its calls, every result must be one that the model allows.
  */
-test("3,000 random interleavings give results that one operation at a time could give", async () => {
+test("3,000 random interleavings return only results that running one operation at a time allows", async () => {
   const key = fc.constantFrom("a", "b", "c", "d");
   const step = fc.record({
     kind: fc.constantFrom("save", "save", "save", "get", "get", "delete", "create", "transaction"),
