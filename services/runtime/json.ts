@@ -16,6 +16,7 @@ const MINUS = 0x2d;
 const DOT = 0x2e;
 const ZERO = 0x30;
 const NINE = 0x39;
+const COLON = 0x3a;
 const UPPER_E = 0x45;
 const OPEN_BRACKET = 0x5b;
 const BACKSLASH = 0x5c;
@@ -27,9 +28,10 @@ const CLOSE_BRACE = 0x7d;
 /**
  * Parses JSON and refuses values that a read could not return as they were sent.
  *
- * JSON.parse rounds 12345678901234567890 to 12345678901234567000 and reads 1e400 as Infinity, which is then stored as null.
- * The sidecar fails on deep nesting and replaces half of a surrogate pair by U+FFFD. One pass over the text, which skips
- * strings with indexOf, finds all of these.
+ * JSON.parse rounds 12345678901234567890 to 12345678901234567000, reads 1e400 as Infinity, which is then stored as null, and
+ * keeps only the last of several members with the same name. The sidecar fails on deep nesting and replaces half of a
+ * surrogate pair by U+FFFD. One pass over the text, which skips strings with indexOf, finds all of these. It also counts the
+ * members of all objects: if the value has fewer, a name is repeated.
  *
  * @throws {Problem} 400 with the place in the document (JSON Pointer, RFC 6901) and what to send instead
  */
@@ -42,15 +44,22 @@ export function parseJson(text: string): unknown {
       detail: error instanceof Error ? `${error.message}.` : "",
     });
   }
-  checkLimits(text);
+  if (checkLimits(text) > countMembers(value)) {
+    const place = findRepeatedName(text);
+    throw refuse("an object has two members with this name", "Send each name once", text, place);
+  }
   return value;
 }
 
-/** @param text valid JSON, so the first character of a token identifies its type */
-function checkLimits(text: string): void {
+/**
+ * @param text valid JSON, so the first character of a token identifies its type
+ * @returns the number of members of all objects
+ */
+function checkLimits(text: string): number {
   const hasEscapes = text.includes("\\");
   const hasSurrogates = hasEscapes && /\\u[dD][89a-fA-F]/.test(text);
   let depth = 0;
+  let members = 0;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
@@ -73,8 +82,53 @@ function checkLimits(text: string): void {
         throw refuse(`more than ${MAX_DEPTH} nested levels`, "Send a flatter document", text, at);
     } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) {
       depth--;
+    } else if (code === COLON) {
+      members++;
     }
   }
+  return members;
+}
+
+/** Walks with a list instead of recursion, because the nesting may be deeper than the stack. */
+function countMembers(value: unknown): number {
+  let members = 0;
+  const left = [value];
+  while (left.length > 0) {
+    const next = left.pop();
+    if (typeof next !== "object" || next === null) continue;
+    const values = Object.values(next);
+    if (!Array.isArray(next)) members += values.length;
+    for (const member of values) if (typeof member === "object") left.push(member);
+  }
+  return members;
+}
+
+/** Offset of the colon after the first name that its object already has. */
+function findRepeatedName(text: string): number {
+  const names: (Set<string> | undefined)[] = []; // of the objects around the current character; undefined for an array
+  let isName = false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const start = at;
+      at = endOfString(text, start, true);
+      const known = names.at(-1);
+      if (!isName || !known) continue;
+      const name = JSON.parse(text.slice(start, at + 1));
+      if (known.has(name)) return text.indexOf(":", at);
+      known.add(name);
+      isName = false;
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      isName = code === OPEN_BRACE;
+      names.push(isName ? new Set() : undefined);
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
+      names.pop();
+      isName = false;
+    } else if (code === COMMA) {
+      isName = names.at(-1) !== undefined;
+    }
+  }
+  return text.length;
 }
 
 function refuse(fault: string, remedy: string, text: string, at: number): Problem {

@@ -55,6 +55,18 @@ describe("parseJson", () => {
   });
 
   test.each([
+    ['{"a":1,"a":1}', "/a"],
+    ['[{"a":{},"b":[{"c":"{,","c\\"":0}]},{"x":{"y":1,"z":[],"\\u0079":2}}]', "/1/x/y"],
+    ['{"":1,"__proto__":2,"__proto__":3}', "/__proto__"],
+  ])("refuses two members with the same name in %s and names their place", (text, place) => {
+    expect(refusalOf(text)).toMatchObject({
+      status: 400,
+      code: "not-storable",
+      detail: `At ${place}: an object has two members with this name. Send each name once.`,
+    });
+  });
+
+  test.each([
     ['["\\ud800"]', "/0"],
     ['{"a":["ok","\\udc00\\ud800"]}', "/a/1"],
   ])("refuses half of a surrogate pair in %s and names its place", (text, place) => {
