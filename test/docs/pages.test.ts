@@ -69,7 +69,7 @@ test.each(pages.filter((page) => /^docs\/decisions\/\d/.test(page)))(
   },
 );
 
-test("the README has a maximum of 150 lines", () => {
+test("the README has at most 150 lines", () => {
   expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
 });
 

@@ -111,13 +111,16 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
         null,
         "aks-dapr-samples",
       ],
-    ] as const)("of %s has the DNS settings that apiServer.dns selects", ([plan, access, dnsPrefix, fqdnSubdomain]) => {
-      expect(cluster(plan)).toMatchObject({ apiServerAccessProfile: access, dnsPrefix, fqdnSubdomain });
-      const zones = plans.of(plan).resources.filter(({ type }) => type === "Microsoft.Network/privateDnsZones");
-      expect(zones).toHaveLength(plan === "aks-private-custom-dns" ? 1 : 0);
-    });
+    ] as const)(
+      "the API server of %s has the DNS settings that apiServer.dns selects",
+      ([plan, access, dnsPrefix, fqdnSubdomain]) => {
+        expect(cluster(plan)).toMatchObject({ apiServerAccessProfile: access, dnsPrefix, fqdnSubdomain });
+        const zones = plans.of(plan).resources.filter(({ type }) => type === "Microsoft.Network/privateDnsZones");
+        expect(zones).toHaveLength(plan === "aks-private-custom-dns" ? 1 : 0);
+      },
+    );
 
-    test("with a custom zone links the zone to the network of the nodes", () => {
+    test("a custom zone is linked to the network of the nodes", () => {
       const network = plans.find("aks-private-custom-dns", "Microsoft.Network/virtualNetworks");
       const link = plans.find("aks-private-custom-dns", "Microsoft.Network/privateDnsZones/virtualNetworkLinks");
       expect(link.properties).toEqual({ registrationEnabled: false, virtualNetwork: { id: network.id } });

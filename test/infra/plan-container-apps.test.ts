@@ -39,7 +39,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       });
     });
 
-    test("with a private network is reachable only from it, and its apps resolve there", () => {
+    test("an environment with a private network is reachable only from that network, which resolves the names of its apps", () => {
       const subnet = plans.find("blue-green", "Microsoft.Network/virtualNetworks/subnets");
       expect(subnet.properties).toMatchObject({
         addressPrefix: "10.20.0.0/24",

@@ -256,7 +256,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
   });
 
   describe("Cosmos DB", () => {
-    test("has Session consistency, TLS 1.2, and a container that Dapr can use", () => {
+    test("every account has Session consistency, TLS 1.2, and a container that Dapr can use", () => {
       for (const plan of plans.names) {
         expect(plans.find(plan, "Microsoft.DocumentDB/databaseAccounts").properties).toMatchObject({
           consistencyPolicy: { defaultConsistencyLevel: "Session" },
@@ -273,7 +273,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       ["containerapps", [{ name: "EnableServerless" }], {}],
       ["containerapps-keyed", [], { throughput: 400 }],
       ["blue-green", [], { autoscaleSettings: { maxThroughput: 1000 } }],
-    ] as const)("of %s has the capacity that cosmosCapacity sets", ([plan, capabilities, options]) => {
+    ] as const)("the account of %s has the capacity that cosmosCapacity sets", ([plan, capabilities, options]) => {
       const account = plans.find(plan, "Microsoft.DocumentDB/databaseAccounts");
       expect(field(account.properties, "capabilities")).toEqual(capabilities);
       const container = plans.find(plan, "Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers");

@@ -380,7 +380,7 @@ describe("pods", () => {
         })),
     );
 
-  test("have only environment variables that their service reads", () => {
+  test("pods have only environment variables that their service reads", () => {
     for (const { label, template } of templates()) {
       const container = at(template, "spec.containers.0");
       const [, service = ""] = /(?:^|\/)([a-z-]+)(?::|$)/.exec(textAt(container, "image")) ?? [];
@@ -390,7 +390,7 @@ describe("pods", () => {
     }
   });
 
-  test("have a grace period longer than preStop, the shutdown of the service and that of the sidecar", () => {
+  test("pods have a grace period longer than preStop, the shutdown of the service and that of the sidecar", () => {
     for (const { label, template } of templates()) {
       const preStop = numberAt(template, "spec.containers.0.lifecycle.preStop.sleep.seconds");
       expect(numberAt(template, "spec.terminationGracePeriodSeconds"), label).toBeGreaterThan(
@@ -399,7 +399,7 @@ describe("pods", () => {
     }
   });
 
-  test("have only annotations that the Dapr injector reads", () => {
+  test("pods have only annotations that the Dapr injector reads", () => {
     const known = readFileSync(join(dapr, "pkg/injector/annotations/annotations.go"), "utf8");
     for (const { label, template } of templates()) {
       const annotations = at(template, "metadata.annotations") ?? {};

@@ -13,8 +13,8 @@ const sampled = { traceparent: `00-${callerId}-${callerSpan}-01` };
 const unsampled = { traceparent: `00-${"1".repeat(32)}-${callerSpan}-00` };
 const fromSidecar = { traceparent: `00-${"2".repeat(32)}-${"3".repeat(16)}-01` };
 
-describe("a trace", () => {
-  test("of a caller keeps its id, its decision and its tracestate, regardless of the sidecar's response", () => {
+describe("traces of requests", () => {
+  test("a caller's trace keeps its id, its decision and its tracestate, regardless of the sidecar's response", () => {
     const received = { ...unsampled, tracestate: "vendor=1" };
     const trace = createTrace(received);
     trace.adopt(fromSidecar);
@@ -22,7 +22,7 @@ describe("a trace", () => {
     expect(trace.headers()).toEqual(received);
   });
 
-  test("of a request without traceparent is that of the first sidecar that responds", () => {
+  test("a request without traceparent adopts the trace of the first sidecar that responds", () => {
     const trace = createTrace();
     const { id } = trace;
     expect(trace.sampled).toBeUndefined();
@@ -35,7 +35,7 @@ describe("a trace", () => {
     expect(trace.headers()).toEqual(fromSidecar);
   });
 
-  test("of a batch is that of a sampled member, or else leaves the decision to the sidecar", () => {
+  test("a batch uses the trace of a sampled member, or else leaves the decision to the sidecar", () => {
     const [yes, no, open, other] = [sampled, unsampled, {}, {}].map(createTrace);
     if (!yes || !no || !open || !other) throw new Error("there are four traces");
     expect(shareTrace([no, open, yes]).headers()).toEqual(sampled);
@@ -46,7 +46,7 @@ describe("a trace", () => {
     expect([no.id, open.id, other.id]).toEqual(["1".repeat(32), "2".repeat(32), "2".repeat(32)]);
   });
 
-  test("of a coalesced read is that of a sampled member", async () => {
+  test("a coalesced read uses the trace of a sampled member", async () => {
     const memory = createMemoryStore();
     const sent: object[] = [];
     const store = coalesce(
@@ -75,7 +75,7 @@ describe("a trace", () => {
   });
 });
 
-describe("sidecars that sample every trace", () => {
+describe("spans of sidecars that sample every trace", () => {
   let receiver: OtlpReceiver;
   let suite: Suite;
   let welcome: string;
@@ -123,21 +123,21 @@ describe("sidecars that sample every trace", () => {
     { service: "state-api", name: "/v1.0/state/statestore/none" },
   ];
 
-  test("record a request without traceparent from welcome to the store in one trace, which problem details name", async () => {
+  test("a request without traceparent is one trace from welcome to the store, and problem details name it", async () => {
     const traceId = await get(`${welcome}/api/state/none`);
     const spans = await spansOf(traceId, 3);
     expect(spans).toMatchObject(wayToTheStore(""));
     expect(spans[0]?.attributes["dapr-request-id"]).toMatch(/^[0-9a-f]{32}$/);
   });
 
-  test("record nothing of a request with flags 00, and continue the caller's trace with flags 01", async () => {
+  test("a request with flags 00 has no span, and one with flags 01 continues the caller's trace", async () => {
     expect(await get(`${welcome}/api/state/none`, unsampled)).toBe("1".repeat(32));
     expect(await get(`${welcome}/api/state/none`, sampled)).toBe(callerId);
     expect(await spansOf(callerId, 3)).toMatchObject(wayToTheStore(callerSpan));
     expect(receiver.spans.filter(({ traceId }) => traceId === "1".repeat(32))).toEqual([]);
   });
 
-  test("record a conditional write, two requests to the sidecar, in one trace", async () => {
+  test("a conditional write, which is two requests to the sidecar, is one trace", async () => {
     const response = await fetch(`${suite.services["state-api"].origin}/state/new`, {
       method: "PUT",
       headers: { "Content-Type": "application/json", "If-None-Match": "*" },
@@ -152,7 +152,7 @@ describe("sidecars that sample every trace", () => {
     ]);
   });
 
-  test("record a batch in the trace of its sampled member", async () => {
+  test("a batch is in the trace of its sampled member", async () => {
     const { origin } = suite.services["state-api"];
     // On a busy machine, the sampled read may be sent singly, because no other call is at the store: then retry.
     let span: Span | undefined;
@@ -172,7 +172,7 @@ describe("sidecars that sample every trace", () => {
     });
   });
 
-  test("give their trace id to the problem details that welcome writes when state-api is down", async () => {
+  test("the problem details that welcome returns when state-api is down name the trace", async () => {
     await suite.services["state-api"].end();
     const traceId = await get(`${welcome}/api/state/none`);
     const spans = await spansOf(traceId, 2);

@@ -337,7 +337,7 @@ describe("Azure Resource Manager", () => {
 });
 
 describe("the keys", () => {
-  test("include no private key of the CA and are readable by their owner only", async () => {
+  test("the CA's private key is not stored, and only the owner can read the other private keys", async () => {
     const { ca, cert, caFile } = await loadKeys(join(folder, "azure"));
     const server = new X509Certificate(cert);
     expect(new X509Certificate(ca).ca).toBe(true);
@@ -354,7 +354,7 @@ describe("the keys", () => {
     expect(readFileSync(caFile, "utf8")).toBe(ca);
   });
 
-  test("are the same for ten processes that start at once, which leave no other files", async () => {
+  test("ten processes that start at once get the same keys and leave no other files", async () => {
     const parent = join(folder, "at-once");
     const code = `const { loadKeys } = await import("./stand-ins/azure/certificate.ts");
       console.log((await loadKeys(${JSON.stringify(join(parent, "azure"))})).cert)`;
@@ -371,7 +371,7 @@ describe("the keys", () => {
     expect(readdirSync(parent)).toEqual(["azure"]);
   });
 
-  test("are replaced when they are broken, incomplete or about to expire, and kept otherwise", async () => {
+  test("keys are replaced when they are broken, incomplete or about to expire, and kept otherwise", async () => {
     const own = join(folder, "renewed");
     const first = await loadKeys(own);
     expect(await loadKeys(own)).toEqual(first);

@@ -80,7 +80,7 @@ esac
 const listCache = () => readdirSync(join(folder, "cache", "dapr-on-azure-samples"), { recursive: true }).map(String);
 
 describe("finding an installed daprd", () => {
-  test("prefers the one that DAPRD names to all others", async () => {
+  test("prefers the daprd that DAPRD names to all others", async () => {
     install("bin/daprd", fakeDaprd("1.18.2"));
     const named = install("elsewhere/daprd", fakeDaprd("1.17.0"));
     expect(await findDaprd(machine({ env: { ...machine().env, DAPRD: named } }))).toBe(named);
@@ -112,7 +112,7 @@ describe("finding an installed daprd", () => {
     expect(await findDaprd(machine({ env }))).toBe(moved);
   });
 
-  test("skips one that is too old", async () => {
+  test("skips a daprd that is too old", async () => {
     install("bin/daprd", fakeDaprd("1.9.6"));
     const newer = install(".dapr/bin/daprd", fakeDaprd("1.16.0"));
     expect(await findDaprd(machine())).toBe(newer);
@@ -120,7 +120,7 @@ describe("finding an installed daprd", () => {
 });
 
 describe("building daprd, when the download fails", () => {
-  test("happens once; later runs use the cached build", async () => {
+  test("builds once; later runs use the cached build", async () => {
     installGo();
     const built = await findDaprd(machine());
     expect(built).toContain(join(folder, "cache", "dapr-on-azure-samples", "daprd-1.18.2-"));
@@ -129,7 +129,7 @@ describe("building daprd, when the download fails", () => {
     expect(progress).toContainEqual(expect.stringMatching(/building daprd 1\.18\.2 .* 1 of 3 packages, \d+ s$/));
   });
 
-  test("happens once for two runs at the same time; the second one reports that it waits", async () => {
+  test("builds once for two runs at the same time; the second one reports that it waits", async () => {
     installGo({ buildSeconds: 1 });
     const [first, second] = await Promise.all([findDaprd(machine()), findDaprd(machine())]);
     expect(first).toBe(second);
@@ -151,18 +151,18 @@ describe("building daprd, when the download fails", () => {
     expect(listCache().filter((name) => name.includes("making-"))).toEqual([]);
   });
 
-  test("reports the compiler's last line when it fails", async () => {
+  test("reports the compiler's last line when the build fails", async () => {
     installGo({ end: "echo 'no space left on device' >&2; exit 1" });
     await expect(findDaprd(machine())).rejects.toThrow("build: go build failed: no space left on device");
     expect(listCache().filter((name) => name.includes("making-"))).toEqual([]);
   });
 
-  test("does not start with a Go too old to fetch a newer one", async () => {
+  test("rejects a Go that is too old to fetch a newer one", async () => {
     installGo({ version: "go1.20.14" });
     await expect(findDaprd(machine())).rejects.toThrow("build: go1.20.14 is too old");
   });
 
-  test("ends when the caller aborts", async () => {
+  test("stops the build when the caller aborts", async () => {
     installGo({ buildSeconds: 30 });
     const abort = new AbortController();
     const search = findDaprd(
@@ -221,7 +221,7 @@ describe("downloading daprd", () => {
     await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/download: .*\.sha256 returned 404/);
   });
 
-  test("gives way to the build within 4 s when packets get no reply", async () => {
+  test("falls back to a build within 4 s when packets get no reply", async () => {
     installGo();
     const startedAt = performance.now();
     // 192.0.2.0/24 is reserved for documentation: no host has such an address.
@@ -233,7 +233,7 @@ describe("downloading daprd", () => {
   test.for([
     ["sends no response", () => {}],
     ["stalls in the middle of the release", (response: ServerResponse) => response.write("the beginning")],
-  ] as const)("gives way to the build within 8 s when the server %s", async ([, stall]) => {
+  ] as const)("falls back to a build within 8 s when the server %s", async ([, stall]) => {
     installGo();
     await using server = await serve((path, response) => {
       if (path.endsWith(".sha256") && stall.length > 0) response.end("0".repeat(64));

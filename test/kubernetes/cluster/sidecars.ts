@@ -66,7 +66,7 @@ export function describeSidecars(): void {
       return { service, sidecar };
     }
 
-    test("Sentry accepts their tokens, and the operator sends the state store only to state-api", async () => {
+    test("Sentry accepts the tokens of the sidecars, and the operator sends the state store only to state-api", async () => {
       const metadata = async ({ sidecar }: RunningPod) => (await fetch(`${sidecar}/v1.0/metadata`)).json();
       const components = [{ name: "statestore", type: "state.in-memory" }];
       expect(await metadata(stateApi)).toMatchObject({ id: "state-api", components });

@@ -218,7 +218,7 @@ describe("the cache", () => {
     expect(armRequests()).toHaveLength(1);
   });
 
-  test("is bypassed by Cache-Control: no-cache, also among other directives", async () => {
+  test("Cache-Control: no-cache bypasses the cache, also among other directives", async () => {
     await api.get("/groupz");
     azure.subscriptions = [{ id, name: "The one", groups: named(1) }];
     expect((await api.get("/groupz")).body).toEqual(["rg-b", "rg-a"]);
@@ -381,7 +381,7 @@ describe("when Azure fails", () => {
 describe("a list that cannot be refreshed", () => {
   const noCache = () => api.get("/groupz").set("Cache-Control", "no-cache");
 
-  test("is returned as stale for GROUPS_MAX_STALE_MS, with the reason and in the metrics; after that the error is returned", async () => {
+  test("a stale list is returned for GROUPS_MAX_STALE_MS with the reason, and counted; after that the error is returned", async () => {
     api = serve({ GROUPS_MAX_STALE_MS: "60000" });
     await api.get("/groupz");
     await expectMetric(/groups_stale_answers_total 0/);
@@ -404,14 +404,14 @@ describe("a list that cannot be refreshed", () => {
     problem(await api.get("/groupz"), 502, "azure-failed");
   });
 
-  test("is not returned to a no-cache request, which gets the error", async () => {
+  test("a no-cache request gets the error instead of a stale list", async () => {
     await api.get("/groupz");
     azure.failNext("arm", 1, { status: 500 });
     problem(await noCache(), 502, "azure-failed");
     expect((await api.get("/groupz")).status).toBe(200);
   });
 
-  test("is refreshed once Azure works again, after at most one request to Azure per second", async () => {
+  test("a stale list is refreshed once Azure works again, after at most one request to Azure per second", async () => {
     await api.get("/groupz");
     azure.failNext("arm", 1, { status: 500 });
     advance(31_000);
@@ -424,7 +424,7 @@ describe("a list that cannot be refreshed", () => {
 });
 
 describe("the credential", () => {
-  test("when missing, makes /groupz and /readyz return 503 with the remedy and one line for each credential tried", async () => {
+  test("/groupz and /readyz return 503 with the remedy and one line for each credential tried when there is no credential", async () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
     for (const [path, code] of [
       ["/groupz", "no-credential"],
@@ -446,7 +446,7 @@ describe("the credential", () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   });
 
-  test("returns 502 with Entra ID's error number, and no secret, when Entra ID rejects it", async () => {
+  test("returns 502 with Entra ID's error number, and no secret, when Entra ID rejects the credential", async () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
     vi.stubEnv("AZURE_TENANT_ID", azure.tenantId);
     vi.stubEnv("AZURE_CLIENT_ID", sampleIdentity.clientId);
@@ -472,7 +472,7 @@ describe("the credential", () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   });
 
-  test("returns 504 when its endpoint does not respond, and the search's error to later requests", async () => {
+  test("returns 504 when the identity endpoint does not respond, and the search's error to later requests", async () => {
     azure.latencyMs.identity = Number.POSITIVE_INFINITY;
     api = serve({ AZURE_AD_RESOURCE: "https://management.core.windows.net" }); // a resource that no token is cached for
     problem(await api.get("/groupz"), 504, "credential-slow");
@@ -482,7 +482,7 @@ describe("the credential", () => {
     azure.latencyMs.identity = 0;
   });
 
-  test("appears in no log line and no response", async () => {
+  test("the token appears in no log line and no response", async () => {
     const response = await api.get("/groupz");
     azure.failNext("arm", 1, { status: 500 });
     const failed = await api.get("/groupz").set("Cache-Control", "no-cache");

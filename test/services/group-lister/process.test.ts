@@ -143,7 +143,7 @@ describe("the identity", () => {
 });
 
 describe("without an identity", () => {
-  test("is alive, not ready, and returns 503 with one line for each credential tried, within 2 s", async () => {
+  test("the service is alive, is not ready, and returns 503 with one line for each credential tried, within 2 s", async () => {
     await start(nothing(), "/healthz");
     // The first search loads the SDK. Its result is repeated for one second, so the measured request starts a new search.
     await expect.poll(() => get("/readyz").then(({ body }) => body.detail), { timeout: 10_000 }).toContain("Azure CLI");
@@ -212,14 +212,14 @@ describe("without an identity", () => {
 describe("tokens", () => {
   const tokenIds = () => new Set(requestsTo("arm").map(({ token }) => token?.id));
 
-  test("are requested once for five lists", async () => {
+  test("one token serves five lists", async () => {
     await start(containerApps());
     for (let i = 0; i < 5; i++) expect((await noCache()).status).toBe(200);
     expect(requestsTo("identity")).toHaveLength(1);
     expect(tokenIds().size).toBe(1);
   });
 
-  test("are renewed after they expire, despite outages of the identity endpoint before and during the renewal", async () => {
+  test("tokens are renewed after they expire, despite outages of the identity endpoint before and during the renewal", async () => {
     azure.tokenLifetime = 3;
     await start(containerApps());
     expect((await noCache()).status).toBe(200);
@@ -238,7 +238,7 @@ describe("tokens", () => {
   test.each([
     ["an application", secret],
     ["a workload identity", workload],
-  ])("of %s are replaced after Azure has revoked them, and the request succeeds", async (_what, env) => {
+  ])("tokens of %s are replaced after Azure has revoked them, and the request succeeds", async (_what, env) => {
     await start(env());
     expect((await noCache()).status).toBe(200);
     azure.revokeTokens();
@@ -247,7 +247,7 @@ describe("tokens", () => {
     expect(tokenIds().size).toBe(2);
   });
 
-  test("of a managed identity that Azure revoked lead to the last list, or to 502 with advice for a no-cache request", async () => {
+  test("a revoked token of a managed identity leads to the last list, or to 502 with advice for a no-cache request", async () => {
     await start({ ...containerApps(), GROUPS_MAX_AGE_MS: "0" });
     expect((await get("/groupz")).status).toBe(200);
     azure.revokeTokens();
@@ -257,7 +257,7 @@ describe("tokens", () => {
     expect(await noCache()).toMatchObject({ status: 502, body: { detail: expect.stringContaining("restart") } });
   });
 
-  test("are requested with the new federated token after the token file has been rotated", async () => {
+  test("tokens are requested with the new federated token after the token file has been rotated", async () => {
     azure.tokenLifetime = 400; // seconds; about to expire once the clock has moved six minutes ahead
     const first = issuer.token();
     writeFileSync(tokenFile, first);
@@ -286,12 +286,15 @@ describe("a private CA", () => {
   test.each([
     ["of Azure Resource Manager", containerApps, 502, /UNABLE_TO_VERIFY_LEAF_SIGNATURE[\s\S]*NODE_EXTRA_CA_CERTS/],
     ["of Entra ID", secret, 502, /azure-unreachable[\s\S]*NODE_EXTRA_CA_CERTS[\s\S]*UNABLE_TO_VERIFY_LEAF_SIGNATURE/],
-  ])("%s that is not trusted leads to 502 with TLS's error code and advice", async (_what, env, status, text) => {
-    await start({ ...env(), NODE_EXTRA_CA_CERTS: "" }, "/healthz");
-    const response = await get("/groupz");
-    expect(response.status).toBe(status);
-    expect(JSON.stringify(response.body)).toMatch(text);
-  });
+  ])(
+    "a private CA %s that is not trusted leads to 502 with TLS's error code and advice",
+    async (_what, env, status, text) => {
+      await start({ ...env(), NODE_EXTRA_CA_CERTS: "" }, "/healthz");
+      const response = await get("/groupz");
+      expect(response.status).toBe(status);
+      expect(JSON.stringify(response.body)).toMatch(text);
+    },
+  );
 });
 
 describe("with the Azure stand-in", () => {

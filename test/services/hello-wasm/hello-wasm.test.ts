@@ -67,7 +67,7 @@ describe("hello.wasm", () => {
     expect(await runInWasmtime(file, env)).toBe(expected(env));
   });
 
-  test("is byte for byte what `npm run build:wasm` builds, and at most 20 kB", () => {
+  test("equals the output of `npm run build:wasm` byte for byte, and has at most 20 kB", () => {
     const config = join(root, "services/hello-wasm/module/asconfig.json");
     const built = join(folder, "built.wasm");
     const args = [join(root, "services/hello-wasm/module/hello.ts"), "--config", config, "--outFile", built];

@@ -135,7 +135,7 @@ spec:
   });
 
   // The HTTP routes reject such keys. These are the second and the third line of defence.
-  test("are encoded, so that a sidecar with all APIs open stores them as keys", async () => {
+  test("keys are encoded, so that a sidecar with all APIs open stores them as keys", async () => {
     expect(await (await fetch(`${open.origin}/v1.0/secrets/vault/name`)).json()).toEqual({ name: "the-secret" });
     const store = connect(open.origin);
     for (const key of ["../../secrets/vault/name", "..%2f..%2fsecrets/vault/name", "x?y", "a#b", "a+b", "a%2Bb", "ü"]) {
@@ -147,7 +147,7 @@ spec:
     }
   });
 
-  test("cannot reach another API, because the Configuration closes all APIs but those in use", async () => {
+  test("APIs that the service does not use return 404, because the Configuration closes them", async () => {
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/name`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/bulk`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/publish/pubsub/topic`, { method: "POST" })).status).toBe(404);

@@ -122,7 +122,7 @@ function isStorable({ text, repeatsName }: JsonDocument): boolean {
   return storable;
 }
 
-describe.each(stores)("a value in $name", ({ name, start }) => {
+describe.each(stores)("values in $name", ({ name, start }) => {
   let sidecar: Process;
   let service: Process;
   beforeAll(async () => {
@@ -142,7 +142,7 @@ describe.each(stores)("a value in $name", ({ name, start }) => {
     fetch(service.origin + path, { method, headers: { "Content-Type": "application/json" }, body });
   const read = async (key: string) => (await fetch(`${service.origin}/state/${key}`)).text();
 
-  test("comes back with exactly the numbers and texts that were written, or is rejected with 400 and not written", {
+  test("a value comes back with exactly the numbers and texts that were written, or is rejected with 400 and not written", {
     timeout: 120_000,
   }, async () => {
     const counts = { stored: 0, refused: 0 };
@@ -172,7 +172,7 @@ describe.each(stores)("a value in $name", ({ name, start }) => {
     expect(Math.min(counts.stored, counts.refused)).toBeGreaterThan(30); // both kinds were tried
   });
 
-  test("is a readable document, or a string with its JSON if it has a number that the component would round", async () => {
+  test("a stored value is readable JSON, or a string with its JSON if it has a number that the component would round", async () => {
     const values = {
       "form~plain": { n: 12.5, of: 1e20 },
       "form~fine": [0.1234567],
@@ -192,7 +192,7 @@ describe.each(stores)("a value in $name", ({ name, start }) => {
   });
 
   // Cosmos DB itself accepts 128 levels: https://learn.microsoft.com/azure/cosmos-db/concepts-limits
-  test.skipIf(name === "Cosmos DB")("can be nested as deep as the service accepts", async () => {
+  test.skipIf(name === "Cosmos DB")("a value can be nested as deeply as the service accepts", async () => {
     const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
     expect((await send("PUT", "/state/deep~put", nested(9_998))).status).toBe(204);
     expect((await read("deep~put")) === nested(9_998)).toBe(true); // a failed toBe(text) would print the whole text
