@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { startAzure } from "../../stand-ins/azure/start.ts";
 import { type Docker, startDocker } from "../support/docker.ts";
-import { readBlocks } from "../support/markdown.ts";
+import { readBlocks, toPattern } from "../support/markdown.ts";
 import { freePorts } from "../support/processes.ts";
 import { copyRepository } from "../support/repository.ts";
 
@@ -447,7 +447,7 @@ describe("the shell blocks of docs/deploy/containers.md, in order", () => {
 
   test.each(blocks.filter(({ command }) => command !== azure))("$command", { timeout: 300_000 }, async (block) => {
     const printed = await docker.shell(adapt(block.command));
-    if (block.output) expect(printed).toMatch(toPattern(block.output.trim()));
+    if (block.output) expect(printed).toMatch(toPattern(block.output));
   });
 
   test(`docker compose reads the files of: ${azure}`, async () => {
@@ -459,9 +459,4 @@ describe("the shell blocks of docs/deploy/containers.md, in order", () => {
       vi.unstubAllEnvs();
     }
   });
-
-  /** … stands for any text. */
-  function toPattern(output: string): RegExp {
-    return new RegExp(`^${output.split("…").map(RegExp.escape).join("[^]*?")}$`);
-  }
 });

@@ -8,8 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { listPorts, readTemplate } from "../../tools/launch/template.ts";
-import { readBlocks } from "../support/markdown.ts";
+import { readBlocks, toPattern } from "../support/markdown.ts";
 import { freePorts, root } from "../support/processes.ts";
+import { copyRepository } from "../support/repository.ts";
 
 // The README comes first: its `npm start` runs until the end of this file.
 const blocks = ["README.md", "docs/get-started.md", "docs/reference/state-api.md", "docs/operate/wasm.md"].flatMap(
@@ -17,14 +18,6 @@ const blocks = ["README.md", "docs/get-started.md", "docs/reference/state-api.md
 );
 /** Cannot run inside itself; .ci/run runs it. */
 const notHere = ["npm test"];
-
-const pattern = (output: string) =>
-  new RegExp(
-    output
-      .split("…")
-      .map((part) => RegExp.escape(part))
-      .join("[^]*?"),
-  );
 
 describe.skipIf(process.platform !== "linux")("shell blocks of the README and the pages that build on it", () => {
   const folder = mkdtempSync(join(tmpdir(), "readme-test-"));
@@ -40,8 +33,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
       .update(readFileSync(join(root, "package-lock.json")))
       .digest("hex");
     expect(readFileSync(join(root, "node_modules/.setup"), "utf8"), "run npm test, which installs first").toBe(lock);
-    const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], { cwd: root });
-    for (const file of files.toString().split("\0").filter(Boolean)) cpSync(join(root, file), join(folder, file));
+    copyRepository(folder);
     symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
     const taken = listPorts(readTemplate(join(root, "dapr.yaml"))).map(({ port }) => port);
     const free = await freePorts(taken.length);
@@ -79,7 +71,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
         encoding: "utf8",
         stdio: "pipe",
       });
-      expect(printed).toMatch(pattern(output?.trim() ?? ""));
+      if (output !== undefined) expect(printed.trim()).toMatch(toPattern(output));
     },
   );
 
@@ -112,7 +104,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
     };
     try {
       await vi.waitUntil(() => printed.includes("Ctrl-C stops everything") || child.exitCode !== null, 25_000);
-      expect(printed.replaceAll(/ +/g, " ")).toMatch(pattern(onOurPorts(output).replaceAll(/ +/g, " ")));
+      expect(printed.trim().replaceAll(/ +/g, " ")).toMatch(toPattern(onOurPorts(output).replaceAll(/ +/g, " ")));
     } catch (error) {
       await end();
       throw error;

@@ -5,7 +5,7 @@ import { root } from "./processes.ts";
 /** A block of shell commands on a page, with its expected output. */
 export interface Block {
   readonly command: string;
-  /** Each … matches any text. */
+  /** See `toPattern`. */
   readonly output: string | undefined;
 }
 
@@ -13,4 +13,9 @@ export interface Block {
 export function readBlocks(page: string): Block[] {
   const blocks = readFileSync(join(root, page), "utf8").matchAll(/```sh\n(.*?)```(?:\n```text\n(.*?)```)?/gs);
   return [...blocks].map(([, command = "", output]) => ({ command: command.trim(), output }));
+}
+
+/** A pattern for the whole of a trimmed output. Each … of the block matches any text. */
+export function toPattern(output: string): RegExp {
+  return new RegExp(`^${output.trim().split("…").map(RegExp.escape).join("[^]*?")}$`);
 }
