@@ -75,8 +75,12 @@ const list = (operationId: string) =>
         403: problem("The identity lacks a role; the title names the role and its scope."),
         404: problem("The subscription does not exist."),
         429: problem("Azure is throttling requests; Retry-After says when to retry."),
-        502: problem("Azure failed, is unreachable, or rejected the credential or the token."),
-        503: problem("No credential returned a token; the detail has one line for each one tried."),
+        502: problem(
+          "Azure failed or is unreachable, Entra ID rejected the credential, or Resource Manager rejected the token.",
+        ),
+        503: problem(
+          "No credential returned a token, and Entra ID rejected none; the detail has one line for each one tried.",
+        ),
         504: problem("Azure or a credential did not respond before the timeout."),
       },
     },

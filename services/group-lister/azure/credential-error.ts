@@ -8,6 +8,9 @@ const SIGN_IN =
   "On your own machine: az login. In Azure: assign a managed identity to the app, and set AZURE_CLIENT_ID if it is a " +
   "user-assigned one. In Kubernetes: use a service account with workload identity.";
 
+/** Only errors that Entra ID returned contain one. https://learn.microsoft.com/entra/identity-platform/reference-error-codes */
+const ENTRA_ID_CODE = /AADSTS\d+/;
+
 export function credentialTimeout(timeoutMs: number): AzureError {
   const message = `No credential returned a token within ${timeoutMs} ms`;
   return new AzureError("credential-slow", message, "The search continues. Retry to see its result.");
@@ -18,29 +21,41 @@ export function credentialTimeout(timeoutMs: number): AzureError {
  * @param unreachable failure by origin that did not respond during the search
  */
 export function explainCredentialError(error: unknown, unreachable: ReadonlyMap<string, string>): AzureError {
-  const errors = field(error, "errors");
+  const aggregated = field(error, "errors");
+  const messages = (Array.isArray(aggregated) ? aggregated : [error]).map(messageOf);
   const failures = [...unreachable].map(([origin, reason]) => `${origin} did not respond: ${reason}`);
-  const reasons = [...(Array.isArray(errors) ? errors : [error]).map(summarize), ...failures]
-    .map((reason) => `- ${reason}`)
-    .join("\n");
-  // The chain stops with an AuthenticationError at the first credential that is configured and fails.
-  if (field(error, "name") !== "AuthenticationError") {
-    const advice = `${SIGN_IN} Tried:\n${reasons}`;
-    return new AzureError("no-credential", "No Azure credential returned a token", advice, { cause: error });
+  // The chain stops with an AuthenticationError when EnvironmentCredential fails. When WorkloadIdentityCredential or a
+  // tool such as az fails, it tries the others, and aggregates the errors if they all fail.
+  const stopped = field(error, "name") === "AuthenticationError";
+  const rejected = messages.filter((message) => ENTRA_ID_CODE.test(message));
+  if (rejected.length > 0 || (stopped && failures.length === 0)) {
+    const others = stopped ? "or unset its variables to try others" : "because no other one returned a token";
+    const advice = `Fix this credential, ${others}:\n${list(rejected.length > 0 ? rejected : messages)}`;
+    return new AzureError("credential-refused", "Entra ID rejected the credential", advice, { cause: error });
   }
-  if (failures.length > 0) {
+  const reasons = list([...messages, ...failures]);
+  if (stopped) {
     const advice = `${REACH_ENTRA_ID}\n${reasons}`;
     return new AzureError("azure-unreachable", "Entra ID is unreachable", advice, { cause: error });
   }
-  const advice = `Fix this credential, or unset its variables to try others:\n${reasons}`;
-  return new AzureError("credential-refused", "Entra ID rejected the credential", advice, { cause: error });
+  const advice = `${SIGN_IN} Tried:\n${reasons}`;
+  return new AzureError("no-credential", "No Azure credential returned a token", advice, { cause: error });
 }
 
-/** One line. The SDK's messages name the credential, followed by addresses, headers and trace ids that are cut off. */
-function summarize(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Two credentials of the chain exchange the same federated token, so their messages can be equal. */
+function list(messages: readonly string[]): string {
+  return [...new Set(messages.map(summarize))].map((reason) => `- ${reason}`).join("\n");
+}
+
+/** One line, without the addresses, headers, times and trace ids in the SDK's messages. */
+function summarize(message: string): string {
   return message
     .replaceAll(/\s+/g, " ")
+    .replace(/\w+: Error\(s\): .* - Description: (?=AADSTS)/, "")
     .replace(/ To (troubleshoot|mitigate).*?https:\S+/, "")
     .replace(/(Please visit|See (the troubleshooting|https:)|Trace ID:|Headers:).*/, "")
     .trim()

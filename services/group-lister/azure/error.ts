@@ -1,7 +1,7 @@
 type AzureErrorKind =
-  /** No credential of the chain returned a token. */
+  /** No credential returned a token, and Entra ID rejected none of them. */
   | "no-credential"
-  /** Entra ID rejected a configured credential, which ends the search. */
+  /** Entra ID rejected a credential, and no other one returned a token. */
   | "credential-refused"
   /** No token yet; the search continues. */
   | "credential-slow"

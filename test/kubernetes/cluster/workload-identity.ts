@@ -89,10 +89,11 @@ export function describeWorkloadIdentity(): void {
         ["for the API server", () => tokenOf("group-lister", cluster.issuer), /AADSTS700212/],
         ["of another cluster", () => signWithOtherKey({ sub: federatedSubject }), /AADSTS700211/],
         ["signed with another key", forge, /AADSTS700027/],
-      ])("returns 503 with a token %s", async (_token, makeToken, reason) => {
+      ])("returns 502 with the error code of Entra ID for a token %s", async (_token, makeToken, reason) => {
         const { status, body } = await listGroups(await makeToken());
-        expect({ status, detail: field(body, "detail") }).toEqual({
-          status: 503,
+        expect({ status, type: field(body, "type"), detail: field(body, "detail") }).toEqual({
+          status: 502,
+          type: "urn:problem:credential-refused",
           detail: expect.stringMatching(reason),
         });
       });

@@ -142,7 +142,7 @@ describe("the identity", () => {
   });
 });
 
-describe("without an identity", () => {
+describe("without a usable identity", () => {
   test("the service is alive, is not ready, and returns 503 with one line for each credential tried, within 2 s", async () => {
     await start(nothing(), "/healthz");
     // The first search loads the SDK. Its result is repeated for one second, so the measured request starts a new search.
@@ -178,19 +178,68 @@ describe("without an identity", () => {
       () => ({ ...nothing(), AZURE_POD_IDENTITY_AUTHORITY_HOST: azure.url, AZURE_CLIENT_ID: app.clientId }),
       /AzureAssignedIdentity/,
     ],
-    [
-      "trusts another subject",
-      () => {
-        writeFileSync(tokenFile, issuer.token({ sub: "system:serviceaccount:default:another" }));
-        return workload();
-      },
-      /AADSTS700213.*system:serviceaccount:default:another/,
-    ],
   ])("returns 503 with the provider's error when the identity %s", async (_what, env, reason) => {
     await start(env(), "/healthz");
     const { status, body } = await get("/groupz");
-    expect(status).toBe(503);
+    expect({ status, type: body.type }).toEqual({ status: 503, type: "urn:problem:no-credential" });
     expect(body.detail).toMatch(reason);
+  });
+
+  const federated = (claims: Record<string, unknown>) => {
+    writeFileSync(tokenFile, issuer.token(claims));
+    return workload();
+  };
+  const another = "system:serviceaccount:default:another";
+  test.each([
+    ["a wrong client secret", () => ({ ...secret(), AZURE_CLIENT_SECRET: "wrong" }), /AADSTS7000215/],
+    ["a secret with an unknown client id", () => ({ ...secret(), AZURE_CLIENT_ID: user.clientId }), /AADSTS700016/],
+    [
+      "a federated token with another subject",
+      () => federated({ sub: another }),
+      new RegExp(`AADSTS700213.*'${another}'`),
+    ],
+    ["a federated token with another audience", () => federated({ aud: "another" }), /AADSTS700212.*'another'/],
+    [
+      "a federated token with an unknown client id",
+      () => ({ ...workload(), AZURE_CLIENT_ID: user.clientId }),
+      /AADSTS700016/,
+    ],
+  ])(
+    "returns 502 with only Entra ID's error, and is not ready, when Entra ID rejects %s",
+    async (_what, env, reason) => {
+      await start(env(), "/healthz");
+      const { status, body } = await get("/groupz");
+      expect({ status, type: body.type, title: body.title }).toEqual({
+        status: 502,
+        type: "urn:problem:credential-refused",
+        title: "Entra ID rejected the credential",
+      });
+      const [advice, ...reasons] = body.detail.split("\n");
+      expect(advice).toMatch(/^Fix this credential/);
+
+      expect(reasons).toEqual([expect.stringMatching(reason)]);
+      expect(await get("/readyz")).toMatchObject({
+        status: 503,
+        body: { type: "urn:problem:not-ready", detail: body.detail },
+      });
+    },
+  );
+
+  test("returns 502 with the message of az when Entra ID rejects its user", async () => {
+    const message = "AADSTS70043: The refresh token has expired. Please run: az login --scope https://example/.default";
+    const az = join(folder, "az");
+    writeFileSync(az, `#!/bin/sh\necho 'ERROR: ${message}' >&2\nexit 1\n`);
+    chmodSync(az, 0o755);
+    try {
+      await start(nothing(), "/healthz");
+      const problem = async () => (await get("/groupz")).body;
+      await expect.poll(problem, { timeout: 10_000 }).toMatchObject({
+        type: "urn:problem:credential-refused",
+        detail: expect.stringMatching(`\n- ERROR: ${message}$`),
+      });
+    } finally {
+      rmSync(az);
+    }
   });
 
   test("returns 5xx within 2 s when the identity endpoint does not respond, and recovers without a restart", async () => {
