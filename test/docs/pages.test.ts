@@ -1,7 +1,7 @@
 // Every Markdown page of the repository: links, npm scripts, the index, and the tests that judge its shell blocks.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
@@ -44,11 +44,15 @@ describe.each(pages)("%s", (page) => {
 
 const isTask = (page: string) => /^docs\/(deploy|operate)\/|^docs\/get-started\.md$/.test(page);
 
-test.each(pages.filter(isTask))("%s starts with its result and its prerequisites, and says how to clean up", (page) => {
+test.each(pages.filter(isTask))("%s starts with its result and its prerequisites, and ends with clean-up", (page) => {
   const introduction = read(page).split("\n## ", 1).join();
   expect(introduction).toMatch(/^# .+\n\nAt the end of this page/);
   expect(introduction).toMatch(/You\s+need/);
-  expect(read(page)).toMatch(/^#* *\d*\.? *Clean up/m);
+  expect(
+    read(page)
+      .match(/^## .+$/gm)
+      ?.at(-1),
+  ).toBe("## Clean up");
 });
 
 test.each(pages.filter((page) => page.startsWith("docs/reference/")))(
@@ -105,6 +109,6 @@ test("every page with shell blocks is listed with the test file that judges them
     Object.values(judges).flat().sort(),
   );
   for (const [judge, judged] of Object.entries(judges)) {
-    for (const page of judged) expect(read(judge), `${judge} on ${page}`).toContain(basename(page, ".md"));
+    for (const page of judged) expect(read(judge), `${judge} on ${page}`).toContain(`"${page}"`);
   }
 });

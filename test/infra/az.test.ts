@@ -186,7 +186,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
   });
 
   describe("step by step", () => {
-    test("the commands create the same resources as the template", async () => {
+    test("the commands create state-api's resources with the template's settings", async () => {
       await walkThrough("az containerapp create");
       const [group] = sent("PUT", /\/resourceGroups\/rg-by-hand$/i);
       expect(group).toEqual({ location: "westeurope" });
@@ -288,7 +288,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     expect(blocks.filter((block) => !needsAzure.test(block))).toEqual([]);
   });
 
-  test("az tried to reach no host except the simulator", () => {
+  test("az tried to reach no host except the simulator and aka.ms", () => {
     // Bicep looks for the index of public modules at aka.ms, although the templates use none.
     expect(az.refusedHosts.filter((host) => host !== "aka.ms:443")).toEqual([]);
   });

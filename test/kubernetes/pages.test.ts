@@ -15,7 +15,10 @@ import { root } from "../support/processes.ts";
 
 const pages = [
   "docs/deploy/kubernetes.md",
-  ...["blue-green", "workload-identity", "key-vault", "policy"].map((name) => `docs/operate/${name}.md`),
+  "docs/operate/blue-green.md",
+  "docs/operate/key-vault.md",
+  "docs/operate/policy.md",
+  "docs/operate/workload-identity.md",
   ...globSync("infra/kubernetes/features/*/README.md", { cwd: root }).sort(),
 ];
 /** The commands of a program, each with its page. Continued lines are joined, and commands in pipes are included. */
@@ -27,6 +30,14 @@ const commands = (program: string) =>
       .filter((command) => command.startsWith(`${program} `))
       .map((command) => [page, command] as const),
   );
+/** kubectl commands in the text of any page, each with its page. A command without arguments is only a name. */
+const inlineCommands = globSync(["*.md", "docs/**/*.md"], { cwd: root }).flatMap((page) => {
+  const text = readFileSync(join(root, page), "utf8").replaceAll(/```.*?```/gs, "");
+  return [...text.matchAll(/`([^`]+)`/g)]
+    .map(([, code = ""]) => code.replaceAll(/\s+/g, " "))
+    .filter((code) => /^kubectl \S+ \S/.test(code))
+    .map((command) => [page, command] as const);
+});
 
 let path: string;
 let dapr: string;
@@ -71,7 +82,11 @@ async function readErrors(command: string): Promise<string> {
   return errors;
 }
 
-test.concurrent.each(commands("kubectl"))(
+test("the text of the pages has kubectl commands, which the next test parses with those of the blocks", () => {
+  expect(inlineCommands.length).toBeGreaterThan(5);
+});
+
+test.concurrent.each([...commands("kubectl"), ...inlineCommands])(
   "%s: kubectl accepts %s and tries to reach the cluster",
   async (_page, command) => {
     // kubectl contacts the cluster only after it has parsed the command and built its files.
@@ -90,16 +105,29 @@ test("kubectl rejects wrong subcommands, flags and files before it tries to reac
   }
 });
 
-test.each(commands("helm"))("%s: the chart of the pinned Dapr version has the settings of %s", (_page, command) => {
-  const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
-  const module = readFileSync(join(root, "tools/daprd/module/go.mod"), "utf8");
-  expect(module).toContain(`github.com/dapr/dapr v${/--version (\S+)/.exec(command)?.[1]}\n`);
-  const settings = [...command.matchAll(/--set (\S+)=/g)].map(([, name = ""]) => name.split("."));
-  expect(settings).not.toEqual([]);
-  for (const [chart = "", ...name] of settings) {
-    const file = join(dapr, "charts/dapr/charts", chart, "values.yaml");
-    const known = existsSync(file) ? parse(readFileSync(file, "utf8")) : values[chart];
-    expect(known, command).toHaveProperty(name);
+test.each(commands("helm upgrade"))(
+  "%s: the chart of the pinned Dapr version has the settings of %s",
+  (_page, command) => {
+    const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
+    const module = readFileSync(join(root, "tools/daprd/module/go.mod"), "utf8");
+    expect(module).toContain(`github.com/dapr/dapr v${/--version (\S+)/.exec(command)?.[1]}\n`);
+    const settings = [...command.matchAll(/--set (\S+)=/g)].map(([, name = ""]) => name.split("."));
+    expect(settings).not.toEqual([]);
+    for (const [chart = "", ...name] of settings) {
+      const file = join(dapr, "charts/dapr/charts", chart, "values.yaml");
+      const known = existsSync(file) ? parse(readFileSync(file, "utf8")) : values[chart];
+      expect(known, command).toHaveProperty(name);
+    }
+  },
+);
+
+test.each(commands("helm uninstall"))("%s: %s names the release and the namespace of helm upgrade", (page, command) => {
+  const [, release, namespace] = /^helm uninstall (\S+) --namespace (\S+)$/.exec(command) ?? [];
+  const installed = commands("helm upgrade").filter(([other]) => other === page);
+  expect(installed).toHaveLength(1);
+  for (const [, install] of installed) {
+    expect(install).toContain(`helm upgrade --install ${release} `);
+    expect(install).toContain(` --namespace ${namespace} `);
   }
 });
 
