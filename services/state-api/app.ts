@@ -1,11 +1,12 @@
 import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
-import { KEY_RULE, keyOf } from "../dapr/key.ts";
+import { keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
 import { field } from "../runtime/field.ts";
 import { JSON_TYPE, RETRY_SOON, readJson, send, TEXT_TYPE } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
+import { checkBody, checkTransaction } from "./body.ts";
 import { CallerLeft, runCall } from "./call.ts";
 import type { StateApiConfig } from "./config.ts";
 import { openapi, validate } from "./openapi.ts";
@@ -33,7 +34,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
         detail: "Omit one of them, or use first-write.",
       });
     }
-    const { key, data, etag, concurrency, ttlInSeconds, consistency } = checked(body, validate.saveRequest);
+    const { key, data, etag, concurrency, ttlInSeconds, consistency } = checkBody(body, validate.saveRequest);
     const condition: Condition | undefined =
       etag !== undefined ? { ifMatch: [etag] } : concurrency === "first-write" ? { ifNoneMatch: "*" } : undefined;
     const write = { key, value: data, condition, ttlInSeconds, consistency };
@@ -44,7 +45,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   });
 
   app.post("/state/bulk", async (req, res) => {
-    const { keys } = checked(await readJson(req, config.MAX_BODY_BYTES), validate.bulkRequest);
+    const { keys } = checkBody(await readJson(req, config.MAX_BODY_BYTES), validate.bulkRequest);
     const entries = await run(req, res, (call) => store.getMany([...new Set(keys)], call)).catch(reading);
     const found = new Map([...new Set(keys)].map((key, index) => [key, entries[index]]));
     const items = keys.map((key) => {
@@ -55,7 +56,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   });
 
   app.post("/state/transaction", async (req, res) => {
-    const { operations } = checked(await readJson(req, config.MAX_BODY_BYTES), validate.transactionRequest);
+    const operations = checkTransaction(await readJson(req, config.MAX_BODY_BYTES));
     const keys = new Set(operations.map(({ key }) => key));
     if (keys.size < operations.length) {
       throw new Problem(400, "repeated-key", "A transaction must name each key once", {
@@ -108,29 +109,6 @@ function prefersJson(req: Request): boolean {
   const accept = req.headers.accept;
   if (accept === undefined || accept === "*/*") return false;
   return req.accepts(["text/plain", "application/json"]) === "application/json";
-}
-
-interface Validator<T> {
-  Check(value: unknown): value is T;
-  Errors(value: unknown): [boolean, { instancePath: string; keyword: string; message: string }[]];
-}
-
-/**
- * The body, which matches the schema.
- * @throws {Problem} 400 with every mismatch
- */
-function checked<T>(body: unknown, validator: Validator<T>): T {
-  if (validator.Check(body)) return body;
-  const detail = validator
-    .Errors(body)[1]
-    .filter(({ keyword }) => keyword !== "boolean" && keyword !== "anyOf")
-    .map(({ instancePath, keyword, message }) => {
-      const isKey = /\/keys?(\/\d+)?$/.test(instancePath) && ["pattern", "maxLength", "minLength"].includes(keyword);
-      return `${instancePath || "body"}: ${isKey ? KEY_RULE : message}`;
-    });
-  throw new Problem(400, "bad-request", "The body does not match /openapi.json", {
-    detail: `${[...new Set(detail)].join("; ")}.`,
-  });
 }
 
 /**

@@ -48,47 +48,52 @@ const bulkRequest = {
   properties: { keys: { type: "array", minItems: 1, maxItems: 100, items: key } },
 } as const;
 
-const transactionRequest = {
+const upsert = {
   type: "object",
   additionalProperties: false,
-  required: ["operations"],
-  examples: [
-    {
-      operations: [
-        { operation: "upsert", key: "alice~cart", data: { items: [] } },
-        { operation: "delete", key: "alice~orders" },
-      ],
-    },
-  ],
-  properties: {
-    operations: {
-      type: "array",
-      minItems: 1,
-      maxItems: 100,
-      items: {
-        anyOf: [
-          {
-            type: "object",
-            additionalProperties: false,
-            required: ["operation", "key", "data"],
-            properties: { operation: { const: "upsert" }, key, data, ttlInSeconds },
-          },
-          {
-            type: "object",
-            additionalProperties: false,
-            required: ["operation", "key"],
-            properties: { operation: { const: "delete" }, key },
-          },
+  required: ["operation", "key", "data"],
+  properties: { operation: { const: "upsert" }, key, data, ttlInSeconds },
+} as const;
+
+const removal = {
+  type: "object",
+  additionalProperties: false,
+  required: ["operation", "key"],
+  properties: { operation: { const: "delete" }, key },
+} as const;
+
+const transaction = <const Item extends object>(items: Item) =>
+  ({
+    type: "object",
+    additionalProperties: false,
+    required: ["operations"],
+    properties: { operations: { type: "array", minItems: 1, maxItems: 100, items } },
+    examples: [
+      {
+        operations: [
+          { operation: "upsert", key: "alice~cart", data: { items: [] } },
+          { operation: "delete", key: "alice~orders" },
         ],
       },
-    },
-  },
-} as const;
+    ],
+  }) as const;
+
+const transactionRequest = transaction({ anyOf: [upsert, removal] });
 
 export const validate = {
   saveRequest: Compile(saveRequest),
   bulkRequest: Compile(bulkRequest),
   transactionRequest: Compile(transactionRequest),
+  /** A transaction whose operations have a known `operation`, and perhaps other faults. */
+  anyTransaction: Compile(
+    transaction({
+      type: "object",
+      required: ["operation"],
+      properties: { operation: { enum: ["upsert", "delete"] } },
+    }),
+  ),
+  upsert: Compile(upsert),
+  delete: Compile(removal),
   ifMatch: Compile(ifMatchSchema),
 };
 

@@ -52,26 +52,66 @@ const problem = (status: number, title: RegExp) => (response: request.Response) 
 
 describe("invalid input, which never reaches the store", () => {
   const json = { "Content-Type": "application/json" };
-  const bodies: [string, RegExp, string][] = [
-    ['{"key": "a", "da', /not valid JSON/, "truncated JSON"],
-    ["[]", /must be object/, "an array"],
-    ["7", /must be object/, "a number"],
-    ["", /empty/, "an empty body"],
-    ['{"key": "a"}', /must have required properties data/, "data missing"],
-    ['{"data": 1}', /must have required properties key/, "key missing"],
-    ['{"key": 7, "data": 1}', /\/key: must be string/, "a number as the key"],
-    ['{"key": "a", "data": 1, "ttl": 5}', /must not have additional properties/, "an unknown property"],
-    ['{"key": "a", "data": 1, "ttlInSeconds": 0}', /\/ttlInSeconds: must be >= 1/, "a TTL of 0"],
-    ['{"key": "a", "data": 1, "ttlInSeconds": 1.5}', /\/ttlInSeconds: must be integer/, "a fractional TTL"],
-    ['{"key": "a", "data": 1, "etag": ""}', /\/etag/, "an empty etag"],
-    ['{"key": "a", "data": 1, "concurrency": "maybe"}', /\/concurrency/, "an unknown concurrency"],
-    ['{"key": "a", "data": 1, "consistency": "maybe"}', /\/consistency/, "an unknown consistency"],
-    ['{"key": "a", "data": 1, "etag": "v", "concurrency": "last-write"}', /first-write/, "an etag and last-write"],
-  ];
-  test.each(bodies)("POST /state returns 400 for $2", async (body, detail) => {
+  const keyRule = 'a key has 1 to 958 of the characters A-Z a-z 0-9 . _ ~ : @ = + , - and is not "." or ".."';
+  const save = "key, data, ttlInSeconds, etag, concurrency, consistency";
+  test.each([
+    ["an array", "[]", "The body must be an object."],
+    ["a number", "7", "The body must be an object."],
+    ["an object without key and data", "{}", "/key is missing. /data is missing."],
+    ["a number as the key", '{"key": 7, "data": 1}', "/key must be a string."],
+    ["a malformed key", '{"key": "a b", "data": 1}', `/key is invalid: ${keyRule}.`],
+    ["an empty key", '{"key": "", "data": 1}', `/key is invalid: ${keyRule}.`],
+    ["an unknown property", '{"key": "a", "data": 1, "ttl": 5}', `/ttl is not allowed; use ${save}.`],
+    ["a TTL of 0", '{"key": "a", "data": 1, "ttlInSeconds": 0}', "/ttlInSeconds must be >= 1."],
+    ["a fractional TTL", '{"key": "a", "data": 1, "ttlInSeconds": 1.5}', "/ttlInSeconds must be an integer."],
+    ["an empty etag", '{"key": "a", "data": 1, "etag": ""}', "/etag must not have fewer than 1 characters."],
+    [
+      "an unknown concurrency",
+      '{"key": "a", "data": 1, "concurrency": "maybe"}',
+      "/concurrency must be first-write or last-write.",
+    ],
+    [
+      "an unknown consistency",
+      '{"key": "a", "data": 1, "consistency": "maybe"}',
+      "/consistency must be strong or eventual.",
+    ],
+    [
+      "an unknown concurrency with an etag",
+      '{"key": "a", "data": 1, "etag": "v", "concurrency": "maybe"}',
+      "/concurrency must be first-write.",
+    ],
+    [
+      "nine unknown properties, of which it names eight",
+      JSON.stringify({ key: "a", data: 1, ...Object.fromEntries(Array.from("123456789", (name) => [name, 0])) }),
+      Array.from("12345678", (name) => `/${name} is not allowed; use ${save}.`).join(" "),
+    ],
+  ])("POST /state returns 400 for %s and names the place and the rule", async (_what, body, detail) => {
+    const response = await api.post("/state").set(json).send(body);
+    problem(400, /^The body does not match \/openapi\.json$/)(response);
+    expect(response.body.detail).toBe(detail);
+    expect(store.calls).toEqual([]);
+  });
+
+  test.each([
+    ["truncated JSON", '{"key": "a", "da', /not valid JSON/],
+    ["an empty body", "", /empty/],
+    ["an etag and last-write", '{"key": "a", "data": 1, "etag": "v", "concurrency": "last-write"}', /first-write/],
+  ])("POST /state returns 400 for %s", async (_what, body, text) => {
     const response = await api.post("/state").set(json).send(body);
     problem(400, /.+/)(response);
-    expect(`${response.body.title} ${response.body.detail}`).toMatch(detail);
+    expect(`${response.body.title} ${response.body.detail}`).toMatch(text);
+    expect(store.calls).toEqual([]);
+  });
+
+  test.each([
+    ["without keys", {}, "/keys is missing."],
+    ["with no key", { keys: [] }, "/keys must not have fewer than 1 items."],
+    ["with 101 keys", { keys: Array(101).fill("a") }, "/keys must not have more than 100 items."],
+    ["with invalid keys", { keys: ["a", 7, "b c"] }, `/keys/1 must be a string. /keys/2 is invalid: ${keyRule}.`],
+  ])("POST /state/bulk %s returns 400 and names the place and the rule", async (_what, body, detail) => {
+    const response = await api.post("/state/bulk").send(body);
+    problem(400, /^The body does not match \/openapi\.json$/)(response);
+    expect(response.body.detail).toBe(detail);
     expect(store.calls).toEqual([]);
   });
 
@@ -165,12 +205,47 @@ describe("invalid input, which never reaches the store", () => {
   });
 
   describe("POST /state/transaction", () => {
-    const transact = (operations: object[]) => api.post("/state/transaction").send({ operations });
+    const transact = (operations: unknown[]) => api.post("/state/transaction").send({ operations });
     const upsert = (key: string) => ({ operation: "upsert", key, data: 1 });
 
-    test("returns 400 without operations, for an unknown operation and for a repeated key", async () => {
-      problem(400, /.+/)(await transact([]));
-      problem(400, /.+/)(await transact([{ operation: "replace", key: "a", data: 1 }]));
+    test.each([
+      ["no operation", [], "/operations must not have fewer than 1 items."],
+      ["a number as an operation", [7], "/operations/0 must be an object."],
+      ["an operation without properties", [{}], "/operations/0/operation is missing."],
+      [
+        "an unknown operation, whatever its other properties",
+        [upsert("a"), { operation: "replace", key: "b c", value: 1 }],
+        "/operations/1/operation must be upsert or delete.",
+      ],
+      ["an upsert without data", [{ operation: "upsert", key: "a" }], "/operations/0/data is missing."],
+      [
+        "an upsert with an unknown property",
+        [{ ...upsert("a"), etag: "v" }],
+        "/operations/0/etag is not allowed; use operation, key, data, ttlInSeconds.",
+      ],
+      [
+        "a delete with data",
+        [upsert("a"), { ...upsert("b"), operation: "delete" }],
+        "/operations/1/data is not allowed; use operation, key.",
+      ],
+      [
+        "malformed keys",
+        [upsert("a b"), { operation: "delete", key: "c d" }],
+        `/operations/0/key is invalid: ${keyRule}. /operations/1/key is invalid: ${keyRule}.`,
+      ],
+      [
+        "nine operations without data, of which it names eight",
+        Array(9).fill({ operation: "upsert", key: "a" }),
+        Array.from("01234567", (index) => `/operations/${index}/data is missing.`).join(" "),
+      ],
+    ])("returns 400 for %s and names the place and the rule", async (_what, operations, detail) => {
+      const response = await transact(operations);
+      problem(400, /^The body does not match \/openapi\.json$/)(response);
+      expect(response.body.detail).toBe(detail);
+      expect(store.calls).toEqual([]);
+    });
+
+    test("returns 400 for a repeated key", async () => {
       problem(400, /once/)(await transact([upsert("a"), { operation: "delete", key: "a" }]));
       expect(store.calls).toEqual([]);
     });
