@@ -1,16 +1,14 @@
 // Runs the shell blocks of the README and of the pages that build on it, and compares their output with the text blocks that
 // follow them. The blocks run in a copy of the repository, on ports of its own.
 import { execFileSync, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { listPorts, readTemplate } from "../../tools/launch/template.ts";
 import { readBlocks, toPattern } from "../support/markdown.ts";
-import { freePorts, root } from "../support/processes.ts";
-import { copyRepository } from "../support/repository.ts";
+import { freePorts } from "../support/processes.ts";
+import { copyRunnableRepository } from "../support/repository.ts";
 
 // The README comes first: its `npm start` runs until the end of this file.
 const blocks = ["README.md", "docs/get-started.md", "docs/reference/state-api.md", "docs/operate/wasm.md"].flatMap(
@@ -28,18 +26,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
   let stop = async () => {};
 
   beforeAll(async () => {
-    // Otherwise the `npm start` below would install into the node_modules that it shares with this run.
-    const lock = createHash("sha256")
-      .update(readFileSync(join(root, "package-lock.json")))
-      .digest("hex");
-    expect(readFileSync(join(root, "node_modules/.setup"), "utf8"), "run npm test, which installs first").toBe(lock);
-    copyRepository(folder);
-    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-    const taken = listPorts(readTemplate(join(root, "dapr.yaml"))).map(({ port }) => port);
-    const free = await freePorts(taken.length);
-    for (const [index, port] of taken.entries()) ports.set(`${port}`, `${free[index]}`);
-    const template = readFileSync(join(folder, "dapr.yaml"), "utf8");
-    const moved = template.replaceAll(/\d+/g, (number) => ports.get(number) ?? number);
+    for (const [from, to] of await copyRunnableRepository(folder)) ports.set(from, to);
     // Adds a service in the way that the README's "Add a service" describes.
     cpSync(join(folder, "services/welcome"), join(folder, "services/another"), { recursive: true });
     const [app = 0, http = 0, grpc = 0, internal = 0, metrics = 0] = await freePorts(5);
@@ -48,11 +35,14 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
       appID: "another",
       appDirPath: ".",
       appPort: app,
-      ...{ daprHTTPPort: http, daprGRPCPort: grpc, daprInternalGRPCPort: internal, metricsPort: metrics },
+      daprHTTPPort: http,
+      daprGRPCPort: grpc,
+      daprInternalGRPCPort: internal,
+      metricsPort: metrics,
       command: ["node_modules/.bin/node", "services/another/server.ts"],
       env: { PORT: app },
     };
-    writeFileSync(join(folder, "dapr.yaml"), `${moved}  - ${JSON.stringify(entry)}\n`);
+    appendFileSync(join(folder, "dapr.yaml"), `  - ${JSON.stringify(entry)}\n`);
   });
   afterAll(async () => {
     await stop();
@@ -82,16 +72,9 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
 
   /** Starts `npm start` and waits for its output; returns a function that stops it. */
   async function start(output: string) {
-    const [standIn, standInHttps] = [ports.get("8090"), (await freePorts(1))[0]];
     const child = spawn("npm", ["start"], {
       cwd: folder,
-      env: {
-        ...process.env,
-        AZURE_STAND_IN_PORT: standIn,
-        AZURE_STAND_IN_HTTPS_PORT: `${standInHttps}`,
-        NO_COLOR: "1",
-        FORCE_COLOR: undefined,
-      },
+      env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined },
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });

@@ -1,0 +1,50 @@
+// Runs `npm start` itself, in a copy of the repository with ports of its own.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { isFree } from "../../tools/launch/ports.ts";
+import { copyRunnableRepository } from "../support/repository.ts";
+
+describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a signal", () => {
+  let folder: string;
+  let ports: number[];
+  let npm: ChildProcess;
+  let output: string;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "npm-start-test-"));
+    ports = [...(await copyRunnableRepository(folder)).values()].map(Number);
+    // A process group of its own, so that afterEach can end what the launcher has left running.
+    npm = spawn("npm", ["start"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    output = "";
+    for (const stream of [npm.stdout, npm.stderr]) stream?.on("data", (chunk) => (output += chunk));
+    await vi.waitUntil(() => output.includes("Ctrl-C stops everything"), 25_000);
+  });
+
+  afterEach(async () => {
+    const closed = npm.stdout?.closed ? undefined : once(npm, "close");
+    try {
+      if (npm.pid) process.kill(-npm.pid, "SIGINT");
+    } catch {
+      // The group has ended.
+    }
+    await closed;
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test.each(["SIGTERM", "SIGKILL"] as const)("stops everything within 10 s of %s", async (signal) => {
+    const exited = once(npm, "exit");
+    npm.kill(signal);
+    await exited;
+    const listTaken = async () => {
+      const free = await Promise.all(ports.map(isFree));
+      return ports.filter((_, index) => !free[index]);
+    };
+    expect(ports).toHaveLength(18);
+    await expect.poll(listTaken, { timeout: 10_000, interval: 250 }).toEqual([]);
+    await vi.waitUntil(() => output.includes("Stopped."), 5_000);
+  });
+});
