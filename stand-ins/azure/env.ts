@@ -2,7 +2,7 @@
 // with the environment variables that Container Apps would set. AZURE_STAND_IN=off leaves the environment unchanged.
 import tls from "node:tls";
 import { loadKeys } from "./certificate.ts";
-import { httpPort, httpsPort, identityHeader } from "./defaults.ts";
+import { identityHeader } from "./defaults.ts";
 
 if (process.env.AZURE_STAND_IN !== "off") {
   const { ca } = await loadKeys();
@@ -22,10 +22,11 @@ if (process.env.AZURE_STAND_IN !== "off") {
   ]) {
     delete process.env[name];
   }
+  const { AZURE_STAND_IN_PORT, AZURE_STAND_IN_HTTPS_PORT } = process.env; // dapr.yaml sets them
   Object.assign(process.env, {
     AZURE_TOKEN_CREDENTIALS: "ManagedIdentityCredential",
-    IDENTITY_ENDPOINT: `http://127.0.0.1:${process.env.AZURE_STAND_IN_PORT ?? httpPort}/msi/token`,
+    IDENTITY_ENDPOINT: `http://127.0.0.1:${AZURE_STAND_IN_PORT}/msi/token`,
     IDENTITY_HEADER: identityHeader,
-    AZURE_RESOURCE_MANAGER_ENDPOINT: `https://127.0.0.1:${process.env.AZURE_STAND_IN_HTTPS_PORT ?? httpsPort}`,
+    AZURE_RESOURCE_MANAGER_ENDPOINT: `https://127.0.0.1:${AZURE_STAND_IN_HTTPS_PORT}`,
   });
 }

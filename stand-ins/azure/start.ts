@@ -103,10 +103,15 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
   const https = createTlsServer({ key: keys.key, cert: keys.cert }, (message, response) =>
     handle("https", message, response),
   );
+  const listeningPort = await listen(http, host, port);
+  const listeningHttpsPort = await listen(https, host, httpsPort).catch(async (error) => {
+    await close(http); // otherwise it would keep the process alive
+    throw error;
+  });
   const azure: Azure = {
     ...traffic,
-    url: `http://127.0.0.1:${await listen(http, host, port)}`,
-    httpsUrl: `https://127.0.0.1:${await listen(https, host, httpsPort)}`,
+    url: `http://127.0.0.1:${listeningPort}`,
+    httpsUrl: `https://127.0.0.1:${listeningHttpsPort}`,
     caFile: keys.caFile,
     tenantId,
     subscriptions: options.subscriptions ?? [sampleSubscription],

@@ -1,7 +1,9 @@
 // The Azure stand-in must reject the requests that Azure rejects. Otherwise a faulty client would pass the tests.
 import { spawn } from "node:child_process";
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import tls from "node:tls";
@@ -402,3 +404,21 @@ test("the process prints its origins on loopback, is ready, and exits with 0 on 
   child.kill("SIGTERM");
   expect(await exited).toBe(0);
 });
+
+test.each(["PORT", "AZURE_STAND_IN_HTTPS_PORT"])(
+  "the process names a taken %s in one line and exits with 1",
+  async (taken) => {
+    const owner = createServer().listen(0, "127.0.0.1");
+    await once(owner, "listening");
+    const { port } = owner.address() as AddressInfo;
+    const child = spawn(process.execPath, ["stand-ins/azure/server.ts"], {
+      cwd: root,
+      env: { ...process.env, PORT: "0", AZURE_STAND_IN_HTTPS_PORT: "0", [taken]: `${port}` },
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+    expect((await once(child, "close"))[0]).toBe(1);
+    expect(output).toBe(`Port ${port} is taken. End the process that holds it, or set another port in dapr.yaml.\n`);
+    owner.close();
+  },
+);

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -395,6 +396,17 @@ describe.skipIf(process.platform !== "linux")("the Azure stand-in", () => {
     await untilReady(run);
     expect(run.output()).toMatch(/ {2}azure-stand-in +http:\S+ +sample data of azure-stand-in \(npm start -- --azure/);
     expect(run.output()).not.toContain("azure-stand-in daprd");
+  });
+
+  test("has its HTTPS port checked before anything starts", async () => {
+    const owner = createServer().listen(0, "127.0.0.1");
+    await once(owner, "listening");
+    const { port } = owner.address() as AddressInfo;
+    run = await launch({ apps, env: { AZURE_STAND_IN_HTTPS_PORT: `${port}` } });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toContain(`Port ${port} (azure-stand-in, HTTPS) is taken by process ${process.pid}:`);
+    expect(run.output()).not.toContain("Starting");
+    owner.close();
   });
 
   test("is switched off by AZURE_STAND_IN=off in .env", async () => {

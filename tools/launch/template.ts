@@ -87,15 +87,25 @@ export function readTemplate(file: string): Suite {
 export function listPorts({ apps }: Suite): { port: number; purpose: string }[] {
   return apps.flatMap((app) => [
     { port: app.appPort, purpose: app.appID },
-    ...(app.daprHTTPPort === undefined
-      ? []
-      : [
-          { port: app.daprHTTPPort, purpose: `sidecar of ${app.appID}, HTTP` },
-          { port: app.daprGRPCPort, purpose: `sidecar of ${app.appID}, gRPC` },
-          { port: app.daprInternalGRPCPort, purpose: `sidecar of ${app.appID}, other sidecars` },
-          { port: app.metricsPort, purpose: `sidecar of ${app.appID}, metrics` },
-        ]),
+    ...listSidecarPorts(app),
+    ...listHttps(app),
   ]);
+}
+
+function listSidecarPorts({ appID, ...ports }: AppTemplate) {
+  if (ports.daprHTTPPort === undefined) return [];
+  return [
+    { port: ports.daprHTTPPort, purpose: `sidecar of ${appID}, HTTP` },
+    { port: ports.daprGRPCPort, purpose: `sidecar of ${appID}, gRPC` },
+    { port: ports.daprInternalGRPCPort, purpose: `sidecar of ${appID}, other sidecars` },
+    { port: ports.metricsPort, purpose: `sidecar of ${appID}, metrics` },
+  ];
+}
+
+/** The second port of the Azure stand-in. */
+function listHttps({ appID, env }: AppTemplate) {
+  const port = appID === "azure-stand-in" ? env.AZURE_STAND_IN_HTTPS_PORT : undefined;
+  return port === undefined ? [] : [{ port: Number(port), purpose: `${appID}, HTTPS` }];
 }
 
 const SqliteComponent = Type.Object({
