@@ -12,6 +12,12 @@ const pages = execFileSync("git", ["ls-files", "--cached", "--others", "--exclud
   .filter((page) => page !== "" && existsSync(join(root, page)));
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
+/** The lines of a page outside its code blocks. */
+const withoutBlocks = (page: string) =>
+  read(page)
+    .replaceAll(/^ *```.*?^ *```$/gms, "")
+    .split("\n");
+
 /** The links of a page to other files, without their headings, relative to the root of the repository. */
 const linksOf = (page: string) =>
   [...read(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)].map(([, path = "", heading]) => ({
@@ -39,6 +45,25 @@ describe.each(pages)("%s", (page) => {
   test("names only npm scripts that package.json has", () => {
     const { scripts } = JSON.parse(read("package.json"));
     for (const [, name = ""] of read(page).matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty([name]);
+  });
+
+  test("wraps prose at 120 columns, except where a link or inline code is longer", () => {
+    const prose = withoutBlocks(page).filter((line) => !/^ *\||^#/.test(line));
+    // Inline code and links cannot wrap.
+    const units = prose.map((line) =>
+      line.replaceAll(/`[^`]*`|!?\[[^\]]*\]\([^)]*\)/g, (unit) => "x".repeat(unit.length)),
+    );
+    expect(units.filter((unit) => unit.length > 120 && /\S \S/.test(unit.replace(/^ *([-*]|\d+\.) /, "")))).toEqual([]);
+  });
+
+  test("starts every table head with a capital or with code", () => {
+    const lines = withoutBlocks(page);
+    const heads = lines.filter((_, index) => /^ *\|[-:| ]+\|$/.test(lines[index + 1] ?? ""));
+    for (const cell of heads
+      .join("")
+      .split("|")
+      .map((text) => text.trim()))
+      expect(cell).toMatch(/^([A-Z`]|$)/);
   });
 });
 
