@@ -1,10 +1,11 @@
 // The routes and error handling that all services share.
 import express, { type Express, type RequestHandler } from "express";
 import type { Registry } from "prom-client";
-import { JSON_TYPE, RETRY_SOON, send, TEXT_TYPE } from "./http.ts";
+import { JSON_TYPE, send, TEXT_TYPE } from "./http.ts";
 import type { Logger } from "./log.ts";
 import { requestMetrics, serveMetrics } from "./metrics.ts";
 import { Problem, problemHandler } from "./problem.ts";
+import { serveReadiness } from "./readiness.ts";
 
 interface CommonRoutes {
   /** Served unchanged. The header `Allow` lists the methods described for a path, so describe all of them. */
@@ -32,13 +33,7 @@ export function addCommonRoutes(app: Express, { openapi, log, register, ready }:
   app.get("/healthz", (_req, res) => {
     send(res, TEXT_TYPE, "ok");
   });
-  app.get("/readyz", async (_req, res) => {
-    await ready().catch((error) => {
-      if (error instanceof Problem) throw error;
-      throw new Problem(503, "not-ready", error.message, { headers: RETRY_SOON, cause: error });
-    });
-    send(res, TEXT_TYPE, "ok");
-  });
+  app.get("/readyz", serveReadiness(ready, log));
   app.get("/metrics", serveMetrics(register));
   app.get("/openapi.json", (_req, res) => {
     send(res, JSON_TYPE, JSON.stringify(openapi));

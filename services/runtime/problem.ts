@@ -28,7 +28,7 @@ export class Problem extends Error {
   }
 }
 
-function sendProblem(res: Response, problem: Problem): void {
+export function sendProblem(res: Response, problem: Problem): void {
   res
     .status(problem.status)
     .set(problem.headers)

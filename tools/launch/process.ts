@@ -106,7 +106,7 @@ export async function waitUntilReady(
         const fault = `${name} is not ready after ${timeoutMs / 1000} s: GET ${origin}${readyPath} ${result}.`;
         throw new Error(withLastLines(fault, server));
       }
-      await sleep(50, undefined, { signal: AbortSignal.any([polling.signal, ...(signal ? [signal] : [])]) });
+      await sleep(150, undefined, { signal: AbortSignal.any([polling.signal, ...(signal ? [signal] : [])]) });
     }
   };
   try {

@@ -1,0 +1,59 @@
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import request from "supertest";
+import { beforeEach, describe, expect, test } from "vitest";
+import { addCommonRoutes, createServiceApp } from "../../../services/runtime/app.ts";
+
+describe("GET /readyz", () => {
+  let logged: { level: number; msg: string; err?: unknown }[];
+  let failure: Error | undefined;
+  let api: ReturnType<typeof request>;
+
+  beforeEach(() => {
+    logged = [];
+    failure = undefined;
+    const register = new Registry();
+    const app = createServiceApp(register);
+    const log = pino({ base: null }, { write: (line: string) => logged.push(JSON.parse(line)) });
+    const ready = async () => {
+      if (failure) throw failure;
+    };
+    addCommonRoutes(app, { openapi: { paths: {} }, log, register, ready });
+    api = request(app);
+  });
+
+  const probe = async (times: number, status: number) => {
+    for (let count = 0; count < times; count++) await api.get("/readyz").expect(status);
+  };
+  const lines = () => logged.map(({ level, msg }) => [pino.levels.labels[level], msg]);
+
+  test("logs a warning without a stack once for each change of the reason, and the return to 200", async () => {
+    await probe(2, 200);
+    failure = new Error("the sidecar is unreachable", { cause: new Error("ECONNREFUSED") });
+    await probe(5, 503);
+    failure = new Error("no credential");
+    await probe(5, 503);
+    failure = undefined;
+    await probe(2, 200);
+    failure = new Error("no credential");
+    await probe(2, 503);
+    expect(lines()).toEqual([
+      ["warn", "not ready: the sidecar is unreachable"],
+      ["warn", "not ready: no credential"],
+      ["info", "ready"],
+      ["warn", "not ready: no credential"],
+    ]);
+    expect(logged.filter(({ err }) => err !== undefined)).toEqual([]);
+  });
+
+  test("returns problem details with the reason and Retry-After", async () => {
+    failure = new Error("the sidecar is unreachable");
+    const response = await api.get("/readyz").expect(503).expect("Retry-After", "1");
+    expect(response.type).toBe("application/problem+json");
+    expect(response.body).toMatchObject({
+      type: "urn:problem:not-ready",
+      title: "the sidecar is unreachable",
+      status: 503,
+    });
+  });
+});
