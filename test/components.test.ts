@@ -1,6 +1,6 @@
 // components/cosmos has the same store in four forms. test/services/state-api loads the keyed one into a real daprd.
 import { readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 
 const dapr = ["sidecar-key/statestore.yaml", "sidecar-keyless/statestore.yaml"];
@@ -15,7 +15,7 @@ function read(file: string): unknown {
 }
 
 describe("the Cosmos DB components", () => {
-  it.each(dapr)("%s is a Dapr component named statestore and scoped to state-api", (file) => {
+  test.each(dapr)("%s is a Dapr component named statestore and scoped to state-api", (file) => {
     expect(read(file)).toMatchObject({
       apiVersion: "dapr.io/v1alpha1",
       kind: "Component",
@@ -30,7 +30,7 @@ describe("the Cosmos DB components", () => {
     });
   });
 
-  it.each(containerApps)("%s has the shape of Container Apps, not Dapr's", (file) => {
+  test.each(containerApps)("%s has the shape of Container Apps, not Dapr's", (file) => {
     const component = read(file);
     expect(component).toMatchObject({
       componentType: "state.azure.cosmosdb",
@@ -42,7 +42,7 @@ describe("the Cosmos DB components", () => {
     for (const key of ["apiVersion", "kind", "spec", "auth"]) expect(component).not.toHaveProperty(key);
   });
 
-  it("the keyless components name an identity, the keyed ones take the key from a secret", () => {
+  test("the keyless components name an identity, the keyed ones take the key from a secret", () => {
     const keyed = { metadata: expect.arrayContaining([{ name: "masterKey", secretRef: "cosmos-key" }]) };
     expect(read("containerapps-key.yaml")).toMatchObject(keyed);
     const fromStore = { name: "masterKey", secretKeyRef: { name: "KEY", key: "KEY" } };
@@ -56,7 +56,7 @@ describe("the Cosmos DB components", () => {
     }
   });
 
-  it("the secret store reads only variables that start with COSMOS_, for state-api only", () => {
+  test("the secret store reads only variables that start with COSMOS_, for state-api only", () => {
     expect(read("sidecar-key/secretstore.yaml")).toMatchObject({
       metadata: { name: "secretstore" },
       spec: { type: "secretstores.local.env", metadata: [{ name: "prefix", value: "COSMOS_" }] },

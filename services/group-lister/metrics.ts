@@ -12,7 +12,7 @@ export function groupMetrics(register: Registry) {
     registers: [register],
   });
   const stale = new Counter({
-    name: "groups_stale_answers_total",
+    name: "groups_stale_responses_total",
     help: "Responses with a stale list of resource groups",
     registers: [register],
   });

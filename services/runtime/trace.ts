@@ -2,7 +2,8 @@
 //
 // The calls of a request with a `traceparent` carry it and its `tracestate` unchanged. So the caller's decision to sample
 // holds in every sidecar, and their spans are children of the caller's. A span id of our own would name a parent that no
-// service records.
+// service records. A `traceparent` of a higher version than 00 is sent as version 00, without the fields and flags that only
+// the higher version has: https://www.w3.org/TR/trace-context/#versioning-of-traceparent
 //
 // For a request without `traceparent`, a service must not invent one. A daprd samples
 // `ParentBased(TraceIDRatioBased(samplingRate))` (pkg/diagnostics/tracing_sampler.go, 1.18.2): flags 00 would switch off
@@ -34,7 +35,8 @@ interface Context {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]([0-9a-f])$/;
+/** Version 00, or a higher one, which may have more fields. Version ff is invalid. */
+const TRACEPARENT = /^(?:(00)|(?!ff)[0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 const REQUEST_ID = "dapr-request-id";
 /** The property of a request that holds its trace. A WeakMap would cost 1 µs for each request. */
 const TRACE = Symbol("trace");
@@ -93,8 +95,9 @@ export function createTrace(received: IncomingHttpHeaders = {}): Trace {
 /** Undefined without a valid `traceparent`; a sidecar that does not trace sends zeros. */
 function readContext({ traceparent, tracestate }: IncomingHttpHeaders): Context | undefined {
   if (typeof traceparent !== "string") return undefined;
-  const [, id, flags] = TRACEPARENT.exec(traceparent) ?? [];
-  if (id === undefined || flags === undefined) return undefined;
+  const [, version00, id, spanId, flags, moreFields] = TRACEPARENT.exec(traceparent) ?? [];
+  if (id === undefined || flags === undefined || (version00 && moreFields)) return undefined;
   const sampled = (Number.parseInt(flags, 16) & 1) === 1;
-  return { id, sampled, headers: typeof tracestate === "string" ? { traceparent, tracestate } : { traceparent } };
+  const sent = version00 ? traceparent : `00-${id}-${spanId}-${sampled ? "01" : "00"}`;
+  return { id, sampled, headers: { traceparent: sent, ...(typeof tracestate === "string" ? { tracestate } : {}) } };
 }

@@ -31,7 +31,7 @@ export interface DaprStore extends BatchableStore {
 
 const READY_TIMEOUT_MS = 1_000;
 /**
- * How long after its requests a call to the sidecar times out. The requests that share a call arrived before it left, so
+ * How much longer a sidecar call may take than the requests it serves, in milliseconds. The requests that share a call arrived before it left, so
  * their own timeouts always come first, with one message; this one only frees the connection.
  */
 const TIMEOUT_MARGIN_MS = 100;
@@ -139,7 +139,7 @@ export function createDaprStore(options: DaprStoreOptions): DaprStore {
     }
     if (!entry) throw new StoreError("conflict", `key "${key}" has no entry`);
     if (condition.ifMatch !== "*" && !condition.ifMatch.includes(entry.etag)) {
-      throw new StoreError("conflict", `the entry of key "${key}" has another ETag`);
+      throw new StoreError("conflict", `the ETag of key "${key}" does not match`);
     }
     return { etag: decodeURIComponent(entry.etag) };
   }

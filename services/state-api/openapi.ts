@@ -199,7 +199,7 @@ export const openapi = {
           },
           ...unreadable,
           409: problem(
-            "The entry has another etag or, for first-write without one, exists already. Nothing was changed.",
+            "The etag does not match or, for first-write without one, the entry already exists. Nothing was changed.",
           ),
           ...storeErrors,
         },

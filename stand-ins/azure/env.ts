@@ -4,6 +4,8 @@ import tls from "node:tls";
 import { loadKeys } from "./certificate.ts";
 import { identityHeader } from "./defaults.ts";
 
+// This file changes process.env, because @azure/identity reads the variables from it. The sources of the service contain
+// nothing about stand-ins.
 if (process.env.AZURE_STAND_IN !== "off") {
   const { ca } = await loadKeys();
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);

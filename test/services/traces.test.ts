@@ -22,6 +22,26 @@ describe("traces of requests", () => {
     expect(trace.headers()).toEqual(received);
   });
 
+  test.each([
+    ["with more fields", `cc-${callerId}-${callerSpan}-01-more`, "01"],
+    ["with unknown flags", `01-${callerId}-${callerSpan}-fe`, "00"],
+  ])("a traceparent of a higher version %s is sent as version 00", (_what, traceparent, flags) => {
+    const trace = createTrace({ traceparent, tracestate: "vendor=1" });
+    expect(trace).toMatchObject({ id: callerId, sampled: flags === "01" });
+    expect(trace.headers()).toEqual({
+      traceparent: `00-${callerId}-${callerSpan}-${flags}`,
+      tracestate: "vendor=1",
+    });
+  });
+
+  test.each([
+    ["version 00 with more fields", `${sampled.traceparent}-more`],
+    ["version ff", `ff-${callerId}-${callerSpan}-01`],
+    ["a higher version without a dash after the flags", `01-${callerId}-${callerSpan}-01more`],
+  ])("an invalid traceparent is ignored: %s", (_what, traceparent) => {
+    expect(createTrace({ traceparent }).sampled).toBeUndefined();
+  });
+
   test("a request without traceparent adopts the trace of the first sidecar that responds", () => {
     const trace = createTrace();
     const { id } = trace;

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { checkCosmos } from "../../tools/cosmos-check/check.ts";
 import type { Finding } from "../../tools/cosmos-check/finding.ts";
 import type { CheckOptions } from "../../tools/cosmos-check/options.ts";
@@ -19,7 +19,7 @@ afterEach(async () => {
 });
 
 describe("checkCosmos with a key", () => {
-  it("returns only ok findings for an account that is set up for Dapr", async () => {
+  test("returns only ok findings for an account that is set up for Dapr", async () => {
     const findings = await check(await startDaprs());
     expect(faults(findings)).toEqual([]);
     expect(findings.map((finding) => finding.check)).toEqual([
@@ -33,14 +33,14 @@ describe("checkCosmos with a key", () => {
     ]);
   });
 
-  it("returns the command that turns keys off", async () => {
+  test("returns the command that turns keys off", async () => {
     expect(await find(await startDaprs(), "keys")).toMatchObject({
       status: "ok",
       fix: expect.stringContaining("properties.disableLocalAuth=true"),
     });
   });
 
-  it("reports a missing database, and with fix creates it and its container", async () => {
+  test("reports a missing database, and with fix creates it and its container", async () => {
     const cosmos = await start();
     expect(faults(await check(cosmos))).toEqual([
       { status: "fix", check: "database", text: "dapr-db is missing", fix: expect.stringContaining("--fix") },
@@ -57,14 +57,14 @@ describe("checkCosmos with a key", () => {
     expect(await find(cosmos, "TTL")).toEqual({ status: "ok", check: "TTL", text: "on (-1)" });
   });
 
-  it("reports a missing container", async () => {
+  test("reports a missing container", async () => {
     const cosmos = await start();
     cosmos.createContainer("dapr-db", "another");
     expect(faults(await check(cosmos))).toMatchObject([{ status: "fix", check: "container" }]);
     expect(faults(await check(cosmos, { container: "another" }))).toEqual([]);
   });
 
-  it("reports a partition key path that Dapr does not write, and does not change the container, even with fix", async () => {
+  test("reports a partition key path that Dapr does not write, and does not change the container, even with fix", async () => {
     const cosmos = await start();
     cosmos.createContainer("dapr-db", "statestore", { partitionKeyPath: "/id" });
     const fault = {
@@ -77,7 +77,7 @@ describe("checkCosmos with a key", () => {
     expect(faults(await check(cosmos))).toEqual([fault]);
   });
 
-  it.each([
+  test.each([
     ["off", "ttlInSeconds"],
     [3600, "3600"],
   ] as const)("reports the TTL %s, and with fix sets it to -1", async (defaultTtl, words) => {
@@ -90,7 +90,7 @@ describe("checkCosmos with a key", () => {
     expect(await find(cosmos, "TTL")).toEqual({ status: "ok", check: "TTL", text: "on (-1)" });
   });
 
-  it.each([
+  test.each([
     ["Eventual", "too weak"],
     ["ConsistentPrefix", "too weak"],
     ["BoundedStaleness", "stronger than needed"],
@@ -106,27 +106,27 @@ describe("checkCosmos with a key", () => {
     ]);
   });
 
-  it("reports a wrong key", async () => {
+  test("reports a wrong key", async () => {
     const auth = { key: Buffer.from("another").toString("base64") };
     const findings = await check(await startDaprs(), { auth });
     expect(findings).toMatchObject([{ status: "FAIL", text: "the key does not belong to this account" }]);
   });
 
-  it("reports that the account accepts no keys", async () => {
+  test("reports that the account accepts no keys", async () => {
     const findings = await check(await startDaprs({ disableLocalAuth: true }));
     expect(findings).toMatchObject([{ status: "FAIL", fix: expect.stringContaining("az login") }]);
   });
 });
 
 describe("checkCosmos with an Entra ID token", () => {
-  it("returns only ok findings when the account accepts no keys and the principal has the data role", async () => {
+  test("returns only ok findings when the account accepts no keys and the principal has the data role", async () => {
     const cosmos = await startDaprs({ disableLocalAuth: true, principals: ["me"] });
     const findings = await check(cosmos, { auth: signedInAs(cosmos, "me") });
     expect(faults(findings)).toEqual([]);
     expect(findings.map((finding) => finding.check)).toEqual(expect.arrayContaining(["data role", "keys"]));
   });
 
-  it("reports that keys are still on", async () => {
+  test("reports that keys are still on", async () => {
     const cosmos = await startDaprs();
     expect(faults(await check(cosmos, { auth: signedInAs(cosmos, "me") }))).toEqual([
       {
@@ -138,7 +138,7 @@ describe("checkCosmos with an Entra ID token", () => {
     ]);
   });
 
-  it("reports a missing data role with the command that assigns it", async () => {
+  test("reports a missing data role with the command that assigns it", async () => {
     const cosmos = await startDaprs({ principals: ["someone else"] });
     expect(await check(cosmos, { auth: signedInAs(cosmos, "me") })).toEqual([
       {
@@ -152,7 +152,7 @@ describe("checkCosmos with an Entra ID token", () => {
     ]);
   });
 
-  it("returns az commands, and changes nothing, where a token cannot create or change resources", async () => {
+  test("returns az commands, and changes nothing, where a token cannot create or change resources", async () => {
     const cosmos = await start({ disableLocalAuth: true });
     const auth = signedInAs(cosmos, "me");
     expect(faults(await check(cosmos, { auth, fix: true }))).toMatchObject([
@@ -164,7 +164,7 @@ describe("checkCosmos with an Entra ID token", () => {
     ]);
   });
 
-  it("sends no write but the delete of a missing document", async () => {
+  test("sends no write but the delete of a missing document", async () => {
     const cosmos = await startDaprs();
     await check(cosmos, { auth: signedInAs(cosmos, "me") });
     const writes = cosmos.requests.filter(({ method }) => method !== "GET");
@@ -173,21 +173,21 @@ describe("checkCosmos with an Entra ID token", () => {
 });
 
 describe("npm run cosmos:check", () => {
-  it("exits with 0 when every check passes, and prints the partition key's line", async () => {
+  test("exits with 0 when every check passes, and prints the partition key's line", async () => {
     const { url } = await startDaprs();
     const { code, out } = await run(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
     expect(code).toBe(0);
     expect(out).toMatch(/^ok {4}partition key {2}\/partitionKey$/m);
   });
 
-  it("exits with 1 when the database is missing", async () => {
+  test("exits with 1 when the database is missing", async () => {
     const { url } = await start();
     const { code, out } = await run(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
     expect(code).toBe(1);
     expect(out).toMatch(/^fix {3}database {7}dapr-db is missing\n +run this again with --fix$/m);
   });
 
-  it.each([
+  test.each([
     ["without an endpoint", [], "--endpoint must be"],
     ["with an unknown option", ["--endpont", "https://a.documents.azure.com"], "--endpont"],
     ["with plain http to another machine", ["--endpoint", "http://a.documents.azure.com"], "--endpoint must be"],
@@ -203,13 +203,13 @@ describe("npm run cosmos:check", () => {
     expect(err).toContain("npm run cosmos:check -- --endpoint URL");
   });
 
-  it("prints its usage for --help", async () => {
+  test("prints its usage for --help", async () => {
     const { code, out } = await run(["--help"]);
     expect(code).toBe(0);
     expect(out).toContain("--key-env NAME");
   });
 
-  it("reports within 1.5 s of its start that this machine is not signed in", async () => {
+  test("reports within 1.5 s of its start that this machine is not signed in", async () => {
     const { url } = await startDaprs();
     // "dev" skips the metadata service, which the machine that runs this test may have.
     const { code, out, seconds } = await run(["--endpoint", url], { AZURE_TOKEN_CREDENTIALS: "dev" });
@@ -218,7 +218,7 @@ describe("npm run cosmos:check", () => {
     expect(out).toMatch(/^FAIL {2}sign-in .*\n +az login\n.*--key-env COSMOS_KEY/);
   });
 
-  it.each([
+  test.each([
     ["refuses connections", async () => "http://127.0.0.1:1/"],
     ["never responds", startSilent],
     ["does not exist", async () => "https://nowhere.invalid/"],
@@ -230,7 +230,7 @@ describe("npm run cosmos:check", () => {
     expect(out).toMatch(/^FAIL {2}account .* does not respond/);
   });
 
-  it("prints no key when the key is wrong or the endpoint refuses connections", async () => {
+  test("prints no key when the key is wrong or the endpoint refuses connections", async () => {
     const key = Buffer.from("a secret that is not this account's").toString("base64");
     const { url } = await startDaprs();
     for (const endpoint of [url, "http://127.0.0.1:1/"]) {

@@ -30,7 +30,7 @@ export interface Credential extends TokenCredential {
   getToken: (scopes: string | string[], options?: { readonly claims?: string }) => Promise<Token>;
 }
 
-/** Authorities that Entra ID itself vouches for. https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud */
+/** Authorities that Entra ID recognizes. https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud */
 const KNOWN_AUTHORITIES = /^https:\/\/login\.(microsoftonline\.(com|us)|chinacloudapi\.cn)\/?$/;
 
 /** The same as in the SDK's own clients. */
@@ -48,7 +48,7 @@ const PROCESS_TIMEOUT_MS = 10_000;
 export function createCredential(options: CredentialOptions): Credential {
   const { resource, timeoutMs, observe } = options;
   const scope = `${resource}/.default`;
-  const demandedClaims = createDemandedClaims();
+  const requiredClaims = createRequiredClaims();
   let chain: Promise<DefaultAzureCredential> | undefined;
   /** Failure by origin that did not respond during a search. The SDK's errors do not carry their causes. */
   const unreachable = new Map<string, string>();
@@ -62,7 +62,7 @@ export function createCredential(options: CredentialOptions): Credential {
 
   async function search(): Promise<Token> {
     const started = performance.now();
-    const claims = demandedClaims.take();
+    const claims = requiredClaims.take();
     unreachable.clear();
     let outcome: Parameters<Observe>[0] = "ok";
     try {
@@ -94,26 +94,26 @@ export function createCredential(options: CredentialOptions): Credential {
   return bypassSdkCache({
     getToken(_scopes, { claims } = {}) {
       if (claims === undefined) return current();
-      demandedClaims.add(claims);
+      requiredClaims.add(claims);
       return waitFor(tokens.refresh());
     },
   });
 }
 
 /**
- * Claims that Azure Resource Manager demands of the next token, for example because it has revoked the present one. They
- * are kept for the next search, which passes them to Entra ID once.
+ * Holds the claims that Azure Resource Manager requires in the next token, for example because it has revoked the present
+ * one, until the next search, which passes them to Entra ID once.
  * https://learn.microsoft.com/entra/identity-platform/claims-challenge
  */
-function createDemandedClaims() {
-  let demanded: string | undefined;
+function createRequiredClaims() {
+  let required: string | undefined;
   return {
     add(claims: string): void {
-      demanded ??= claims;
+      required ??= claims;
     },
     take(): { claims?: string } {
-      const claims = demanded;
-      demanded = undefined;
+      const claims = required;
+      required = undefined;
       return claims === undefined ? {} : { claims };
     },
   };

@@ -38,13 +38,9 @@ beforeAll(async () => {
   const { ca } = await loadKeys();
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
   azure = await startAzure();
-  vi.stubEnv("IDENTITY_ENDPOINT", `${azure.url}/msi/token`);
-  vi.stubEnv("IDENTITY_HEADER", identityHeader);
-  vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
 });
 afterAll(async () => {
   await azure.close();
-  vi.unstubAllEnvs();
 });
 
 let logged: string;
@@ -91,6 +87,9 @@ const advance = (ms: number) => vi.setSystemTime(Date.now() + ms);
 const expectMetric = async (line: RegExp) => expect(await register.metrics()).toMatch(line);
 
 beforeEach(() => {
+  vi.stubEnv("IDENTITY_ENDPOINT", `${azure.url}/msi/token`);
+  vi.stubEnv("IDENTITY_HEADER", identityHeader);
+  vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
   azure.subscriptions = [{ id, name: "The one", groups }];
   requestsBefore = azure.requests.length;
@@ -98,6 +97,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.useRealTimers();
+  vi.unstubAllEnvs();
   azure.latencyMs.arm = 0;
   azure.nextLinkOrigin = undefined;
 });
@@ -384,7 +384,7 @@ describe("a list that cannot be refreshed", () => {
   test("a stale list is returned for GROUPS_MAX_STALE_MS with the reason, and counted; after that the error is returned", async () => {
     api = serve({ GROUPS_MAX_STALE_MS: "60000" });
     await api.get("/groupz");
-    await expectMetric(/groups_stale_answers_total 0/);
+    await expectMetric(/groups_stale_responses_total 0/);
     azure.failNext("arm", 3, { status: 500 });
     advance(42_000);
     const response = await api.get("/groupz");
@@ -394,7 +394,7 @@ describe("a list that cannot be refreshed", () => {
       "cache-control": "private, max-age=30",
       "cache-status": "group-lister; hit; ttl=-12; detail=azure-failed",
     });
-    await expectMetric(/groups_stale_answers_total 1/);
+    await expectMetric(/groups_stale_responses_total 1/);
     await expectMetric(/groups_age_seconds 42/);
     await expectMetric(/azure_call_duration_seconds_count\{operation="resource-manager",outcome="azure-failed"\} 1/);
     expect(logged).toContain("failed to refresh the resource groups");
@@ -424,6 +424,14 @@ describe("a list that cannot be refreshed", () => {
 });
 
 describe("the credential", () => {
+  function serveWithSecret(secret: string, authorityHost: string) {
+    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
+    vi.stubEnv("AZURE_TENANT_ID", azure.tenantId);
+    vi.stubEnv("AZURE_CLIENT_ID", sampleIdentity.clientId);
+    vi.stubEnv("AZURE_CLIENT_SECRET", secret);
+    return serve({ AZURE_AUTHORITY_HOST: authorityHost });
+  }
+
   test("/groupz and /readyz return 503 with the remedy and one line for each credential tried when there is no credential", async () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
     for (const [path, code] of [
@@ -437,39 +445,25 @@ describe("the credential", () => {
       expect(response.headers["retry-after"]).toBe("1");
     }
     expect(armRequests()).toEqual([]);
-    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   });
 
   test("returns 503 with the reason when AZURE_TOKEN_CREDENTIALS is invalid", async () => {
     vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "nonsense");
     expect(problem(await api.get("/groupz"), 503, "no-credential")).toContain("AZURE_TOKEN_CREDENTIALS = nonsense");
-    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   });
 
   test("returns 502 with Entra ID's error number, and no secret, when Entra ID rejects the credential", async () => {
-    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
-    vi.stubEnv("AZURE_TENANT_ID", azure.tenantId);
-    vi.stubEnv("AZURE_CLIENT_ID", sampleIdentity.clientId);
-    vi.stubEnv("AZURE_CLIENT_SECRET", "do-not-show-this");
-    api = serve({ AZURE_AUTHORITY_HOST: azure.httpsUrl });
+    api = serveWithSecret("do-not-show-this", azure.httpsUrl);
     const response = await api.get("/groupz");
     expect(problem(response, 502, "credential-refused")).toMatch(/\n- EnvironmentCredential.*AADSTS700016/);
     problem(await api.get("/readyz"), 503, "not-ready");
     expect(response.text + logged).not.toContain("do-not-show-this");
-    for (const name of ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]) vi.stubEnv(name, undefined);
-    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   });
 
   test("returns 502 with the origin of Entra ID when that is unreachable", async () => {
-    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
-    vi.stubEnv("AZURE_TENANT_ID", azure.tenantId);
-    vi.stubEnv("AZURE_CLIENT_ID", sampleIdentity.clientId);
-    vi.stubEnv("AZURE_CLIENT_SECRET", "x");
-    api = serve({ AZURE_AUTHORITY_HOST: "https://127.0.0.1:9" });
+    api = serveWithSecret("x", "https://127.0.0.1:9");
     const text = problem(await api.get("/groupz"), 502, "azure-unreachable");
     expect(text).toContain("\n- https://127.0.0.1:9 did not respond: ECONNREFUSED");
-    for (const name of ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]) vi.stubEnv(name, undefined);
-    vi.stubEnv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential");
   });
 
   test("returns 504 when the identity endpoint does not respond, and the search's error to later requests", async () => {

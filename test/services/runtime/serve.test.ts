@@ -9,6 +9,7 @@ describe("serve", () => {
   const log = pino({ level: "silent" });
   let exit: MockInstance<typeof process.exit>;
   beforeEach(() => {
+    // `serve` ends its process, which is the one that runs this test.
     exit = vi.spyOn(process, "exit").mockImplementation(() => undefined as never);
   });
   afterEach(() => {

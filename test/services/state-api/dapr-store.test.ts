@@ -147,7 +147,7 @@ spec:
     }
   });
 
-  test("APIs that the service does not use return 404, because the Configuration closes them", async () => {
+  test("the Configuration closes the secrets, publish and shutdown APIs with 404, and leaves the state API open", async () => {
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/name`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/bulk`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/publish/pubsub/topic`, { method: "POST" })).status).toBe(404);
@@ -161,10 +161,10 @@ describe("responses of the sidecar", () => {
   let sidecar: Server;
   let origin: string;
   let respond: RequestListener;
-  let seen: { url: string; headers: NodeJS.Dict<string | string[]> }[] = [];
+  let seen: { method: string | undefined; url: string; headers: NodeJS.Dict<string | string[]> }[] = [];
   beforeAll(async () => {
     sidecar = createServer((req, res) => {
-      seen.push({ url: req.url ?? "", headers: req.headers });
+      seen.push({ method: req.method, url: req.url ?? "", headers: req.headers });
       respond(req, res);
     }).listen(0, "127.0.0.1");
     await once(sidecar, "listening");
@@ -253,16 +253,34 @@ describe("responses of the sidecar", () => {
     expect(seen).toHaveLength(1);
   });
 
-  test("every call carries the caller's traceparent and the API token", async () => {
-    respond = (_req, res) => res.writeHead(204).end();
+  test("every call to the store and the metadata API carries the caller's traceparent and the API token", async () => {
+    respond = ({ url }, res) => {
+      const body = url?.includes("/bulk") ? "[]" : url?.endsWith("/metadata") ? "{}" : "";
+      res.writeHead(body ? 200 : 204).end(body);
+    };
     const store = connect(origin, { apiToken: "the-token" });
     await store.save({ key: "k", value: 1 }, call);
+    await store.save({ key: "k", value: 1, condition: { ifNoneMatch: "*" } }, call);
+    await store.saveMany([{ key: "k", value: 1 }], call);
     await store.delete({ key: "k" }, call);
     await store.get("k", call);
-    for (const { headers } of seen) {
-      expect(headers).toMatchObject({ ...call.trace().headers(), "dapr-api-token": "the-token" });
+    await store.getMany(["k", "l"], call);
+    await store.transaction([{ operation: "upsert", key: "k~1", data: 1 }], call);
+    await store.bulkReadsAreCheap(call);
+    for (const { url, headers } of seen) {
+      expect(headers, url).toMatchObject({ ...call.trace().headers(), "dapr-api-token": "the-token" });
     }
-    expect(seen).toHaveLength(3);
+    expect(seen.map(({ method, url }) => `${method} ${url.replace(/\?.*/, "")}`)).toEqual([
+      "POST /v1.0/state/statestore",
+      "GET /v1.0/state/statestore/k",
+      "POST /v1.0/state/statestore",
+      "POST /v1.0/state/statestore",
+      "DELETE /v1.0/state/statestore/k",
+      "GET /v1.0/state/statestore/k",
+      "POST /v1.0/state/statestore/bulk",
+      "POST /v1.0/state/statestore/transaction",
+      "GET /v1.0/metadata",
+    ]);
   });
 
   test("a call whose caller has left is not sent", async () => {

@@ -49,7 +49,7 @@ describe("acknowledged writes", () => {
     let failed = 0;
     const write = async () => {
       while (acknowledged.length < WRITES) {
-        const key = `w${next++}~`; // a partition of its own, as a transaction needs
+        const key = `w${next++}~`; // names its own partition; a transaction requires one
         const way = next % 3;
         const response = await (way === 0
           ? ask("PUT", `/state/${key}`, { key })

@@ -11,7 +11,7 @@ import {
   type OperationInput,
 } from "@azure/cosmos";
 import { createHttpServer } from "@vercel/cosmosdb-server";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { emulatorKey, unsignedToken } from "./auth.ts";
 import { type CosmosSimulator, type CosmosSimulatorOptions, startCosmosSimulator } from "./simulator.ts";
 
@@ -95,21 +95,21 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     await server.close();
   });
 
-  function test(behaviour: string, check: () => Promise<void>): void {
-    it.skipIf(lacks.includes(behaviour))(behaviour, check);
+  function contract(behaviour: string, check: () => Promise<void>): void {
+    test.skipIf(lacks.includes(behaviour))(behaviour, check);
   }
 
-  test("a missing database returns 404, and creating an existing one returns 409", async () => {
+  contract("a missing database returns 404, and creating an existing one returns 409", async () => {
     expect(await status(client.database("nowhere").read())).toBe(404);
     expect(await status(client.databases.create({ id: container.database.id }))).toBe(409);
   });
 
-  test("a container keeps its partition key path and its TTL", async () => {
+  contract("a container keeps its partition key path and its TTL", async () => {
     const { resource } = await container.read();
     expect(resource).toMatchObject({ id: "statestore", defaultTtl: -1, partitionKey: { paths: ["/partitionKey"] } });
   });
 
-  test("a container's TTL can be replaced, its partition key path cannot", async () => {
+  contract("a container's TTL can be replaced, its partition key path cannot", async () => {
     const changed = await container.replace({
       id: "statestore",
       partitionKey: { paths: ["/partitionKey"] },
@@ -120,7 +120,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await status(container.replace({ id: "statestore", partitionKey: { paths: ["/id"] } }))).toBe(400);
   });
 
-  test("databases and containers are listed and deleted", async () => {
+  contract("databases and containers are listed and deleted", async () => {
     const { database } = container;
     expect((await client.databases.readAll().fetchAll()).resources.map(({ id }) => id)).toContain(database.id);
     expect((await database.containers.readAll().fetchAll()).resources.map(({ id }) => id)).toEqual(["statestore"]);
@@ -130,7 +130,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await status(database.read())).toBe(404);
   });
 
-  test("a document comes back as it was written, with Cosmos DB's own properties", async () => {
+  contract("a document comes back as it was written, with Cosmos DB's own properties", async () => {
     const { resource } = await container.items.create({
       id: "app||key",
       partitionKey: "app||key",
@@ -141,14 +141,14 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("app||key", "app||key").read()).resource).toEqual(resource);
   });
 
-  test("reading, replacing and deleting a missing document return 404", async () => {
+  contract("reading, replacing and deleting a missing document return 404", async () => {
     const item = container.item("nothing", "nothing");
     expect((await item.read()).statusCode).toBe(404);
     expect(await status(item.replace({ id: "nothing", partitionKey: "nothing" }))).toBe(404);
     expect(await status(item.delete())).toBe(404);
   });
 
-  test("creating an existing id returns 409, upserting replaces it", async () => {
+  contract("creating an existing id returns 409, upserting replaces it", async () => {
     await container.items.create({ id: "a", partitionKey: "p", value: 1 });
     expect(await status(container.items.create({ id: "a", partitionKey: "p", value: 2 }))).toBe(409);
     expect((await container.items.upsert({ id: "a", partitionKey: "p", value: 3 })).statusCode).toBe(200);
@@ -156,31 +156,31 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("a", "p").read()).resource).toMatchObject({ value: 3 });
   });
 
-  test("two partitions can hold the same id", async () => {
+  contract("two partitions can hold the same id", async () => {
     await container.items.create({ id: "a", partitionKey: "left", value: 1 });
     await container.items.create({ id: "a", partitionKey: "right", value: 2 });
     expect((await container.item("a", "left").read()).resource).toMatchObject({ value: 1 });
     expect((await container.item("a", "right").read()).resource).toMatchObject({ value: 2 });
   });
 
-  test("an empty, a null and a missing partition key are three partitions", async () => {
+  contract("an empty, a null and a missing partition key are three partitions", async () => {
     await container.items.create({ id: "a", partitionKey: "" });
     await container.items.create({ id: "a", partitionKey: null });
     await container.items.create({ id: "a" });
     expect((await container.items.readAll().fetchAll()).resources).toHaveLength(3);
   });
 
-  test("a partition key other than the document's returns 400", async () => {
+  contract("a partition key other than the document's returns 400", async () => {
     await container.items.create({ id: "a", partitionKey: "p" });
     expect(await status(container.item("a", "p").replace({ id: "a", partitionKey: "other" }))).toBe(400);
   });
 
-  test("a document without an id returns 400", async () => {
+  contract("a document without an id returns 400", async () => {
     const options = { disableAutomaticIdGeneration: true };
     expect(await status(container.items.create({ partitionKey: "p" }, options))).toBe(400);
   });
 
-  test("each write changes the quoted ETag", async () => {
+  contract("each write changes the quoted ETag", async () => {
     const first = await container.items.upsert({ id: "a", partitionKey: "p" });
     const second = await container.items.upsert({ id: "a", partitionKey: "p" });
     expect(first.etag).toMatch(/^".+"$/);
@@ -188,7 +188,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("a", "p").read()).etag).toBe(second.etag);
   });
 
-  test("replace with an old ETag returns 412 and keeps the value", async () => {
+  contract("replace with an old ETag returns 412 and keeps the value", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p", value: 1 });
     const item = container.item("a", "p");
     expect((await item.replace({ id: "a", partitionKey: "p", value: 2 }, ifMatch(etag))).statusCode).toBe(200);
@@ -196,38 +196,38 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await item.read()).resource).toMatchObject({ value: 2 });
   });
 
-  test("upsert with an old ETag returns 412 and keeps the value", async () => {
+  contract("upsert with an old ETag returns 412 and keeps the value", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p", value: 1 });
     await container.items.upsert({ id: "a", partitionKey: "p", value: 2 }, ifMatch(etag));
     expect(await status(container.items.upsert({ id: "a", partitionKey: "p", value: 3 }, ifMatch(etag)))).toBe(412);
     expect((await container.item("a", "p").read()).resource).toMatchObject({ value: 2 });
   });
 
-  test("upsert with an ETag inserts a missing document", async () => {
+  contract("upsert with an ETag inserts a missing document", async () => {
     expect((await container.items.upsert({ id: "a", partitionKey: "p" }, ifMatch('"any"'))).statusCode).toBe(201);
   });
 
-  test("delete with an old ETag returns 412 and keeps the document", async () => {
+  contract("delete with an old ETag returns 412 and keeps the document", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p" });
     expect(await status(container.item("a", "p").delete(ifMatch('"old"')))).toBe(412);
     expect((await container.item("a", "p").delete(ifMatch(etag))).statusCode).toBe(204);
     expect((await container.item("a", "p").read()).statusCode).toBe(404);
   });
 
-  test("a read with the document's ETag in If-None-Match returns 304", async () => {
+  contract("a read with the document's ETag in If-None-Match returns 304", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p" });
     const condition = { accessCondition: { type: "IfNoneMatch", condition: etag } };
     expect((await container.item("a", "p").read(condition)).statusCode).toBe(304);
   });
 
-  test("Dapr's bulk get finds ids in all partitions", async () => {
+  contract("Dapr's bulk get finds ids in all partitions", async () => {
     for (const id of ["a", "b", "c"]) await container.items.create({ id, partitionKey: id });
     const query = "SELECT * FROM r WHERE ARRAY_CONTAINS(@keys, r.id)";
     const parameters = [{ name: "@keys", value: ["a", "c", "nothing"] }];
     expect(await ids(container.items.query({ query, parameters }))).toEqual(["a", "c"]);
   });
 
-  test("a query by property finds its documents in all partitions", async () => {
+  contract("a query by property finds its documents in all partitions", async () => {
     await container.items.create({ id: "a", partitionKey: "left" });
     await container.items.create({ id: "a", partitionKey: "right" });
     await container.items.create({ id: "b", partitionKey: "right" });
@@ -235,12 +235,12 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.query(byId))).toEqual(["a", "a"]);
   });
 
-  test("a query counts the documents of all partitions", async () => {
+  contract("a query counts the documents of all partitions", async () => {
     for (const id of ["a", "b", "c"]) await container.items.create({ id, partitionKey: id });
     expect((await container.items.query("SELECT VALUE COUNT(1) FROM c").fetchAll()).resources).toEqual([3]);
   });
 
-  test("a query can be limited to one partition", async () => {
+  contract("a query can be limited to one partition", async () => {
     await container.items.create({ id: "a", partitionKey: "left" });
     await container.items.create({ id: "b", partitionKey: "right" });
     const inLeft = { partitionKey: "left" };
@@ -248,7 +248,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.items.query("SELECT VALUE COUNT(1) FROM c", inLeft).fetchAll()).resources).toEqual([1]);
   });
 
-  test("a continuation token returns the next page of a feed", async () => {
+  contract("a continuation token returns the next page of a feed", async () => {
     for (const id of ["a", "b", "c"]) await container.items.create({ id, partitionKey: id });
     const first = await container.items.query("SELECT * FROM c", { maxItemCount: 2 }).fetchNext();
     expect(first.resources).toHaveLength(2);
@@ -259,7 +259,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.readAll({ maxItemCount: 2 }))).toEqual(["a", "b", "c"]);
   });
 
-  test("a feed skips nothing when a client deletes each page before it reads the next", async () => {
+  contract("a feed skips nothing when a client deletes each page before it reads the next", async () => {
     for (const id of ["a", "b", "c", "d"]) await container.items.create({ id, partitionKey: id });
     const feed = container.items.query("SELECT * FROM c", { maxItemCount: 2 });
     while (feed.hasMoreResults()) {
@@ -268,7 +268,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.readAll())).toEqual([]);
   });
 
-  test("a batch runs all its operations in order", async () => {
+  contract("a batch runs all its operations in order", async () => {
     await container.items.create({ id: "old", partitionKey: "p", value: 1 });
     const response = await container.items.batch(
       [
@@ -286,7 +286,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.readAll())).toEqual(["new"]);
   });
 
-  test("a batch with one failing operation changes nothing and returns 207", async () => {
+  contract("a batch with one failing operation changes nothing and returns 207", async () => {
     await container.items.create({ id: "kept", partitionKey: "p", value: 1 });
     const before = await container.item("kept", "p").read();
     const first: OperationInput = { operationType: "Upsert", resourceBody: { id: "new", partitionKey: "p" } };
@@ -309,13 +309,13 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.items.readAll().fetchAll()).resources).toEqual([before.resource]);
   });
 
-  test("a response has a charge and an activity id", async () => {
+  contract("a response has a charge and an activity id", async () => {
     const { requestCharge, activityId } = await container.items.create({ id: "a", partitionKey: "p" });
     expect(Number(requestCharge)).toBeGreaterThan(0);
     expect(activityId).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  test("a write increments the session token", async () => {
+  contract("a write increments the session token", async () => {
     const first = await container.items.create({ id: "a", partitionKey: "p" });
     const second = await container.items.create({ id: "b", partitionKey: "p" });
     expect(lsn(second.headers)).toBeGreaterThan(lsn(first.headers));
@@ -358,7 +358,7 @@ describe("our simulator alone", () => {
     return open({ endpoint, tokenProvider: async () => `type=aad&ver=1.0&sig=${token}` });
   }
 
-  it("serves the location that its account names", async () => {
+  test("serves the location that its account names", async () => {
     const cosmos = await start();
     await withKey(cosmos).read();
     expect(cosmos.requests.map(({ method, path }) => `${method} ${path}`)).toEqual([
@@ -367,7 +367,7 @@ describe("our simulator alone", () => {
     ]);
   });
 
-  it("hides an expired document from reads, queries, deletes and upserts", async () => {
+  test("hides an expired document from reads, queries, deletes and upserts", async () => {
     const container = withKey(await start());
     const { etag } = await container.items.create({ id: "a", partitionKey: "p", ttl: 10 });
     await container.items.create({ id: "b", partitionKey: "p" });
@@ -380,7 +380,7 @@ describe("our simulator alone", () => {
     expect((await container.items.upsert({ id: "a", partitionKey: "p" }, ifMatch(etag))).statusCode).toBe(201);
   });
 
-  it("applies the container's TTL to documents without one, and keeps those with -1", async () => {
+  test("applies the container's TTL to documents without one, and keeps those with -1", async () => {
     const container = withKey(await start());
     await container.replace({ id: "statestore", partitionKey: { paths: ["/partitionKey"] }, defaultTtl: 5 });
     await container.items.create({ id: "a", partitionKey: "p" });
@@ -389,7 +389,7 @@ describe("our simulator alone", () => {
     expect(await ids(container.items.readAll())).toEqual(["b"]);
   });
 
-  it("ignores a document's ttl when the container's TTL is off", async () => {
+  test("ignores a document's ttl when the container's TTL is off", async () => {
     const container = withKey(await start());
     await container.replace({ id: "statestore", partitionKey: { paths: ["/partitionKey"] } });
     await container.items.create({ id: "a", partitionKey: "p", ttl: 1 });
@@ -397,50 +397,50 @@ describe("our simulator alone", () => {
     expect((await container.item("a", "p").read()).statusCode).toBe(200);
   });
 
-  it("returns 400 for a ttl of zero", async () => {
+  test("returns 400 for a ttl of zero", async () => {
     expect(await status(withKey(await start()).items.create({ id: "a", partitionKey: "p", ttl: 0 }))).toBe(400);
   });
 
-  it("returns 401 for a wrong key and for a missing one", async () => {
+  test("returns 401 for a wrong key and for a missing one", async () => {
     const cosmos = await start();
     const key = Buffer.from("another").toString("base64");
     await expect(withKey(cosmos, { key }).read()).rejects.toMatchObject({ code: 401, body: { code: "Unauthorized" } });
     expect((await fetch(cosmos.url)).status).toBe(401);
   });
 
-  it("returns 403 for a signature that is more than 15 minutes old", async () => {
+  test("returns 403 for a signature that is more than 15 minutes old", async () => {
     const cosmos = await start({ now: () => Date.now() + 16 * 60_000 });
     await expect(withKey(cosmos).read()).rejects.toMatchObject({ code: 403, body: { code: "Forbidden" } });
   });
 
-  it("returns 401 for the right key when keys are off, with Cosmos DB's message", async () => {
+  test("returns 401 for the right key when keys are off, with Cosmos DB's message", async () => {
     const cosmos = await start({ disableLocalAuth: true });
     const message = expect.stringContaining("Local Authorization is disabled");
     await expect(withKey(cosmos).read()).rejects.toMatchObject({ code: 401, substatus: 5202, message });
     expect((await withToken(cosmos).read()).statusCode).toBe(200);
   });
 
-  it("returns 403 that names a principal without the data role", async () => {
+  test("returns 403 that names a principal without the data role", async () => {
     const cosmos = await start({ principals: ["somebody else"] });
     const message = expect.stringContaining("principal [someone] does not have required RBAC permissions");
     await expect(withToken(cosmos).read()).rejects.toMatchObject({ code: 403, substatus: 5301, message });
     expect((await withToken(cosmos, { oid: "somebody else" }).read()).statusCode).toBe(200);
   });
 
-  it("returns 401 for a token with another audience and for an expired one", async () => {
+  test("returns 401 for a token with another audience and for an expired one", async () => {
     const cosmos = await start();
     expect(await status(withToken(cosmos, { aud: "https://management.azure.com" }).read())).toBe(401);
     expect(await status(withToken(cosmos, { exp: clock / 1000 - 1 }).read())).toBe(401);
   });
 
-  it("lets a token create a document but no container", async () => {
+  test("lets a token create a document but no container", async () => {
     const container = withToken(await start());
     expect((await container.items.create({ id: "a", partitionKey: "p" })).statusCode).toBe(201);
     const create = container.database.containers.create({ id: "more", partitionKey: "/partitionKey" });
     await expect(create).rejects.toMatchObject({ code: 403, substatus: 5300 });
   });
 
-  it("returns 400 for a consistency level stronger than the account's", async () => {
+  test("returns 400 for a consistency level stronger than the account's", async () => {
     const cosmos = await start({ consistency: "Session" });
     const message = expect.stringContaining("ConsistencyLevel Strong specified in the request is invalid");
     const strong = withKey(cosmos, { consistencyLevel: "Strong" });
@@ -450,7 +450,7 @@ describe("our simulator alone", () => {
     expect(cosmos.requests.at(-1)).toMatchObject({ consistencyLevel: "Eventual", partitionKey: '["p"]', status: 201 });
   });
 
-  it("receives its session token back from a client with session consistency", async () => {
+  test("receives its session token back from a client with session consistency", async () => {
     const cosmos = await start();
     const container = withKey(cosmos, { consistencyLevel: "Session" });
     const { headers } = await container.items.create({ id: "a", partitionKey: "p" });
@@ -458,7 +458,7 @@ describe("our simulator alone", () => {
     expect(cosmos.requests.at(-1)?.sessionToken).toBe(headers["x-ms-session-token"]);
   });
 
-  it("returns 429 as often as a test requests, and the client retries after the given time", async () => {
+  test("returns 429 as often as a test requests, and the client retries after the given time", async () => {
     const cosmos = await start();
     const container = withKey(cosmos);
     await container.read();
@@ -469,7 +469,7 @@ describe("our simulator alone", () => {
     expect(cosmos.requests.slice(-3).map((request) => request.status)).toEqual([429, 429, 404]);
   });
 
-  it("passes 429 on to a caller whose client does not retry", async () => {
+  test("passes 429 on to a caller whose client does not retry", async () => {
     const cosmos = await start();
     const container = withKey(cosmos, { connectionPolicy: { retryOptions: { maxRetryAttemptCount: 0 } } });
     cosmos.throttleNext(1, 20);
@@ -477,7 +477,7 @@ describe("our simulator alone", () => {
     await expect(container.item("a", "p").delete()).rejects.toMatchObject(error);
   });
 
-  it("returns 503 or delays responses when a test requests it", async () => {
+  test("returns 503 or delays responses when a test requests it", async () => {
     const cosmos = await start();
     const container = withKey(cosmos);
     await container.read();
@@ -489,19 +489,19 @@ describe("our simulator alone", () => {
     expect(performance.now() - begin).toBeGreaterThan(28);
   });
 
-  it("returns 413 for more than 2 MB", async () => {
+  test("returns 413 for more than 2 MB", async () => {
     const container = withKey(await start());
     const value = "x".repeat(2 * 1024 * 1024);
     expect(await status(container.items.create({ id: "a", partitionKey: "p", value }))).toBe(413);
   });
 
-  it("returns 400 for a batch of more than 100 operations", async () => {
+  test("returns 400 for a batch of more than 100 operations", async () => {
     const operations = Array.from({ length: 101 }, (_, i) => ({ operationType: "Delete", id: String(i) }));
     const headers = { "x-ms-cosmos-is-batch-request": "True", "x-ms-cosmos-batch-atomic": "True" };
     expect((await send(await start(), { body: JSON.stringify(operations), headers })).status).toBe(400);
   });
 
-  it("returns 400 for malformed JSON and for a partition key without a value", async () => {
+  test("returns 400 for malformed JSON and for a partition key without a value", async () => {
     const cosmos = await start();
     const malformed = await send(cosmos, { body: "{" });
     expect(malformed.status).toBe(400);
@@ -510,19 +510,19 @@ describe("our simulator alone", () => {
     expect(lost.status).toBe(400);
   });
 
-  it("returns 404 in the shape of Cosmos DB for an unknown route", async () => {
+  test("returns 404 in the shape of Cosmos DB for an unknown route", async () => {
     const response = await send(await start(), { path: "dbs/dapr-db/colls/statestore/docs/a/attachments", body: "{}" });
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({ code: "NotFound", message: expect.any(String) });
   });
 
-  it("returns 400 that names the cause for a query that it does not support", async () => {
+  test("returns 400 that names the cause for a query that it does not support", async () => {
     const query = withKey(await start()).items.query("SELECT TOP 1 * FROM c ORDER BY c.id");
     const message = expect.stringContaining("does not support this query");
     await expect(query.fetchAll()).rejects.toMatchObject({ code: 400, message });
   });
 
-  it("runs as a process with the emulator's key, and exits with 0 on SIGTERM", async () => {
+  test("runs as a process with the emulator's key, and exits with 0 on SIGTERM", async () => {
     const child = spawn(process.execPath, ["test/simulators/cosmos/server.ts"], { env: { ...process.env, PORT: "0" } });
     const [line] = await once(createInterface(child.stdout), "line");
     const endpoint = /http:\S+/.exec(String(line))?.[0] ?? "";

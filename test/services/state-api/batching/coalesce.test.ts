@@ -241,7 +241,6 @@ test("3,000 random interleavings return only results that running one operation 
     kind: fc.constantFrom("save", "save", "save", "get", "get", "delete", "create", "transaction"),
     key,
     other: key,
-    delay: fc.nat(3), // turns that the store takes for the call
     fails: fc.boolean(),
     pause: fc.boolean(), // the client lets others go first
   });
