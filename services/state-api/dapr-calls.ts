@@ -1,0 +1,95 @@
+import { createSidecarClient, SidecarError, type SidecarRequest, type SidecarResponse } from "../dapr/client.ts";
+import { createSdkTransport, type SdkCall } from "./sdk-transport.ts";
+import { type Call, StoreError } from "./store.ts";
+import { storeFailure } from "./store-failure.ts";
+
+type Outcome = "ok" | StoreError["kind"];
+
+export interface DaprCallsOptions {
+  /** Origin of the sidecar's HTTP API. */
+  readonly origin: string;
+  readonly storeName: string;
+  /** How long a request waits for the store, in milliseconds. */
+  readonly requestTimeoutMs: number;
+  readonly apiToken?: string;
+  /** Called after every call to the sidecar. */
+  readonly observe?: (operation: string, outcome: Outcome, seconds: number) => void;
+}
+
+interface DaprCalls {
+  /**
+   * Makes one call to the sidecar through the SDK, measured and in the caller's trace.
+   * @throws {StoreError}
+   */
+  call<T>(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<T>): Promise<T>;
+  /**
+   * The text of the sidecar's metadata.
+   * @throws {StoreError}
+   */
+  readMetadata(call: Call): Promise<string>;
+  /** Resolves when the sidecar and its components are ready; rejects within a second when they are not. */
+  ready(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const READY_TIMEOUT_MS = 1_000;
+/**
+ * How much longer a sidecar call may take than the requests it serves, in milliseconds. The requests that share a call
+ * arrived before it left, so their own timeouts always come first, with one message; this one only frees the connection.
+ */
+const TIMEOUT_MARGIN_MS = 100;
+
+/** The calls of the store to its sidecar. */
+export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
+  const { origin, storeName, requestTimeoutMs, apiToken, observe } = options;
+  const sidecar = createSidecarClient({ origin, timeoutMs: requestTimeoutMs + TIMEOUT_MARGIN_MS, apiToken });
+  const createSdkCall = createSdkTransport(send);
+
+  /** @throws {StoreError} `unavailable` when there is no response */
+  async function reach(path: string, request: SidecarRequest): Promise<SidecarResponse> {
+    try {
+      return await sidecar.request(path, request);
+    } catch (error) {
+      if (!(error instanceof SidecarError)) throw error;
+      const advice = error.kind === "unreachable" ? '; "npm start" or "dapr run -f ." starts one' : "";
+      throw new StoreError("unavailable", error.message + advice, { cause: error });
+    }
+  }
+
+  /** @throws {StoreError} when there is no response, or when it is an error */
+  async function send(path: string, request: SidecarRequest): Promise<SidecarResponse> {
+    const response = await reach(path, request);
+    if (response.statusCode >= 400) throw storeFailure(response, storeName);
+    return response;
+  }
+
+  async function measured<T>(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<T>): Promise<T> {
+    if (call.ended) throw call.ended;
+    const sdkCall = await createSdkCall(call.trace());
+    const started = performance.now();
+    let outcome: Outcome = "ok";
+    try {
+      return await work(sdkCall);
+    } catch (error) {
+      outcome = error instanceof StoreError ? error.kind : "refused";
+      throw error;
+    } finally {
+      observe?.(operation, outcome, (performance.now() - started) / 1000);
+    }
+  }
+
+  return {
+    call: measured,
+    async readMetadata(call) {
+      const response = await measured("metadata", call, () => send("/v1.0/metadata", { trace: call.trace() }));
+      return response.text;
+    },
+    async ready() {
+      const loaded = createSdkCall(undefined);
+      const { statusCode } = await reach("/v1.0/healthz/outbound", { timeoutMs: READY_TIMEOUT_MS });
+      if (statusCode !== 204) throw new StoreError("unavailable", `the Dapr sidecar at ${origin} is not ready yet`);
+      await loaded;
+    },
+    close: sidecar.close,
+  };
+}
