@@ -1,6 +1,6 @@
 // `npm run bench`: measures each service against its rivals: state-api against the bare sidecar and a plain SDK service.
 // Compare only rows of the same run: the machine's own speed cancels out in their ratios.
-import { stop } from "../tools/launch/process.ts";
+import { stop } from "../tools/processes/process.ts";
 import { measure, measureStart, residentMiB } from "./measure.ts";
 import { report } from "./report.ts";
 import { createResults } from "./results.ts";

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { type Running, stop } from "../tools/launch/process.ts";
+import { type Running, stop } from "../tools/processes/process.ts";
 import { type Load, load, type Target } from "./load.ts";
 import { ports } from "./ports.ts";
 import { describeApp, start } from "./servers.ts";

@@ -1,7 +1,7 @@
 import { median, type Row } from "./measure.ts";
 import type { Operation, Rival } from "./rivals.ts";
 
-export interface Series {
+interface Series {
   readonly connections: number;
   readonly operation: Operation;
   readonly rival: Rival;

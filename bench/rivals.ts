@@ -30,7 +30,7 @@ const bareSidecar = (port: number) => ({
 const groupz = (port: number) => ({ groupz: get(port, () => "/groupz") });
 const hello = (port: number) => ({ hello: get(port, () => "/") });
 
-export const rivals = {
+const rivals = {
   "state-api": stateApi(ports.stateApi),
   "bare sidecar": bareSidecar(ports.sidecar.http),
   "plain SDK service": stateApi(ports.plainSdk),

@@ -3,8 +3,8 @@ import { fileURLToPath } from "node:url";
 import { startAzure } from "../stand-ins/azure/start.ts";
 import { findDaprd } from "../tools/daprd/find.ts";
 import { describeSidecar } from "../tools/daprd/sidecar.ts";
-import { kill, type Running, type Server, startProcess, waitUntilReady } from "../tools/launch/process.ts";
 import { readTemplate } from "../tools/launch/template.ts";
+import { kill, type Running, type Server, startProcess, waitUntilReady } from "../tools/processes/process.ts";
 import { ports } from "./ports.ts";
 import type { Rival } from "./rivals.ts";
 

@@ -144,7 +144,10 @@ describe.each(services)("the image of %s", (name) => {
       /^(usr\/)?lib(64)?\/([\w-]+-linux-gnu\/)?(ld-linux|lib(atomic|c|dl|gcc_s|m|pthread|stdc\+\+))[\w.-]*$/;
     expect(files.filter((path) => !ofEngine.test(path) && !libraries.test(path)).sort()).toEqual(
       [
-        ...[`app/${name}.mjs`, `app/${name}.mjs.map`, "etc/passwd", "usr/local/bin/node"],
+        `app/${name}.mjs`,
+        `app/${name}.mjs.map`,
+        "etc/passwd",
+        "usr/local/bin/node",
         ...(name === "welcome" ? page : []),
       ].sort(),
     );
@@ -411,10 +414,15 @@ describe("group-lister in a container", () => {
       try {
         const [port] = await freePorts(1);
         const settings = {
-          ...{ HOST: "127.0.0.1", PORT: port, NODE_EXTRA_CA_CERTS: "/ca.pem" },
-          ...{ AZURE_AUTHORITY_HOST: azure.httpsUrl, AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl },
-          ...{ AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential", AZURE_TENANT_ID: azure.tenantId },
-          ...{ AZURE_CLIENT_ID: application.clientId, AZURE_CLIENT_SECRET: application.secret },
+          HOST: "127.0.0.1",
+          PORT: port,
+          NODE_EXTRA_CA_CERTS: "/ca.pem",
+          AZURE_AUTHORITY_HOST: azure.httpsUrl,
+          AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
+          AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential",
+          AZURE_TENANT_ID: azure.tenantId,
+          AZURE_CLIENT_ID: application.clientId,
+          AZURE_CLIENT_SECRET: application.secret,
         };
         const environment = Object.entries(settings).flatMap(([name, value]) => ["--env", `${name}=${value}`]);
         // The stand-in listens on the host's loopback.

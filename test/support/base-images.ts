@@ -17,9 +17,21 @@ const execute = promisify(execFile);
 
 /** The packages of the official Node image that the Dockerfile and npm use. */
 const packages = [
-  ...["libc6", "libc-bin", "libstdc++6", "libgcc-s1", "libatomic1"],
-  ...["dash", "bash", "libtinfo6", "grep", "libpcre2-8-0"],
-  ...["coreutils", "libacl1", "libattr1", "libgmp10", "libselinux1"],
+  "libc6",
+  "libc-bin",
+  "libstdc++6",
+  "libgcc-s1",
+  "libatomic1",
+  "dash",
+  "bash",
+  "libtinfo6",
+  "grep",
+  "libpcre2-8-0",
+  "coreutils",
+  "libacl1",
+  "libattr1",
+  "libgmp10",
+  "libselinux1",
 ];
 /** Includes a proxy's CA if the machine's administrator has added one. */
 const certificates = "/etc/ssl/certs/ca-certificates.crt";
@@ -30,7 +42,8 @@ export async function importBaseImages(docker: Run): Promise<void> {
   const [, daprd = ""] = /image: (daprio\/daprd:\S+)/.exec(compose) ?? [];
   const [, emulator = ""] = /image: (\S+\/azure-cosmos-emulator:\S+)/.exec(compose) ?? [];
   await importImage(docker, node, process.version, makeNode, [
-    ...["ENV PATH=/usr/local/bin:/usr/bin:/bin", `ENV NODE_EXTRA_CA_CERTS=${certificates}`],
+    "ENV PATH=/usr/local/bin:/usr/bin:/bin",
+    `ENV NODE_EXTRA_CA_CERTS=${certificates}`,
   ]);
   const path = await findDaprd();
   // Dapr's own docker/Dockerfile uses distroless static with the user nonroot.

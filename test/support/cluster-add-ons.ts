@@ -4,7 +4,7 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
-import { flags } from "../../tools/launch/flags.ts";
+import { flags } from "../../tools/processes/flags.ts";
 import { type Cluster, connectTo, findPort, until } from "./cluster.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { root } from "./processes.ts";

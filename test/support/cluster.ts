@@ -8,7 +8,7 @@ import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { type Keys, loadKeys } from "../../stand-ins/azure/certificate.ts";
-import { flags } from "../../tools/launch/flags.ts";
+import { flags } from "../../tools/processes/flags.ts";
 import { findSource, findTools } from "./kubernetes-tools.ts";
 import { freePorts, run } from "./processes.ts";
 

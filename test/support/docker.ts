@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { findCacheFolder } from "../../tools/build-cache/folder.ts";
+import { flags } from "../../tools/processes/flags.ts";
 import { importBaseImages } from "./base-images.ts";
 import { installFromDebian } from "./debian.ts";
 import { root } from "./processes.ts";
@@ -77,10 +78,16 @@ async function startPrivateDocker(workFolder: string): Promise<Docker> {
   const log = join(folder, "dockerd.log");
   const output = openSync(log, "a");
   const command = [
-    ...["--pdeathsig", "TERM"], // ends the engine when this process ends, even if it is killed
-    ...["flock", "--no-fork", join(cache, "docker.lock")], // a second run waits for the data folder
-    ...["sh", join(root, "test/support/dockerd.sh"), folder],
-    ...["--data-root", data, "--exec-root", join(folder, "exec"), "--pidfile", join(folder, "pid"), "--host", host],
+    // Ends the engine when this process ends, even if it is killed.
+    ...flags({ pdeathsig: "TERM" }),
+    // A second run waits for the data folder.
+    "flock",
+    "--no-fork",
+    join(cache, "docker.lock"),
+    "sh",
+    join(root, "test/support/dockerd.sh"),
+    folder,
+    ...flags({ "data-root": data, "exec-root": join(folder, "exec"), pidfile: join(folder, "pid"), host }),
   ];
   const child = spawn("setpriv", command, { stdio: ["ignore", output, output] });
   const exited = once(child, "exit");
@@ -126,10 +133,15 @@ async function findCompose(cache: string): Promise<string> {
       mkdirSync(join(made, name), { recursive: true });
     const [main = ""] = readFileSync(sources, "utf8").split(/\n\n+/);
     writeFileSync(join(made, "sources/debian.sources"), `${main.replace(/^Suites:.*/m, "Suites: trixie").trim()}\n`);
-    const options = [
-      ...["Dir::Etc::SourceList=/dev/null", `Dir::Etc::SourceParts=${made}/sources`, `Dir::State::Lists=${made}/lists`],
-      ...[`Dir::Cache=${made}`, "APT::Sandbox::User=root"],
-    ].flatMap((option) => ["-o", option]);
+    const options = flags({
+      option: [
+        "Dir::Etc::SourceList=/dev/null",
+        `Dir::Etc::SourceParts=${made}/sources`,
+        `Dir::State::Lists=${made}/lists`,
+        `Dir::Cache=${made}`,
+        "APT::Sandbox::User=root",
+      ],
+    });
     await execute("apt-get", [...options, "update"], { maxBuffer: 2 ** 26 });
     await execute("apt-get", [...options, "download", `docker-compose=${composeVersion}`], { cwd: made });
     await execute("sh", ["-c", "dpkg-deb --extract docker-compose_*.deb unpacked"], { cwd: made });

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describeSidecar } from "../../tools/daprd/sidecar.ts";
-import { isFree } from "../../tools/launch/ports.ts";
+import { isFree } from "../../tools/processes/ports.ts";
 import {
   kill,
   type Program,
@@ -11,7 +11,7 @@ import {
   type Server,
   startProcess,
   waitUntilReady,
-} from "../../tools/launch/process.ts";
+} from "../../tools/processes/process.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 

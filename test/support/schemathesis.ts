@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { field } from "../../services/runtime/field.ts";
-import { flags } from "../../tools/launch/flags.ts";
+import { flags } from "../../tools/processes/flags.ts";
 import { root } from "./processes.ts";
 import { findPythonWith } from "./python-tools.ts";
 

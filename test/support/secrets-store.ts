@@ -13,7 +13,7 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import { flags } from "../../tools/launch/flags.ts";
+import { flags } from "../../tools/processes/flags.ts";
 import { at } from "./at.ts";
 import { type Cluster, until } from "./cluster.ts";
 import type { Pod } from "./kubernetes-objects.ts";

@@ -10,7 +10,7 @@ import { stringify } from "yaml";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
-import { isFree } from "../../tools/launch/ports.ts";
+import { isFree } from "../../tools/processes/ports.ts";
 import { freePorts, root } from "../support/processes.ts";
 
 const inRepository = (path: string) => join(root, path);
@@ -173,7 +173,7 @@ function callGrpc(port: number, method: string): Promise<number> {
   });
 }
 
-describe.skipIf(process.platform !== "linux")("npm start with two apps", () => {
+describe.skipIf(process.platform !== "linux")("the launcher with two apps", () => {
   let run: Launch;
   let pids: number[];
 
@@ -268,7 +268,7 @@ describe.skipIf(process.platform !== "linux")("npm start with two apps", () => {
   });
 });
 
-describe("npm start that fails", () => {
+describe("the launcher", () => {
   let run: Launch | undefined;
 
   beforeEach(() => {
@@ -352,7 +352,7 @@ describe("npm start that fails", () => {
     await expectAllFree(run);
   });
 
-  test("kills an app that ignores the first Ctrl-C on the second one", async () => {
+  test("kills an app that ignores the first Ctrl-C on the second", async () => {
     run = await launch({ env: { STUBBORN: "yes" } });
     await untilReady(run);
     run.launcher.kill("SIGINT");

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { isFree } from "../../tools/launch/ports.ts";
+import { isFree } from "../../tools/processes/ports.ts";
 import { copyRunnableRepository } from "../support/repository.ts";
 
 describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a signal", () => {

@@ -24,7 +24,7 @@ export interface GoBuild {
 }
 
 /**
- * Builds with the Go on PATH. From 1.21 on, Go fetches the version that the module requires.
+ * Builds with the Go on PATH: Go 1.21 or newer; it fetches Go 1.26, which the module requires.
  *
  * @throws Error when Go is missing or older, or with the last line of a failed build
  */

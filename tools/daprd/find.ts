@@ -50,7 +50,7 @@ export async function findDaprd(differences: Partial<Machine> = {}): Promise<str
       }
     };
     if (await succeeds("download", download)) return;
-    machine.report(`${faults.at(-1)}\n`);
+    machine.report(`${faults.at(-1)}. Building from source instead (3-4 minutes).\n`);
     if (await succeeds("build", build)) return;
     throw new Error(explainAbsence(machine, version, faults));
   });
@@ -61,7 +61,7 @@ function explainAbsence(machine: Machine, version: string, faults: string[]): st
   - let this machine download ${locateRelease(machine, version)},
     or unpack that file elsewhere and set DAPRD=/path/to/daprd
   - install the Dapr CLI, then run: dapr init --slim    (https://docs.dapr.io/getting-started/install-dapr-cli/)
-  - install Go 1.26 or newer; the next run builds daprd once, in 3-4 minutes    (https://go.dev/doc/install)
+  - install Go 1.21 or newer; it fetches Go 1.26, and the next run builds daprd once, in 3-4 minutes    (https://go.dev/doc/install)
 Tried:
 ${faults.map((fault) => `  - ${fault}`).join("\n")}`;
 }

@@ -1,5 +1,5 @@
-import { flags } from "../launch/flags.ts";
-import type { Server } from "../launch/process.ts";
+import { flags } from "../processes/flags.ts";
+import type { Server } from "../processes/process.ts";
 
 export interface SidecarOptions {
   /** Path of daprd. */

@@ -1,8 +1,8 @@
 // Starts an app of dapr.yaml and its sidecar, with their logs on stdout.
 import { styleText } from "node:util";
 import { describeSidecar } from "../daprd/sidecar.ts";
-import { type Running, type Server, startProcess } from "./process.ts";
-import { renderLog } from "./render-log.ts";
+import { type Running, type Server, startProcess } from "../processes/process.ts";
+import { renderLog } from "../processes/render-log.ts";
 import type { AppTemplate, SidecarPorts, Suite } from "./template.ts";
 
 export interface App {

@@ -1,4 +1,4 @@
-import { findPortOwner, isFree } from "./ports.ts";
+import { findPortOwner, isFree } from "../processes/ports.ts";
 import { listPorts, type Suite } from "./template.ts";
 
 /** @throws Error that names every port of the suite that is taken, and by which process */

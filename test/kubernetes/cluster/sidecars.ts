@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findDaprd } from "../../../tools/daprd/find.ts";
-import { flags } from "../../../tools/launch/flags.ts";
+import { flags } from "../../../tools/processes/flags.ts";
 import { findPort, until } from "../../support/cluster.ts";
 import { startAsInPod } from "../../support/cluster-add-ons.ts";
 import { buildTimeout } from "../../support/kubernetes-tools.ts";
