@@ -18,7 +18,7 @@ const count = (inner: ReturnType<typeof createMemoryStore>, operation: string) =
   inner.calls.filter((each) => each.operation === operation).length;
 
 describe("batches", () => {
-  test("a lone request is sent at once, singly", async () => {
+  test("a lone request is sent at once, in a call of its own", async () => {
     const inner = createMemoryStore();
     const store = coalesce(inner, plenty);
     await store.save({ key: "a", value: 1 }, call);
@@ -29,7 +29,7 @@ describe("batches", () => {
     ]);
   });
 
-  test("writes that arrive while one is at the store are sent together, 64 at most", async () => {
+  test("writes that arrive while one is at the store are sent together, at most 64", async () => {
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = gate.wait;
