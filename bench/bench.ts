@@ -2,6 +2,7 @@
 // Compare only rows of the same run: the machine's own speed cancels out in their ratios.
 import { stop } from "../tools/processes/process.ts";
 import { measure, measureStart, residentMiB } from "./measure.ts";
+import { measureParsing } from "./parsing.ts";
 import { report } from "./report.ts";
 import { createResults } from "./results.ts";
 import { listTargets, operations } from "./rivals.ts";
@@ -34,5 +35,5 @@ await stop(Object.values(services), 10_000);
 
 const startTimes: Record<string, number> = {};
 for (const app of ["state-api", "group-lister", "welcome", "hello-wasm"]) startTimes[app] = await measureStart(app);
-report({ results, startTimes, memory });
+report({ results, startTimes, memory, parsing: measureParsing() });
 process.exit(0);

@@ -1,6 +1,7 @@
 // Prints the medians of all rounds, and the targets with the measured ratios.
 import { cpus } from "node:os";
 import { MEASURE_MS, median, type Row, STARTS } from "./measure.ts";
+import type { measureParsing } from "./parsing.ts";
 import type { Results } from "./results.ts";
 
 interface Figures {
@@ -9,14 +10,17 @@ interface Figures {
   startTimes: Readonly<Record<string, number>>;
   /** MiB after the load. */
   memory: { service: number; sidecar: number };
+  parsing: ReturnType<typeof measureParsing>;
 }
 
-export function report({ results, startTimes, memory }: Figures): void {
+export function report({ results, startTimes, memory, parsing }: Figures): void {
   const runs = results.all.flatMap(({ rows }) => rows).length;
   const processor = `${cpus().length} × ${cpus()[0]?.model}`;
   console.log(`\n${processor}, Node ${process.version}, ${runs} runs of ${MEASURE_MS} ms`);
   console.table(listMedians(results));
   console.table([...listRatios(results), ...listStarts(startTimes)]);
+  console.log("The cost of parseJson, which checks what a store cannot hold, to JSON.parse:");
+  console.table(parsing);
   console.log(`Memory after the load: service ${memory.service} MiB, sidecar ${memory.sidecar} MiB.`);
 }
 

@@ -1,0 +1,44 @@
+// The cost of the checks that parseJson adds to JSON.parse.
+import { parseJson } from "../services/runtime/json.ts";
+import { median } from "./measure.ts";
+
+const ROUNDS = 21;
+const ROUND_MS = 10;
+
+const list = <T>(length: number, item: (index: number) => T) => Array.from({ length }, (_, index) => item(index));
+const bodies: Record<string, unknown> = {
+  "a small body": { key: "greeting", data: { hello: "world", n: 1 } },
+  "1 kB of records": list(20, (index) => ({ id: index, name: `item ${index}`, price: 9.99, sold: true })),
+  "100 kB of text": { text: "The quick brown fox jumps over the lazy dog. ".repeat(2_200) },
+  "10,000 integers": list(10_000, (index) => index),
+  "10,000 random doubles": list(10_000, Math.random),
+};
+
+/** Runs both parsers in turn on each body. The ratio is the median of the rounds' ratios. */
+export function measureParsing() {
+  return Object.entries(bodies).map(([name, value]) => {
+    const text = JSON.stringify(value);
+    const rounds = list(ROUNDS, () => ({ plain: time(JSON.parse, text), checked: time(parseJson, text) }));
+    return {
+      body: name,
+      bytes: text.length,
+      "JSON.parse µs": Number(median(rounds.map(({ plain }) => plain)).toFixed(2)),
+      "parseJson µs": Number(median(rounds.map(({ checked }) => checked)).toFixed(2)),
+      ratio: Number(median(rounds.map(({ plain, checked }) => checked / plain)).toFixed(2)),
+    };
+  });
+}
+
+/** Microseconds per call, over at least ROUND_MS. */
+function time(parse: (text: string) => unknown, text: string): number {
+  const start = performance.now();
+  let calls = 0;
+  let elapsed = 0;
+  while (elapsed < ROUND_MS) {
+    // The clock is read once for several calls, because it takes as long as a small parse.
+    for (let call = 0; call < 10; call++) parse(text);
+    calls += 10;
+    elapsed = performance.now() - start;
+  }
+  return (elapsed * 1_000) / calls;
+}
