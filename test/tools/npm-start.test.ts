@@ -1,5 +1,5 @@
 // Runs `npm start` itself, in a copy of the repository with ports of its own.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,6 @@ describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a 
     npm = spawn("npm", ["start"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"], detached: true });
     output = "";
     for (const stream of [npm.stdout, npm.stderr]) stream?.on("data", (chunk) => (output += chunk));
-    await vi.waitUntil(() => output.includes("Ctrl-C stops everything"), 25_000);
   });
 
   afterEach(async () => {
@@ -35,16 +34,39 @@ describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a 
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test.each(["SIGTERM", "SIGKILL"] as const)("stops everything within 10 s of %s", async (signal) => {
+  async function kill(signal: NodeJS.Signals): Promise<void> {
     const exited = once(npm, "exit");
     npm.kill(signal);
     await exited;
-    const listTaken = async () => {
-      const free = await Promise.all(ports.map(isFree));
-      return ports.filter((_, index) => !free[index]);
-    };
+  }
+
+  async function listTaken(): Promise<number[]> {
+    const free = await Promise.all(ports.map(isFree));
+    return ports.filter((_, index) => !free[index]);
+  }
+
+  test.each(["SIGTERM", "SIGKILL"] as const)("stops everything within 10 s of %s", async (signal) => {
+    await vi.waitUntil(() => output.includes("Ctrl-C stops everything"), 25_000);
     expect(ports).toHaveLength(18);
+    expect(await listTaken()).toEqual(ports);
+    await kill(signal);
     await expect.poll(listTaken, { timeout: 10_000, interval: 250 }).toEqual([]);
     await vi.waitUntil(() => output.includes("Stopped."), 5_000);
   });
+
+  test.each(["SIGTERM", "SIGKILL"] as const)(
+    "starts nothing after %s during the launcher's own start",
+    async (signal) => {
+      const closed = once(npm, "close");
+      const isLaunching = () => {
+        const commands = execFileSync("ps", ["-o", "args=", "-g", `${npm.pid}`], { encoding: "utf8" });
+        return /^node tools\/launch\/start\.ts/m.test(commands);
+      };
+      await vi.waitUntil(isLaunching, { timeout: 25_000, interval: 1 });
+      await kill(signal);
+      await closed; // all processes that write to npm's output have ended
+      expect(output).not.toContain("Starting");
+      expect(await listTaken()).toEqual([]);
+    },
+  );
 });
