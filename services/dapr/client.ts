@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher, Pool } from "undici";
 import { JSON_TYPE } from "../runtime/http.ts";
-import type { Trace } from "../runtime/trace.ts";
+import { readTraceContext, type Trace } from "../runtime/trace.ts";
 
 interface SidecarClientOptions {
   /** Origin of the sidecar's HTTP API, such as `http://127.0.0.1:3500`. */
@@ -75,7 +75,7 @@ export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClie
       };
       const sent = { origin, path, method, headers: allHeaders, body: body ?? null };
       const response = await dispatch(pool, sent, ownTimeoutMs);
-      trace?.adopt(response.headers);
+      trace?.adopt(readTraceContext(response.headers));
       return response;
     },
     close: async () => (await connecting)?.close(),

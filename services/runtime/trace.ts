@@ -18,6 +18,15 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 
+/** A trace that a caller or a sidecar has begun. */
+interface TraceContext {
+  /** 32 hex digits. */
+  readonly id: string;
+  readonly sampled: boolean;
+  /** For a call to the sidecar. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 export interface Trace {
   /** 32 hex digits, for logs and problem details. */
   readonly id: string;
@@ -25,14 +34,8 @@ export interface Trace {
   readonly sampled: boolean | undefined;
   /** For a call to the sidecar. */
   headers(): Readonly<Record<string, string>>;
-  /** Adopts the trace that a sidecar started, given the headers of its response. No effect on a trace that has begun. */
-  adopt(headers: IncomingHttpHeaders): void;
-}
-
-interface Context {
-  readonly id: string;
-  readonly sampled: boolean;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Adopts the trace that a sidecar started, if it started one. No effect on a trace that has begun. */
+  adopt(context: TraceContext | undefined): void;
 }
 
 /** Version 00, or a higher one, which may have more fields. Version ff is invalid. */
@@ -60,40 +63,55 @@ export function shareTrace(members: readonly Trace[]): Trace {
   return {
     id: chosen.id,
     sampled: undefined,
-    headers: chosen.headers,
-    adopt: (headers) => {
-      for (const member of undecided) member.adopt(headers);
+    headers: () => chosen.headers(),
+    adopt(context) {
+      for (const member of undecided) member.adopt(context);
     },
   };
 }
 
 /** @param received headers of the request */
 export function createTrace(received: IncomingHttpHeaders = {}): Trace {
-  let context = readContext(received);
-  let ownId: string | undefined;
+  return new RequestTrace(received);
+}
 
-  function requestId(): string {
-    const sent = received[REQUEST_ID];
-    ownId ??= typeof sent === "string" && /^[0-9a-f]{32}$/.test(sent) ? sent : randomUUID().replaceAll("-", "");
-    return ownId;
+/** A class, because every request has one: creating an object with functions of its own would cost 0.4 µs. */
+class RequestTrace implements Trace {
+  private readonly received: IncomingHttpHeaders;
+  private context: TraceContext | undefined;
+  private ownId: string | undefined;
+
+  constructor(received: IncomingHttpHeaders) {
+    this.received = received;
+    this.context = readTraceContext(received);
+    this.ownId = undefined;
   }
 
-  return {
-    get id() {
-      return context?.id ?? requestId();
-    },
-    get sampled() {
-      return context?.sampled;
-    },
-    headers: () => context?.headers ?? { [REQUEST_ID]: requestId() },
-    adopt(headers) {
-      context ??= readContext(headers);
-    },
-  };
+  get id(): string {
+    return this.context?.id ?? this.requestId();
+  }
+
+  get sampled(): boolean | undefined {
+    return this.context?.sampled;
+  }
+
+  headers(): Readonly<Record<string, string>> {
+    return this.context?.headers ?? { [REQUEST_ID]: this.requestId() };
+  }
+
+  adopt(context: TraceContext | undefined): void {
+    this.context ??= context;
+  }
+
+  private requestId(): string {
+    const sent = this.received[REQUEST_ID];
+    this.ownId ??= typeof sent === "string" && /^[0-9a-f]{32}$/.test(sent) ? sent : randomUUID().replaceAll("-", "");
+    return this.ownId;
+  }
 }
 
 /** Undefined without a valid `traceparent`; a sidecar that does not trace sends zeros. */
-function readContext({ traceparent, tracestate }: IncomingHttpHeaders): Context | undefined {
+export function readTraceContext({ traceparent, tracestate }: IncomingHttpHeaders): TraceContext | undefined {
   if (typeof traceparent !== "string") return undefined;
   const [, version00, id, spanId, flags, moreFields] = TRACEPARENT.exec(traceparent) ?? [];
   if (id === undefined || flags === undefined || (version00 && moreFields)) return undefined;

@@ -1,7 +1,7 @@
 // Tests that a request through several services is one trace. The sidecars record its spans; the services record none.
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createTrace, shareTrace } from "../../services/runtime/trace.ts";
+import { createTrace, readTraceContext, shareTrace } from "../../services/runtime/trace.ts";
 import { coalesce } from "../../services/state-api/batching/coalesce.ts";
 import { createMemoryStore } from "../support/memory-store.ts";
 import { type OtlpReceiver, type Span, startOtlpReceiver } from "../support/otlp-receiver.ts";
@@ -17,7 +17,7 @@ describe("traces of requests", () => {
   test("a caller's trace keeps its id, its decision and its tracestate, regardless of the sidecar's response", () => {
     const received = { ...unsampled, tracestate: "vendor=1" };
     const trace = createTrace(received);
-    trace.adopt(fromSidecar);
+    trace.adopt(readTraceContext(fromSidecar));
     expect(trace).toMatchObject({ id: "1".repeat(32), sampled: false });
     expect(trace.headers()).toEqual(received);
   });
@@ -47,10 +47,10 @@ describe("traces of requests", () => {
     const { id } = trace;
     expect(trace.sampled).toBeUndefined();
     expect(trace.headers()).toEqual({ "dapr-request-id": id });
-    trace.adopt({ traceparent: `00-${"0".repeat(32)}-${"0".repeat(16)}-00` }); // as a sidecar without tracing sends
+    trace.adopt(readTraceContext({ traceparent: `00-${"0".repeat(32)}-${"0".repeat(16)}-00` })); // as a sidecar without tracing sends
     expect(trace.id).toBe(id);
-    trace.adopt(fromSidecar);
-    trace.adopt(sampled);
+    trace.adopt(readTraceContext(fromSidecar));
+    trace.adopt(readTraceContext(sampled));
     expect(trace).toMatchObject({ id: "2".repeat(32), sampled: true });
     expect(trace.headers()).toEqual(fromSidecar);
   });
@@ -62,7 +62,7 @@ describe("traces of requests", () => {
     expect(shareTrace([no]).headers()).toEqual(unsampled);
     const shared = shareTrace([no, open, other]);
     expect(shared.headers()).toEqual({ "dapr-request-id": open.id });
-    shared.adopt(fromSidecar);
+    shared.adopt(readTraceContext(fromSidecar));
     expect([no.id, open.id, other.id]).toEqual(["1".repeat(32), "2".repeat(32), "2".repeat(32)]);
   });
 
