@@ -14,6 +14,8 @@ const { apps } = readTemplate(`${root}dapr.yaml`);
 
 const started: Running[] = [];
 process.once("exit", () => kill(started));
+// A signal ends a process without "exit", and the servers, in groups of their own, would outlive it.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1));
 
 export interface Servers {
   sidecar: Running;
