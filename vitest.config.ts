@@ -1,15 +1,19 @@
+import { availableParallelism } from "node:os";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
-/** Projects: `npm test`, and a tier for each kind of engine: `npm run test:infra`, `test:containers`, `test:kubernetes`. */
+/** These tiers mostly wait for other programs, so two workers pay off on two CPUs, where Vitest's default is one. */
+const waiting = { maxWorkers: Math.max(2, availableParallelism() - 1) };
+
+/** One project for each tier: `npm test` runs suite, `npm run test:NAME` the others. */
 export default defineConfig({
   test: {
     projects: [
       tier("suite", ["test/*.test.ts", "test/{docs,services,simulators,stand-ins,tools}/**/*.test.ts"], {
         globalSetup: "test/support/global-setup.ts",
       }),
-      tier("infra", ["test/infra/*.test.ts"]),
+      tier("infra", ["test/infra/*.test.ts"], waiting),
       tier("containers", ["test/containers/*.test.ts"]),
-      tier("kubernetes", ["test/kubernetes/*.test.ts"]),
+      tier("kubernetes", ["test/kubernetes/*.test.ts"], waiting),
     ],
     coverage: {
       include: ["services/**/*.ts"],
@@ -21,6 +25,10 @@ export default defineConfig({
   },
 });
 
-function tier(name: string, include: string[], more: { globalSetup?: string } = {}): TestProjectInlineConfiguration {
+function tier(
+  name: string,
+  include: string[],
+  more: { globalSetup?: string; maxWorkers?: number } = {},
+): TestProjectInlineConfiguration {
   return { test: { name, include, testTimeout: 30_000, hookTimeout: 60_000, ...more } };
 }
