@@ -35,7 +35,7 @@ FROM service AS state-api
 LABEL org.opencontainers.image.title="state-api" \
   org.opencontainers.image.description="Reads and writes JSON values through Dapr's state API"
 COPY --from=bundle /bundle/state-api.* ./
-# A dependency of @dapr/dapr uses Node's punycode module. Node warns about that only outside node_modules, as in a bundle.
+# A dependency of @dapr/dapr uses Node's punycode module. Node warns about that outside node_modules, as in a bundle.
 ENTRYPOINT ["node", "--disable-warning=DEP0040", "/app/state-api.mjs"]
 
 FROM service AS group-lister

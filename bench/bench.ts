@@ -1,5 +1,5 @@
-// `npm run bench`: measures each service against its rivals: state-api against the bare sidecar and a plain SDK service.
-// Compare only rows of the same run: the machine's own speed cancels out in their ratios.
+// `npm run bench`: measures each service against its rivals: state-api against the bare sidecar and a plain SDK
+// service. Compare only rows of the same run: the machine's own speed cancels out in their ratios.
 import { stop } from "../tools/processes/process.ts";
 import { measure, measureStart, residentMiB } from "./measure.ts";
 import { measureParsing } from "./parsing.ts";

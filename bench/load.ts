@@ -14,8 +14,8 @@ export interface Target {
 
 /**
  * Sends requests for `milliseconds` over `connections`, each of which waits for its response before the next request.
- * Counts the responses that arrive in that time. Uses bare sockets, because it shares two cores with the servers that it
- * measures, and common load generators count in whole milliseconds.
+ * Counts the responses that arrive in that time. Uses bare sockets, because it shares two cores with the servers that
+ * it measures, and common load generators count in whole milliseconds.
  *
  * @throws Error at the first response whose status is not 20x
  */

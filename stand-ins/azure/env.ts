@@ -1,11 +1,12 @@
-// `node --import ./stand-ins/azure/env.ts services/group-lister/server.ts` points the service at stand-ins/azure/server.ts
-// with the environment variables that Container Apps would set. AZURE_STAND_IN=off leaves the environment unchanged.
+// `node --import ./stand-ins/azure/env.ts services/group-lister/server.ts` points the service at
+// stand-ins/azure/server.ts with the environment variables that Container Apps would set. AZURE_STAND_IN=off leaves the
+// environment unchanged.
 import tls from "node:tls";
 import { loadKeys } from "./certificate.ts";
 import { identityHeader } from "./defaults.ts";
 
-// This file changes process.env, because @azure/identity reads the variables from it. The sources of the service contain
-// nothing about stand-ins.
+// This file changes process.env, because @azure/identity reads the variables from it. The sources of the service
+// contain nothing about stand-ins.
 if (process.env.AZURE_STAND_IN !== "off") {
   const { ca } = await loadKeys();
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);

@@ -1,4 +1,4 @@
-// The endpoints that issue managed identity tokens to local processes: the one of Container Apps and App Service, and IMDS.
+// The endpoints that issue managed identity tokens to local processes: Container Apps and App Service's, and IMDS.
 import type { AzureRequest, AzureResponse } from "./http.ts";
 import type { Principal, Tokens } from "./tokens.ts";
 
@@ -46,8 +46,8 @@ export function onContainerApps({ method, url, headers }: AzureRequest, identiti
 }
 
 /**
- * IMDS as emulated by the NMI of AAD Pod Identity. The pod's label selects the identities; without a client id the first
- * of them is used, and a pod that has none gets 404. The Metadata header is required, as by IMDS itself.
+ * IMDS as emulated by the NMI of AAD Pod Identity. The pod's label selects the identities; without a client id the
+ * first of them is used, and a pod that has none gets 404. The Metadata header is required, as by IMDS itself.
  * https://github.com/Azure/aad-pod-identity/blob/master/pkg/nmi/server/server.go
  * https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
  */

@@ -1,4 +1,4 @@
-// Responses of Azure Resource Manager, marked as invented.
+// Responses of Azure Resource Manager, marked as sample data.
 import { randomUUID } from "node:crypto";
 import type { AzureResponse } from "./http.ts";
 
@@ -22,7 +22,7 @@ export function throttled(retryAfterSeconds: number) {
   return armError(429, "SubscriptionRequestsThrottled", message, { "Retry-After": String(retryAfterSeconds) });
 }
 
-/** `Sample-Data` lets clients say that the groups are invented. */
+/** `Sample-Data` tells clients that the groups are sample data. */
 function commonHeaders(): Record<string, string> {
   return { "Sample-Data": "azure-stand-in", "x-ms-request-id": randomUUID() };
 }

@@ -68,7 +68,7 @@ function authorize({ headers }: AzureRequest, arm: ResourceManager): AzureRespon
     return reject("InvalidAuthenticationTokenAudience", message);
   }
   if (!isRevoked) return { objectId: String(claims.oid) };
-  // A client that handles claims challenges learns which token to get instead (Continuous Access Evaluation).
+  // A client that handles claims challenges receives the claims for the next token (Continuous Access Evaluation).
   // https://learn.microsoft.com/entra/identity-platform/claims-challenge
   const message = "The access token has been revoked.";
   if (!claims.xms_cc) return reject("InvalidAuthenticationToken", message);

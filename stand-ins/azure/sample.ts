@@ -1,4 +1,4 @@
-// Sample data. Every id is invented, and every name contains `sample`, so that the groups cannot be mistaken for real ones.
+// Sample data. Every id is invented, and every name contains `sample`, so that nobody takes the groups for real ones.
 import type { Subscription } from "./resource-manager.ts";
 import type { Principal } from "./tokens.ts";
 

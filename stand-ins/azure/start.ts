@@ -28,7 +28,7 @@ interface AzureOptions {
   readers?: readonly string[];
   /** Handles the resources of a subscription. Default: subscriptions only list their groups. */
   resources?: ResourceHandler;
-  /** Resources that Entra ID issues tokens for and Azure Resource Manager accepts. Default: those of the public cloud. */
+  /** Resources that Entra ID issues tokens for and Resource Manager accepts. Default: those of the public cloud. */
   audiences?: readonly string[];
 }
 

@@ -26,7 +26,7 @@ export type Claims = Readonly<Record<string, unknown>>;
 
 export interface Tokens {
   issue(principal: Principal, options: TokenOptions): Token;
-  /** The claims of a token that this stand-in signed, even if it has expired or was revoked; undefined for any other. */
+  /** The claims of a token that this stand-in signed, even if it expired or was revoked; undefined for any other. */
   check(token: string): { claims: Claims; isRevoked: boolean } | undefined;
   revokeAll(): void;
   readonly jwks: { readonly keys: readonly Jwk[] };
@@ -103,7 +103,8 @@ function isClaims(value: unknown): value is Claims {
 }
 
 export function isSignedWith(token: string, key: Jwk): boolean {
-  if (decode(token)?.header.alg !== "RS256") return false; // classic forgeries use "none", or HMAC with the public key
+  // Known attacks use alg "none", or HMAC with the public key.
+  if (decode(token)?.header.alg !== "RS256") return false;
   const end = token.lastIndexOf(".");
   const signature = Buffer.from(token.slice(end + 1), "base64url");
   return verify("sha256", Buffer.from(token.slice(0, end)), createPublicKey({ key, format: "jwk" }), signature);

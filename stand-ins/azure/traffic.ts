@@ -22,7 +22,7 @@ interface RecordedRequest {
   readonly method: string;
   /** Path and query as sent. */
   readonly path: string;
-  /** Status of the response; 0 while there is none. */
+  /** Status of the response; 0 until it is sent. */
   readonly status: number;
   /** Id and owner of the bearer token, if the request has one. */
   readonly token: { readonly id: unknown; readonly clientId: unknown } | undefined;

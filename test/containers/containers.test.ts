@@ -1,5 +1,5 @@
-// Builds the images and runs docker-compose.yml on a real Docker engine with Compose: the running one, or a private one,
-// which replaces the images that it cannot pull. Without an engine every test fails.
+// Builds the images and runs docker-compose.yml on a real Docker engine with Compose: the running one, or a private
+// one, which replaces the images that it cannot pull. Without an engine every test fails.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -98,7 +98,7 @@ async function send(service: string, path: string, { body, method }: { body?: un
 
 let count = 0;
 
-/** Writes and reads state through state-api and through welcome, and lists the groups through group-lister and welcome. */
+/** Writes and reads state through state-api and welcome, and lists the groups through group-lister and welcome. */
 async function useEveryPath() {
   const key = `k${++count}`;
   expect(await send("state-api", "/state", { body: { key, data: { count } } })).toEqual({
@@ -192,7 +192,7 @@ interface Stack {
 }
 
 function testStack({ sidecar, store }: Stack): void {
-  test("serves every path as soon as it returns", useEveryPath);
+  test("every path responds as soon as `docker compose up --wait` returns", useEveryPath);
 
   test("runs each service with one sidecar and no store but its own", async () => {
     const running = (await compose("--profile", "*", "ps", "--services")).split("\n").sort();

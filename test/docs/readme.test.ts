@@ -1,5 +1,5 @@
-// Runs the shell blocks of the README and of the pages that build on it, and compares their output with the text blocks that
-// follow them. The blocks run in a copy of the repository, on ports of its own.
+// Runs the shell blocks of the README and of the pages that build on it, and compares their output with the text blocks
+// that follow them. The blocks run in a copy of the repository, on ports of its own.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, cpSync, mkdtempSync, rmSync } from "node:fs";

@@ -136,7 +136,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(names.sort()).toEqual(["group-lister", "state-api", "welcome"]);
     });
 
-    test("DOMAIN is the domain of the apps", async () => {
+    test("the block sets DOMAIN to the environment's default domain", async () => {
       await walkThrough("DOMAIN=");
       const domain = (await az.run("echo $DOMAIN")).trim();
       for (const { name, properties } of find("Microsoft.App/containerApps")) {
@@ -185,7 +185,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     });
   });
 
-  describe("step by step", () => {
+  describe("Container Apps, resource by resource", () => {
     test("the commands create state-api's resources with the template's settings", async () => {
       await walkThrough("az containerapp create");
       const [group] = sent("PUT", /\/resourceGroups\/rg-by-hand$/i);
@@ -288,7 +288,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     expect(blocks.filter((block) => !needsAzure.test(block))).toEqual([]);
   });
 
-  test("az tried to reach no host except the simulator and aka.ms", () => {
+  test("az sends requests only to the simulator and aka.ms", () => {
     // Bicep looks for the index of public modules at aka.ms, although the templates use none.
     expect(az.refusedHosts.filter((host) => host !== "aka.ms:443")).toEqual([]);
   });

@@ -70,7 +70,7 @@ test("deploy.yml signs in with OIDC and sets every variable that the parameter f
   }
 });
 
-describe("hook", () => {
+describe("azd hooks", () => {
   const folder = mkdtempSync(join(tmpdir(), "azd-hooks-"));
   const calls = join(folder, "calls");
 

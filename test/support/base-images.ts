@@ -1,6 +1,6 @@
-// Replaces images that an engine without a registry cannot pull, under the same names: Node's base image, built from this
-// machine's Debian packages, npm and the pinned Node; Dapr's, built from the project's own daprd; and the Cosmos DB
-// emulator's, which becomes the simulator.
+// Replaces images that an engine without a registry cannot pull, under the same names: Node's base image, built from
+// this machine's Debian packages, npm and the pinned Node; Dapr's, built from the project's own daprd; and the Cosmos
+// DB emulator's, which becomes the simulator.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -147,8 +147,8 @@ export type Bicep = ReturnType<typeof startBicep>;
 
 /**
  * Starts one compiler for many files: `bicep jsonrpc`. Its methods correspond to the commands build, build-params,
- * snapshot and format. It starts in 2 s and responds in tenths of a second. File names are relative to `folder`, by default
- * the repository.
+ * snapshot and format. It starts in 2 s and responds in tenths of a second. File names are relative to `folder`, by
+ * default the repository.
  */
 export function startBicep(path: string, { folder = root, env = environment }: Options = {}) {
   const { HOME = "", PATH = "" } = process.env;

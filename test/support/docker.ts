@@ -63,8 +63,8 @@ function connect(cwd: string, env: NodeJS.ProcessEnv): Commands {
 }
 
 /**
- * Starts dockerd with its own socket, pid file and data folder, and leaves the machine as it was. The data folder stays in
- * the cache: with the layers of an earlier build, a build takes seconds.
+ * Starts dockerd with its own socket, pid file and data folder, and leaves the machine as it was. The data folder stays
+ * in the cache: with the layers of an earlier build, a build takes seconds.
  */
 async function startPrivateDocker(workFolder: string): Promise<Docker> {
   const folder = mkdtempSync(join(tmpdir(), "docker-test-"));

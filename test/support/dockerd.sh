@@ -1,6 +1,6 @@
 #!/bin/sh
-# dockerd.sh FOLDER ARGUMENTS: runs dockerd until SIGTERM, then restores the packet filter and the forwarding setting and
-# deletes the bridge. The caller holds a lock: otherwise one engine would save another's rules as the machine's own.
+# dockerd.sh FOLDER ARGUMENTS: runs dockerd until SIGTERM, then restores the packet filter and the forwarding setting
+# and deletes the bridge. The caller holds a lock: otherwise one engine would save another's rules as the machine's own.
 folder=$1
 shift
 iptables-save >"$folder/rules"

@@ -7,8 +7,9 @@ import { findCacheFolder } from "../../tools/build-cache/folder.ts";
 const run = promisify(execFile);
 
 /**
- * Returns the Python of a virtual environment with one package of PyPI, e.g. `azure-cli==2.91.0`, installed once for all
- * clones. Run the tool as `python -m MODULE`: its scripts do not work, because the environment was moved after the install.
+ * Returns the Python of a virtual environment with one package of PyPI, e.g. `azure-cli==2.91.0`, installed once for
+ * all clones. Run the tool as `python -m MODULE`: its scripts do not work, because the environment was moved after the
+ * install.
  *
  * @throws Error when Python 3.10 or newer with pip is missing, or PyPI is unreachable
  */

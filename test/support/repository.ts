@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { listPorts, readTemplate } from "../../tools/launch/template.ts";
 import { freePorts, root } from "./processes.ts";
 
-/** Copies the files that git tracks, or would track, with uncommitted changes. Ignored files, such as .env, stay behind. */
+/** Copies the files that git tracks or would track, with uncommitted changes, but no ignored files such as .env. */
 export function copyRepository(folder: string): void {
   const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "-z"], { cwd: root });
   const files = listed.toString().split("\0").filter(Boolean);
@@ -13,8 +13,8 @@ export function copyRepository(folder: string): void {
 }
 
 /**
- * Copies the repository to run `npm start` in: it shares the node_modules of this repository, and every port in dapr.yaml
- * is replaced by a free one. Returns the free ports by the ports that they replace.
+ * Copies the repository to run `npm start` in: it shares the node_modules of this repository, and every port in
+ * dapr.yaml is replaced by a free one. Returns the free ports by the ports that they replace.
  */
 export async function copyRunnableRepository(folder: string): Promise<Map<string, string>> {
   // Otherwise the copy's `npm start` would install into the node_modules that it shares with this run.

@@ -134,7 +134,7 @@ describe("building daprd, when the download fails", () => {
     const [first, second] = await Promise.all([findDaprd(machine()), findDaprd(machine())]);
     expect(first).toBe(second);
     expect(readFileSync(join(folder, "builds"), "utf8")).toBe("build\n");
-    expect(progress).toContainEqual(expect.stringMatching(/^another run is making daprd .*; waiting for it$/));
+    expect(progress).toContainEqual(expect.stringMatching(/^another run is creating daprd .*; waiting for it$/));
   });
 
   test("starts over after a killed build and removes its leftover files", async () => {

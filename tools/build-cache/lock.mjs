@@ -11,7 +11,7 @@ const ports = { first: 18_500, count: 500 };
  *
  * The lock is a listening TCP port on loopback, derived from the name. The system grants the port to one process and
  * frees it when that process ends, even by SIGKILL, so a lock is never stale. Names that share a port wait for each
- * other; so hold one lock at a time. A foreign program on the port looks like a holder: tell the user the port.
+ * other. Therefore hold one lock at a time. Another program on the port blocks the lock, so show the port to the user.
  *
  * @param {string} name e.g. the path of the file that is made under the lock
  * @param {(port: number) => void} onWait called before each wait of 300 ms

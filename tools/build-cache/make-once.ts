@@ -21,11 +21,11 @@ export async function makeOnce(
   mkdirSync(dirname(path), { recursive: true });
   const unfinished = join(dirname(path), `making-${basename(path)}`);
   const reportWait = (port: number) =>
-    report(`another run is making ${what} (it holds port ${port} as a lock); waiting for it`);
+    report(`another run is creating ${what} (it holds port ${port} as a lock); waiting for it`);
   const release = await takeLock(path, reportWait, signal);
   try {
     if (existsSync(path)) return path; // made by the run that held the lock
-    await rm(unfinished, { recursive: true, force: true }); // left behind by a killed run
+    await rm(unfinished, { recursive: true, force: true }); // from a killed run
     await make(unfinished);
     await rename(unfinished, path);
     return path;

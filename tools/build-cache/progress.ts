@@ -1,4 +1,7 @@
-/** Reports the progress of a long step, many times a second; "" at its end. Text that ends in a line break stays visible. */
+/**
+ * Reports the progress of a long step, many times a second. An empty text ends the step. Text that ends in a line break
+ * stays visible.
+ */
 export type Report = (progress: string) => void;
 
 /** On a terminal, one line that is rewritten and finally cleared; elsewhere one line for each step and every 10 s. */

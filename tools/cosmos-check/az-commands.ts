@@ -7,7 +7,7 @@ export const partitionKeyPath = "/partitionKey";
 /** Cosmos DB Built-in Data Contributor. */
 const dataRole = "00000000-0000-0000-0000-000000000002";
 
-/** Creates the az commands that fix an account. GROUP is a placeholder; ACCOUNT is one if the endpoint does not name it. */
+/** Creates the az commands that fix an account. GROUP is a placeholder; so is ACCOUNT if the endpoint lacks it. */
 export function createAzCommands({
   endpoint,
   database,

@@ -6,8 +6,8 @@ import type { Finding } from "./finding.ts";
 import type { CheckOptions } from "./options.ts";
 
 /**
- * Runs all checks and returns one finding for each, in order. Stops at a finding that makes the remaining checks pointless.
- * Never rejects.
+ * Runs all checks and returns one finding for each, in order. Stops at a finding that makes the remaining checks
+ * pointless. Never rejects.
  */
 export async function checkCosmos({ auth, ...options }: CheckOptions): Promise<Finding[]> {
   const signIn = "key" in auth ? auth : await getToken(auth.credential, options.endpoint);

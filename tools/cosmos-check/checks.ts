@@ -131,7 +131,7 @@ export function judgeMissingRole(principal: string, az: AzCommands): Finding {
 
 /**
  * With a token, tries a random key: only the error for a wrong key shows whether the account accepts keys. Users report
- * that the service says "Local Authorization is disabled" before it checks the key; the documentation does not say so.
+ * that the service says "Local Authorization is disabled" before it checks the key; this is undocumented.
  */
 async function checkKeys({ endpoint, principal, az }: Context): Promise<Finding> {
   const check = "keys";

@@ -1,4 +1,4 @@
-// Signs in to an account, and tells its errors apart.
+// Signs in to an account and classifies its errors.
 import { CosmosClient, ErrorResponse } from "@azure/cosmos";
 import type { TokenCredential } from "@azure/identity";
 
@@ -13,7 +13,7 @@ export function connect(endpoint: string, auth: { key: string } | Token): Cosmos
     endpoint,
     // With endpoint discovery, the client retries an unreachable account for two minutes.
     connectionPolicy: { enableEndpointDiscovery: false, requestTimeout: 10_000 },
-    // The token is at hand, so the client needs no credential (aadCredentials) to get one.
+    // The caller passes the token, so the client needs no credential (aadCredentials).
     ...("key" in auth ? { key: auth.key } : { tokenProvider: async () => `type=aad&ver=1.0&sig=${auth.token}` }),
   });
 }

@@ -1,4 +1,5 @@
-// `npm run cosmos:check`: finds the settings of an Azure Cosmos DB account that make Dapr's state store fail or lose data.
+// `npm run cosmos:check`: finds the settings of an Azure Cosmos DB account that make Dapr's state store fail or
+// lose data.
 import { checkCosmos } from "./check.ts";
 import { formatFinding } from "./finding.ts";
 import { type CheckOptions, readOptions, usage } from "./options.ts";

@@ -4,7 +4,7 @@ export interface Finding {
   status: "ok" | "fix" | "FAIL";
   check: string;
   text: string;
-  /** What the reader can do: an instruction, a command, or both. */
+  /** The fix: an instruction, a command, or both. */
   fix?: string;
 }
 

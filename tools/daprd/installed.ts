@@ -5,7 +5,7 @@ import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { type Machine, nameExecutable } from "./machine.ts";
 
-/** The oldest minor version that Dapr supports along with the pinned one. It knows every flag of tools/daprd/sidecar.ts. */
+/** The oldest minor version that Dapr still supports. It knows every flag of tools/daprd/sidecar.ts. */
 const oldestVersion = "1.16.0";
 
 /** Every daprd on PATH, then the one in the Dapr CLI's home. */

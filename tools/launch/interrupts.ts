@@ -1,8 +1,8 @@
 import { watchNpm } from "./npm.ts";
 
 /**
- * Returns a signal that aborts on the first Ctrl-C, SIGTERM, closed terminal or closed pipe, or at the end of the npm of
- * `npm start`. A second Ctrl-C kills everything by `killAll` and exits with 130.
+ * Returns a signal that aborts on the first Ctrl-C, SIGTERM, closed terminal or closed pipe, or at the end of the npm
+ * of `npm start`. A second Ctrl-C kills everything by `killAll` and exits with 130.
  */
 export function listenForInterrupts(killAll: () => void): AbortSignal {
   const controller = new AbortController();

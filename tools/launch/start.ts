@@ -13,6 +13,7 @@ import { refuseTakenPorts } from "./refuse-taken-ports.ts";
 import { renderTable } from "./table.ts";
 import { readTemplate, type Suite } from "./template.ts";
 
+// test/tools/launch.test.ts sets READY_WITHIN_MS.
 const readyTimeoutMs = Number(process.env.READY_WITHIN_MS ?? 60_000);
 const appGraceMs = 12_000; // the services drain for up to 10 s
 const sidecarGraceMs = 6_000; // daprd takes up to 5 s

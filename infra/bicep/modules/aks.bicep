@@ -25,7 +25,7 @@ type Aks = {
   @description('Required. Whether the API server is public or private, and how its name resolves.')
   apiServer: ApiServer
 
-  @description('Optional. Cluster administrator. Without one, nobody can use the Kubernetes API until you assign a role.')
+  @description('Optional. Cluster administrator. Without it, no user can access the Kubernetes API until you assign a role.')
   administrator: Administrator?
 
   @description('Required. Policy for privileged containers.')

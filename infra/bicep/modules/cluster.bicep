@@ -89,7 +89,7 @@ param userPool Pool
 @description('Required. Whether the API server is public or private, and how its name resolves.')
 param apiServer ApiServer
 
-@description('Optional. Cluster administrator. Without one, nobody can use the Kubernetes API until you assign a role.')
+@description('Optional. Cluster administrator. Without it, no user can access the Kubernetes API until you assign a role.')
 param administrator Administrator?
 
 @description('Required. Name of the virtual network, in this resource group; it has a subnet called nodes.')

@@ -1,5 +1,5 @@
-// Tests the service's HTTP API, its cache and its calls to Azure: the real @azure/identity and @azure/arm-resources call
-// the Azure stand-in. process.test.ts has the tests that need another identity or a process of their own.
+// Tests the service's HTTP API, its cache and its calls to Azure: the real @azure/identity and @azure/arm-resources
+// call the Azure stand-in. process.test.ts has the tests that need another identity or a process of their own.
 import { once } from "node:events";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -523,7 +523,7 @@ describe("the configuration", () => {
     expect(readGroupListerConfig({}).AZURE_TIMEOUT_MS).toBe(1_500);
   });
 
-  test("reports all faults in one error", () => {
+  test("readGroupListerConfig reports every invalid variable in one error", () => {
     const wrong = { AZURE_SUBSCRIPTION_ID: "mine", AZURE_ENVIRONMENT: "Mars", GROUPS_MAX_AGE_MS: "30001" };
     expect(() => readGroupListerConfig({ ...wrong, AZURE_RESOURCE_MANAGER_ENDPOINT: "http://arm" })).toThrow(
       /AZURE_SUBSCRIPTION_ID="mine"[\s\S]*AZURE_ENVIRONMENT="Mars" must be one of[\s\S]*ENDPOINT="http:\/\/arm"[\s\S]*GROUPS_MAX_AGE_MS="30001"/,

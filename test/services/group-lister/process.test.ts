@@ -1,5 +1,5 @@
-// Tests the service as a process: each way to sign in, its start and its shutdown. Each way to sign in has a process of its own,
-// because @azure/msal-node detects the source of managed identities once per process.
+// Tests the service as a process: each way to sign in, its start and its shutdown. Each way to sign in has a process of
+// its own, because @azure/msal-node detects the source of managed identities once per process.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -82,7 +82,7 @@ const noCache = () => get("/groupz", { "Cache-Control": "no-cache" });
 const callers = () => new Set(azure.requests.filter(({ part }) => part === "arm").map(({ token }) => token?.clientId));
 const requestsTo = (wanted: string) => azure.requests.filter(({ part }) => part === wanted);
 
-describe("the identity", () => {
+describe("sign-in of the process", () => {
   const imds = () => ({ ...nothing(), AZURE_POD_IDENTITY_AUTHORITY_HOST: azure.url });
   test.each([
     ["the system-assigned identity in Container Apps", containerApps, sampleIdentity.clientId, "identity"],
@@ -143,13 +143,14 @@ describe("the identity", () => {
 });
 
 describe("without a usable identity", () => {
-  test("the service is alive, is not ready, and returns 503 with one line for each credential tried, within 2 s", async () => {
+  test("/healthz returns 200 while /groupz and /readyz return 503 with one line for each credential tried, within 2 s", async () => {
     await start(nothing(), "/healthz");
-    // The first search loads the SDK. Its result is repeated for one second, so the measured request starts a new search.
+    // The first search loads the SDK. Its result is repeated for 1 s, so the measured request starts a new search.
     await expect.poll(() => get("/readyz").then(({ body }) => body.detail), { timeout: 10_000 }).toContain("Azure CLI");
     await sleep(1_000);
     const started = performance.now();
     const { status, body } = await get("/groupz");
+    const ready = await get("/readyz");
     expect(performance.now() - started).toBeLessThan(2_000);
     expect({ status, type: body.type }).toEqual({ status: 503, type: "urn:problem:no-credential" });
     const [advice, ...reasons] = body.detail.split("\n");
@@ -163,7 +164,7 @@ describe("without a usable identity", () => {
     ]) {
       expect(reasons.filter((line: string) => line.startsWith("- ") && line.includes(name))).toHaveLength(1);
     }
-    expect(await get("/readyz")).toMatchObject({
+    expect(ready).toMatchObject({
       status: 503,
       body: { type: "urn:problem:not-ready", detail: body.detail },
     });
@@ -346,7 +347,7 @@ describe("a private CA", () => {
   );
 });
 
-describe("with the Azure stand-in", () => {
+describe("group-lister with the Azure stand-in", () => {
   const shell = {
     AZURE_CLIENT_ID: app.clientId,
     AZURE_TENANT_ID: "00000000-0000-0000-0000-00000000dead",

@@ -48,8 +48,8 @@ function parse(authorization: string): { type: string; signature: string } {
 
 function checkKey({ method, segments, date = "" }: AuthorizationRequest, signature: string, access: Access): void {
   if (access.disableLocalAuth) {
-    // Users report this message and substatus (azure-cosmosdb-ads-extension#120, data-api-builder#1939). No documentation
-    // says that this check comes before the signature's.
+    // Users report this message and substatus (azure-cosmosdb-ads-extension#120, data-api-builder#1939). No
+    // documentation says that this check comes before the signature's.
     throw new Fault(401, "Local Authorization is disabled. Use an AAD token to authorize all requests.", {
       substatus: 5202,
     });

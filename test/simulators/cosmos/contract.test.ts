@@ -1,5 +1,5 @@
-// Tests the behaviour that Dapr and @azure/cosmos rely on, through the official client, against two servers: our simulator,
-// which must pass every test, and Vercel's, as a second opinion on the part that it implements.
+// Tests the behaviour that Dapr and @azure/cosmos rely on, through the official client, against two servers: our
+// simulator, which must pass every test, and Vercel's, as a second opinion on the part that it implements.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";

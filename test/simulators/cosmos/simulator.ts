@@ -1,5 +1,5 @@
-// Simulates Azure Cosmos DB for NoSQL in memory: the part of its REST API that Dapr's state.azure.cosmosdb and @azure/cosmos
-// use. https://learn.microsoft.com/rest/api/cosmos-db/
+// Simulates Azure Cosmos DB for NoSQL in memory: the part of its REST API that Dapr's state.azure.cosmosdb and
+// @azure/cosmos use. https://learn.microsoft.com/rest/api/cosmos-db/
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";

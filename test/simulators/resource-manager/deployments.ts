@@ -1,4 +1,4 @@
-// Deployments of templates. The caller passes in a function that evaluates a template, because only the Bicep compiler can.
+// Deployments of templates. The caller passes a function that evaluates a template: only the Bicep compiler can do it.
 // https://learn.microsoft.com/rest/api/resources/deployments
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { armError, ok } from "../../../stand-ins/azure/resource-manager-responses.ts";

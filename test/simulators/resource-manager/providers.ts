@@ -22,7 +22,7 @@ export const roles: Readonly<Record<string, string>> = {
   Reader: "acdd72a7-3385-48ef-bd42-f606fba81ae7",
 };
 
-/** Describes a provider. `az` requests the locations and API versions of a type before it creates the first resource. */
+/** Describes a provider. `az` requests the locations and API versions of a type before it creates a resource. */
 export function describeProvider(id: string, namespace: string) {
   const resourceTypes = ["containerApps", "managedEnvironments"].map((resourceType) => ({
     resourceType,

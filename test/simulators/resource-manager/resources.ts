@@ -1,5 +1,5 @@
-// Simulates what Azure Resource Manager does below a subscription: it creates, changes, returns and deletes resource groups and
-// resources, in the same way for all providers.
+// Simulates what Azure Resource Manager does below a subscription: it creates, changes, returns and deletes resource
+// groups and resources, in the same way for all providers.
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import type { ResourceHandler, Subscription } from "../../../stand-ins/azure/resource-manager.ts";
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";

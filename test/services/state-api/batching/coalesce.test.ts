@@ -232,8 +232,8 @@ describe("limits", () => {
 });
 
 /**
- * The model is a Map that changes one operation at a time, in the order of arrival. However the store delays, reorders and
- * fails its calls, every result must be one that the model allows.
+ * The model is a Map that changes one operation at a time, in the order of arrival. However the store delays, reorders
+ * and fails its calls, every result must be one that the model allows.
  */
 test("3,000 random interleavings return only results that running one operation at a time allows", async () => {
   const key = fc.constantFrom("a", "b", "c", "d");
