@@ -19,7 +19,7 @@ export interface SidecarRequest {
   readonly body?: string | undefined;
   /** Sent with the request; adopts the trace that the sidecar starts for it. */
   readonly trace?: Trace | undefined;
-  /** Milliseconds from the call to the last byte of the response, including the wait for a free connection. */
+  /** Milliseconds from the dispatch to the last byte of the response, including the wait for a free connection. */
   readonly timeoutMs?: number;
 }
 
@@ -39,10 +39,10 @@ export interface SidecarClient {
   close(): Promise<void>;
 }
 
-/** The sidecar sent no complete response. After a `timeout`, or a connection that broke, it may have acted. */
+/** The sidecar sent no complete response. After a `timeout`, or when `interrupted`, it may have acted. */
 export class SidecarError extends Error {
   override readonly name = "SidecarError";
-  readonly kind: "unreachable" | "timeout";
+  readonly kind: "unreachable" | "interrupted" | "timeout";
 
   constructor(kind: SidecarError["kind"], message: string, options?: ErrorOptions) {
     super(message, options);
@@ -85,8 +85,8 @@ export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClie
 type Dispatch = Dispatcher.DispatchOptions & { readonly origin: string };
 
 /**
- * Undici's `request` and `fetch` create a stream for every body and an AbortSignal for every timeout. Dispatching without
- * them halves the CPU time of a request.
+ * Undici's `request` and `fetch` create a stream for every body and an AbortSignal for every timeout. Dispatching
+ * without them halves the CPU time of a request.
  */
 function dispatch(pool: Pool, options: Dispatch, timeoutMs: number): Promise<SidecarResponse> {
   return new Promise((resolve, reject) => {
@@ -121,7 +121,11 @@ function dispatch(pool: Pool, options: Dispatch, timeoutMs: number): Promise<Sid
       },
       onResponseError(_controller, cause) {
         clearTimeout(timer);
-        reject(new SidecarError("unreachable", `the Dapr sidecar at ${options.origin} is unreachable`, { cause }));
+        reject(
+          sent
+            ? new SidecarError("interrupted", `the Dapr sidecar at ${options.origin} closed the connection`, { cause })
+            : new SidecarError("unreachable", `the Dapr sidecar at ${options.origin} is unreachable`, { cause }),
+        );
       },
     });
   });

@@ -6,8 +6,8 @@ import { Problem } from "../runtime/problem.ts";
 const MAX_KEY = 958;
 
 /**
- * JSON Schema of a key of the state API. It excludes "/", "\", "?", "#" (Cosmos DB ids), "|" (Dapr's separator), "%" and
- * space (URLs), "." and ".." alone: no key can name another path of the sidecar's API or of the state API.
+ * JSON Schema of a key of the state API. It excludes "/", "\", "?", "#" (Cosmos DB ids), "|" (Dapr's separator), "%"
+ * and space (URLs), "." and ".." alone: no key can name another path of the sidecar's API or of the state API.
  */
 export const keySchema = {
   type: "string",

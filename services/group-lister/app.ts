@@ -79,8 +79,8 @@ function cacheStatus(isNew: boolean, isForced: boolean, ttl: number, error: unkn
 }
 
 /**
- * 403 and 404 from Azure keep their status, because a 5xx would invite retries that cannot succeed. 429 keeps its status
- * too, so that clients, proxies and Dapr's resiliency policies slow down.
+ * 403 and 404 from Azure keep their status, because a 5xx would invite retries that cannot succeed. 429 keeps its
+ * status too, so that clients, proxies and Dapr's resiliency policies slow down.
  */
 const STATUS: Readonly<Record<AzureError["kind"], number>> = {
   "no-credential": 503,

@@ -67,7 +67,8 @@ export function createCached<T>({ load, freshUntil, usableUntil, holdMs }: Cache
     },
     refresh() {
       if (!flight) return fetch();
-      // The load in flight may have read the value before the change that the caller wants to see, so wait for the next.
+      // The load in flight may have read the value before the change that the caller wants to see, so wait for the
+      // next.
       next ??= flight
         .catch(() => {})
         .then(() => {

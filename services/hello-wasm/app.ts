@@ -42,7 +42,7 @@ function throwProblem(error: Error): never {
   switch (error instanceof RunError ? error.kind : "failed") {
     case "overloaded":
       throw new Problem(503, "overloaded", "Too many requests are waiting for the module", {
-        detail: "Try again after a second.",
+        detail: "Retry after a second.",
         headers: RETRY_SOON,
         cause: error,
       });

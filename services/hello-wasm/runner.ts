@@ -91,6 +91,8 @@ export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerO
   /** Terminates the thread, and with it the instance, fails its run, and starts another thread. */
   function replace(worker: Worker, reason: RunError): void {
     settle(worker)?.result.reject(reason);
+    const at = idle.indexOf(worker);
+    if (at >= 0) idle.splice(at, 1);
     worker.terminate();
     if (!closing) start();
   }

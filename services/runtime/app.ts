@@ -12,7 +12,9 @@ interface CommonRoutes {
   readonly openapi: { readonly paths: Readonly<Record<string, object>> };
   readonly log: Logger;
   readonly register: Registry;
-  /** Resolves when requests can be served; rejects with the reason, as a Problem or any other Error, when they cannot. */
+  /**
+   * Resolves when requests can be served; rejects with the reason, as a Problem or any other Error, when they cannot.
+   */
   readonly ready: () => Promise<void>;
 }
 
@@ -26,8 +28,8 @@ export function createServiceApp(register: Registry): Express {
 }
 
 /**
- * Call after adding the service's own routes. Adds liveness, readiness, metrics and the OpenAPI document; returns 405 for
- * other methods of a described path, 404 for other paths, and problem details for errors.
+ * Call after adding the service's own routes. Adds liveness, readiness, metrics and the OpenAPI document; returns 405
+ * for other methods of a described path, 404 for other paths, and problem details for errors.
  */
 export function addCommonRoutes(app: Express, { openapi, log, register, ready }: CommonRoutes): void {
   app.get("/healthz", (_req, res) => {

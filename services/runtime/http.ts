@@ -1,5 +1,6 @@
-// Reading a JSON body and sending a response, for the routes under load. Express's body parser and res.send take a quarter
-// of a save's CPU time (measured with `npm run bench`), for charsets, compression and types that a JSON API does not use.
+// Reading a JSON body and sending a response, for the routes under load. Express's body parser and res.send take a
+// quarter of a save's CPU time (measured with `npm run bench`), for charsets, compression and types that a JSON API
+// does not use.
 import { isUtf8 } from "node:buffer";
 import type { Request, Response } from "express";
 import { parseJson } from "./json.ts";
@@ -23,8 +24,8 @@ export async function readJson(req: Request, limit: number): Promise<unknown> {
 /**
  * Reads the request's body as text that is declared as JSON, without parsing it.
  * @param limit maximum size in bytes
- * @throws {Problem} 400 when it is empty or not UTF-8; 413 when it is too large; 415 when it is not declared as plain JSON
- * in UTF-8
+ * @throws {Problem} 400 when it is empty or not UTF-8; 413 when it is too large; 415 when it is not declared as plain
+ * JSON in UTF-8
  */
 export async function readJsonText(req: Request, limit: number): Promise<string> {
   if (!PLAIN_JSON.test(req.headers["content-type"] ?? "")) {

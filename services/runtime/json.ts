@@ -1,8 +1,8 @@
 import { Problem } from "./problem.ts";
 
 /**
- * Maximum nesting of a request body. Go's decoder, which every sidecar uses, accepts 10,000 levels, and a request to the
- * sidecar nests a value at most two levels deeper than the body does.
+ * Maximum nesting of a request body. Go's decoder, which every sidecar uses, accepts 10,000 levels, and a request to
+ * the sidecar nests a value at most two levels deeper than the body does.
  */
 const MAX_DEPTH = 9_998;
 
@@ -28,10 +28,10 @@ const CLOSE_BRACE = 0x7d;
 /**
  * Parses JSON and refuses values that a read could not return as they were sent.
  *
- * JSON.parse rounds 12345678901234567890 to 12345678901234567000, reads 1e400 as Infinity, which is then stored as null, and
- * keeps only the last of several members with the same name. The sidecar fails on deep nesting and replaces half of a
- * surrogate pair by U+FFFD. One pass over the text, which skips strings with indexOf, finds all of these. It also counts the
- * members of all objects: if the value has fewer, a name is repeated.
+ * JSON.parse rounds 12345678901234567890 to 12345678901234567000, reads 1e400 as Infinity, which is then stored as
+ * null, and keeps only the last of several members with the same name. The sidecar fails on deep nesting and replaces
+ * half of a surrogate pair by U+FFFD. One pass over the text finds all of these; it skips strings with indexOf. It also
+ * counts the members of all objects: if the value has fewer, a name is repeated.
  *
  * @throws {Problem} 400 with the place in the document (JSON Pointer, RFC 6901) and what to send instead
  */

@@ -2,7 +2,9 @@ import { type Logger, pino, stdTimeFunctions } from "pino";
 
 export type { Logger };
 
-/** Logs JSON lines to stdout, or readable lines when stdout is a terminal. Callers never log bodies, values or tokens. */
+/**
+ * Logs JSON lines to stdout, or readable lines when stdout is a terminal. Callers never log bodies, values or tokens.
+ */
 export async function createLogger(service: string, level: string): Promise<Logger> {
   const options = {
     level,

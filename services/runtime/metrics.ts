@@ -11,7 +11,9 @@ export function createRegistry(): Registry {
   return register;
 }
 
-/** Counts and times requests by method, route pattern and status; 499 when the caller disconnected before the response. */
+/**
+ * Counts and times requests by method, route pattern and status; 499 when the caller disconnected before the response.
+ */
 export function requestMetrics(register: Registry): RequestHandler {
   const seconds = new Histogram({
     name: "http_request_duration_seconds",

@@ -11,7 +11,7 @@ export const text = (description: string, example: string) =>
 
 const ETAG = '(W/)?"[!#-~]*"';
 
-/** JSON Schema of the `If-Match` header: `*` or a list of ETags (RFC 9110 §13.1.1), of which only ASCII is accepted. */
+/** JSON Schema of the `If-Match` header: `*` or a list of ETags (RFC 9110 §13.1.1) in ASCII. */
 export const ifMatchSchema = {
   anyOf: [{ enum: ["*"] }, { type: "string", pattern: `^${ETAG}([ \\t]*,[ \\t]*${ETAG})*$` }],
   examples: ["*", '"abc"'],

@@ -57,8 +57,8 @@ export function problemHandler(log: Logger): ErrorRequestHandler {
 }
 
 /**
- * Express's own errors, such as one for a path that it cannot decode, have a status, and say in `expose` whether callers
- * may see the message. Every other error is a fault of the service.
+ * Express's own errors, such as one for a path that it cannot decode, have a status, and say in `expose` whether
+ * callers may see the message. Every other error is a fault of the service.
  */
 function fromExpress(error: unknown): Problem {
   const status = field(error, "status");
@@ -66,7 +66,7 @@ function fromExpress(error: unknown): Problem {
     const detail = String(field(error, "message"));
     return new Problem(status, "bad-request", "The request is malformed", { detail, cause: error });
   }
-  return new Problem(500, "internal", "Something went wrong in this service", {
+  return new Problem(500, "internal", "The service failed unexpectedly", {
     detail: "Search the log for this traceId to find the cause.",
     cause: error,
   });

@@ -5,8 +5,8 @@ import { Problem, sendProblem } from "./problem.ts";
 import { traceOf } from "./trace.ts";
 
 /**
- * Handles GET /readyz: 200, or 503 with the reason for which `ready` rejects. Probes repeat, so each reason is logged as
- * one warning, not as an error with a stack for every request; the next success is logged too.
+ * Handles GET /readyz: 200, or 503 with the reason for which `ready` rejects. Probes repeat, so each reason is logged
+ * as one warning, not as an error with a stack for every request; the next success is logged too.
  */
 export function serveReadiness(ready: () => Promise<void>, log: Logger): RequestHandler {
   let reason: string | undefined;

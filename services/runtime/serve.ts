@@ -24,9 +24,13 @@ interface Service {
  */
 export function serve({ app, ready, warmUp = ready, close = async () => {}, log, config }: Service): void {
   let draining = false;
-  const readyUnlessDraining = async () => {
-    await ready();
+  const rejectWhileDraining = () => {
     if (draining) throw new Error("the service is shutting down");
+  };
+  const readyUnlessDraining = async () => {
+    rejectWhileDraining();
+    await ready();
+    rejectWhileDraining(); // shutdown may have begun meanwhile
   };
   const server = createServer(app(readyUnlessDraining));
   server.once("error", (error) => {
@@ -41,15 +45,16 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
   });
 
   async function shutDown(signal: string): Promise<void> {
+    if (draining) return;
     log.info(`${signal}: draining`);
     draining = true;
     const timeoutMs = config.SHUTDOWN_TIMEOUT_MS;
     try {
-      const tooSlow = () => new Error(`requests still in flight after ${timeoutMs} ms`);
+      const tooSlow = () => new Error(`requests still in flight after SHUTDOWN_TIMEOUT_MS (${timeoutMs} ms)`);
       await withTimeout(drain(server).then(close), timeoutMs, tooSlow);
       process.exit(0);
     } catch (error) {
-      log.error({ err: error }, "could not drain within SHUTDOWN_TIMEOUT_MS");
+      log.error({ err: error }, "shutdown failed");
       process.exit(1);
     }
   }

@@ -1,18 +1,18 @@
 // W3C trace context (https://www.w3.org/TR/trace-context/). Only the sidecars of this suite record spans.
 //
-// The calls of a request with a `traceparent` carry it and its `tracestate` unchanged. So the caller's decision to sample
-// holds in every sidecar, and their spans are children of the caller's. A span id of our own would name a parent that no
-// service records. A `traceparent` of a higher version than 00 is sent as version 00, without the fields and flags that only
-// the higher version has: https://www.w3.org/TR/trace-context/#versioning-of-traceparent
+// The calls of a request with a `traceparent` carry it and its `tracestate` unchanged. So the caller's decision to
+// sample holds in every sidecar, and their spans are children of the caller's. A span id of our own would name a parent
+// that no service records. A `traceparent` of a higher version than 00 is sent as version 00, without the fields and
+// flags that only the higher version has: https://www.w3.org/TR/trace-context/#versioning-of-traceparent
 //
 // For a request without `traceparent`, a service must not invent one. A daprd samples
-// `ParentBased(TraceIDRatioBased(samplingRate))` (pkg/diagnostics/tracing_sampler.go, 1.18.2): flags 00 would switch off
-// the spans in every sidecar, 01 would override their rate, and daprd accepts a trace id only with such a decision. So the
-// first call has no `traceparent`: the sidecar starts the trace, decides, and returns a `traceparent`. The request adopts
-// it for its logs, its problem details and its further calls. The limits:
-// - Until that response, the request has an id of its own. Logs and problem details keep it when there is no response, or
-//   when the sidecar does not trace. It travels as `dapr-request-id`: the next service of the suite logs it unless there is
-//   a trace, and daprd adds headers named `dapr-…` to the attributes of its spans.
+// `ParentBased(TraceIDRatioBased(samplingRate))` (pkg/diagnostics/tracing_sampler.go, 1.18.2): flags 00 would switch
+// off the spans in every sidecar, 01 would override their rate, and daprd accepts a trace id only with such a decision.
+// So the first call has no `traceparent`: the sidecar starts the trace, decides, and returns a `traceparent`. The
+// request adopts it for its logs, its problem details and its further calls. The limits:
+// - Until that response, the request has an id of its own. Logs and problem details keep it when there is no response,
+//   or when the sidecar does not trace. It travels as `dapr-request-id`: the next service of the suite logs it unless
+//   there is a trace, and daprd adds headers named `dapr-…` to the attributes of its spans.
 // - Calls that are sent at the same time, such as those of GET /api/health, become a trace each. The request adopts the
 //   trace of the first response.
 import { randomUUID } from "node:crypto";
@@ -52,7 +52,8 @@ export function traceOf(request: IncomingMessage & { [TRACE]?: Trace }): Trace {
 
 /**
  * Chooses the trace of a call that serves several requests, because a call belongs to one trace only. Prefers a sampled
- * trace, then one that leaves the decision to the sidecar. All requests of the latter kind adopt the sidecar's decision.
+ * trace, then one that leaves the decision to the sidecar. All requests of the latter kind adopt the sidecar's
+ * decision.
  * @param members at least one
  */
 export function shareTrace(members: readonly Trace[]): Trace {

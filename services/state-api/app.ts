@@ -143,7 +143,8 @@ function reading(error: unknown): never {
 }
 
 /**
- * Turns an error of the store into a problem. Its title starts with a fixed text that the walkthroughs of this sample show.
+ * Turns an error of the store into a problem. Its title starts with a fixed text that the walkthroughs of this sample
+ * show.
  */
 function failed(title: string, error: unknown, conflictStatus: 409 | 412): never {
   if (error instanceof CallerLeft) throw new Problem(499, "caller-left", "The caller disconnected", { cause: error });

@@ -8,8 +8,8 @@ export class CallerLeft extends Error {
 }
 
 /**
- * Runs `work` for a request. Settles with `work`'s result, or rejects as soon as the caller disconnects or `timeoutMs` have
- * passed. Work that has begun by then continues, because a write that was sent cannot be taken back.
+ * Runs `work` for a request. Settles with `work`'s result, or rejects as soon as the caller disconnects or `timeoutMs`
+ * have passed. Work that has begun by then continues, because a write that was sent cannot be taken back.
  * @throws {CallerLeft}
  * @throws {StoreError} `unavailable` after the timeout
  */

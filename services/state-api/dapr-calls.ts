@@ -35,7 +35,8 @@ interface DaprCalls {
 const READY_TIMEOUT_MS = 1_000;
 /**
  * How much longer a sidecar call may take than the requests it serves, in milliseconds. The requests that share a call
- * arrived before it left, so their own timeouts always come first, with one message; this one only frees the connection.
+ * arrived before it left, so their own timeouts always come first, with one message. The timeout of the call only frees
+ * the connection.
  */
 const TIMEOUT_MARGIN_MS = 100;
 
@@ -63,13 +64,11 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
     return response;
   }
 
-  async function measured<T>(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<T>): Promise<T> {
-    if (call.ended) throw call.ended;
-    const sdkCall = await createSdkCall(call.trace());
+  async function measure<T>(operation: string, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
     let outcome: Outcome = "ok";
     try {
-      return await work(sdkCall);
+      return await work();
     } catch (error) {
       outcome = error instanceof StoreError ? error.kind : "refused";
       throw error;
@@ -79,16 +78,22 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
   }
 
   return {
-    call: measured,
+    async call(operation, call, work) {
+      if (call.ended) throw call.ended;
+      const sdkCall = await createSdkCall(call.trace());
+      return measure(operation, () => work(sdkCall));
+    },
     async readMetadata(call) {
-      const response = await measured("metadata", call, () => send("/v1.0/metadata", { trace: call.trace() }));
-      return response.text;
+      if (call.ended) throw call.ended;
+      const { text } = await measure("metadata", () => send("/v1.0/metadata", { trace: call.trace() }));
+      return text;
     },
     async ready() {
-      const loaded = createSdkCall(undefined);
-      const { statusCode } = await reach("/v1.0/healthz/outbound", { timeoutMs: READY_TIMEOUT_MS });
+      const [{ statusCode }] = await Promise.all([
+        reach("/v1.0/healthz/outbound", { timeoutMs: READY_TIMEOUT_MS }),
+        createSdkCall(undefined), // loads the SDK
+      ]);
       if (statusCode !== 204) throw new StoreError("unavailable", `the Dapr sidecar at ${origin} is not ready yet`);
-      await loaded;
     },
     close: sidecar.close,
   };

@@ -47,7 +47,8 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
   }
 
   async function getMany(keys: readonly string[], call: Call): Promise<(Entry | undefined)[]> {
-    // Dapr looks for several keys in all partitions of Cosmos DB, but for a single one only in the partition of the request.
+    // Dapr looks for several keys in all partitions of Cosmos DB, but for a single one only in the partition of the
+    // request.
     if (keys.length === 1) return Promise.all(keys.map((key) => get(key, call)));
     const parallelism = keys.length; // the SDK's default is a function that it forgets to call
     const items = await calls.call("get", call, ({ state }) => state.getBulk(storeName, [...keys], { parallelism }));
@@ -68,8 +69,8 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
 
   /**
    * The ETag to send with a conditional change. Every condition needs a read first, even a single ETag. The sidecar's
-   * circuit breaker counts an ETag mismatch as a failure, so a few callers with stale ETags would cut off all others. And
-   * Cosmos DB ignores an ETag where there is no document.
+   * circuit breaker counts an ETag mismatch as a failure, so a few callers with stale ETags would cut off all others.
+   * And Cosmos DB ignores an ETag where there is no document.
    */
   async function etagFor(key: string, condition: Condition, call: Call): Promise<{ etag?: string }> {
     return etagIfMet(condition, key, await get(key, call));
@@ -97,7 +98,8 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
       );
     },
     async transaction(operations, call) {
-      // In a Cosmos DB batch, deleting a missing key fails the whole batch; in SQLite it does not. So omit missing keys.
+      // In a Cosmos DB batch, deleting a missing key fails the whole batch; in SQLite it does not. So omit missing
+      // keys.
       const deletes = operations.filter(({ operation }) => operation === "delete").map(({ key }) => key);
       const entries = deletes.length > 0 ? await getMany(deletes, call) : [];
       const missing = new Set(deletes.filter((_, index) => !entries[index]));

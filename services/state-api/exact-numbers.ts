@@ -1,11 +1,11 @@
 /**
  * Keeps numbers exact in stores that would round them.
  *
- * When Dapr's Cosmos DB component reads an item, it prints numbers of up to 83,886,079 with at most six decimals (jsoniter's
- * ConfigFastest, components-contrib 1.18.3, state/azure/cosmosdb/cosmosdb.go). So 3.14159265 comes back as 3.141593, and
- * 1e-7 as 0. A value with such a number is stored as a string instead: `json:` and its JSON. A string that begins with `json:` is
- * stored the same way, so that every stored value has one meaning. The rule is the same for every store, so that stored
- * values do not depend on the component behind the sidecar.
+ * When Dapr's Cosmos DB component reads an item, it prints numbers of up to 83,886,079 with at most six decimals
+ * (jsoniter's ConfigFastest, components-contrib 1.18.3, state/azure/cosmosdb/cosmosdb.go). So 3.14159265 comes back as
+ * 3.141593, and 1e-7 as 0. A value with such a number is stored as a string instead: `json:` and its JSON. A string
+ * that begins with `json:` is stored the same way, so that every stored value has one meaning. The rule is the same for
+ * every store, so that stored values do not depend on the component behind the sidecar.
  */
 const PREFIX = "json:";
 

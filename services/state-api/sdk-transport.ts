@@ -16,11 +16,10 @@ export interface SdkCall {
 /**
  * Lets @dapr/dapr 3.18.0 form the requests, and sends them with `send`.
  *
- * The SDK's own transport (implementation/Client/HTTPClient/HTTPClient.js) has no timeout and polls a missing sidecar for
- * 30 s before its first request. It cannot send trace headers, returns neither status nor headers, and takes several times
- * the CPU.
- * All of that is in `execute`, so this file replaces `execute`, on a new object for each call. The rest of the SDK is
- * unchanged.
+ * The SDK's own transport (implementation/Client/HTTPClient/HTTPClient.js) has no timeout and polls a missing sidecar
+ * for 30 s before its first request. It cannot send trace headers, returns neither status nor headers, and takes
+ * several times the CPU. All of that is in `execute`, so this file replaces `execute`, on a new object for each call.
+ * The rest of the SDK is unchanged.
  */
 export function createSdkTransport(send: Send): (trace: Trace | undefined) => Promise<SdkCall> {
   let loading: ReturnType<typeof load> | undefined;

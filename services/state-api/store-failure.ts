@@ -5,7 +5,9 @@ import { StoreError } from "./store.ts";
 /** Failures that a retry may overcome: the sidecar's own limits, and Azure's statuses for load and timeouts. */
 const TRANSIENT = /circuit breaker is open|deadline exceeded|RESPONSE (408|429|449|503)/;
 
-/** Turns an error response of the sidecar's state API into an error for the caller. Its cause has the whole response. */
+/**
+ * Turns an error response of the sidecar's state API into an error for the caller. Its cause has the whole response.
+ */
 export function storeFailure({ statusCode, text }: SidecarResponse, storeName: string): StoreError {
   const cause = new Error(`${statusCode} ${text}`);
   const { errorCode, message } = readError(text);

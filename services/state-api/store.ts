@@ -80,9 +80,9 @@ export class StoreError extends Error {
 }
 
 /**
- * The partition that a key names: the text before its first `~`, undefined without one. A transaction needs keys that name
- * the same partition. A key that names none gets a Cosmos DB partition of its own, which is Dapr's default and spreads
- * load and storage evenly.
+ * The partition that a key names: the text before its first `~`, undefined without one. A transaction needs keys that
+ * name the same partition. A key that names none gets a Cosmos DB partition of its own, which is Dapr's default and
+ * spreads load and storage evenly.
  */
 export function partitionOf(key: string): string | undefined {
   const end = key.indexOf("~");

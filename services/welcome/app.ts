@@ -120,7 +120,9 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   return app;
 }
 
-/** Relays the response of another service. Its problem details name the cause and the remedy better than welcome could. */
+/**
+ * Relays the response of another service. Its problem details name the cause and the remedy better than welcome could.
+ */
 function relay(res: Response, appId: string, { statusCode, headers, text }: SidecarResponse): void {
   if (text !== "" && !/^application\/(problem\+)?json\b/.test(headers["content-type"] ?? "")) {
     throw new Problem(502, "bad-response", `${appId} did not return JSON`, {

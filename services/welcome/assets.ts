@@ -7,9 +7,10 @@ interface Asset {
 }
 
 /**
- * Reads the files of the page. `page` is the document; `others` holds the rest by path. Node strips the types of the script,
- * as it does for the service itself, so the page needs no build. Node calls the function experimental and warns once on
- * stderr; dapr.yaml and the Dockerfile disable that warning, because the suite pins its Node and tests the page.
+ * Reads the files of the page. `page` is the document; `others` holds the rest by path. Node strips the types of the
+ * script, as it does for the service itself, so the page needs no build. Node calls the function experimental and warns
+ * once on stderr; dapr.yaml and the Dockerfile disable that warning, because the suite pins its Node and tests the
+ * page.
  */
 export function readAssets(): { readonly page: Asset; readonly others: Readonly<Record<string, Asset>> } {
   return {

@@ -1,3 +1,4 @@
+import { field } from "../runtime/field.ts";
 import { Problem } from "../runtime/problem.ts";
 import type { Trace } from "../runtime/trace.ts";
 import type { Health } from "./api.ts";
@@ -17,11 +18,10 @@ export function checkServices(sidecar: Sidecar, trace: Trace): Promise<Health[]>
 async function checkWelcome(sidecar: Sidecar): Promise<Health> {
   const welcome = { appId: "welcome", service: "up" } as const;
   try {
-    await sidecar.checkHealth();
-    return { ...welcome, sidecar: "up" };
+    const status = await sidecar.checkHealth();
+    return { ...welcome, sidecar: status, ...(status === "up" ? {} : { reason: "The Dapr sidecar is not ready yet" }) };
   } catch (error) {
-    const { code, message } = asProblem(error);
-    return { ...welcome, sidecar: code === "sidecar-not-ready" ? "not ready" : "no response", reason: message };
+    return { ...welcome, sidecar: "no response", reason: asProblem(error).message };
   }
 }
 
@@ -29,12 +29,22 @@ async function checkOther(sidecar: Sidecar, appId: string, trace: Trace): Promis
   try {
     const { statusCode, text } = await sidecar.invoke(appId, "/readyz", { trace });
     if (statusCode < 400) return { appId, service: "up", sidecar: "up" };
-    return { appId, service: "not ready", sidecar: "up", reason: JSON.parse(text).title };
+    return { appId, service: "not ready", sidecar: "up", reason: titleOf(text) };
   } catch (error) {
     const { code, message: reason } = asProblem(error);
     if (code === "service-down") return { appId, service: "no response", sidecar: "up", reason };
     if (code === "sidecar-unreachable") return { appId, service: "unknown", sidecar: "no response", reason };
     return { appId, service: "unknown", sidecar: "unknown", reason };
+  }
+}
+
+/** The title of problem details, or their text if they have none. */
+function titleOf(problem: string): string {
+  try {
+    const title = field(JSON.parse(problem), "title");
+    return typeof title === "string" ? title : problem;
+  } catch {
+    return problem;
   }
 }
 

@@ -2,7 +2,6 @@ import { sidecarOrigin } from "../dapr/config.ts";
 import { configOrExit, readConfig } from "../runtime/config.ts";
 import { createLogger } from "../runtime/log.ts";
 import { createRegistry } from "../runtime/metrics.ts";
-import { Problem } from "../runtime/problem.ts";
 import { serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
 import { variables } from "./config.ts";
@@ -21,11 +20,10 @@ serve({
   app: (ready) => createApp({ sidecar, config, log, register, ready }),
   // Ready without a sidecar: welcome still serves the message and the page, which shows that the sidecar is missing.
   ready: async () => {},
-  // Loads undici, so that no request has to wait for it. A sidecar that is not ready yet is normal: it waits for welcome.
-  warmUp: () =>
-    sidecar.checkHealth().catch((error) => {
-      if (!(error instanceof Problem && error.code === "sidecar-not-ready")) throw error;
-    }),
+  // Loads undici, so that no request has to wait for it. The sidecar is not ready yet: it waits for welcome.
+  warmUp: async () => {
+    await sidecar.checkHealth();
+  },
   close: sidecar.close,
   log,
   config,

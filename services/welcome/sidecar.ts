@@ -18,12 +18,15 @@ export interface Sidecar {
    * Sends a request to another service. Resolves with its response, which is a success or problem details.
    * @param path path and query of the other service, without percent-encoding: the sidecar decodes the path before it
    * resolves `..`
-   * @throws {Problem} when the service sent no response; `code` is the reason: `no-sidecar`, `service-timeout`,
-   * `sidecar-unreachable`, `service-down`, `invocation-denied`, `invocation-failed`
+   * @throws {Problem} when the service sent no response; `code` is the reason: `no-sidecar`, `connection-lost`,
+   * `service-timeout`, `sidecar-unreachable`, `service-down`, `invocation-denied`, `invocation-failed`
    */
   invoke(appId: string, path: string, invocation: Invocation): Promise<SidecarResponse>;
-  /** Resolves when the sidecar of welcome is healthy. @throws {Problem} when it is not */
-  checkHealth(): Promise<void>;
+  /**
+   * The status of welcome's own sidecar.
+   * @throws {Problem} when it sends no response
+   */
+  checkHealth(): Promise<"up" | "not ready">;
   close(): Promise<void>;
 }
 
@@ -48,7 +51,14 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
     } catch (cause) {
       if (cause instanceof SidecarError && cause.kind === "timeout") {
         throw new Problem(504, "service-timeout", `${responder} did not respond within ${timeoutMs} ms`, {
-          detail: "Try again. A write may still have succeeded. See the logs of the service and of the sidecars.",
+          detail: "Retry. A write may still have succeeded. See the logs of the service and of the sidecars.",
+          headers: RETRY_SOON,
+          cause,
+        });
+      }
+      if (cause instanceof SidecarError && cause.kind === "interrupted") {
+        throw new Problem(503, "connection-lost", `The Dapr sidecar at ${origin} closed the connection`, {
+          detail: "Retry. A write may still have succeeded.",
           headers: RETRY_SOON,
           cause,
         });
@@ -71,7 +81,7 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
     },
     async checkHealth() {
       const { statusCode } = await request("The Dapr sidecar", "/v1.0/healthz", {});
-      if (statusCode !== 204) throw new Problem(503, "sidecar-not-ready", "The Dapr sidecar is not ready yet");
+      return statusCode === 204 ? "up" : "not ready";
     },
     close: client.close,
   };
@@ -82,7 +92,7 @@ function isProblem({ headers }: SidecarResponse): boolean {
   return headers["content-type"]?.startsWith("application/problem+json") ?? false;
 }
 
-/** Translates an error of daprd 1.18.2 (pkg/api/http/directmessaging.go). Only its text tells what was unreachable. */
+/** Translates an error of daprd 1.18.2 (pkg/api/http/directmessaging.go). Only the text shows what was unreachable. */
 function invocationProblem(appId: string, { statusCode, text }: SidecarResponse): Problem {
   const cause = new Error(`${statusCode} ${text}`);
   if (text.includes("error invoking app channel")) {

@@ -41,7 +41,8 @@ const PROCESS_TIMEOUT_MS = 10_000;
 
 /**
  * DefaultAzureCredential of @azure/identity, created when the first token is requested, with three changes:
- * - It has no timeout and retries for up to a minute. Callers wait `timeoutMs`; the search continues for the next caller.
+ * - It has no timeout and retries for up to a minute. Callers wait `timeoutMs`; the search continues for the next
+ *   caller.
  * - It starts processes or probes the network for every token. Tokens are kept until shortly before they expire.
  * - Its error messages are paragraphs. They become one line for each credential tried.
  */
@@ -101,8 +102,8 @@ export function createCredential(options: CredentialOptions): Credential {
 }
 
 /**
- * Holds the claims that Azure Resource Manager requires in the next token, for example because it has revoked the present
- * one, until the next search, which passes them to Entra ID once.
+ * Holds the claims that Azure Resource Manager requires in the next token, for example because it has revoked the
+ * present one, until the next search, which passes them to Entra ID once.
  * https://learn.microsoft.com/entra/identity-platform/claims-challenge
  */
 function createRequiredClaims() {
@@ -144,7 +145,8 @@ async function connect(
   return new DefaultAzureCredential({
     ...(clientId ? { managedIdentityClientId: clientId, workloadIdentityClientId: clientId } : {}),
     authorityHost,
-    // Instance discovery queries the public cloud, which does not know the authorities of Azure Stack and private clouds.
+    // Instance discovery queries the public cloud, which does not know the authorities of Azure Stack and private
+    // clouds.
     disableInstanceDiscovery: !KNOWN_AUTHORITIES.test(authorityHost),
     retryOptions: { maxRetries: 0 },
     processTimeoutInMs: PROCESS_TIMEOUT_MS,

@@ -22,7 +22,7 @@ interface AzureErrorOptions extends ErrorOptions {
   readonly retryAt?: number | undefined;
 }
 
-/** A failure on the way to Azure, explained to the operator of the service. Contains no secrets. */
+/** A failed call to Azure, with advice for the operator of the service. Contains no secrets. */
 export class AzureError extends Error {
   override readonly name = "AzureError";
   readonly kind: AzureErrorKind;

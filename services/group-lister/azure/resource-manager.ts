@@ -31,8 +31,8 @@ const MAX_PAGES = 100;
 /**
  * Lists all resource groups of a subscription through @azure/arm-resources; rejects with an AzureError.
  *
- * The HTTP client passed to the SDK adds what the SDK lacks: it rejects links to other hosts, to which the SDK would send
- * the token; it has a timeout; and it keeps the message and headers of Azure's errors, which the SDK drops.
+ * The HTTP client passed to the SDK adds what the SDK lacks: it rejects links to other hosts, to which the SDK would
+ * send the token; it has a timeout; and it keeps the message and headers of Azure's errors, which the SDK drops.
  */
 export function createResourceManager(options: ResourceManagerOptions): () => Promise<Listing> {
   const { origin, credential, timeoutMs, observe, found } = options;

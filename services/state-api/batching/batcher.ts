@@ -4,8 +4,8 @@ import { type Call, StoreError } from "../store.ts";
 /** Large enough to spread the cost of a sidecar call thin, small enough that a slow item does not delay many others. */
 const MAX_BATCH = 64;
 /**
- * How long items gather while another batch is at the store, in milliseconds. A local store responds sooner, so it gets one
- * batch at a time, each as large as possible. A distant store gets batches at this pace.
+ * How long items gather while another batch is at the store, in milliseconds. A local store responds sooner, so it gets
+ * one batch at a time, each as large as possible. A distant store gets batches at this pace.
  */
 const GATHER_MS = 2;
 const MAX_IN_FLIGHT = 8;
@@ -26,7 +26,9 @@ interface Waiting<Item, Result> {
   readonly outcome: PromiseWithResolvers<Result>;
 }
 
-/** Sends items in batches. The first item is sent at once; items that arrive while it is at the store are sent together. */
+/**
+ * Sends items in batches. The first item is sent at once; items that arrive while it is at the store are sent together.
+ */
 export function createBatcher<Item, Result>(batching: Batching<Item, Result>) {
   let queue: Waiting<Item, Result>[] = [];
   let inFlight = 0;
@@ -98,7 +100,9 @@ function mergeByKey<Item, Result>(
   return [...members.values()];
 }
 
-/** One bad item can reject a whole batch, so after a rejection retry singly. An outage fails all items: do not retry. */
+/**
+ * One bad item can reject a whole batch, so after a rejection retry singly. An outage fails all items: do not retry.
+ */
 async function sendTogether<Item, Result>(
   batching: Batching<Item, Result>,
   members: readonly Waiting<Item, Result>[],

@@ -101,7 +101,7 @@ describe("createSidecarClient", () => {
     expect(received.length).toBeLessThan(100);
   });
 
-  test("rejects as unreachable when no process listens, and when the connection breaks", async () => {
+  test("rejects as unreachable when no process listens, and as interrupted when the connection breaks", async () => {
     const [port] = await freePorts(1);
     const absent = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 1_000 });
     cleanUp.push(() => absent.close());
@@ -111,6 +111,9 @@ describe("createSidecarClient", () => {
       message: `the Dapr sidecar at http://127.0.0.1:${port} is unreachable`,
     });
     const { client } = await connect((_req, res) => res.write("beginning", () => res.destroy()));
-    await expect(client.request("/", {})).rejects.toMatchObject({ kind: "unreachable" });
+    await expect(client.request("/", {})).rejects.toMatchObject({
+      kind: "interrupted",
+      message: expect.stringMatching(/closed the connection$/),
+    });
   });
 });

@@ -59,6 +59,7 @@ describe("serve", () => {
     const probe = get("/readyz");
     await Promise.all([arrived, checking.promise]);
     process.emit("SIGINT");
+    process.emit("SIGTERM"); // has no further effect
     checked.resolve();
     expect((await probe).status).toBe(503);
     expect(await (await probe).json()).toMatchObject({ title: "the service is shutting down" });

@@ -321,7 +321,7 @@ describe("errors of the store", () => {
       throw new TypeError("secret of the house");
     };
     const response = await api.get("/state/a");
-    problem(500, /^Something went wrong/)(response);
+    problem(500, /^The service failed unexpectedly$/)(response);
     expect(response.text).not.toContain("secret of the house");
     expect(logged).toContain("secret of the house");
   });

@@ -245,6 +245,17 @@ describe("responses of the sidecar", () => {
     expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata", "/v1.0/metadata"]);
   });
 
+  test.each(["[", "null", '{"components": null}', '{"components": [null, {"name": "statestore"}]}'])(
+    "bulk reads count as expensive when the metadata is %s, which is queried once",
+    async (metadata) => {
+      respond = (_req, res) => res.end(metadata);
+      const store = connect(origin);
+      expect(await store.bulkReadsAreCheap(call)).toBe(false);
+      expect(await store.bulkReadsAreCheap(call)).toBe(false);
+      expect(seen).toHaveLength(1);
+    },
+  );
+
   test("bulk reads count as expensive when the Configuration excludes the metadata API, which is queried once", async () => {
     say(404, "ERR_DIRECT_INVOKE", "failed getting app id");
     const store = connect(origin);

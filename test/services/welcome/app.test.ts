@@ -173,12 +173,14 @@ describe("errors of the sidecars", () => {
     for (const call of calls) problem(504, "service-timeout", /did not respond within 50 ms$/)(await call());
   });
 
-  test("returns 503 when the response breaks off", async () => {
+  test("returns 503 and says that a write may have succeeded when the sidecar closes the connection", async () => {
     respond = (_req, res) => {
       res.writeHead(200, { "Content-Length": "100", "Content-Type": "application/json" }).write("[1,");
       setTimeout(() => res.destroy(), 20);
     };
-    problem(503, "no-sidecar", /.+/)(await api.get("/api/groups"));
+    const got = await api.put("/api/state/k").send({ a: 1 });
+    problem(503, "connection-lost", /^The Dapr sidecar at .+ closed the connection$/)(got);
+    expect(got.body.detail).toBe("Retry. A write may still have succeeded.");
   });
 
   test("returns 502 instead of a response that is not JSON", async () => {
