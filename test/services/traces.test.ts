@@ -47,7 +47,8 @@ describe("traces of requests", () => {
     const { id } = trace;
     expect(trace.sampled).toBeUndefined();
     expect(trace.headers()).toEqual({ "dapr-request-id": id });
-    trace.adopt(readTraceContext({ traceparent: `00-${"0".repeat(32)}-${"0".repeat(16)}-00` })); // as a sidecar without tracing sends
+    // A sidecar without tracing sends zeros.
+    trace.adopt(readTraceContext({ traceparent: `00-${"0".repeat(32)}-${"0".repeat(16)}-00` }));
     expect(trace.id).toBe(id);
     trace.adopt(readTraceContext(fromSidecar));
     trace.adopt(readTraceContext(sampled));

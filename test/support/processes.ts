@@ -106,7 +106,8 @@ function start<P extends Program>(program: P) {
 
 /** Below the ports that systems give to outgoing connections, which could take a free port before its user does. */
 const testPorts = { first: 20_000, last: 32_000 };
-let nextPort = testPorts.first + Math.floor(Math.random() * (testPorts.last - testPorts.first)); // random, to stay apart from other runs
+// Random, to stay apart from other runs.
+let nextPort = testPorts.first + Math.floor(Math.random() * (testPorts.last - testPorts.first));
 
 /** Returns ports that are free now; one worker gives out each port only once. */
 export async function freePorts(count: number): Promise<number[]> {

@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs";
 /** Calls `onEnd` at most half a second after the npm of `npm start` has ended. Does nothing without npm. */
 export function watchNpm(onEnd: () => void): void {
   const script = process.env.npm_lifecycle_script;
-  if (!script?.includes("tools/launch/start.ts")) return; // without npm, or in a terminal that another npm script opened
+  // Not `npm start`: there is no npm, or another npm script opened this terminal.
+  if (!script?.includes("tools/launch/start.ts")) return;
   const parents = listParents(script);
   if (!isInOurGroup(parents.at(-1))) {
     onEnd(); // npm ended while this process started
