@@ -128,7 +128,8 @@ function conditionOf(req: Request): Condition | undefined {
       detail: 'Put each ETag in quotes, as the ETag header does: If-Match: "abc".',
     });
   }
-  if (ifNoneMatch !== undefined) return ifMatch === undefined ? { ifNoneMatch: "*" } : { ifMatch: [] }; // both together never hold
+  if (ifNoneMatch !== undefined && ifMatch !== undefined) return { ifMatch: [] }; // no entry satisfies both
+  if (ifNoneMatch !== undefined) return { ifNoneMatch: "*" };
   if (ifMatch === undefined || ifMatch === "*") return ifMatch && { ifMatch };
   const etags = [...ifMatch.matchAll(/(W\/)?"([^"]*)"/g)];
   return { ifMatch: etags.flatMap(([, weak, etag = ""]) => (weak ? [] : [etag])) };
