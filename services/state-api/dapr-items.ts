@@ -29,11 +29,10 @@ export function consistencyOf({ consistency }: Write, { StateConsistencyEnum }: 
 /** @throws {StoreError} when the store failed for this key alone */
 export function entryOf(item: { [key: string]: unknown }): Entry | undefined {
   if (typeof item.error === "string") throw new StoreError("refused", summarize(item.error));
-  if (!("data" in item)) return undefined;
-  return { value: fromStored(item.data), etag: safeEtag(item.etag) };
+  return "data" in item ? toEntry(item.data, item.etag) : undefined;
 }
 
-/** Cosmos DB's ETags contain quotes, which an HTTP ETag cannot. */
-export function safeEtag(etag: unknown): string {
-  return encodeURIComponent(String(etag));
+/** Encodes the ETag, because Cosmos DB's contain quotes, which an HTTP ETag cannot. */
+export function toEntry(stored: unknown, etag: unknown): Entry {
+  return { value: fromStored(stored), etag: encodeURIComponent(String(etag)) };
 }

@@ -1,7 +1,6 @@
 import { createBulkReadCost } from "./bulk-read-cost.ts";
 import { createDaprCalls, type DaprCallsOptions } from "./dapr-calls.ts";
-import { consistencyOf, entryOf, itemOf, partitionMetadata, safeEtag } from "./dapr-items.ts";
-import { fromStored } from "./exact-numbers.ts";
+import { consistencyOf, entryOf, itemOf, partitionMetadata, toEntry } from "./dapr-items.ts";
 import {
   type BatchableStore,
   type Call,
@@ -40,9 +39,8 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
   function get(key: string, call: Call): Promise<Entry | undefined> {
     return calls.call("get", call, async (sdkCall) => {
       const value = await sdkCall.state.get(storeName, encodeURIComponent(key), { metadata: partitionMetadata(key) });
-      return sdkCall.response?.statusCode === 204
-        ? undefined
-        : { value: fromStored(value), etag: safeEtag(sdkCall.response?.headers.etag) };
+      const { response } = sdkCall;
+      return response?.statusCode === 204 ? undefined : toEntry(value, response?.headers.etag);
     });
   }
 
