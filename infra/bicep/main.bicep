@@ -1,5 +1,5 @@
 metadata name = 'Dapr on Azure'
-metadata description = 'Deploys the suite to Container Apps or AKS, into one resource group, with managed identities instead of keys.'
+metadata description = 'Creates everything that the services need on Container Apps or AKS, in one resource group, with managed identities instead of keys. apps/ deploys the services to Container Apps; infra/kubernetes deploys them to AKS.'
 
 import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
@@ -38,10 +38,8 @@ var workspaceName = 'log-${name}'
 var insightsName = 'appi-${name}'
 var registryName = 'cr${token}'
 var accountName = 'cosmos-${token}'
-var vaultName = 'kv-${token}'
 var identityNames = { stateApi: 'id-state-api', groupLister: 'id-group-lister', welcome: 'id-welcome' }
 var clusterIdentityName = 'id-cluster'
-var kubeletIdentityName = 'id-kubelet'
 var clusterName = 'aks-${name}'
 
 var errors = hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting)
@@ -78,21 +76,27 @@ module clusterIdentity 'modules/identity.bicep' = if (hosting.on == 'aks') {
   params: { name: clusterIdentityName, location: location }
 }
 
-module kubeletIdentity 'modules/identity.bicep' = if (hosting.on == 'aks') {
-  scope: group
-  params: { name: kubeletIdentityName, location: location }
-}
-
 module registry 'modules/registry.bicep' = {
   scope: group
-  params: {
-    name: registryName
-    location: location
-    pullers: hosting.on == 'aks'
-      ? [kubeletIdentityName]
-      : [identityNames.stateApi, identityNames.groupLister, identityNames.welcome]
-  }
-  dependsOn: [stateApiIdentity, groupListerIdentity, welcomeIdentity, kubeletIdentity]
+  params: { name: registryName, location: location }
+}
+
+module stateApiPuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
+  scope: group
+  params: { registryName: registryName, principalId: stateApiIdentity.outputs.principalId }
+  dependsOn: [registry]
+}
+
+module groupListerPuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
+  scope: group
+  params: { registryName: registryName, principalId: groupListerIdentity.outputs.principalId }
+  dependsOn: [registry]
+}
+
+module welcomePuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
+  scope: group
+  params: { registryName: registryName, principalId: welcomeIdentity.outputs.principalId }
+  dependsOn: [registry]
 }
 
 module cosmos 'modules/cosmos.bicep' = {
@@ -101,30 +105,30 @@ module cosmos 'modules/cosmos.bicep' = {
     name: accountName
     location: location
     capacity: cosmosCapacity
-    identityName: hosting.?stateStore == 'key' ? null : identityNames.stateApi
+    principalId: hosting.?stateStore == 'key' ? null : stateApiIdentity.outputs.principalId
   }
-  dependsOn: [stateApiIdentity]
 }
 
 module vault 'modules/key-vault.bicep' = {
   scope: group
-  params: { name: vaultName, location: location, demoSecret: demoSecret, identityName: identityNames.welcome }
-  dependsOn: [welcomeIdentity]
+  params: {
+    // Purge protection reserves the name of a deleted vault for days. An identity that is created again has a new
+    // principal id, so a deployment after the resource group was deleted gets a vault with a new name.
+    name: 'kv-${uniqueString(welcomeIdentity.outputs.principalId)}'
+    location: location
+    demoSecret: demoSecret
+    principalId: welcomeIdentity.outputs.principalId
+  }
 }
 
 module readerOfGroup 'modules/reader-of-group.bicep' = if (listed == 'resourceGroup') {
   scope: group
-  params: { identityName: identityNames.groupLister }
-  dependsOn: [groupListerIdentity]
+  params: { principalId: groupListerIdentity.outputs.principalId }
 }
 
+// This assignment outlives the resource group.
 module readerOfSubscription 'modules/reader-of-subscription.bicep' = if (listed == 'subscription') {
-  params: {
-    // This assignment outlives the resource group. The next deployment creates an identity with a new principal id, so
-    // the assignment's name is derived from the principal id.
-    #disable-next-line what-if-short-circuiting
-    principalId: groupListerIdentity.outputs.principalId
-  }
+  params: { principalId: groupListerIdentity.outputs.principalId }
 }
 
 module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'containerapps') {
@@ -135,11 +139,10 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
     hosting: hosting
     workspaceName: workspaceName
     insightsName: insightsName
-    registryName: registryName
     accountName: accountName
-    identityNames: identityNames
+    identityName: identityNames.stateApi
   }
-  dependsOn: [logs, registry, cosmos, readerOfGroup, readerOfSubscription]
+  dependsOn: [logs, cosmos]
 }
 
 module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
@@ -152,17 +155,10 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
     workspaceName: workspaceName
     identityNames: identityNames
     clusterIdentityName: clusterIdentityName
-    kubeletIdentityName: kubeletIdentityName
+    clusterPrincipalId: clusterIdentity.?outputs.principalId ?? ''
+    registryName: registryName
   }
-  dependsOn: [
-    logs
-    registry
-    stateApiIdentity
-    groupListerIdentity
-    welcomeIdentity
-    clusterIdentity
-    kubeletIdentity
-  ]
+  dependsOn: [logs, registry]
 }
 
 @description('Microsoft Entra tenant of the deployment.')
@@ -181,7 +177,7 @@ output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.server
 output COSMOS_URL string = cosmos.outputs.url
 
 @description('Name of the Key Vault that contains demosecret.')
-output AZURE_KEY_VAULT_NAME string = vaultName
+output AZURE_KEY_VAULT_NAME string = vault.outputs.name
 
 @description('Client id of the identity of state-api.')
 output STATE_API_CLIENT_ID string = stateApiIdentity.outputs.clientId
@@ -191,9 +187,6 @@ output GROUP_LISTER_CLIENT_ID string = groupListerIdentity.outputs.clientId
 
 @description('Client id of the identity of welcome.')
 output WELCOME_CLIENT_ID string = welcomeIdentity.outputs.clientId
-
-@description('URL of welcome on Container Apps; empty until the apps are deployed, and on AKS.')
-output WELCOME_URL string = containerApps.?outputs.welcomeUrl ?? ''
 
 @description('Name of the AKS cluster; empty on Container Apps.')
 output AZURE_AKS_CLUSTER_NAME string = hosting.on == 'aks' ? clusterName : ''

@@ -7,8 +7,8 @@ param name string
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
-@description('Required. Name of the managed identity of the control plane, in this resource group.')
-param identityName string
+@description('Required. Object id of the service principal of the control plane, a UUID.')
+param principalId string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/networking#network-contributor
 var networkContributor = subscriptionResourceId(
@@ -25,15 +25,11 @@ resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
   }
 }
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
-  name: identityName
-}
-
 resource joinNetwork 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: network
-  name: guid(network.id, identity.id, networkContributor)
+  name: guid(network.id, principalId, networkContributor)
   properties: {
-    principalId: identity.properties.principalId
+    principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: networkContributor
   }

@@ -62,17 +62,20 @@ param identityNames ServiceIdentities
 @description('Required. Name of the managed identity of the control plane, in this resource group.')
 param clusterIdentityName string
 
-@description('Required. Name of the managed identity of the nodes, in this resource group.')
-param kubeletIdentityName string
+@description('Required. Object id of the service principal of the control plane, a UUID.')
+param clusterPrincipalId string
+
+@description('Required. Name of the container registry of the images, in this resource group.')
+param registryName string
 
 var networkName = 'vnet-${name}'
 
 module network 'aks-network.bicep' = {
-  params: { name: networkName, location: location, identityName: clusterIdentityName }
+  params: { name: networkName, location: location, principalId: clusterPrincipalId }
 }
 
 module zone 'private-dns-zone.bicep' = if (hosting.apiServer.dns == 'custom') {
-  params: { name: hosting.apiServer.?zone ?? '', networkName: networkName, identityName: clusterIdentityName }
+  params: { name: hosting.apiServer.?zone ?? '', networkName: networkName, principalId: clusterPrincipalId }
   dependsOn: [network]
 }
 
@@ -88,10 +91,13 @@ module cluster 'cluster.bicep' = {
     administrator: hosting.?administrator
     networkName: networkName
     identityName: clusterIdentityName
-    kubeletIdentityName: kubeletIdentityName
     workspaceName: workspaceName
   }
   dependsOn: [network, zone]
+}
+
+module puller 'registry-puller.bicep' = {
+  params: { registryName: registryName, principalId: cluster.outputs.kubeletPrincipalId }
 }
 
 module stateApiTrust 'federated-credential.bicep' = {

@@ -98,9 +98,6 @@ param networkName string
 @description('Required. Name of the managed identity of the control plane, in this resource group.')
 param identityName string
 
-@description('Required. Name of the managed identity of the nodes, in this resource group.')
-param kubeletIdentityName string
-
 @description('Required. Name of the Log Analytics workspace for control-plane logs, in this resource group.')
 param workspaceName string
 
@@ -119,28 +116,8 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   name: identityName
 }
 
-resource kubeletIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
-  name: kubeletIdentityName
-}
-
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = {
   name: workspaceName
-}
-
-// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/identity#managed-identity-operator
-var identityOperator = subscriptionResourceId(
-  'Microsoft.Authorization/roleDefinitions',
-  'f1a07417-d97a-45cb-824c-7a7467783830'
-)
-
-resource assignKubeletIdentity 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: kubeletIdentity
-  name: guid(kubeletIdentity.id, identity.id, identityOperator)
-  properties: {
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: identityOperator
-  }
 }
 
 resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
@@ -164,13 +141,6 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
     aadProfile: { managed: true, enableAzureRBAC: true, tenantID: tenant().tenantId }
     oidcIssuerProfile: { enabled: true }
     securityProfile: { workloadIdentity: { enabled: true } }
-    identityProfile: {
-      kubeletidentity: {
-        resourceId: kubeletIdentity.id
-        clientId: kubeletIdentity.properties.clientId
-        objectId: kubeletIdentity.properties.principalId
-      }
-    }
     addonProfiles: {
       azureKeyvaultSecretsProvider: {
         enabled: true
@@ -214,7 +184,6 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
       }
     ]
   }
-  dependsOn: [assignKubeletIdentity]
 }
 
 resource dapr 'Microsoft.KubernetesConfiguration/extensions@2025-03-01' = {
@@ -262,3 +231,6 @@ output issuer string = cluster.properties.oidcIssuerProfile.issuerURL
 
 @description('Client id of the Key Vault add-on; KEY_VAULT_ADDON_CLIENT_ID in infra/kubernetes.')
 output keyVaultAddonClientId string = cluster.properties.addonProfiles.azureKeyvaultSecretsProvider.identity.clientId
+
+@description('Object id of the identity of the nodes, which AKS creates; it pulls the images.')
+output kubeletPrincipalId string = cluster.properties.identityProfile.kubeletidentity.objectId

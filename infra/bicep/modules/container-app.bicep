@@ -3,34 +3,11 @@ metadata description = 'One service of the suite, with its sidecar, probes, revi
 
 @export()
 @sealed()
-type Release = {
-  @description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1.')
-  image: string
+type Candidate = {
+  @description('Required. Name of the revision that keeps the traffic, such as welcome--0000001. It gets the label blue.')
+  live: string
 
-  @description('Required. Revision suffix: 1 to 30 of a-z, 0-9 and -. Use a new one for every change to the app.')
-  @minLength(1)
-  @maxLength(30)
-  revision: string
-
-  @description('Optional. Labels and traffic weights of one or two revisions. Without it the latest revision receives all traffic.')
-  @minLength(1)
-  @maxLength(2)
-  traffic: Share[]?
-
-  @description('Optional. Greeting that GET / returns, for state-api and welcome only.')
-  @minLength(1)
-  welcome: string?
-}
-
-@sealed()
-type Share = {
-  @description('Required. Label of the revision. The revision is reachable at APP---LABEL.DOMAIN at any weight, even 0.')
-  label: 'blue' | 'green'
-
-  @description('Required. Revision suffix.')
-  revision: string
-
-  @description('Required. Percentage of the traffic: 0 to 100. The weights must add up to 100.')
+  @description('Required. Percentage of the traffic for the new revision: 0 to 100. With 0, only its label, green, reaches it.')
   @minValue(0)
   @maxValue(100)
   weight: int
@@ -93,6 +70,19 @@ type SignIn = {
   clientId: string
 }
 
+@export()
+@sealed()
+type Secret = {
+  @description('Required. Name of the secret, and of its file.')
+  name: string
+
+  @description('Required. URL of the secret without a version, so that a new version reaches the app within 30 minutes.')
+  url: string
+
+  @description('Required. Folder of the file.')
+  mountPath: string
+}
+
 @description('Required. Name of the service; also its Dapr app id.')
 param name string
 
@@ -105,11 +95,11 @@ param environmentName string
 @description('Required. Name of the managed identity that runs the service and pulls its image, in this resource group.')
 param identityName string
 
-@description('Required. Name of the container registry of the image, in this resource group.')
-param registryName string
+@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1. The identity pulls it.')
+param image string
 
-@description('Required. Image and revision to deploy, and how traffic is split.')
-param release Release
+@description('Optional. Keeps the traffic on the live revision while you test the new one. Without it the new revision receives all traffic as soon as it is ready.')
+param candidate Candidate?
 
 @description('Required. Environment variables of the service.')
 param variables Variable[]
@@ -123,16 +113,14 @@ param scale Scale
 @description('Optional. Requires callers to sign in with Microsoft Entra ID.')
 param signIn SignIn?
 
+@description('Optional. Key Vault secret to mount as a file. The identity reads it.')
+param secret Secret?
+
 var port = 8080 // PORT in the images
-var traffic = release.?traffic
 var signInSecret = 'override-use-mi-fic-assertion-client-id' // name that the platform requires; the value is not a secret
 
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
   name: environmentName
-}
-
-resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
-  name: registryName
 }
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
@@ -142,15 +130,20 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
 resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
+  tags: { 'azd-service-name': name }
   identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
   properties: {
     environmentId: environment.id
     workloadProfileName: 'Consumption'
     configuration: {
-      activeRevisionsMode: traffic == null ? 'Single' : 'Multiple'
-      registries: [{ server: registry.properties.loginServer, identity: identity.id }]
-      #disable-next-line use-secure-value-for-secure-inputs // a client id is not a secret
-      secrets: signIn == null ? [] : [{ name: signInSecret, value: identity.properties.clientId }]
+      // Single waits until the new revision is ready, moves the traffic, and deactivates the old revision.
+      activeRevisionsMode: candidate == null ? 'Single' : 'Multiple'
+      registries: [{ server: split(image, '/')[0], identity: identity.id }]
+      secrets: concat(
+        #disable-next-line use-secure-value-for-secure-inputs // a client id is not a secret
+        signIn == null ? [] : [{ name: signInSecret, value: identity.properties.clientId }],
+        secret == null ? [] : [{ name: secret!.name, keyVaultUrl: secret!.url, identity: identity.id }]
+      )
       dapr: {
         enabled: true
         appId: name
@@ -166,13 +159,12 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
         targetPort: port
         transport: 'http'
         allowInsecure: false
-        traffic: traffic == null
+        traffic: candidate == null
           ? [{ latestRevision: true, weight: 100 }]
-          : map(traffic ?? [], share => {
-              revisionName: '${name}--${share.revision}'
-              label: share.label
-              weight: share.weight
-            })
+          : [
+              { revisionName: candidate!.live, label: 'blue', weight: 100 - candidate!.weight }
+              { latestRevision: true, label: 'green', weight: candidate!.weight }
+            ]
         ipSecurityRestrictions: access.who != 'addresses'
           ? []
           : map(access.ranges, (range, index) => {
@@ -183,13 +175,14 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
       }
     }
     template: {
-      revisionSuffix: release.revision
+      // Without a suffix, Azure names each revision, so that no name was used before.
       terminationGracePeriodSeconds: 30 // longer than SHUTDOWN_TIMEOUT_MS
       containers: [
         {
           name: name
-          image: release.image
+          image: image
           env: variables
+          volumeMounts: secret == null ? [] : [{ volumeName: 'secret', mountPath: secret!.mountPath }]
           resources: { cpu: json('0.25'), memory: '0.5Gi' }
           probes: [
             { type: 'Startup', httpGet: { path: '/healthz', port: port }, periodSeconds: 1, failureThreshold: 30 }
@@ -198,6 +191,9 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
           ]
         }
       ]
+      volumes: secret == null
+        ? []
+        : [{ name: 'secret', storageType: 'Secret', secrets: [{ secretRef: secret!.name, path: secret!.name }] }]
       scale: {
         minReplicas: scale.min
         maxReplicas: scale.max

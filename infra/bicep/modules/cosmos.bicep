@@ -42,8 +42,8 @@ param location string
 @description('Required. Billing mode and throughput.')
 param capacity Capacity
 
-@description('Optional. Name of the managed identity that reads and writes items, in this resource group. Without it the account accepts keys.')
-param identityName string?
+@description('Optional. Object id of the service principal that reads and writes items, a UUID. Without it the account accepts keys.')
+param principalId string?
 
 // https://learn.microsoft.com/azure/cosmos-db/nosql/security/reference-data-plane-roles
 var dataContributor = '00000000-0000-0000-0000-000000000002'
@@ -54,7 +54,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
   kind: 'GlobalDocumentDB'
   properties: {
     databaseAccountOfferType: 'Standard'
-    disableLocalAuth: identityName != null
+    disableLocalAuth: principalId != null
     disableKeyBasedMetadataWriteAccess: true // keys can write items, but not change databases and containers
     minimalTlsVersion: 'Tls12'
     consistencyPolicy: { defaultConsistencyLevel: 'Session' }
@@ -84,15 +84,11 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
   }
 }
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = if (identityName != null) {
-  name: identityName ?? ''
-}
-
-resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026-03-15' = if (identityName != null) {
+resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026-03-15' = if (principalId != null) {
   parent: account
-  name: guid(container.id, identity.id, dataContributor)
+  name: guid(container.id, principalId ?? '', dataContributor)
   properties: {
-    principalId: identity!.properties.principalId
+    principalId: principalId!
     roleDefinitionId: '${account.id}/sqlRoleDefinitions/${dataContributor}'
     scope: '${account.id}/dbs/${database.name}/colls/${container.name}'
   }

@@ -13,8 +13,8 @@ param location string
 @secure()
 param demoSecret string
 
-@description('Required. Name of the managed identity that can read demosecret and nothing else, in this resource group.')
-param identityName string
+@description('Required. Object id of the service principal that can read demosecret and nothing else, a UUID.')
+param principalId string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security#key-vault-secrets-user
 var secretsUser = subscriptionResourceId(
@@ -40,16 +40,15 @@ resource secret 'Microsoft.KeyVault/vaults/secrets@2026-05-15' = {
   properties: { value: demoSecret }
 }
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
-  name: identityName
-}
-
 resource readSecret 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: secret
-  name: guid(secret.id, identity.id, secretsUser)
+  name: guid(secret.id, principalId, secretsUser)
   properties: {
-    principalId: identity.properties.principalId
+    principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: secretsUser
   }
 }
+
+@description('Name of the vault.')
+output name string = vault.name

@@ -7,8 +7,8 @@ param name string
 @description('Required. Name of the virtual network to link, in this resource group.')
 param networkName string
 
-@description('Required. Name of the managed identity of the control plane, in this resource group; it writes the records.')
-param identityName string
+@description('Required. Object id of the service principal of the control plane, a UUID. It writes the records.')
+param principalId string
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/networking#private-dns-zone-contributor
 var zoneContributor = subscriptionResourceId(
@@ -18,10 +18,6 @@ var zoneContributor = subscriptionResourceId(
 
 resource network 'Microsoft.Network/virtualNetworks@2026-03-01' existing = {
   name: networkName
-}
-
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
-  name: identityName
 }
 
 resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
@@ -38,9 +34,9 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
 
 resource writeRecords 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: zone
-  name: guid(zone.id, identity.id, zoneContributor)
+  name: guid(zone.id, principalId, zoneContributor)
   properties: {
-    principalId: identity.properties.principalId
+    principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: zoneContributor
   }

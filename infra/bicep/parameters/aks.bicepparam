@@ -5,7 +5,7 @@ var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
-param listed = 'subscription'
+param listed = readEnvironmentVariable('LISTED', '') == 'subscription' ? 'subscription' : 'resourceGroup'
 param hosting = {
   on: 'aks'
   tier: 'Free'

@@ -1,4 +1,4 @@
-using '../main.bicep'
+using '../../main.bicep'
 
 // AKS with a private API server, whose name is in a private DNS zone that the template creates. The policy reports
 // privileged containers but does not reject them.

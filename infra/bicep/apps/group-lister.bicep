@@ -1,0 +1,50 @@
+metadata name = 'group-lister'
+metadata description = 'Deploys group-lister to the Container Apps environment that main.bicep creates.'
+
+import { Access, Candidate, Scale } from '../modules/container-app.bicep'
+import { appErrors } from '../validate.bicep'
+
+@description('Required. Name of the deployment of main.bicep.')
+param name string
+
+@description('Optional. Azure region of the app, such as westeurope. Defaults to the region of the resource group.')
+param location string = resourceGroup().location
+
+@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/group-lister:v1.')
+param image string
+
+@description('Required. Callers outside the environment that can reach the app.')
+param access Access
+
+@description('Required. Number of replicas, and the load that adds one.')
+param scale Scale
+
+@description('Optional. Keeps the traffic on the live revision while you test the new one.')
+param candidate Candidate?
+
+var app = 'group-lister'
+var errors = appErrors(app, access, scale, candidate)
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: 'id-${app}'
+}
+
+module groupLister '../modules/container-app.bicep' = {
+  params: {
+    name: app
+    location: location
+    environmentName: 'cae-${name}'
+    identityName: identity.name
+    image: empty(errors) ? image : fail(join(errors, ' '))
+    candidate: candidate
+    variables: [
+      { name: 'AZURE_CLIENT_ID', value: identity.properties.clientId }
+      { name: 'AZURE_SUBSCRIPTION_ID', value: subscription().subscriptionId }
+    ]
+    access: access
+    scale: scale
+  }
+}
+
+@description('URL of group-lister.')
+output GROUP_LISTER_URL string = groupLister.outputs.url

@@ -1,0 +1,49 @@
+metadata name = 'state-api'
+metadata description = 'Deploys state-api to the Container Apps environment that main.bicep creates.'
+
+import { Access, Candidate, Scale } from '../modules/container-app.bicep'
+import { appErrors } from '../validate.bicep'
+
+@description('Required. Name of the deployment of main.bicep.')
+param name string
+
+@description('Optional. Azure region of the app, such as westeurope. Defaults to the region of the resource group.')
+param location string = resourceGroup().location
+
+@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/state-api:v1.')
+param image string
+
+@description('Required. Callers outside the environment that can reach the app.')
+param access Access
+
+@description('Required. Number of replicas, and the load that adds one.')
+param scale Scale
+
+@description('Optional. Keeps the traffic on the live revision while you test the new one.')
+param candidate Candidate?
+
+@description('Optional. Greeting that GET / returns.')
+param welcome string?
+
+var app = 'state-api'
+var errors = appErrors(app, access, scale, candidate)
+
+module stateApi '../modules/container-app.bicep' = {
+  params: {
+    name: app
+    location: location
+    environmentName: 'cae-${name}'
+    identityName: 'id-${app}'
+    image: empty(errors) ? image : fail(join(errors, ' '))
+    candidate: candidate
+    variables: concat(
+      [{ name: 'STATESTORE_NAME', value: 'statestore' }],
+      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]
+    )
+    access: access
+    scale: scale
+  }
+}
+
+@description('URL of state-api.')
+output STATE_API_URL string = stateApi.outputs.url

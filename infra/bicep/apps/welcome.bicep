@@ -1,0 +1,56 @@
+metadata name = 'welcome'
+metadata description = 'Deploys welcome to the Container Apps environment that main.bicep creates. Any address can reach it.'
+
+import { Candidate, Scale, SignIn } from '../modules/container-app.bicep'
+import { appErrors } from '../validate.bicep'
+
+@description('Required. Name of the deployment of main.bicep.')
+param name string
+
+@description('Optional. Azure region of the app, such as westeurope. Defaults to the region of the resource group.')
+param location string = resourceGroup().location
+
+@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1.')
+param image string
+
+@description('Required. Name of the Key Vault that contains demosecret; the output AZURE_KEY_VAULT_NAME of main.bicep.')
+param keyVaultName string
+
+@description('Required. Number of replicas, and the load that adds one.')
+param scale Scale
+
+@description('Optional. Keeps the traffic on the live revision while you test the new one.')
+param candidate Candidate?
+
+@description('Optional. Greeting that GET / returns.')
+param welcome string?
+
+@description('Optional. Requires callers to sign in with Microsoft Entra ID.')
+param signIn SignIn?
+
+var app = 'welcome'
+var access = { who: 'anyone' }
+var errors = appErrors(app, access, scale, candidate)
+
+module welcomeApp '../modules/container-app.bicep' = {
+  params: {
+    name: app
+    location: location
+    environmentName: 'cae-${name}'
+    identityName: 'id-${app}'
+    image: empty(errors) ? image : fail(join(errors, ' '))
+    candidate: candidate
+    variables: welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]
+    access: access
+    scale: scale
+    signIn: signIn
+    secret: {
+      name: 'demosecret'
+      url: 'https://${keyVaultName}${environment().suffixes.keyvaultDns}/secrets/demosecret'
+      mountPath: '/mnt/secret-store' // folder of SECRET_FILE
+    }
+  }
+}
+
+@description('URL of welcome.')
+output WELCOME_URL string = welcomeApp.outputs.url

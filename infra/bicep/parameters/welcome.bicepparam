@@ -1,0 +1,16 @@
+using '../apps/welcome.bicep'
+
+// To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
+// green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. Deploy again without LIVE to
+// send it all.
+var live = readEnvironmentVariable('LIVE', '')
+var greeting = readEnvironmentVariable('WELCOME', '')
+
+param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
+param image = readEnvironmentVariable('SERVICE_WELCOME_IMAGE_NAME')
+param keyVaultName = readEnvironmentVariable('AZURE_KEY_VAULT_NAME')
+param scale = { min: 1, max: 3, concurrentRequests: 50 }
+param candidate = startsWith(live, 'welcome--')
+  ? { live: live, weight: int(readEnvironmentVariable('CANDIDATE_WEIGHT', '0')) }
+  : null
+param welcome = empty(greeting) ? null : greeting
