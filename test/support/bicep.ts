@@ -207,12 +207,19 @@ interface Options {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Every rule of the linter as an error. It also applies to the parameter files of test/infra. */
+export const strictConfiguration = "test/infra/bicepconfig.json";
+
 export type Workshop = ReturnType<typeof openWorkshop>;
 
-/** Starts a compiler on a copy of infra/, where a test can add files. */
-export function openWorkshop(path: string) {
+/**
+ * Starts a compiler on a copy of infra/, where a test can add files. The strict linter configuration is added to the
+ * copy. infra/ itself has none: at level `error`, a rule of a newer compiler would stop a user's deployment.
+ */
+export function openWorkshop(path: string, { strict = true } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "bicep-test-"));
   cpSync(join(root, "infra"), join(folder, "infra"), { recursive: true });
+  if (strict) cpSync(join(root, strictConfiguration), join(folder, "infra", "bicepconfig.json"));
   const bicep = startBicep(path, { folder });
   return {
     ...bicep,
