@@ -101,10 +101,14 @@ async function get(url: string, timeoutMs: number): Promise<Response> {
 /** Environment variables for the parameter files. The compiler gets no others except HOME and PATH. */
 export const environment = {
   AZURE_CONTAINER_REGISTRY_ENDPOINT: "registry.azurecr.io",
+  AZURE_KEY_VAULT_NAME: "kv-of-the-tests",
   AZURE_LOCATION: "westeurope",
   AZURE_PRINCIPAL_ID: "33333333-3333-3333-3333-333333333333",
   DEMO_SECRET: "must-not-appear-in-a-plan",
   MY_ADDRESS: "203.0.113.7",
+  SERVICE_GROUP_LISTER_IMAGE_NAME: "registry.azurecr.io/group-lister:v1",
+  SERVICE_STATE_API_IMAGE_NAME: "registry.azurecr.io/state-api:v1",
+  SERVICE_WELCOME_IMAGE_NAME: "registry.azurecr.io/welcome:v1",
 } as const;
 
 export const subscription = "11111111-1111-1111-1111-111111111111";

@@ -140,7 +140,6 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
       activeRevisionsMode: candidate == null ? 'Single' : 'Multiple'
       registries: [{ server: split(image, '/')[0], identity: identity.id }]
       secrets: concat(
-        #disable-next-line use-secure-value-for-secure-inputs // a client id is not a secret
         signIn == null ? [] : [{ name: signInSecret, value: identity.properties.clientId }],
         secret == null ? [] : [{ name: secret!.name, keyVaultUrl: secret!.url, identity: identity.id }]
       )

@@ -67,7 +67,6 @@ module environment 'container-apps-environment.bicep' = {
 
 module dns 'container-apps-dns.bicep' = if (hosting.?network.?private ?? false) {
   params: {
-    #disable-next-line what-if-short-circuiting // Azure chooses the domain
     domain: environment.outputs.domain
     address: environment.outputs.address
     networkName: networkName
