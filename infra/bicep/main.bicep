@@ -4,6 +4,7 @@ metadata description = 'Creates everything that the services need on Container A
 import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
+import { Tags } from 'modules/tags.bicep'
 import { aksErrors, containerAppsErrors } from 'validate.bicep'
 
 targetScope = 'subscription'
@@ -18,6 +19,9 @@ param name string
 
 @description('Optional. Azure region of all resources, such as westeurope. Defaults to the region of the deployment.')
 param location string = deployment().location
+
+@description('Optional. Tags of every resource.')
+param tags Tags = {}
 
 @description('Required. Platform that runs the services, and its settings.')
 param hosting Hosting
@@ -48,37 +52,37 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   // Every other resource needs the group, so an invalid parameter stops the deployment before it creates anything.
   name: empty(errors) ? 'rg-${name}' : fail(join(errors, ' '))
   location: location
-  tags: { 'azd-env-name': name }
+  tags: union(tags, { 'azd-env-name': name }) // azd finds the group by this tag
 }
 
 module logs 'modules/logs.bicep' = {
   scope: group
-  params: { workspaceName: workspaceName, insightsName: insightsName, location: location }
+  params: { workspaceName: workspaceName, insightsName: insightsName, location: location, tags: tags }
 }
 
 module stateApiIdentity 'modules/identity.bicep' = {
   scope: group
-  params: { name: identityNames.stateApi, location: location }
+  params: { name: identityNames.stateApi, location: location, tags: tags }
 }
 
 module groupListerIdentity 'modules/identity.bicep' = {
   scope: group
-  params: { name: identityNames.groupLister, location: location }
+  params: { name: identityNames.groupLister, location: location, tags: tags }
 }
 
 module welcomeIdentity 'modules/identity.bicep' = {
   scope: group
-  params: { name: identityNames.welcome, location: location }
+  params: { name: identityNames.welcome, location: location, tags: tags }
 }
 
 module clusterIdentity 'modules/identity.bicep' = if (hosting.on == 'aks') {
   scope: group
-  params: { name: clusterIdentityName, location: location }
+  params: { name: clusterIdentityName, location: location, tags: tags }
 }
 
 module registry 'modules/registry.bicep' = {
   scope: group
-  params: { name: registryName, location: location }
+  params: { name: registryName, location: location, tags: tags }
 }
 
 module stateApiPuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
@@ -104,6 +108,7 @@ module cosmos 'modules/cosmos.bicep' = {
   params: {
     name: accountName
     location: location
+    tags: tags
     capacity: cosmosCapacity
     principalId: hosting.?stateStore == 'key' ? null : stateApiIdentity.outputs.principalId
   }
@@ -116,6 +121,7 @@ module vault 'modules/key-vault.bicep' = {
     // principal id, so a deployment after the resource group was deleted gets a vault with a new name.
     name: 'kv-${uniqueString(welcomeIdentity.outputs.principalId)}'
     location: location
+    tags: tags
     demoSecret: demoSecret
     principalId: welcomeIdentity.outputs.principalId
   }
@@ -136,6 +142,7 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
   params: {
     name: name
     location: location
+    tags: tags
     hosting: hosting
     workspaceName: workspaceName
     insightsName: insightsName
@@ -150,6 +157,7 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
   params: {
     name: name
     location: location
+    tags: tags
     hosting: hosting
     clusterName: clusterName
     workspaceName: workspaceName

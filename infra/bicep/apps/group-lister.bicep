@@ -3,12 +3,16 @@ metadata description = 'Deploys group-lister to the Container Apps environment t
 
 import { Access, Candidate, Scale } from '../modules/container-app.bicep'
 import { appErrors } from '../validate.bicep'
+import { Tags } from '../modules/tags.bicep'
 
 @description('Required. Name of the deployment of main.bicep.')
 param name string
 
 @description('Optional. Azure region of the app, such as westeurope. Defaults to the region of the resource group.')
 param location string = resourceGroup().location
+
+@description('Optional. Tags of the app.')
+param tags Tags = {}
 
 @description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/group-lister:v1.')
 param image string
@@ -33,6 +37,7 @@ module groupLister '../modules/container-app.bicep' = {
   params: {
     name: app
     location: location
+    tags: tags
     environmentName: 'cae-${name}'
     identityName: identity.name
     image: empty(errors) ? image : fail(join(errors, ' '))

@@ -1,11 +1,16 @@
 metadata name = 'Virtual network of the AKS cluster'
 metadata description = 'A virtual network with a subnet for the nodes. Pods get addresses from an overlay, outside this network.'
 
+import { Tags } from 'tags.bicep'
+
 @description('Required. Name of the virtual network.')
 param name string
 
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
+
+@description('Required. Tags of the resources.')
+param tags Tags
 
 @description('Required. Object id of the service principal of the control plane, a UUID.')
 param principalId string
@@ -19,6 +24,7 @@ var networkContributor = subscriptionResourceId(
 resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
   name: name
   location: location
+  tags: tags
   properties: {
     addressSpace: { addressPrefixes: ['10.1.0.0/16'] }
     subnets: [{ name: 'nodes', properties: { addressPrefix: '10.1.0.0/22' } }]

@@ -3,6 +3,7 @@ metadata description = 'Cluster, virtual network, private DNS, federated credent
 
 import { ServiceIdentities } from 'identity.bicep'
 import { Administrator, ApiServer, Pool, Zone } from 'cluster.bicep'
+import { Tags } from 'tags.bicep'
 
 @export()
 @sealed()
@@ -47,6 +48,9 @@ param name string
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
+@description('Required. Tags of the resources.')
+param tags Tags
+
 @description('Required. AKS settings of the deployment.')
 param hosting Aks
 
@@ -71,11 +75,16 @@ param registryName string
 var networkName = 'vnet-${name}'
 
 module network 'aks-network.bicep' = {
-  params: { name: networkName, location: location, principalId: clusterPrincipalId }
+  params: { name: networkName, location: location, tags: tags, principalId: clusterPrincipalId }
 }
 
 module zone 'private-dns-zone.bicep' = if (hosting.apiServer.dns == 'custom') {
-  params: { name: hosting.apiServer.?zone ?? '', networkName: networkName, principalId: clusterPrincipalId }
+  params: {
+    name: hosting.apiServer.?zone ?? ''
+    tags: tags
+    networkName: networkName
+    principalId: clusterPrincipalId
+  }
   dependsOn: [network]
 }
 
@@ -83,6 +92,7 @@ module cluster 'cluster.bicep' = {
   params: {
     name: clusterName
     location: location
+    tags: tags
     tier: hosting.tier
     zones: hosting.zones
     systemPool: hosting.systemPool

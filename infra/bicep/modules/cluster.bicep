@@ -1,6 +1,8 @@
 metadata name = 'AKS cluster'
 metadata description = 'AKS with workload identity, the Key Vault add-on, Azure Policy and Dapr. Local accounts are disabled.'
 
+import { Tags } from 'tags.bicep'
+
 @export()
 type Zone = '1' | '2' | '3'
 
@@ -74,6 +76,9 @@ param name string
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
+@description('Required. Tags of the resources.')
+param tags Tags
+
 @description('Required. Standard: control plane with an uptime SLA. Free: without one.')
 param tier 'Free' | 'Standard'
 
@@ -123,6 +128,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existin
 resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
   name: name
   location: location
+  tags: tags
   sku: { name: 'Base', tier: tier }
   identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
   properties: {
@@ -170,6 +176,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         maxCount: systemPool.max
         availabilityZones: zones
         vnetSubnetID: network::nodes.id
+        tags: tags // of the scale set, its disks and network interfaces
       }
       {
         name: 'user'
@@ -181,6 +188,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         maxCount: userPool.max
         availabilityZones: zones
         vnetSubnetID: network::nodes.id
+        tags: tags // of the scale set, its disks and network interfaces
       }
     ]
   }

@@ -1,6 +1,8 @@
 metadata name = 'Container app'
 metadata description = 'One service of the suite, with its sidecar, probes, revisions and ingress.'
 
+import { Tags } from 'tags.bicep'
+
 @export()
 @sealed()
 type Candidate = {
@@ -89,6 +91,9 @@ param name string
 @description('Required. Azure region of the app, such as westeurope.')
 param location string
 
+@description('Required. Tags of the resources.')
+param tags Tags
+
 @description('Required. Name of the Container Apps environment, in this resource group.')
 param environmentName string
 
@@ -130,7 +135,7 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
 resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
-  tags: { 'azd-service-name': name }
+  tags: union(tags, { 'azd-service-name': name }) // azd finds the app by this tag
   identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
   properties: {
     environmentId: environment.id

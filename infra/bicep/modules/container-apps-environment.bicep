@@ -1,11 +1,16 @@
 metadata name = 'Container Apps environment'
 metadata description = 'Runs the apps and their sidecars, and collects their logs and traces.'
 
+import { Tags } from 'tags.bicep'
+
 @description('Required. Name of the environment.')
 param name string
 
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
+
+@description('Required. Tags of the resources.')
+param tags Tags
 
 @description('Required. Name of the Log Analytics workspace for logs, in this resource group.')
 param workspaceName string
@@ -30,6 +35,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' = {
   name: name
   location: location
+  tags: tags
   properties: {
     workloadProfiles: [{ name: 'Consumption', workloadProfileType: 'Consumption' }]
     appLogsConfiguration: { destination: 'azure-monitor' } // uses the diagnostic setting below; log-analytics would need a key

@@ -1,6 +1,8 @@
 metadata name = 'Container Apps'
 metadata description = 'Container Apps environment with its network and the Dapr state store. The apps are in ../apps.'
 
+import { Tags } from 'tags.bicep'
+
 @export()
 @sealed()
 type ContainerApps = {
@@ -29,6 +31,9 @@ param name string
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
+@description('Required. Tags of the resources.')
+param tags Tags
+
 @description('Required. Container Apps settings of the deployment.')
 param hosting ContainerApps
 
@@ -48,13 +53,14 @@ var environmentName = 'cae-${name}'
 var networkName = 'vnet-${name}'
 
 module network 'container-apps-network.bicep' = if (hosting.?network != null) {
-  params: { name: networkName, location: location, prefix: hosting.network!.prefix }
+  params: { name: networkName, location: location, tags: tags, prefix: hosting.network!.prefix }
 }
 
 module environment 'container-apps-environment.bicep' = {
   params: {
     name: environmentName
     location: location
+    tags: tags
     workspaceName: workspaceName
     insightsName: insightsName
     subnetId: hosting.?network == null
@@ -69,6 +75,7 @@ module dns 'container-apps-dns.bicep' = if (hosting.?network.?private ?? false) 
   params: {
     domain: environment.outputs.domain
     address: environment.outputs.address
+    tags: tags
     networkName: networkName
   }
 }

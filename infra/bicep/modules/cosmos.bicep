@@ -1,6 +1,8 @@
 metadata name = 'Cosmos DB for Dapr'
 metadata description = 'Account, database and container for the Dapr component statestore.'
 
+import { Tags } from 'tags.bicep'
+
 @export()
 @discriminator('mode')
 type Capacity = Serverless | Manual | Autoscale
@@ -39,6 +41,9 @@ param name string
 @description('Required. Azure region of the account, such as westeurope.')
 param location string
 
+@description('Required. Tags of the resources.')
+param tags Tags
+
 @description('Required. Billing mode and throughput.')
 param capacity Capacity
 
@@ -51,6 +56,7 @@ var dataContributor = '00000000-0000-0000-0000-000000000002'
 resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
   name: name
   location: location
+  tags: tags
   kind: 'GlobalDocumentDB'
   properties: {
     databaseAccountOfferType: 'Standard'

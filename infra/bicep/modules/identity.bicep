@@ -1,6 +1,8 @@
 metadata name = 'Managed identity'
 metadata description = 'A user-assigned managed identity. Each module that creates a resource also assigns the roles on it.'
 
+import { Tags } from 'tags.bicep'
+
 @export()
 @sealed()
 @description('Names of the managed identities of the services.')
@@ -21,9 +23,13 @@ param name string
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
+@description('Required. Tags of the resources.')
+param tags Tags
+
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: name
   location: location
+  tags: tags
 }
 
 @description('Client id; AZURE_CLIENT_ID in the environment of a service.')

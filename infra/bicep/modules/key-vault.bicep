@@ -1,6 +1,8 @@
 metadata name = 'Key Vault'
 metadata description = 'A vault with the secret demosecret. Access is granted with roles, not access policies.'
 
+import { Tags } from 'tags.bicep'
+
 @description('Required. Name of the vault: 3 to 24 characters, globally unique.')
 @minLength(3)
 @maxLength(24)
@@ -8,6 +10,9 @@ param name string
 
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
+
+@description('Required. Tags of the resources.')
+param tags Tags
 
 @description('Required. Value of the secret demosecret.')
 @secure()
@@ -25,6 +30,7 @@ var secretsUser = subscriptionResourceId(
 resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
   name: name
   location: location
+  tags: tags
   properties: {
     tenantId: tenant().tenantId
     sku: { family: 'A', name: 'standard' }
@@ -37,6 +43,7 @@ resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
 resource secret 'Microsoft.KeyVault/vaults/secrets@2026-05-15' = {
   parent: vault
   name: 'demosecret'
+  tags: tags
   properties: { value: demoSecret }
 }
 

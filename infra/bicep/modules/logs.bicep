@@ -1,6 +1,8 @@
 metadata name = 'Logs and traces'
 metadata description = 'A Log Analytics workspace, and an Application Insights resource that stores its data there.'
 
+import { Tags } from 'tags.bicep'
+
 @description('Required. Name of the Log Analytics workspace.')
 param workspaceName string
 
@@ -10,9 +12,13 @@ param insightsName string
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
+@description('Required. Tags of the resources.')
+param tags Tags
+
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
   name: workspaceName
   location: location
+  tags: tags
   properties: {
     sku: { name: 'PerGB2018' }
     retentionInDays: 30 // days; included in the price of ingestion
@@ -23,6 +29,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: insightsName
   location: location
+  tags: tags
   kind: 'web'
   properties: { Application_Type: 'web', WorkspaceResourceId: workspace.id }
 }

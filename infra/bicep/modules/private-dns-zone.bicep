@@ -1,6 +1,8 @@
 metadata name = 'Private DNS zone of the AKS cluster'
 metadata description = 'Contains the name of a private API server, and is linked to the virtual network of the nodes.'
 
+import { Tags } from 'tags.bicep'
+
 @description('Required. Name of the zone, such as privatelink.westeurope.azmk8s.io.')
 param name string
 
@@ -9,6 +11,9 @@ param networkName string
 
 @description('Required. Object id of the service principal of the control plane, a UUID. It writes the records.')
 param principalId string
+
+@description('Required. Tags of the resources.')
+param tags Tags
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/networking#private-dns-zone-contributor
 var zoneContributor = subscriptionResourceId(
@@ -23,12 +28,14 @@ resource network 'Microsoft.Network/virtualNetworks@2026-03-01' existing = {
 resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = {
   name: name
   location: 'global'
+  tags: tags
 }
 
 resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = {
   parent: zone
   name: networkName
   location: 'global'
+  tags: tags
   properties: { registrationEnabled: false, virtualNetwork: { id: network.id } }
 }
 
