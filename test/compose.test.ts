@@ -1,9 +1,10 @@
 // Tests docker-compose.yml, the Dockerfile and the images' bundles without an engine. test/containers runs them on one.
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -16,7 +17,7 @@ interface Service {
   environment?: Record<string, string>;
   ports?: string[];
   networks?: Record<string, { aliases?: string[] }> | string[];
-  build?: { target: string };
+  build?: { args: { SERVICE: string } };
   pids_limit?: number;
 }
 
@@ -30,7 +31,8 @@ describe("docker-compose.yml", () => {
   test("uses the versions of Node and daprd that package.json and the sidecar's Go module pin", () => {
     const { devDependencies } = JSON.parse(read("package.json"));
     const [, dapr] = /github\.com\/dapr\/dapr v(\S+)/.exec(read("tools/daprd/module/go.mod")) ?? [];
-    expect(read("Dockerfile")).toContain(`\nARG NODE=node:${devDependencies.node}-bookworm-slim\n`);
+    const base = `public.ecr.aws/docker/library/node:${devDependencies.node}-bookworm-slim`;
+    expect(read("Dockerfile")).toContain(`\nARG NODE=${base}\n`);
     expect(sidecars.map(([, { image }]) => image)).toEqual(Array(4).fill(`daprio/daprd:${dapr}`));
   });
 
@@ -38,11 +40,12 @@ describe("docker-compose.yml", () => {
     expect(services.cosmos?.image).toMatch(/^mcr\.microsoft\.com\/.+:vnext-EN20\d{6}$/);
   });
 
-  test("builds every target of the Dockerfile under the target's name, and no other", () => {
-    const targets = [...read("Dockerfile").matchAll(/^FROM service AS (\S+)$/gm)].map(([, target]) => target);
-    const built = Object.values(services).flatMap(({ image, build }) => (build ? [[image, build.target]] : []));
-    expect(new Set(built.map(([image]) => image))).toEqual(new Set(targets));
-    for (const [image, target] of built) expect(target).toBe(image);
+  test("builds every program that the Dockerfile knows, under the program's name, and no other", () => {
+    const { stderr } = spawnSync(process.execPath, [join(root, "tools/bundle/bundle.ts")], { encoding: "utf8" });
+    const known = stderr.trim().split(": ").at(-1)?.split(", ");
+    const built = Object.values(services).flatMap(({ image, build }) => (build ? [[image, build.args.SERVICE]] : []));
+    expect(new Set(built.map(([image]) => image))).toEqual(new Set(known));
+    for (const [image, service] of built) expect(service).toBe(image);
   });
 
   test("gives each app a network that it shares only with its sidecars, whose API listens on that network", () => {
@@ -76,24 +79,67 @@ describe("docker-compose.yml", () => {
   });
 });
 
-test("bundles are reproducible, and those of state-api and group-lister start without node_modules", async () => {
-  const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "bundle-test-")));
-  const [first = "", second = ""] = folders;
-  try {
-    for (const folder of folders) execFileSync(process.execPath, [join(root, "tools/bundle/bundle.ts"), folder]);
-    const files = readdirSync(first);
-    expect(readdirSync(second)).toEqual(files);
-    for (const file of files) {
-      expect(readFileSync(join(first, file)).equals(readFileSync(join(second, file))), file).toBe(true);
-    }
-    for (const name of ["state-api", "group-lister"]) {
-      const child = spawn(process.execPath, [`${name}.mjs`], { cwd: first, env: { PORT: "0" } });
+test("the Dockerfile names its base images in a form that the scanner of az acr build resolves", () => {
+  // Before it builds, ACR replaces ${NAME} in each FROM by the build argument or by the ARG's default. It knows no
+  // other syntax: https://github.com/Azure/acr-builder/blob/main/baseimages/scanner/scan/dependencies.go
+  const lines = read("Dockerfile").split("\n");
+  const images = lines.filter((line) => line.startsWith("FROM")).map((line) => line.split(/ +/));
+  for (const [, image = "", as = "AS", alias = "", ...rest] of images) {
+    const [, argument] = /^\$\{(\w+)\}$/.exec(image) ?? [];
+    const value = argument === undefined ? image : lines.find((line) => line.startsWith(`ARG ${argument}=`))?.slice(4);
+    expect(value).toMatch(/^(\w+=)?[\w./:@-]+$/);
+    expect([as, rest]).toEqual(["AS", []]);
+    expect(alias).toMatch(/^\w*$/);
+  }
+  expect(images.length).toBeGreaterThan(1);
+});
+
+describe("tools/bundle/bundle.ts, which the Dockerfile runs", () => {
+  test.each([
+    ["", "SERVICE is missing."],
+    ["hello", "SERVICE=hello is unknown."],
+  ])("given SERVICE=%s, fails with a message that names the programs", (name, fault) => {
+    const { status, stderr } = spawnSync(process.execPath, [join(root, "tools/bundle/bundle.ts"), name, "unused"], {
+      encoding: "utf8",
+    });
+    expect(status).toBe(1);
+    expect(stderr).toBe(
+      `${fault} Build with --build-arg SERVICE=NAME, where NAME is one of: ` +
+        "state-api, group-lister, welcome, azure-stand-in, cosmos-check\n",
+    );
+  });
+
+  test.each(["state-api", "group-lister", "welcome", "azure-stand-in", "cosmos-check"])(
+    "bundles %s into the same bytes every time",
+    (name) => {
+      const read = (folder: string) =>
+        readdirSync(folder, { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .map(({ parentPath, name: file }) => [relative(folder, join(parentPath, file)), join(parentPath, file)])
+          .map(([path, file = ""]) => [path, createHash("sha256").update(readFileSync(file)).digest("hex")])
+          .sort();
+      return withBundle(name, (first) => withBundle(name, async (second) => expect(read(second)).toEqual(read(first))));
+    },
+  );
+
+  test.each(["state-api", "group-lister"])("bundles %s so that it starts without node_modules", (name) =>
+    withBundle(name, async (folder) => {
+      const child = spawn(process.execPath, ["main.mjs"], { cwd: folder, env: { PORT: "0" } });
       const [line] = await once(createInterface(child.stdout), "line");
       expect(JSON.parse(line).msg).toContain("listening");
       child.kill("SIGTERM");
       expect(await once(child, "exit")).toEqual([0, null]);
-    }
-  } finally {
-    for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-  }
+    }),
+  );
 });
+
+/** Bundles a program into a temporary folder for the time of `use`. */
+async function withBundle(name: string, use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "bundle-test-"));
+  try {
+    execFileSync(process.execPath, [join(root, "tools/bundle/bundle.ts"), name, folder]);
+    await use(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -10,7 +10,7 @@ root=$(git rev-parse --show-toplevel)
 tag=g$(git rev-parse --short=12 HEAD) # starts with a letter because revision suffixes use it
 for service in state-api group-lister welcome; do
   if ! az acr repository show --name "$registry" --image "$service:$tag" >/dev/null 2>&1; then
-    az acr build --registry "$registry" --target "$service" --image "$service:$tag" "$root"
+    az acr build --registry "$registry" --build-arg SERVICE="$service" --image "$service:$tag" "$root"
   fi
 done
 azd env set TAG "$tag" --environment "$AZURE_ENV_NAME"

@@ -123,11 +123,13 @@ describe.each(services)("the image of %s", (name) => {
     const { Config: config, Size: size } = await inspect("image", tag(name));
     expect(config.User).toBe("65532:65532");
     expect(config.Entrypoint.at(0)).toBe("node");
-    expect(config.Entrypoint.at(-1)).toBe(`/app/${name}.mjs`);
+    expect(config.Entrypoint.at(-1)).toBe("/app/main.mjs");
     expect(config.Env.sort()).toEqual(["HOST=0.0.0.0", "NODE_ENV=production", "PATH=/usr/local/bin", "PORT=8080"]);
     expect(config.Labels).toMatchObject({
       "org.opencontainers.image.title": name,
-      "org.opencontainers.image.base.name": expect.stringMatching(/^docker\.io\/library\/node:\d+\.\d+\.\d+-/),
+      "org.opencontainers.image.base.name": expect.stringMatching(
+        /^public\.ecr\.aws\/docker\/library\/node:\d+\.\d+\.\d+-/,
+      ),
     });
     expect(size).toBeLessThan(200e6);
   });
@@ -144,8 +146,8 @@ describe.each(services)("the image of %s", (name) => {
       /^(usr\/)?lib(64)?\/([\w-]+-linux-gnu\/)?(ld-linux|lib(atomic|c|dl|gcc_s|m|pthread|stdc\+\+))[\w.-]*$/;
     expect(files.filter((path) => !ofEngine.test(path) && !libraries.test(path)).sort()).toEqual(
       [
-        `app/${name}.mjs`,
-        `app/${name}.mjs.map`,
+        "app/main.mjs",
+        "app/main.mjs.map",
         "etc/passwd",
         "usr/local/bin/node",
         ...(name === "welcome" ? page : []),
@@ -169,17 +171,44 @@ describe.each(services)("the image of %s", (name) => {
   });
 });
 
-test("the classic builder, which az acr build runs, builds the Dockerfile", { timeout: 300_000 }, async () => {
-  const classic = tag("welcome-classic");
-  vi.stubEnv("DOCKER_BUILDKIT", "0");
-  try {
-    await docker("build", "--target", "welcome", "--tag", classic, ".");
-    const { Config: config } = await inspect("image", classic);
-    expect(config.Entrypoint).toEqual(["node", "--disable-warning=ExperimentalWarning", "/app/welcome.mjs"]);
-  } finally {
-    vi.unstubAllEnvs();
-    await docker("image", "rm", "--no-prune", classic);
-  }
+describe("the Dockerfile", () => {
+  test("builds the program that SERVICE names with the classic builder, which az acr build runs", {
+    timeout: 300_000,
+  }, async () => {
+    const classic = tag("welcome-classic");
+    vi.stubEnv("DOCKER_BUILDKIT", "0");
+    try {
+      await docker("build", "--build-arg", "SERVICE=welcome", "--tag", classic, ".");
+      const { Config: config } = await inspect("image", classic);
+      expect(config.Labels["org.opencontainers.image.title"]).toBe("welcome");
+      const list = `console.log(require("node:fs").readdirSync("/app").sort().join(" "))`;
+      expect(await evaluate(["run", "--rm", "--entrypoint", "node", classic], list)).toBe("main.mjs main.mjs.map page");
+    } finally {
+      vi.unstubAllEnvs();
+      await docker("image", "rm", "--no-prune", classic);
+    }
+  });
+
+  test.each([
+    ["the classic builder", "DOCKER_BUILDKIT=0 docker build"],
+    ["BuildKit, as Compose uses it,", "docker compose build"],
+  ])(
+    "with %s fails without SERVICE or with an unknown one, and prints the names of the programs",
+    {
+      timeout: 300_000,
+    },
+    async (_, build) => {
+      const last = build.includes("compose") ? "welcome" : ".";
+      for (const [service, fault] of [
+        ["", "SERVICE is missing."],
+        ["hello", "SERVICE=hello is unknown."],
+      ]) {
+        const command = docker.shell(`${build} --build-arg SERVICE=${service} ${last} 2>&1`);
+        const message = `${fault} Build with --build-arg SERVICE=NAME, where NAME is one of: state-api, group-lister, `;
+        await expect(command).rejects.toMatchObject({ stdout: expect.stringContaining(message) });
+      }
+    },
+  );
 });
 
 interface Stack {

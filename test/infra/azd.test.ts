@@ -109,7 +109,7 @@ describe("azd hooks", () => {
       AZURE_ENV_NAME: "samples",
     });
     const build = (service: string) =>
-      `az acr build --registry crsamples --target ${service} --image ${service}:g${commit} ${root.replace(/\/$/, "")}`;
+      `az acr build --registry crsamples --build-arg SERVICE=${service} --image ${service}:g${commit} ${root.replace(/\/$/, "")}`;
     expect(recorded.filter((call) => !call.includes("acr repository show"))).toEqual([
       build("state-api"),
       build("welcome"),

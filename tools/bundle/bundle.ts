@@ -1,19 +1,38 @@
-// Bundles each program for its image as one JavaScript file with a source map: `node tools/bundle/bundle.ts FOLDER`
+// Bundles a program for its image as one JavaScript file with a source map: main.mjs in the given folder.
+// The Dockerfile runs it: node tools/bundle/bundle.ts PROGRAM FOLDER
+import { cpSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-const [folder] = process.argv.slice(2);
-if (!folder) throw new Error("usage: node tools/bundle/bundle.ts FOLDER");
+interface Program {
+  readonly source: string;
+  /** A folder that the program reads at run time from beside its file. */
+  readonly assets?: string;
+}
+
+const programs = new Map<string, Program>([
+  ["state-api", { source: "services/state-api/server.ts" }],
+  ["group-lister", { source: "services/group-lister/server.ts" }],
+  ["welcome", { source: "services/welcome/server.ts", assets: "services/welcome/page" }],
+  ["azure-stand-in", { source: "stand-ins/azure/server.ts" }],
+  ["cosmos-check", { source: "tools/cosmos-check/cosmos-check.ts" }],
+]);
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const [name = "", folder = ""] = process.argv.slice(2);
+const program = programs.get(name);
+if (program === undefined || folder === "") {
+  const fault = name === "" ? "SERVICE is missing" : `SERVICE=${name} is unknown`;
+  console.error(
+    `${fault}. Build with --build-arg SERVICE=NAME, where NAME is one of: ${[...programs.keys()].join(", ")}`,
+  );
+  process.exit(1);
+}
 
 await build({
-  absWorkingDir: fileURLToPath(new URL("../..", import.meta.url)),
-  entryPoints: {
-    "state-api": "services/state-api/server.ts",
-    "group-lister": "services/group-lister/server.ts",
-    welcome: "services/welcome/server.ts",
-    "azure-stand-in": "stand-ins/azure/server.ts",
-    "cosmos-check": "tools/cosmos-check/cosmos-check.ts",
-  },
+  absWorkingDir: root,
+  entryPoints: { main: program.source },
   outdir: folder,
   outExtension: { ".js": ".mjs" },
   bundle: true,
@@ -29,3 +48,6 @@ await build({
   legalComments: "none",
   logLevel: "warning",
 });
+if (program.assets !== undefined) {
+  cpSync(join(root, program.assets), join(folder, "page"), { recursive: true });
+}
