@@ -1,7 +1,7 @@
 // Finds the Bicep compiler, or downloads it once, and runs it for diagnostics and plans.
 import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -113,6 +113,7 @@ export const environment = {
 
 export const subscription = "11111111-1111-1111-1111-111111111111";
 export const tenant = "22222222-2222-2222-2222-222222222222";
+const resourceGroup = "rg-dapr-samples";
 
 interface Diagnostic {
   readonly source: string;
@@ -196,7 +197,12 @@ export function startBicep(path: string, { folder = root, env = environment }: O
     format: (file: string) => call<{ contents: string }>("format", file),
     /** @throws when a type or a fail() rejects the parameters */
     async plan(file: string): Promise<Plan> {
-      const metadata = { subscriptionId: subscription, tenantId: tenant, location: environment.AZURE_LOCATION };
+      const metadata = {
+        subscriptionId: subscription,
+        tenantId: tenant,
+        location: environment.AZURE_LOCATION,
+        resourceGroup: deploysToSubscription(join(folder, file)) ? undefined : resourceGroup,
+      };
       const { snapshot } = await call<{ snapshot: string }>("getSnapshot", file, { metadata, externalInputs: [] });
       const { predictedResources, diagnostics, outputs } = JSON.parse(snapshot);
       if (diagnostics.length > 0) throw new Error(JSON.stringify(diagnostics));
@@ -204,6 +210,12 @@ export function startBicep(path: string, { folder = root, env = environment }: O
     },
     close: () => child.kill(),
   };
+}
+
+/** Whether the template of a parameter file has the scope of a subscription. Without a scope it has that of a group. */
+function deploysToSubscription(parameterFile: string): boolean {
+  const [, template = ""] = /^using '(.*)'/m.exec(readFileSync(parameterFile, "utf8")) ?? [];
+  return /^targetScope = 'subscription'/m.test(readFileSync(join(dirname(parameterFile), template), "utf8"));
 }
 
 interface Options {

@@ -1,5 +1,5 @@
 // The plans of several parameter files, and the look-ups that tests of them share.
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { type Plan, type Resource, startBicep } from "./bicep.ts";
@@ -13,18 +13,27 @@ export interface Plans {
   find(plan: string, type: string, name?: string): Resource;
 }
 
-/** @param names parameter files without `.bicepparam`, in infra/bicep/parameters or test/infra/plans */
+const folders = ["infra/bicep/parameters", "infra/bicep/parameters/examples", "test/infra/plans"];
+
+/** Path of a parameter file, relative to the repository. */
+function fileOf(name: string): string {
+  const file = folders.map((folder) => `${folder}/${name}.bicepparam`).find((path) => existsSync(join(root, path)));
+  return file ?? expect.fail(`no parameter file ${name}.bicepparam in ${folders.join(", ")}`);
+}
+
+/** Names of all parameter files that users get: of main.bicep, of the apps, and the examples. */
+export const shipped = folders
+  .slice(0, 2)
+  .flatMap((folder) => readdirSync(join(root, folder)))
+  .filter((name) => name.endsWith(".bicepparam"))
+  .map((name) => name.replace(/\.bicepparam$/, ""));
+
+/** @param names parameter files without `.bicepparam`, in infra/bicep/parameters, its examples or test/infra/plans */
 export async function makePlans(path: string, names: readonly string[]): Promise<Plans> {
   const bicep = startBicep(path);
   const plans = new Map<string, Plan>();
   try {
-    for (const name of names) {
-      const shipped = `infra/bicep/parameters/${name}.bicepparam`;
-      plans.set(
-        name,
-        await bicep.plan(existsSync(join(root, shipped)) ? shipped : `test/infra/plans/${name}.bicepparam`),
-      );
-    }
+    for (const name of names) plans.set(name, await bicep.plan(fileOf(name)));
   } finally {
     bicep.close();
   }
