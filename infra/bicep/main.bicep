@@ -45,6 +45,7 @@ var accountName = 'cosmos-${token}'
 var identityNames = { stateApi: 'id-state-api', groupLister: 'id-group-lister', welcome: 'id-welcome' }
 var clusterIdentityName = 'id-cluster'
 var clusterName = 'aks-${name}'
+var clusterNetworkName = 'vnet-${name}'
 
 var errors = hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting)
 
@@ -152,21 +153,50 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
   dependsOn: [logs, cosmos]
 }
 
+// Azure needs minutes until a role assignment takes effect, and AKS does not retry: it rejects a cluster whose identity
+// lacks its roles (https://github.com/Azure/azure-service-operator/issues/3267). So the roles of the control plane wait
+// for nothing but the identity and their scopes, and the cluster waits for Cosmos DB, which takes minutes.
+module clusterNetwork 'modules/aks-network.bicep' = if (hosting.on == 'aks') {
+  scope: group
+  params: { name: clusterNetworkName, location: location, tags: tags }
+}
+
+module clusterNetworkAccess 'modules/network-contributor.bicep' = if (hosting.on == 'aks') {
+  scope: group
+  params: {
+    networkName: clusterNetworkName
+    // AKS links the private DNS zone to the virtual network; without one it only adds nodes to the subnet.
+    subnetName: contains(['public', 'none'], hosting.?apiServer.dns ?? '') ? 'nodes' : null
+    principalId: clusterIdentity.?outputs.principalId ?? ''
+  }
+  dependsOn: [clusterNetwork]
+}
+
+module clusterZone 'modules/private-dns-zone.bicep' = if (hosting.?apiServer.dns == 'custom') {
+  scope: group
+  params: {
+    name: hosting.?apiServer.?zone ?? ''
+    tags: tags
+    networkName: clusterNetworkName
+    principalId: clusterIdentity.?outputs.principalId ?? ''
+  }
+  dependsOn: [clusterNetwork]
+}
+
 module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
   scope: group
   params: {
-    name: name
     location: location
     tags: tags
     hosting: hosting
     clusterName: clusterName
+    networkName: clusterNetworkName
     workspaceName: workspaceName
     identityNames: identityNames
     clusterIdentityName: clusterIdentityName
-    clusterPrincipalId: clusterIdentity.?outputs.principalId ?? ''
     registryName: registryName
   }
-  dependsOn: [logs, registry]
+  dependsOn: [logs, registry, cosmos, clusterIdentity, clusterNetworkAccess, clusterZone]
 }
 
 @description('Microsoft Entra tenant of the deployment.')

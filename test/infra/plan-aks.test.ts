@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { field } from "../../services/runtime/field.ts";
 import { listAt, textAt } from "../support/at.ts";
-import { findBicepOrSkip, subscription, tenant } from "../support/bicep.ts";
+import { findBicepOrSkip, startBicep, subscription, tenant } from "../support/bicep.ts";
 import { makePlans, type Plans } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
@@ -85,6 +85,45 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
         },
       ]),
     );
+  });
+
+  describe("order", () => {
+    type Dependencies = Record<string, { readonly dependsOn?: readonly string[] }>;
+    let resources: Dependencies;
+
+    beforeAll(async () => {
+      const bicep = startBicep(path ?? "");
+      try {
+        resources = JSON.parse((await bicep.compile("infra/bicep/main.bicep")).contents).resources;
+      } finally {
+        bicep.close();
+      }
+    });
+
+    /** The modules and resources of main.bicep that must be complete before one starts. */
+    function allBefore(name: string): Set<string> {
+      const { dependsOn = [] } = resources[name] ?? expect.fail(`main.bicep has no resource ${name}`);
+      return new Set(dependsOn.flatMap((item) => [item, ...allBefore(item)]));
+    }
+
+    test("the cluster waits for its roles and for Cosmos DB, which gives the roles time to take effect", () => {
+      expect([...allBefore("aks")]).toEqual(expect.arrayContaining(["clusterNetworkAccess", "clusterZone", "cosmos"]));
+    });
+
+    test("the roles of the cluster wait only for its identity, the network and the resource group", () => {
+      for (const role of ["clusterNetworkAccess", "clusterZone"]) {
+        expect([role, [...allBefore(role)].sort()]).toEqual([role, ["clusterIdentity", "clusterNetwork", "group"]]);
+      }
+    });
+  });
+
+  test("AKS creates the identity of the nodes, and that identity can pull from the registry", () => {
+    expect(cluster("aks")).not.toHaveProperty("identityProfile");
+    const pulls = plans
+      .of("aks")
+      .resources.map(({ properties }) => properties)
+      .filter((item) => String(field(item, "roleDefinitionId")).endsWith("7f951dda-4ed3-4680-a7ca-43fe172d538d"));
+    expect(pulls).toMatchObject([{ principalId: expect.stringMatching(/outputs\.kubeletPrincipalId\.value\]$/) }]);
   });
 
   describe("API server", () => {

@@ -1,5 +1,5 @@
 metadata name = 'The suite on AKS'
-metadata description = 'Cluster, virtual network, private DNS, federated credentials and policy. The services are in infra/kubernetes.'
+metadata description = 'Cluster, federated credentials and policy. The services are in infra/kubernetes.'
 
 import { ServiceIdentities } from 'identity.bicep'
 import { Administrator, ApiServer, Pool, Zone } from 'cluster.bicep'
@@ -42,9 +42,6 @@ type PrivilegedContainers = {
   excludedNamespaces: string[]
 }
 
-@description('Required. Name of the deployment.')
-param name string
-
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
 
@@ -66,27 +63,11 @@ param identityNames ServiceIdentities
 @description('Required. Name of the managed identity of the control plane, in this resource group.')
 param clusterIdentityName string
 
-@description('Required. Object id of the service principal of the control plane, a UUID.')
-param clusterPrincipalId string
+@description('Required. Name of the virtual network, in this resource group; it has a subnet called nodes.')
+param networkName string
 
 @description('Required. Name of the container registry of the images, in this resource group.')
 param registryName string
-
-var networkName = 'vnet-${name}'
-
-module network 'aks-network.bicep' = {
-  params: { name: networkName, location: location, tags: tags, principalId: clusterPrincipalId }
-}
-
-module zone 'private-dns-zone.bicep' = if (hosting.apiServer.dns == 'custom') {
-  params: {
-    name: hosting.apiServer.?zone ?? ''
-    tags: tags
-    networkName: networkName
-    principalId: clusterPrincipalId
-  }
-  dependsOn: [network]
-}
 
 module cluster 'cluster.bicep' = {
   params: {
@@ -103,7 +84,6 @@ module cluster 'cluster.bicep' = {
     identityName: clusterIdentityName
     workspaceName: workspaceName
   }
-  dependsOn: [network, zone]
 }
 
 module puller 'registry-puller.bicep' = {
