@@ -111,7 +111,8 @@ module cosmos 'modules/cosmos.bicep' = {
     location: location
     tags: tags
     capacity: cosmosCapacity
-    principalId: hosting.?stateStore == 'key' ? null : stateApiIdentity.outputs.principalId
+    credential: hosting.?stateStore ?? 'identity'
+    principalId: stateApiIdentity.outputs.principalId
   }
 }
 

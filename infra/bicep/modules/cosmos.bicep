@@ -47,8 +47,11 @@ param tags Tags
 @description('Required. Billing mode and throughput.')
 param capacity Capacity
 
-@description('Optional. Object id of the service principal that reads and writes items, a UUID. Without it the account accepts keys.')
-param principalId string?
+@description('Required. Credential of the callers. identity: the principal gets a role, and the account rejects keys. key: the account accepts keys.')
+param credential 'identity' | 'key'
+
+@description('Required. Object id of the service principal that reads and writes items with its identity, a UUID.')
+param principalId string
 
 // https://learn.microsoft.com/azure/cosmos-db/nosql/security/reference-data-plane-roles
 var dataContributor = '00000000-0000-0000-0000-000000000002'
@@ -60,7 +63,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
   kind: 'GlobalDocumentDB'
   properties: {
     databaseAccountOfferType: 'Standard'
-    disableLocalAuth: principalId != null
+    disableLocalAuth: credential == 'identity'
     disableKeyBasedMetadataWriteAccess: true // keys can write items, but not change databases and containers
     minimalTlsVersion: 'Tls12'
     consistencyPolicy: { defaultConsistencyLevel: 'Session' }
@@ -90,11 +93,11 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
   }
 }
 
-resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026-03-15' = if (principalId != null) {
+resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026-03-15' = if (credential == 'identity') {
   parent: account
-  name: guid(container.id, principalId ?? '', dataContributor)
+  name: guid(container.id, principalId, dataContributor)
   properties: {
-    principalId: principalId!
+    principalId: principalId
     roleDefinitionId: '${account.id}/sqlRoleDefinitions/${dataContributor}'
     scope: '${account.id}/dbs/${database.name}/colls/${container.name}'
   }
