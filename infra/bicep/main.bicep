@@ -111,7 +111,7 @@ module cosmos 'modules/cosmos.bicep' = {
     location: location
     tags: tags
     capacity: cosmosCapacity
-    credential: hosting.?stateStore ?? 'identity'
+    acceptsKeys: hosting.?stateStore == 'key'
     principalId: stateApiIdentity.outputs.principalId
   }
 }

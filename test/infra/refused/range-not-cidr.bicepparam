@@ -1,7 +1,16 @@
 // The specified CIDR 'home' is not valid.
-using '../../../infra/bicep/apps/group-lister.bicep'
+using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
-param image = 'registry.azurecr.io/group-lister:v1'
-param access = { who: 'addresses', ranges: ['home'] }
-param scale = { min: 1, max: 1, concurrentRequests: 50 }
+param demoSecret = 'x'
+param hosting = {
+  on: 'containerapps'
+  stateStore: 'identity'
+  access: { who: 'addresses', ranges: ['home'] }
+  scale: { min: 1, max: 1, concurrentRequests: 50 }
+  apps: {
+    stateApi: { image: 'r/state-api:v1', revision: 'v1' }
+    groupLister: { image: 'r/group-lister:v1', revision: 'v1' }
+    welcome: { image: 'r/welcome:v1', revision: 'v1' }
+  }
+}

@@ -1,0 +1,137 @@
+// Applies the rules of PSRule for Azure to the plans of all parameter files that users get, and lists the rules that do
+// not hold with their reasons.
+import { beforeAll, describe, expect, test } from "vitest";
+import { at } from "../support/at.ts";
+import { findBicepOrSkip, type Plan, type Resource } from "../support/bicep.ts";
+import { makePlans, type Plans, shipped } from "../support/plans.ts";
+import { rules } from "./psrule-rules.ts";
+
+interface Exception {
+  readonly reason: string;
+  /** Parameter files for which the rule holds. */
+  readonly holdsIn?: readonly string[];
+}
+
+const exceptions: Readonly<Record<string, Exception>> = {
+  "Azure.ContainerApp.MinReplicas": { reason: "Two replicas of each app cost twice as much; set scale.min." },
+  "Azure.ContainerApp.RestrictIngress": {
+    reason: "welcome is a public page. The others allow MY_ADDRESS only.",
+    holdsIn: ["state-api", "group-lister"],
+  },
+  "Azure.ContainerApp.Storage": {
+    reason: "The volume of welcome is a secret, not a store.",
+    holdsIn: ["state-api", "group-lister"],
+  },
+  "Azure.ContainerApp.PublicAccess": { reason: "welcome is a public page; hosting.network.private makes it private." },
+  "Azure.ContainerApp.AvailabilityZone": { reason: "Zone redundancy needs a virtual network." },
+  "Azure.ACR.MinSku": { reason: "Basic has the same functions for three images and costs a quarter of Standard." },
+  "Azure.ACR.Logs": { reason: "Logs are billed by volume." },
+  "Azure.KeyVault.SoftDelete": { reason: "Azure turns it on for every vault, and it cannot be turned off." },
+  "Azure.KeyVault.Firewall": { reason: "Apps without a virtual network have no fixed address that could be allowed." },
+  "Azure.KeyVault.Logs": { reason: "Logs are billed by volume." },
+  "Azure.Cosmos.DisableLocalAuth": {
+    reason: "containerapps-keyed exists to use a key.",
+    holdsIn: ["containerapps", "aks"],
+  },
+  "Azure.Cosmos.PublicAccess": { reason: "Private endpoints are billed by the hour. Keys are off." },
+  "Azure.Cosmos.ContinuousBackup": { reason: "Periodic backup is free, and its two copies are enough for samples." },
+  "Azure.Cosmos.AvailabilityZone": { reason: "Zones cost more and are not available in every region." },
+  "Azure.AKS.UptimeSLA": {
+    reason: "The Free tier of the control plane is enough for samples.",
+    holdsIn: ["aks-private-custom-dns"],
+  },
+  "Azure.AKS.DNSPrefix": {
+    reason: "A private cluster with its own zone has fqdnSubdomain instead.",
+    holdsIn: ["aks"],
+  },
+  "Azure.AKS.AuthorizedIPs": { reason: "apiServer.authorizedRanges sets them. A private API server cannot have them." },
+  "Azure.AKS.StandardLB": { reason: "Standard is the default; Basic was retired." },
+  "Azure.AKS.ContainerInsights": { reason: "Container insights is billed by volume." },
+  "Azure.AKS.DefenderProfile": { reason: "Microsoft Defender is a paid plan of the whole subscription." },
+  "Azure.AKS.MaintenanceWindow": { reason: "Without one, AKS upgrades whenever a version is ready." },
+  "Azure.AKS.PlatformLogs": { reason: "These logs are large and billed by volume; audit logs are collected." },
+  "Azure.AKS.MinNodeCount": {
+    reason: "One node of each pool costs less; systemPool.min sets the number.",
+    holdsIn: ["aks-private-custom-dns"],
+  },
+  "Azure.AKS.MinUserPoolNodes": {
+    reason: "One node of each pool costs less; userPool.min sets the number.",
+    holdsIn: ["aks-private-custom-dns"],
+  },
+  "Azure.AKS.PoolScaleSet": { reason: "VirtualMachineScaleSets is the default type of a pool." },
+  "Azure.AKS.NodeMinPods": { reason: "The default of Azure CNI overlay is 250 pods for each node." },
+  "Azure.Log.Replication": { reason: "Replication to a second region costs the ingestion again." },
+  "Azure.AppInsights.LocalAuth": {
+    reason: "The OpenTelemetry agent of Container Apps sends with the connection string and cannot use an identity.",
+  },
+  "Azure.VNET.UseNSGs": { reason: "AKS puts a network security group of its own on the nodes." },
+  "Azure.VNET.PrivateSubnet": { reason: "Nodes use the outbound address of the load balancer instead." },
+  "Azure.Policy.AssignmentDescriptors": { reason: "The display name is that of the policy, which has a description." },
+  "Azure.Policy.AssignmentAssignedBy": { reason: "Informational; the activity log has the caller." },
+};
+
+const path = await findBicepOrSkip();
+
+describe.skipIf(!path)("PSRule for Azure", { timeout: 120_000 }, () => {
+  let plans: Plans;
+  let outcomes: Outcome[];
+  beforeAll(async () => {
+    plans = await makePlans(path ?? "", shipped);
+    outcomes = plans.names.flatMap((plan) => judge(plan, plans.of(plan)));
+  }, 120_000);
+  const of = (rule: string) => outcomes.filter((outcome) => outcome.rule === rule);
+
+  test.each(Object.keys(rules).filter((rule) => !exceptions[rule]))("%s holds in every plan", (rule) => {
+    expect(of(rule)).not.toEqual([]);
+    expect(of(rule).filter(({ holds }) => !holds)).toEqual([]);
+  });
+
+  test.each(Object.entries(exceptions))("%s has an exception that is needed", (rule, { holdsIn = [] }) => {
+    expect(of(rule).some(({ holds }) => !holds)).toBe(true);
+    for (const plan of holdsIn) {
+      const found = of(rule).filter((outcome) => outcome.plan === plan);
+      expect(found, plan).not.toEqual([]);
+      expect(
+        found.filter(({ holds }) => !holds),
+        plan,
+      ).toEqual([]);
+    }
+  });
+
+  test.each(Object.entries(rules))("%s fails when the property that it reads changes", (name, rule) => {
+    for (const { resource } of of(name).filter(({ holds }) => holds)) {
+      expect(rule.holds(at(replace(resource, rule.path, rule.bad), rule.path))).toBe(false);
+    }
+  });
+});
+
+interface Outcome {
+  readonly plan: string;
+  readonly rule: string;
+  readonly resource: object;
+  readonly holds: boolean;
+}
+
+function judge(name: string, plan: Plan): Outcome[] {
+  return Object.entries(rules).flatMap(([rule, { type, path, holds }]) =>
+    plan.resources
+      .filter((resource) => resource.type === type)
+      .map((resource) => withChildren(resource, plan))
+      .map((resource) => ({ plan: name, rule, resource, holds: holds(at(resource, path)) })),
+  );
+}
+
+/** Adds the resources below a resource: `children` and, for a virtual network, `subnets`. */
+function withChildren(resource: Resource, { resources }: Plan): object {
+  const id = resource.id.replace(/^\[(.*)\]$/, "$1");
+  const children = resources.filter((other) => other !== resource && other.id.includes(id));
+  const inside = at(resource, "properties.subnets") ?? [];
+  const subnets = children.filter(({ type }) => type.endsWith("/subnets")).concat(Array.isArray(inside) ? inside : []);
+  return { ...resource, children, subnets };
+}
+
+function replace(value: unknown, path: string, leaf: unknown): unknown {
+  const [key = "", ...rest] = path.split(".");
+  const inner = typeof value === "object" ? value : {};
+  return { ...inner, [key]: rest.length > 0 ? replace(at(value, key), rest.join("."), leaf) : leaf };
+}
