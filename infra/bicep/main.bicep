@@ -111,7 +111,7 @@ module cosmos 'modules/cosmos.bicep' = {
     location: location
     tags: tags
     capacity: cosmosCapacity
-    acceptsKeys: hosting.?stateStore == 'key'
+    credential: hosting.?stateStore ?? 'identity'
     principalId: stateApiIdentity.outputs.principalId
   }
 }

@@ -16,15 +16,16 @@ func containerAppsErrors(hosting ContainerApps) string[] =>
 
 @export()
 @description('Returns a message for each invalid parameter of an app; empty when all are valid.')
-func appErrors(name string, access Access, scale Scale, candidate Candidate?) string[] =>
+func appErrors(name string, image string, access Access, scale Scale, candidate Candidate?) string[] =>
   nonEmpty([
+    !contains(split(image, '/')[0], '.') ? 'image ${image} names no registry. Use REGISTRY.azurecr.io/${name}:TAG.' : ''
     scale.min > scale.max
       ? 'scale.min (${scale.min}) is greater than scale.max (${scale.max}). Lower min or raise max.'
       : ''
     access.who == 'addresses' && length(filter(access.ranges, range => parseCidr(range).cidr == 0)) > 0
       ? 'access.ranges contains a /0 range, which admits every address. For public access, set access.who to \'anyone\'.'
       : ''
-    candidate != null && !startsWith(candidate!.live, '${name}--')
+    candidate != null && (!startsWith(candidate!.live, '${name}--') || endsWith(candidate!.live, '--'))
       ? 'candidate.live ${candidate!.live} is not a revision of ${name}. Use the whole name, ${name}--SUFFIX.'
       : ''
   ])

@@ -145,7 +145,7 @@ describe("azd hooks", () => {
       "kubectl wait",
     ]);
     const applied = (file: string) => parse(readFileSync(join(folder, "applied", file), "utf8"));
-    expect(applied("settings.yaml").data).toEqual(outputs);
+    expect(applied("settings.yaml").data).toMatchObject(outputs);
     expect(applied("kustomization.yaml").images).toEqual(
       ["state-api", "group-lister", "welcome"].map((name) => ({
         name,

@@ -1,12 +1,13 @@
-// Plans of the real compiler: the resources, roles, keys and outputs of each parameter file.
+// Plans of the real compiler: the resources, roles, keys and outputs of each parameter file of main.bicep.
 // plan-container-apps.test.ts and plan-aks.test.ts test the settings of each platform.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { field } from "../../services/runtime/field.ts";
-import { at, textAt } from "../support/at.ts";
-import { environment, findBicepOrSkip, subscription, tenant } from "../support/bicep.ts";
+import { textAt } from "../support/at.ts";
+import { environment, findBicepOrSkip, type Plan, subscription, tenant } from "../support/bicep.ts";
+import { shorten } from "../support/expressions.ts";
 import { makePlans, type Plans, planIn } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
@@ -20,7 +21,6 @@ const roles: Record<string, string> = {
   "00000000-0000-0000-0000-000000000002": "Cosmos DB Built-in Data Contributor",
   "4d97b98b-1d4f-4787-a291-c67834d212e7": "Network Contributor",
   "b12aa53e-6015-4669-85d0-8515ebb3ae7f": "Private DNS Zone Contributor",
-  "f1a07417-d97a-45cb-824c-7a7467783830": "Managed Identity Operator",
   "b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b": "Azure Kubernetes Service RBAC Cluster Admin",
 };
 
@@ -31,9 +31,9 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     plans = await makePlans(path ?? "", [
       "containerapps",
       "containerapps-keyed",
+      "containerapps-private",
       "aks",
       "aks-private-custom-dns",
-      "blue-green",
       "aks-dns-system",
       "aks-dns-none",
     ]);
@@ -41,12 +41,12 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
 
   /** Shortens an id: no subscription and group, and … for the random part of globally unique names. */
   const short = (id: string) =>
-    id
+    shorten(id)
       .replace(/^\/subscriptions\/[^/]+(\/resourceGroups\/[^/]+)?/, "")
       .replace("/providers/", "")
-      .replace(/(cr|kv-|cosmos-)[a-z0-9]{13}/, "$1…")
-      .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "…")
-      .replace(/^\[subscriptionResourceId\(.*/, "Microsoft.Authorization/roleAssignments/… of the subscription");
+      .replace(/(cr|cosmos-)[a-z0-9]{13}/, "$1…");
+  /** The name of the vault contains a hash of the principal id of welcome's identity. */
+  const vault = "Microsoft.KeyVault/vaults/kv-<welcomeIdentity.principalId>";
   const cluster = "Microsoft.ContainerService/managedClusters/aks-dapr-samples";
   const zone = "Microsoft.Network/privateDnsZones/privatelink.westeurope.azmk8s.io";
 
@@ -58,17 +58,14 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       "Microsoft.DocumentDB/databaseAccounts/cosmos-…/sqlDatabases/dapr-db",
       "Microsoft.DocumentDB/databaseAccounts/cosmos-…/sqlDatabases/dapr-db/containers/statestore",
       "Microsoft.Insights/components/appi-dapr-samples",
-      "Microsoft.KeyVault/vaults/kv-…",
-      "Microsoft.KeyVault/vaults/kv-…/secrets/demosecret",
+      vault,
+      `${vault}/secrets/demosecret`,
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-group-lister",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-state-api",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-welcome",
       "Microsoft.OperationalInsights/workspaces/log-dapr-samples",
     ];
     const containerApps = [
-      "Microsoft.App/containerApps/group-lister",
-      "Microsoft.App/containerApps/state-api",
-      "Microsoft.App/containerApps/welcome",
       "Microsoft.App/managedEnvironments/cae-dapr-samples",
       "Microsoft.App/managedEnvironments/cae-dapr-samples/daprComponents/statestore",
       "Microsoft.App/managedEnvironments/cae-dapr-samples/daprComponents/statestore/resiliencyPolicies/statestore",
@@ -81,7 +78,6 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       `${cluster}/providers/Microsoft.KubernetesConfiguration/extensions/dapr`,
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-cluster",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-group-lister/federatedIdentityCredentials/aks-dapr-samples",
-      "Microsoft.ManagedIdentity/userAssignedIdentities/id-kubelet",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-state-api/federatedIdentityCredentials/aks-dapr-samples",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-welcome/federatedIdentityCredentials/aks-dapr-samples",
       "Microsoft.Network/virtualNetworks/vnet-dapr-samples",
@@ -99,74 +95,86 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
         .filter((id) => !id.includes("roleAssignments") && !id.includes("sqlRoleAssignments"));
       expect(ids.sort()).toEqual([...common, ...own].sort());
     });
-
-    test("containerapps without a registry creates everything except the apps", async () => {
-      const { AZURE_CONTAINER_REGISTRY_ENDPOINT: _, ...env } = environment;
-      const { resources } = await planIn(path ?? "", env, "infra/bicep/parameters/containerapps.bicepparam");
-      const before = resources.map(({ id }) => id);
-      const after = plans.of("containerapps").resources.map(({ id }) => id);
-      expect(before).toEqual(after.filter((id) => !id.includes("/containerApps/")));
-    });
-
-    test("containerapps with REVISION and LIVE gives the new revision of welcome a label and no traffic", async () => {
-      const env = { ...environment, REVISION: "v2", LIVE: "v1", WELCOME: "Hello from v2!" };
-      const { resources } = await planIn(path ?? "", env, "infra/bicep/parameters/containerapps.bicepparam");
-      const welcome = resources.find(({ name }) => name === "welcome");
-      expect(at(welcome, "properties.configuration.ingress.traffic")).toEqual([
-        { revisionName: "welcome--v1", label: "blue", weight: 100 },
-        { revisionName: "welcome--v2", label: "green", weight: 0 },
-      ]);
-      expect(at(welcome, "properties.template")).toMatchObject({
-        revisionSuffix: "v2",
-        containers: [{ env: [{ name: "WELCOME", value: "Hello from v2!" }] }],
-      });
-    });
   });
 
   describe("role assignments", () => {
     const pulls = ["id-group-lister", "id-state-api", "id-welcome"].map(
       (identity) => `${identity} AcrPull Microsoft.ContainerRegistry/registries/cr…`,
     );
-    const data =
-      "id-state-api Cosmos DB Built-in Data Contributor Microsoft.DocumentDB/databaseAccounts/cosmos-…/dbs/dapr-db/colls/statestore";
-    const secret = "id-welcome Key Vault Secrets User Microsoft.KeyVault/vaults/kv-…/secrets/demosecret";
+    const account = "Microsoft.DocumentDB/databaseAccounts/cosmos-…";
+    const data = `id-state-api Cosmos DB Built-in Data Contributor ${account}/dbs/dapr-db/colls/statestore`;
+    const secret = `id-welcome Key Vault Secrets User ${vault}/secrets/demosecret`;
     const nodes = [
-      "id-cluster Managed Identity Operator Microsoft.ManagedIdentity/userAssignedIdentities/id-kubelet",
       "id-cluster Network Contributor Microsoft.Network/virtualNetworks/vnet-dapr-samples",
-      "id-kubelet AcrPull Microsoft.ContainerRegistry/registries/cr…",
+      "the kubelet AcrPull Microsoft.ContainerRegistry/registries/cr…",
       `${environment.AZURE_PRINCIPAL_ID} Azure Kubernetes Service RBAC Cluster Admin ${cluster}`,
     ];
     const readGroup = "id-group-lister Reader the resource group";
-    const readSubscription = "id-group-lister Reader the subscription";
     const writeZone = `id-cluster Private DNS Zone Contributor ${zone}`;
 
     test.for([
-      ["containerapps", [...pulls, data, secret, readSubscription]],
+      ["containerapps", [...pulls, data, secret, readGroup]],
       ["containerapps-keyed", [...pulls, secret, readGroup]],
-      ["aks", [...nodes, data, secret, readSubscription]],
+      ["aks", [...nodes, data, secret, readGroup]],
       ["aks-private-custom-dns", [...nodes, data, secret, readGroup, writeZone]],
     ] as const)("%s assigns exactly the expected roles", ([plan, expected]) => {
-      const assigned = plans
-        .of(plan)
-        .resources.filter(({ type }) => type.endsWith("oleAssignments"))
-        .map(({ id, properties }) => {
-          const principalId = textAt(properties, "principalId");
-          const scope = String(
-            field(properties, "scope") ?? id.replace(/\/providers\/[^/]+\/roleAssignments\/.*$/, ""),
-          );
-          const target = id.startsWith("[subscriptionResourceId(")
-            ? "the subscription"
-            : short(scope) || (scope.includes("/resourceGroups/") ? "the resource group" : "the subscription");
-          return `${principalOf(principalId)} ${roles[lastPart(textAt(properties, "roleDefinitionId"))]} ${target}`;
-        });
+      const assigned = assignmentsOf(plans.of(plan)).map(
+        ({ principal, role, scope }) => `${principals[principal] ?? principal} ${roles[lastPart(role)]} ${scope}`,
+      );
       expect(assigned.sort()).toEqual([...expected].sort());
     });
 
-    /** The name of an identity; for other principals, their id. */
-    function principalOf(id: string): string {
-      if (id.includes("groupListerIdentity-")) return "id-group-lister";
-      return /userAssignedIdentities\/([\w-]+)/.exec(id)?.[1] ?? id;
+    test.for(["containerapps", "aks"])(
+      "%s with LISTED=subscription lets group-lister read the subscription",
+      async (file) => {
+        const env = { ...environment, LISTED: "subscription" };
+        const assigned = assignmentsOf(await planIn(path ?? "", env, `infra/bicep/parameters/${file}.bicepparam`));
+        const reading = assigned.filter(({ principal }) => principal === "groupListerIdentity.principalId");
+        expect(reading.filter(({ role }) => roles[lastPart(role)] === "Reader")).toMatchObject([
+          { scope: "the subscription" },
+        ]);
+      },
+    );
+
+    // An assignment cannot change its principal: https://github.com/MicrosoftDocs/azure-docs/issues/85388
+    test("every name is a hash of scope, principal and role, so that a recreated identity gets a new assignment", () => {
+      const assigned = plans.all.flatMap(assignmentsOf);
+      expect(assigned).not.toHaveLength(0);
+      for (const { name, principal, role } of assigned) {
+        if (principal === environment.AZURE_PRINCIPAL_ID) continue; // not an identity of the template
+        expect(name).toMatch(/guid\('\/subscriptions\//);
+        expect(name).toContain(`, '${principal}', '${role.replace(/.*sqlRoleDefinitions\//, "")}')`);
+      }
+    });
+
+    function assignmentsOf({ resources }: Plan) {
+      return resources
+        .filter(({ type }) => type.endsWith("oleAssignments"))
+        .map(({ id, name, properties }) => ({
+          name: shorten(name),
+          principal: shorten(textAt(properties, "principalId")),
+          role: textAt(properties, "roleDefinitionId"),
+          scope: scopeOf(shorten(id), field(properties, "scope")),
+        }));
     }
+
+    /** @param ofData scope of a role of Cosmos DB, which is a property; that of other roles is part of their id */
+    function scopeOf(id: string, ofData: unknown): string {
+      if (ofData) return short(String(ofData));
+      if (id.startsWith("[subscriptionResourceId(")) return "the subscription";
+      if (/^\[resourceId\('[^']+', '[^']+', 'Microsoft.Authorization\/roleAssignments'/.test(id)) {
+        return "the resource group";
+      }
+      const [, target = id] = /^\[(?:extensionResourceId\(|if\(equals\()'([^']+)'/.exec(id) ?? [];
+      return short(target.replace(/\/providers\/[^/]+\/roleAssignments\/.*$/, ""));
+    }
+    const principals: Record<string, string> = {
+      "groupListerIdentity.principalId": "id-group-lister",
+      "stateApiIdentity.principalId": "id-state-api",
+      "welcomeIdentity.principalId": "id-welcome",
+      "clusterIdentity.principalId": "id-cluster",
+      "cluster.kubeletPrincipalId": "the kubelet",
+    };
     const lastPart = (id: string) => id.split("/").at(-1) ?? "";
 
     test("every resource with an identity has exactly one, user-assigned", () => {
@@ -243,11 +251,10 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
         "KEY_VAULT_ADDON_CLIENT_ID",
         "STATE_API_CLIENT_ID",
         "WELCOME_CLIENT_ID",
-        "WELCOME_URL",
       ]);
       expect(outputs).toMatchObject({ AZURE_SUBSCRIPTION_ID: subscription, AZURE_TENANT_ID: tenant });
     }
-    expect(plans.of("aks").outputs).toMatchObject({ AZURE_AKS_CLUSTER_NAME: "aks-dapr-samples", WELCOME_URL: "" });
+    expect(plans.of("aks").outputs.AZURE_AKS_CLUSTER_NAME).toBe("aks-dapr-samples");
     expect(plans.of("containerapps").outputs.AZURE_AKS_CLUSTER_NAME).toBe("");
     const settings = parse(readFileSync(join(root, "infra/kubernetes/overlays/aks/settings.yaml"), "utf8"));
     const names = Object.keys(field(settings, "data") ?? {});
@@ -272,7 +279,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     test.for([
       ["containerapps", [{ name: "EnableServerless" }], {}],
       ["containerapps-keyed", [], { throughput: 400 }],
-      ["blue-green", [], { autoscaleSettings: { maxThroughput: 1000 } }],
+      ["containerapps-private", [], { autoscaleSettings: { maxThroughput: 1000 } }],
     ] as const)("the account of %s has the capacity that cosmosCapacity sets", ([plan, capabilities, options]) => {
       const account = plans.find(plan, "Microsoft.DocumentDB/databaseAccounts");
       expect(field(account.properties, "capabilities")).toEqual(capabilities);

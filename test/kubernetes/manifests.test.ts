@@ -2,6 +2,7 @@
 // and of the custom resources. Compares names and settings with the rest of the repository.
 import { execFile } from "node:child_process";
 import { cpSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { promisify } from "node:util";
@@ -12,7 +13,7 @@ import { field } from "../../services/runtime/field.ts";
 import { variables as stateApi } from "../../services/state-api/config.ts";
 import { variables as welcome } from "../../services/welcome/config.ts";
 import { at, listAt, numberAt, objectAt, textAt } from "../support/at.ts";
-import { buildTimeout, findSource, findTools } from "../support/kubernetes-tools.ts";
+import { buildTimeout, findNetworkCrds, findSource, findTools } from "../support/kubernetes-tools.ts";
 import { root } from "../support/processes.ts";
 
 /** The newest versions that kubectl-validate supports. cluster.test.ts runs a newer API server. */
@@ -20,8 +21,10 @@ const versions = ["1.33", "1.34", "1.35"];
 
 const folder = join(root, "infra/kubernetes");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
-/** The ConfigMap `azure` of overlays/aks. */
+/** The ConfigMap `azure` of overlays/aks. Kubernetes accepts every placeholder in it but the one of the host name. */
 const settings: { data: Record<string, string> } = parse(read("infra/kubernetes/overlays/aks/settings.yaml"));
+const hostPlaceholder = settings.data.WELCOME_HOST;
+settings.data.WELCOME_HOST = "welcome.example.com";
 
 /** Folders with a kustomization, by its kind: Kustomizations can be applied, Components are features. */
 const kustomizations: Record<"Kustomization" | "Component", string[]> = { Kustomization: [], Component: [] };
@@ -52,6 +55,7 @@ beforeAll(async () => {
     join(await findSource("cluster", "github.com/open-policy-agent/gatekeeper/v3"), "charts/gatekeeper/crds"),
     join(await findSource("dapr", "sigs.k8s.io/secrets-store-csi-driver"), "config/crd/bases"),
     join(await findSource("cluster", "github.com/spinkube/spin-operator@v0.6.1"), "config/crd/bases"),
+    ...(await findNetworkCrds()),
   ];
   const applied = kustomizations.Kustomization.map(async (name) => [name, await build(join(folder, name))] as const);
   const switched = kustomizations.Component.map(async (name) => [name, await compose(basename(name), [name])] as const);
@@ -90,12 +94,15 @@ test("every kustomization builds objects, and every feature changes base", () =>
   for (const name of kustomizations.Component) expect(built.get(name), name).not.toEqual(built.get("base"));
 });
 
-test("every kustomization creates the namespace of its objects first", () => {
+test("every kustomization creates each namespace before the objects in it", () => {
   for (const [name, objects] of built) {
     if (name.startsWith("policy")) continue; // cluster-scoped objects
-    const [namespace, ...rest] = objects;
-    expect(namespace?.kind, name).toBe("Namespace");
-    for (const { kind, metadata } of rest) expect(metadata.namespace, `${name} ${kind}`).toBe(namespace?.metadata.name);
+    const created = new Set<string | undefined>();
+    for (const { kind, metadata } of objects) {
+      if (kind === "Namespace") created.add(metadata.name);
+      else expect(created, `${name} ${kind}/${metadata.name}`).toContain(metadata.namespace);
+    }
+    expect(created, name).not.toEqual(new Set());
   }
 });
 
@@ -152,6 +159,16 @@ describe.each(versions)("kubectl-validate with the schemas of Kubernetes %s and 
         /activeService: Required/,
       ],
       ["hello-wasm", "SpinApp/hello-wasm", "spec.executor", undefined, /spec.executor: Required/],
+      [
+        "features/local-dns",
+        "CiliumNetworkPolicy/local-dns",
+        "spec.egress.0.toEntities",
+        ["node"],
+        /Unsupported value/,
+      ],
+      ["features/gateway", "Gateway/public", "spec.listeners.1.hostname", hostPlaceholder, /hostname.*should match/],
+      ["features/gateway", "HTTPRoute/welcome", "spec.rules.0.backendRefs.0.port", "http", /type integer/],
+      ["features/gateway", "ReferenceGrant/welcome-tls", "spec.to", undefined, /spec.to: Required/],
       ["policy", "ConstraintTemplate/k8snoprivilege", "spec.targets.0.regi", "", /regi: .* unknown field/],
     ];
     const files = new Map(
@@ -171,21 +188,32 @@ describe.each(versions)("kubectl-validate with the schemas of Kubernetes %s and 
 describe("features", () => {
   test("each setting is copied to the expected fields and no others", async () => {
     const data = Object.fromEntries(Object.keys(settings.data).map((name) => [name, `value-of-${name.toLowerCase()}`]));
-    const all = ["workload-identity", "cosmos-keyless", "key-vault"].map((name) => `features/${name}`);
+    const all = ["workload-identity", "cosmos-keyless", "key-vault", "gateway-key-vault"];
     const fieldsWithSettings = (objects: Resource[]) =>
       objects.flatMap(({ kind, metadata, ...rest }) =>
         [...JSON.stringify({ metadata, ...rest }).matchAll(/"([^"]+)":"value-of-([^"]+)"/g)].map(
           ([, field, setting]) => `${setting}: ${field} of ${kind} ${metadata.name}`,
         ),
       );
-    expect(fieldsWithSettings(await compose("all", all, data)).sort()).toEqual([
+    const objects = await compose(
+      "all",
+      all.map((name) => `features/${name}`),
+      data,
+    );
+    expect(fieldsWithSettings(objects).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
+      "azure_key_vault_name: keyvaultName of SecretProviderClass welcome-tls",
       "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
+      "azure_tenant_id: tenantId of SecretProviderClass welcome-tls",
       "cosmos_url: value of Component statestore",
       "group_lister_client_id: azure.workload.identity/client-id of ServiceAccount group-lister",
       "state_api_client_id: azure.workload.identity/client-id of ServiceAccount state-api",
       "state_api_client_id: value of Component statestore",
       "welcome_client_id: clientID of SecretProviderClass demo-secret",
+      "welcome_client_id: clientID of SecretProviderClass welcome-tls",
+      "welcome_dns_label: service.beta.kubernetes.io/azure-dns-label-name of Gateway public",
+      "welcome_host: hostname of Gateway public",
+      "welcome_host: hostname of Gateway public",
     ]);
     expect(fieldsWithSettings(await compose("addon", ["features/key-vault-addon-identity"], data)).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
@@ -332,7 +360,7 @@ describe("files that repeat each other", () => {
 
   test("the pods of the Rollout have the same settings as those of the Deployments", () => {
     const deployment = at(find("base", "Deployment/welcome"), "spec.template.spec");
-    const rollout = at(find("blue-green", "Rollout/dev-superapi-geba"), "spec.template.spec");
+    const rollout = at(find("blue-green-dapr", "Rollout/dev-superapi-geba"), "spec.template.spec");
     const paths = [
       "securityContext",
       "terminationGracePeriodSeconds",
@@ -380,11 +408,32 @@ describe("pods", () => {
     }
   });
 
-  test("pods have a grace period longer than preStop, the shutdown of the service and that of the sidecar", () => {
+  /** Seconds from SIGTERM until the service has ended: preStop and SHUTDOWN_TIMEOUT_MS. */
+  const shutdownOf = (template: unknown) =>
+    numberAt(template, "spec.containers.0.lifecycle.preStop.sleep.seconds") +
+    welcome.SHUTDOWN_TIMEOUT_MS.default / 1000;
+
+  /** Seconds that a sidecar works on after SIGTERM. */
+  const blockOf = (template: unknown) => {
+    const duration = field(at(template, "metadata.annotations"), "dapr.io/block-shutdown-duration");
+    return Number(/^(\d+)s$/.exec(String(duration))?.[1]);
+  };
+
+  const hasSidecar = (template: unknown) => field(at(template, "metadata.annotations"), "dapr.io/enabled") === "true";
+
+  test("sidecars work on after SIGTERM for as long as the service can take to end", () => {
+    const withSidecar = templates().filter(({ template }) => hasSidecar(template));
+    expect(withSidecar.length).toBeGreaterThan(3);
+    for (const { label, template } of withSidecar) {
+      expect(blockOf(template), label).toBeGreaterThanOrEqual(shutdownOf(template));
+    }
+  });
+
+  test("pods have a grace period longer than the end of the service and, after it, that of the sidecar", () => {
     for (const { label, template } of templates()) {
-      const preStop = numberAt(template, "spec.containers.0.lifecycle.preStop.sleep.seconds");
+      const sidecar = hasSidecar(template) ? blockOf(template) + 5 : 0; // 5 s: the default of daprd
       expect(numberAt(template, "spec.terminationGracePeriodSeconds"), label).toBeGreaterThan(
-        preStop + welcome.SHUTDOWN_TIMEOUT_MS.default / 1000 + 5,
+        shutdownOf(template) + sidecar,
       );
     }
   });
@@ -409,6 +458,97 @@ test("the network policy for the Dapr control plane has the ports of its Helm ch
     return Number(/containerPort: (\d+)/.exec(deployment)?.[1]);
   });
   expect(listAt(rule, "ports").map((item) => field(item, "port"))).toEqual(chartPorts);
+});
+
+test("every pod may send DNS requests to the pods of CoreDNS and to both addresses of AKS LocalDNS", () => {
+  const rule = at(find("base", "NetworkPolicy/every-pod"), "spec.egress.0");
+  expect(at(rule, "to.0.podSelector.matchLabels")).toEqual({ "k8s-app": "kube-dns" });
+  const [, network = "", prefix] = /^(.*)\/(\d+)$/.exec(textAt(rule, "to.1.ipBlock.cidr")) ?? [];
+  const allowed = new BlockList();
+  allowed.addSubnet(network, Number(prefix));
+  const addresses = ["169.254.10.10", "169.254.10.11", "169.254.169.254"]; // the last one is not DNS
+  expect(addresses.filter((address) => allowed.check(address))).toEqual(addresses.slice(0, 2));
+  const ports = ["UDP", "TCP"].map((protocol) => ({ protocol, port: 53 }));
+  expect(field(rule, "ports")).toEqual(ports);
+  expect(at(find("features/local-dns", "CiliumNetworkPolicy/local-dns"), "spec")).toEqual({
+    endpointSelector: {},
+    egress: [
+      { toEntities: ["host"], toPorts: [{ ports: ["UDP", "TCP"].map((protocol) => ({ protocol, port: "53" })) }] },
+    ],
+  });
+});
+
+describe("features/gateway", () => {
+  const gateway = () => find("features/gateway", "Gateway/public");
+  const namespaceLabel = "kubernetes.io/metadata.name";
+
+  test("the network policy admits only the pods that Istio creates for the Gateway to welcome", async () => {
+    // AKS runs Istio, which creates the pods of a Gateway from this template.
+    const istio = await findSource("cluster", "istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad");
+    const template = readFileSync(
+      join(istio, "manifests/charts/istio-control/istio-discovery/files/kube-gateway.yaml"),
+      "utf8",
+    );
+    const label = "gateway.networking.k8s.io/gateway-name";
+    const [, pod = ""] = /\n {2}template:\n(.*?)\n {4}spec:/s.exec(template) ?? [];
+    expect(pod).toContain(`"${label}" .Name`);
+    const { name, namespace } = gateway().metadata;
+    expect(at(find("features/gateway", "NetworkPolicy/welcome"), "spec.ingress")).toEqual([
+      {
+        from: [
+          {
+            namespaceSelector: { matchLabels: { [namespaceLabel]: namespace } },
+            podSelector: { matchLabels: { [label]: name } },
+          },
+        ],
+        ports: [{ protocol: "TCP", port: 8080 }],
+      },
+    ]);
+  });
+
+  test.each([
+    ["features/gateway", "welcome", "https", "Service/welcome"],
+    ["features/gateway", "redirect-to-https", "http", undefined],
+    ["hello-wasm-gateway", "hello-wasm", "https", "SpinApp/hello-wasm"],
+  ])("%s: the listener of route %s admits its namespace", (kustomization, name, listenerName, backend) => {
+    const route = find(kustomization, `HTTPRoute/${name}`);
+    const { name: parent, namespace } = gateway().metadata;
+    expect(at(route, "spec.parentRefs")).toEqual([{ name: parent, namespace, sectionName: listenerName }]);
+    const listener = listAt(gateway(), "spec.listeners").find((item) => field(item, "name") === listenerName);
+    const selector = objectAt(listener, "allowedRoutes.namespaces.selector");
+    const admitted = field(selector, "matchLabels") ?? field(selector, "matchExpressions");
+    expect(JSON.stringify(admitted)).toContain(namespaceLabel);
+    expect(JSON.stringify(admitted)).toContain(`"${route.metadata.namespace}"`);
+    const backends = field(at(route, "spec.rules.0"), "backendRefs");
+    expect(backends).toEqual(backend && [{ name: find(kustomization, backend).metadata.name, port: 80 }]);
+  });
+
+  test("port 80 only redirects to https", () => {
+    expect(at(find("features/gateway", "HTTPRoute/redirect-to-https"), "spec.rules")).toEqual([
+      { filters: [{ type: "RequestRedirect", requestRedirect: { scheme: "https", statusCode: 301 } }] },
+    ]);
+  });
+
+  test("the Gateway may read its certificate, and features/gateway-key-vault creates the Secret of that name", () => {
+    const [certificate] = listAt(gateway(), "spec.listeners.1.tls.certificateRefs");
+    const grant = find("features/gateway", "ReferenceGrant/welcome-tls");
+    expect(certificate).toEqual({ name: "welcome-tls", namespace: grant.metadata.namespace });
+    expect(at(grant, "spec")).toEqual({
+      from: [{ group: "gateway.networking.k8s.io", kind: "Gateway", namespace: gateway().metadata.namespace }],
+      to: [{ group: "", kind: "Secret", name: "welcome-tls" }],
+    });
+    const provider = find("features/gateway-key-vault", "SecretProviderClass/welcome-tls");
+    expect(provider.metadata.namespace).toBe(grant.metadata.namespace);
+    expect(at(provider, "spec.secretObjects.0")).toMatchObject({
+      secretName: "welcome-tls",
+      type: "kubernetes.io/tls",
+    });
+    expect(at(find("features/gateway-key-vault", "Deployment/welcome"), "spec.template.spec.volumes")).toContainEqual(
+      expect.objectContaining({
+        csi: expect.objectContaining({ volumeAttributes: { secretProviderClass: "welcome-tls" } }),
+      }),
+    );
+  });
 });
 
 test("every feature has a README that starts with its name", () => {

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { openapi as groupLister } from "../../services/group-lister/openapi.ts";
 import { openapi as welcome } from "../../services/welcome/openapi.ts";
+import { loadKeys } from "../../stand-ins/azure/certificate.ts";
 import { buildTimeout, findSource, findTools } from "../support/kubernetes-tools.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
@@ -64,6 +65,9 @@ writeFileSync(
 );
 symlinkSync(join(root, "infra"), join(folder, "infra"));
 writeFileSync(join(folder, ".env"), "AZURE_TENANT_ID=tenant\n");
+const { cert, key } = await loadKeys(join(folder, "keys"));
+writeFileSync(join(folder, "tls.crt"), cert);
+writeFileSync(join(folder, "tls.key"), key);
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /**
@@ -132,8 +136,13 @@ test.each(commands("helm uninstall"))("%s: %s names the release and the namespac
 });
 
 test.each(commands("curl"))("%s: %s requests a route of the service", (_page, command) => {
-  const [, port = "", route = ""] = /http:\/\/127\.0\.0\.1:(\d+)(\/\S*)/.exec(command) ?? [];
-  const { paths } = { 8081: groupLister, 8082: welcome }[port] ?? { paths: {} };
+  const [, origin = "", route = ""] = /(https?:\/\/[^/]+)(\/\S*)/.exec(command) ?? [];
+  const services: Record<string, { paths: object }> = {
+    "http://127.0.0.1:8081": groupLister,
+    "http://127.0.0.1:8082": welcome,
+    "https://WELCOME_HOST": welcome,
+  };
+  const { paths } = services[origin] ?? { paths: {} };
   const routes = Object.keys(paths).map((template) => new RegExp(`^${template.replaceAll(/\{\w+\}/g, "[^/]+")}$`));
   expect(routes.some((template) => template.test(route))).toBe(true);
 });

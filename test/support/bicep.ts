@@ -161,7 +161,9 @@ export function startBicep(path: string, { folder = root, env = environment }: O
     env: { HOME, PATH, ...env },
     stdio: ["pipe", "pipe", "inherit"],
   });
-  process.once("exit", () => child.kill());
+  const kill = () => child.kill();
+  process.once("exit", kill);
+  child.once("close", () => process.off("exit", kill));
   const waiting = new Map<number, (response: RpcResponse) => void>();
   child.once("close", () => {
     for (const settle of waiting.values()) settle({ id: 0, error: { message: "the Bicep compiler exited" } });
@@ -208,7 +210,7 @@ export function startBicep(path: string, { folder = root, env = environment }: O
       if (diagnostics.length > 0) throw new Error(JSON.stringify(diagnostics));
       return { resources: predictedResources, outputs, text: snapshot };
     },
-    close: () => child.kill(),
+    close: kill,
   };
 }
 

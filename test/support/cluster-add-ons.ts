@@ -183,13 +183,14 @@ interface Program {
  * Starts a Dapr program in a mount namespace. Dapr reads its token only from a fixed path in /run, and resolves other
  * sidecars through DNS, so each program gets its own /run and /etc/hosts.
  */
-export function startAsInPod({ start, folder }: Cluster, { path, args, env, token, hosts = "" }: Program): void {
+export function startAsInPod({ start, folder }: Cluster, { path, args, env, token, hosts = "" }: Program) {
   const own = mkdtempSync(join(folder, "pod-"));
   writeFileSync(join(own, "token"), token);
   writeFileSync(join(own, "hosts"), `127.0.0.1 localhost\n${hosts}`);
   const target = "/run/secrets/dapr.io/sentrytoken";
   const script = `cd "$0"; mount --bind hosts /etc/hosts && mount -t tmpfs none /run && mkdir -p ${target} && cp token ${target} && exec "$@"`;
-  start("unshare", ["--mount", "--map-root-user", "sh", "-c", script, own, path, ...args], { ...env, ...allowRoot });
+  const namespaced = ["--mount", "--map-root-user", "sh", "-c", script, own];
+  return start("unshare", [...namespaced, path, ...args], { ...env, ...allowRoot });
 }
 
 /** Applies the manifests of an add-on, starts its program, and applies its webhooks once the program listens. */

@@ -19,8 +19,12 @@ export interface Cluster {
   sh(commands: string): Promise<string>;
   /** Runs `kubectl apply --server-side` with manifests in YAML or JSON. */
   apply(manifests: string): Promise<string>;
-  /** Starts a program with administrator access to the cluster. The program ends with the cluster. */
-  start(path: string, args: readonly string[], env?: Readonly<Record<string, string>>): void;
+  /**
+   * Starts a program with administrator access to the cluster. The program ends with the cluster.
+   *
+   * @returns a function that sends SIGTERM and resolves when the program has ended
+   */
+  start(path: string, args: readonly string[], env?: Readonly<Record<string, string>>): () => Promise<unknown>;
   /** A temporary folder that is removed with the cluster. */
   readonly folder: string;
   readonly keys: Keys;
@@ -74,10 +78,15 @@ export async function startCluster(): Promise<Cluster> {
     start(path, args, env = {}) {
       // Linux kills the program when this process dies.
       const process = run("setpriv", ["--pdeathsig", "KILL", path, ...args], { ...environment, ...env });
+      let isStopping = false;
       process.ended.then(({ how }) => {
-        if (!isEnding) console.error(`${path} ${how}:\n${process.output().slice(-5_000)}`);
+        if (!isEnding && !isStopping) console.error(`${path} ${how}:\n${process.output().slice(-5_000)}`);
       });
       processes.push(process);
+      return () => {
+        isStopping = true;
+        return process.end();
+      };
     },
     folder,
     keys,

@@ -36,6 +36,16 @@ export async function findSource(name: Module, path: string): Promise<string> {
   return JSON.parse(printed).Dir;
 }
 
+/**
+ * Returns folders with the custom resource definitions of the Gateway API, in the version that AKS installs with
+ * Kubernetes 1.36 (https://learn.microsoft.com/azure/aks/managed-gateway-api), and of Cilium.
+ */
+export async function findNetworkCrds(): Promise<string[]> {
+  const gateway = await findSource("cluster", "sigs.k8s.io/gateway-api@v1.5.1");
+  const cilium = await findSource("cluster", "github.com/cilium/cilium@v1.18.6");
+  return [join(gateway, "config/crd/standard"), join(cilium, "pkg/k8s/apis/cilium.io/client/crds/v2")];
+}
+
 function describe(name: Module): GoModule {
   return {
     module: join(root, "test/kubernetes/tools", name),

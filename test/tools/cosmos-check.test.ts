@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { afterEach, describe, expect, test } from "vitest";
 import { checkCosmos } from "../../tools/cosmos-check/check.ts";
 import type { Finding } from "../../tools/cosmos-check/finding.ts";
 import type { CheckOptions } from "../../tools/cosmos-check/options.ts";
-import { emulatorKey, unsignedToken } from "../simulators/cosmos/auth.ts";
+import { emulatorKey, type RoleAssignment, unsignedToken } from "../simulators/cosmos/auth.ts";
 import {
   type CosmosSimulator,
   type CosmosSimulatorOptions,
@@ -119,8 +120,8 @@ describe("checkCosmos with a key", () => {
 });
 
 describe("checkCosmos with an Entra ID token", () => {
-  test("returns only ok findings when the account accepts no keys and the principal has the data role", async () => {
-    const cosmos = await startDaprs({ disableLocalAuth: true, principals: ["me"] });
+  test("returns only ok findings when the account accepts no keys and the principal has the data role on the container only", async () => {
+    const cosmos = await startDaprs({ disableLocalAuth: true, roleAssignments: [onContainer("me")] });
     const findings = await check(cosmos, { auth: signedInAs(cosmos, "me") });
     expect(faults(findings)).toEqual([]);
     expect(findings.map((finding) => finding.check)).toEqual(expect.arrayContaining(["data role", "keys"]));
@@ -139,15 +140,15 @@ describe("checkCosmos with an Entra ID token", () => {
   });
 
   test("reports a missing data role with the command that assigns it", async () => {
-    const cosmos = await startDaprs({ principals: ["someone else"] });
+    const cosmos = await startDaprs({ roleAssignments: [onContainer("someone else")] });
     expect(await check(cosmos, { auth: signedInAs(cosmos, "me") })).toEqual([
       {
         status: "FAIL",
         check: "data role",
-        text: expect.stringContaining("me has no data role"),
+        text: expect.stringContaining("me has no data role on the container"),
         fix:
           "az cosmosdb sql role assignment create --resource-group GROUP --account-name ACCOUNT " +
-          '--scope "/" --principal-id me --role-definition-id 00000000-0000-0000-0000-000000000002',
+          '--scope "/dbs/dapr-db/colls/statestore" --principal-id me --role-definition-id 00000000-0000-0000-0000-000000000002',
       },
     ]);
   });
@@ -164,12 +165,29 @@ describe("checkCosmos with an Entra ID token", () => {
     ]);
   });
 
+  test("reports a missing container to a principal whose role covers the container only", async () => {
+    const cosmos = await start({ disableLocalAuth: true, roleAssignments: [onContainer("me")] });
+    cosmos.createContainer("dapr-db", "another");
+    expect(faults(await check(cosmos, { auth: signedInAs(cosmos, "me") }))).toMatchObject([
+      { status: "FAIL", check: "container", fix: expect.stringContaining("az cosmosdb sql container create") },
+    ]);
+  });
+
   test("sends no write but the delete of a missing document", async () => {
     const cosmos = await startDaprs();
     await check(cosmos, { auth: signedInAs(cosmos, "me") });
     const writes = cosmos.requests.filter(({ method }) => method !== "GET");
     expect(writes.map(({ method, status }) => [method, status])).toEqual([["DELETE", 404]]);
   });
+});
+
+test("checkCosmos waits for an account whose first response takes 1.5 s", async () => {
+  const cosmos = await startDaprs();
+  cosmos.latencyMs = 1_500;
+  const findings = check(cosmos);
+  await expect.poll(() => cosmos.requests.length, { timeout: 4_000 }).toBeGreaterThan(0);
+  cosmos.latencyMs = 0;
+  expect(faults(await findings)).toEqual([]);
 });
 
 describe("npm run cosmos:check", () => {
@@ -219,15 +237,28 @@ describe("npm run cosmos:check", () => {
   });
 
   test.each([
-    ["refuses connections", async () => "http://127.0.0.1:1/"],
-    ["never responds", startSilent],
-    ["does not exist", async () => "https://nowhere.invalid/"],
-  ])("reports within 1.5 s of its start an endpoint that %s", async (_, endpoint) => {
+    ["refuses connections", async () => "http://127.0.0.1:1/", "ECONNREFUSED"],
+    ["drops the packets of a new connection", startDeaf, "timeout"],
+    ["does not exist", async () => "https://nowhere.invalid/", "ENOTFOUND|EAI_AGAIN"],
+  ])("reports within 1.5 s of its start an endpoint that %s", async (_, endpoint, reason) => {
     const args = ["--endpoint", await endpoint(), "--key-env", "COSMOS_KEY"];
     const { code, out, seconds } = await run(args, { COSMOS_KEY: emulatorKey });
     expect(seconds - (await startSeconds())).toBeLessThan(1.5);
     expect(code).toBe(1);
-    expect(out).toMatch(/^FAIL {2}account .* does not respond/);
+    expect(out).toMatch(new RegExp(`^FAIL {2}account .* does not respond \\((${reason})\\)`));
+  });
+
+  test("says within 1.5 s of its start that it waits for an endpoint that never responds, and fails after 5 s", async () => {
+    const args = ["--endpoint", await startSilent(), "--key-env", "COSMOS_KEY"];
+    const started = performance.now();
+    const child = spawnCheck(args, { COSMOS_KEY: emulatorKey });
+    const [note] = await once(createInterface(child.stderr), "line");
+    const seconds = (performance.now() - started) / 1000;
+    expect(note).toMatch(/^http:\S+ is slow; waiting up to 5 s for a response/);
+    const [out, [code]] = await Promise.all([text(child.stdout), once(child, "exit")]);
+    expect(code).toBe(1);
+    expect(out).toMatch(/^FAIL {2}account .* does not respond \(timeout\)/);
+    expect(seconds - (await startSeconds())).toBeLessThan(1.5);
   });
 
   test("prints no key when the key is wrong or the endpoint refuses connections", async () => {
@@ -269,6 +300,27 @@ async function startSilent(): Promise<string> {
   return `http://127.0.0.1:${address.port}`;
 }
 
+/**
+ * Starts a server whose queue of new connections is full, so that the kernel drops the packets of further ones, as a
+ * firewall does; returns its URL.
+ */
+async function startDeaf(): Promise<string> {
+  const script = `const server = require("node:net").createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 },
+    () => require("node:fs").writeSync(1, server.address().port + "\\n") && Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0))`;
+  const child = spawn(process.execPath, ["--eval", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const [port] = await once(createInterface(child.stdout), "line");
+  const sockets = Array.from({ length: 4 }, () => connect(Number(port), "127.0.0.1").on("error", () => {}));
+  started.push({
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    },
+  });
+  await once(sockets[1] ?? child, "connect");
+  return `http://127.0.0.1:${port}/`;
+}
+
 function check({ url: endpoint, key }: CosmosSimulator, options: Partial<CheckOptions> = {}): Promise<Finding[]> {
   return checkCosmos({ endpoint, database: "dapr-db", container: "statestore", auth: { key }, fix: false, ...options });
 }
@@ -279,6 +331,11 @@ async function find(cosmos: CosmosSimulator, name: string): Promise<Finding | un
 
 function faults(findings: readonly Finding[]): Finding[] {
   return findings.filter(({ status }) => status !== "ok");
+}
+
+/** The data role that the Bicep template gives state-api's identity. */
+function onContainer(principal: string): RoleAssignment {
+  return { principal, scope: "/dbs/dapr-db/colls/statestore" };
 }
 
 function signedInAs({ url }: CosmosSimulator, oid: string): CheckOptions["auth"] {
@@ -293,9 +350,13 @@ async function run(
   env: Record<string, string> = {},
 ): Promise<{ code: number; out: string; err: string; seconds: number }> {
   const started = performance.now();
-  const child = spawn(process.execPath, ["tools/cosmos-check/cosmos-check.ts", ...args], { env: { PATH: "", ...env } });
+  const child = spawnCheck(args, env);
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code, out, err, seconds: (performance.now() - started) / 1000 };
+}
+
+function spawnCheck(args: string[], env: Record<string, string>) {
+  return spawn(process.execPath, ["tools/cosmos-check/cosmos-check.ts", ...args], { env: { PATH: "", ...env } });
 }
 
 /** Measures how long the process takes to start: half a second, more on a busy machine. */

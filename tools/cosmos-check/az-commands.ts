@@ -16,6 +16,7 @@ export function createAzCommands({
   const account = /^([^.]+)\.documents\./.exec(new URL(endpoint).hostname)?.[1] ?? "ACCOUNT";
   const ofAccount = `--resource-group GROUP --name ${account}`;
   const inAccount = `--resource-group GROUP --account-name ${account}`;
+  const scope = `/dbs/${database}/colls/${container}`;
   const ofContainer = `${inAccount} --database-name ${database} --name ${container}`;
   return {
     setSessionConsistency: `az cosmosdb update ${ofAccount} --default-consistency-level Session`,
@@ -24,7 +25,7 @@ export function createAzCommands({
     deleteContainer: `az cosmosdb sql container delete ${ofContainer}`,
     turnTtlOn: `az cosmosdb sql container update ${ofContainer} --ttl -1`,
     assignDataRole: (principal: string) =>
-      `az cosmosdb sql role assignment create ${inAccount} --scope "/" --principal-id ${principal} --role-definition-id ${dataRole}`,
+      `az cosmosdb sql role assignment create ${inAccount} --scope "${scope}" --principal-id ${principal} --role-definition-id ${dataRole}`,
     listKeys: `az cosmosdb keys list ${ofAccount}`,
     turnKeysOff: `az resource update ${ofAccount} --resource-type Microsoft.DocumentDB/databaseAccounts --set properties.disableLocalAuth=true`,
     showNetwork: `az cosmosdb show ${ofAccount} --query "[publicNetworkAccess,ipRules]"`,

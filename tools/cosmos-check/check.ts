@@ -1,7 +1,7 @@
 import { ErrorResponse } from "@azure/cosmos";
 import { createAzCommands } from "./az-commands.ts";
 import { type Context, checkAccount, judgeMissingRole } from "./checks.ts";
-import { connect, getToken, isKeysOff, isStatus } from "./client.ts";
+import { connect, getToken, isKeysOff, isMissingRole, isStatus } from "./client.ts";
 import type { Finding } from "./finding.ts";
 import type { CheckOptions } from "./options.ts";
 
@@ -48,17 +48,20 @@ function explain(error: unknown, { endpoint, principal, az }: Context): Finding 
       ? { status: "FAIL", check, text: "the key does not belong to this account", fix: az.listKeys }
       : { status: "FAIL", check, text: "the token is not valid for this account", fix: "az login" };
   }
+  if (principal !== undefined && isMissingRole(error)) return judgeMissingRole(principal, az);
   if (isStatus(error, 403)) {
-    // 5301 and 5302 mean RBAC. https://learn.microsoft.com/azure/cosmos-db/nosql/troubleshoot-forbidden
-    const isRole = error.substatus === 5301 || error.substatus === 5302;
-    if (principal !== undefined && isRole) return judgeMissingRole(principal, az);
     const text = "403: the account's firewall blocks this machine, or this machine's clock is wrong";
     return { status: "FAIL", check, text, fix: az.showNetwork };
   }
   if (error instanceof ErrorResponse && typeof error.code === "number") {
     return { status: "FAIL", check, text: `${endpoint} returns ${error.code}/${error.substatus ?? 0}` };
   }
-  const reason = error instanceof Error ? String("code" in error ? error.code : error.name) : "unknown";
-  const text = `${endpoint} does not respond (${reason})`;
+  const text = `${endpoint} does not respond (${nameReason(error)})`;
   return { status: "FAIL", check, text, fix: "check the name, the network and the account's firewall" };
+}
+
+function nameReason(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown";
+  if (error.name === "AbortError") return "timeout";
+  return String("code" in error ? error.code : error.name);
 }

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { CosmosClient } from "@azure/cosmos";
 import { type AzCommands, partitionKeyPath } from "./az-commands.ts";
-import { connect, exists, isKeysOff, isStatus } from "./client.ts";
+import { connect, exists, isKeysOff, isMissingRole, isStatus, probe } from "./client.ts";
 import { type Finding, runWithFix } from "./finding.ts";
 import type { CheckOptions } from "./options.ts";
 
@@ -12,15 +12,16 @@ export interface Context extends Omit<CheckOptions, "auth"> {
   az: AzCommands;
 }
 
-/** Bounds the first request, because the account may be unreachable. */
-const firstTimeoutMs = 1_200;
+/** Bounds the first request: an account that is far away needs more than a second. */
+const firstTimeoutMs = 5_000;
 
 export async function* checkAccount(context: Context): AsyncGenerator<Finding> {
   const { client, endpoint, az } = context;
+  await probe(endpoint);
   const { resource } = await client.getDatabaseAccount({ abortSignal: AbortSignal.timeout(firstTimeoutMs) });
   yield { status: "ok", check: "account", text: `${endpoint} responds` };
   yield judgeConsistency(resource?.consistencyPolicy, az);
-  yield* checkDatabase(context);
+  yield* checkContainer(context);
   yield await checkKeys(context);
 }
 
@@ -38,40 +39,49 @@ function judgeConsistency(level: string | undefined, az: AzCommands): Finding {
   };
 }
 
-async function* checkDatabase(context: Context): AsyncGenerator<Finding> {
-  const { client, database: id, az } = context;
-  const check = "database";
-  if (await exists(client.database(id).read())) {
-    yield { status: "ok", check, text: id };
-  } else if (context.fix && mayCreate(context)) {
-    await client.databases.create({ id });
-    yield { status: "ok", check, text: `${id} was missing; created` };
-  } else {
-    yield judgeMissing(check, id, context, az.createDatabase);
-    return;
-  }
-  yield* checkContainer(context);
-}
-
+/**
+ * Reads the container first. A role on the container, the least that Dapr needs, does not cover the database:
+ * https://learn.microsoft.com/azure/cosmos-db/how-to-setup-rbac#metadata-requests
+ */
 async function* checkContainer(context: Context): AsyncGenerator<Finding> {
   const { client, database, container: id, az } = context;
   const container = client.database(database).container(id);
   const check = "container";
   if (await exists(container.read())) {
+    yield { status: "ok", check: "database", text: database };
     yield { status: "ok", check, text: id };
-  } else if (context.fix && mayCreate(context)) {
+  } else {
+    const ofDatabase = await checkDatabase(context);
+    if (ofDatabase !== undefined) yield ofDatabase;
+    if (ofDatabase !== undefined && ofDatabase.status !== "ok") return;
+    if (!context.fix || !mayCreate(context)) {
+      yield judgeMissing(check, id, context, az.createContainer);
+      return;
+    }
     // Sets no throughput: the default is 400 RU/s, and a serverless account rejects any value.
     await client.database(database).containers.create({ id, partitionKey: partitionKeyPath, defaultTtl: -1 });
     yield { status: "ok", check, text: `${id} was missing; created` };
-  } else {
-    yield judgeMissing(check, id, context, az.createContainer);
-    return;
   }
   const { resource } = await container.read();
   if (resource === undefined) throw new Error("a container without a definition");
   yield judgePartitionKey(resource.partitionKey?.paths ?? [], az);
   yield await checkTtl(context, resource.defaultTtl, () => container.replace({ ...resource, defaultTtl: -1 }));
   if (context.principal !== undefined) yield await checkRole(context, context.principal);
+}
+
+/** Returns undefined when the role covers only the container, so that the database cannot be read. */
+async function checkDatabase(context: Context): Promise<Finding | undefined> {
+  const { client, database: id, az } = context;
+  const check = "database";
+  try {
+    if (await exists(client.database(id).read())) return { status: "ok", check, text: id };
+  } catch (error) {
+    if (isMissingRole(error)) return undefined;
+    throw error;
+  }
+  if (!context.fix || !mayCreate(context)) return judgeMissing(check, id, context, az.createDatabase);
+  await client.databases.create({ id });
+  return { status: "ok", check, text: `${id} was missing; created` };
 }
 
 function judgeMissing(check: string, id: string, context: Context, command: string): Finding {
@@ -125,7 +135,7 @@ async function checkRole({ client, database, container, az }: Context, principal
 }
 
 export function judgeMissingRole(principal: string, az: AzCommands): Finding {
-  const text = `${principal} has no data role. Azure roles such as Owner and Contributor give no access to data`;
+  const text = `${principal} has no data role on the container. Azure roles such as Owner give no access to data`;
   return { status: "FAIL", check: "data role", text, fix: az.assignDataRole(principal) };
 }
 

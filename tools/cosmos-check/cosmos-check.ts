@@ -13,7 +13,10 @@ try {
   process.exitCode = 2;
 }
 if (options !== undefined) {
+  const { endpoint } = options;
+  const note = setTimeout(() => console.error(`${endpoint} is slow; waiting up to 5 s for a response …`), 1_000);
   const findings = await checkCosmos(options);
+  clearTimeout(note);
   for (const finding of findings) console.log(formatFinding(finding));
   process.exitCode = findings.every(({ status }) => status === "ok") ? 0 : 1;
 }

@@ -27,7 +27,7 @@ param scale Scale
 param candidate Candidate?
 
 var app = 'group-lister'
-var errors = appErrors(app, access, scale, candidate)
+var errors = appErrors(app, image, access, scale, candidate)
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: 'id-${app}'

@@ -30,7 +30,7 @@ param candidate Candidate?
 param welcome string?
 
 var app = 'state-api'
-var errors = appErrors(app, access, scale, candidate)
+var errors = appErrors(app, image, access, scale, candidate)
 
 module stateApi '../modules/container-app.bicep' = {
   params: {

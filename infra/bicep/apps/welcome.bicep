@@ -34,7 +34,7 @@ param signIn SignIn?
 
 var app = 'welcome'
 var access = { who: 'anyone' }
-var errors = appErrors(app, access, scale, candidate)
+var errors = appErrors(app, image, access, scale, candidate)
 
 module welcomeApp '../modules/container-app.bicep' = {
   params: {

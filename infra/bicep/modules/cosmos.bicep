@@ -47,10 +47,10 @@ param tags Tags
 @description('Required. Billing mode and throughput.')
 param capacity Capacity
 
-@description('Required. true: the account accepts its keys. false: only identities with a data-plane role.')
-param acceptsKeys bool
+@description('Required. Credential of the callers. identity: the principal gets a role, and the account rejects keys. key: the account accepts keys.')
+param credential 'identity' | 'key'
 
-@description('Required. Object id of the service principal that reads and writes items, a UUID. It gets a role unless the account accepts keys.')
+@description('Required. Object id of the service principal that reads and writes items with its identity, a UUID.')
 param principalId string
 
 // https://learn.microsoft.com/azure/cosmos-db/nosql/security/reference-data-plane-roles
@@ -63,7 +63,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
   kind: 'GlobalDocumentDB'
   properties: {
     databaseAccountOfferType: 'Standard'
-    disableLocalAuth: !acceptsKeys
+    disableLocalAuth: credential == 'identity'
     disableKeyBasedMetadataWriteAccess: true // keys can write items, but not change databases and containers
     minimalTlsVersion: 'Tls12'
     consistencyPolicy: { defaultConsistencyLevel: 'Session' }
@@ -93,7 +93,7 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
   }
 }
 
-resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026-03-15' = if (!acceptsKeys) {
+resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026-03-15' = if (credential == 'identity') {
   parent: account
   name: guid(container.id, principalId, dataContributor)
   properties: {

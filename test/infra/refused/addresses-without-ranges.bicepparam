@@ -1,16 +1,7 @@
 // missing the following required properties: "ranges"
-using '../../../infra/bicep/main.bicep'
+using '../../../infra/bicep/apps/state-api.bicep'
 
 param name = 'refused'
-param demoSecret = 'x'
-param hosting = {
-  on: 'containerapps'
-  stateStore: 'identity'
-  access: { who: 'addresses' }
-  scale: { min: 1, max: 1, concurrentRequests: 50 }
-  apps: {
-    stateApi: { image: 'r/state-api:v1', revision: 'v1' }
-    groupLister: { image: 'r/group-lister:v1', revision: 'v1' }
-    welcome: { image: 'r/welcome:v1', revision: 'v1' }
-  }
-}
+param image = 'registry.azurecr.io/state-api:v1'
+param access = { who: 'addresses' }
+param scale = { min: 1, max: 1, concurrentRequests: 50 }

@@ -1,4 +1,4 @@
-// The property "access" is not allowed on objects of type "{ on: 'aks'
+// The property "stateStore" is not allowed on objects of type "{ on: 'aks'
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
@@ -11,5 +11,5 @@ param hosting = {
   userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
   apiServer: { dns: 'public' }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
-  access: { who: 'nobody' }
+  stateStore: 'identity'
 }

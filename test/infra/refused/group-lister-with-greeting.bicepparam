@@ -1,16 +1,8 @@
-// group-lister: welcome is not supported, because group-lister has no greeting. Remove it.
-using '../../../infra/bicep/main.bicep'
+// The parameter "welcome" is assigned in the params file without being declared
+using '../../../infra/bicep/apps/group-lister.bicep'
 
 param name = 'refused'
-param demoSecret = 'x'
-param hosting = {
-  on: 'containerapps'
-  stateStore: 'identity'
-  access: { who: 'nobody' }
-  scale: { min: 1, max: 1, concurrentRequests: 50 }
-  apps: {
-    stateApi: { image: 'r/state-api:v1', revision: 'v1' }
-    groupLister: { image: 'r/group-lister:v1', revision: 'v1', welcome: 'Hello' }
-    welcome: { image: 'r/welcome:v1', revision: 'v1' }
-  }
-}
+param image = 'registry.azurecr.io/group-lister:v1'
+param access = { who: 'nobody' }
+param scale = { min: 1, max: 1, concurrentRequests: 50 }
+param welcome = 'Hello'

@@ -1,22 +1,8 @@
 // too large to assign to a target for which the maximum allowable value is 100
-using '../../../infra/bicep/main.bicep'
+using '../../../infra/bicep/apps/welcome.bicep'
 
 param name = 'refused'
-param demoSecret = 'x'
-param hosting = {
-  on: 'containerapps'
-  stateStore: 'identity'
-  access: { who: 'nobody' }
-  scale: { min: 1, max: 1, concurrentRequests: 50 }
-  apps: {
-    stateApi: { image: 'r/state-api:v1', revision: 'v1' }
-    groupLister: { image: 'r/group-lister:v1', revision: 'v1' }
-    welcome: {
-      image: 'r/welcome:v1'
-      revision: 'v1'
-      traffic: [
-        { label: 'blue', revision: 'v1', weight: 101 }
-      ]
-    }
-  }
-}
+param image = 'registry.azurecr.io/welcome:v1'
+param keyVaultName = 'kv-refused'
+param scale = { min: 1, max: 1, concurrentRequests: 50 }
+param candidate = { live: 'welcome--0000001', weight: 101 }

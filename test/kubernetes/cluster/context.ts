@@ -14,7 +14,7 @@ import {
   startWorkloadIdentity,
 } from "../../support/cluster-add-ons.ts";
 import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
-import { findSource } from "../../support/kubernetes-tools.ts";
+import { findNetworkCrds, findSource } from "../../support/kubernetes-tools.ts";
 import { readBlocks } from "../../support/markdown.ts";
 import { root } from "../../support/processes.ts";
 
@@ -31,6 +31,9 @@ export let cluster: Cluster;
 export let azure: Azure;
 export let dapr: Dapr;
 
+/** Host name in the settings of overlays/aks, in place of a placeholder that no Gateway accepts. */
+export const welcomeHost = "samples.westeurope.cloudapp.azure.com";
+
 /** Starts the cluster and its add-ons, and copies infra/ into the folder of the cluster. */
 export async function setUp(): Promise<void> {
   cluster = await startCluster();
@@ -40,15 +43,24 @@ export async function setUp(): Promise<void> {
   cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
   const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/settings.yaml");
   const text = readFileSync(settings, "utf8");
-  writeFileSync(settings, text.replace(/(?<=GROUP_LISTER_CLIENT_ID: ).*/, application.clientId));
+  const values = { GROUP_LISTER_CLIENT_ID: application.clientId, WELCOME_HOST: welcomeHost };
+  const filled = Object.entries(values).reduce(
+    (written, [name, value]) => written.replace(new RegExp(`(?<=  ${name}: ).*`), value),
+    text,
+  );
+  writeFileSync(settings, filled);
 
-  const driver = await findSource("dapr", "sigs.k8s.io/secrets-store-csi-driver");
+  const crds = [
+    join(await findSource("dapr", "sigs.k8s.io/secrets-store-csi-driver"), "config/crd/bases"),
+    join(await findSource("cluster", "github.com/spinkube/spin-operator@v0.6.1"), "config/crd/bases"),
+    ...(await findNetworkCrds()),
+  ];
   [dapr] = await Promise.all([
     startDapr(cluster),
     startRollouts(cluster),
     startGatekeeper(cluster),
     startWorkloadIdentity(cluster, azure.tenantId),
-    kubectl("apply", "--server-side", "-f", join(driver, "config/crd/bases")),
+    kubectl("apply", "--server-side", "-f", crds.join(",")),
   ]);
   await cluster.sh(block("docs/operate/policy.md", /^kubectl apply -f .*template/));
   // Gatekeeper admits every pod until it has loaded the constraint. Without this wait, later tests would prove nothing.

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findDaprd } from "../../../tools/daprd/find.ts";
 import { flags } from "../../../tools/processes/flags.ts";
@@ -11,6 +12,8 @@ interface RunningPod {
   readonly service: Process;
   /** Origin of the sidecar's HTTP API. */
   readonly sidecar: string;
+  /** Sends SIGTERM to the sidecar, and resolves when it has ended. */
+  readonly stopSidecar: () => Promise<unknown>;
 }
 
 /** Runs services and sidecars as processes; the sidecars get what the Dapr injector added to their pods. */
@@ -52,7 +55,7 @@ export function describeSidecars(): void {
         "metrics-listen-address": "127.0.0.1",
         "metrics-port": await findPort(),
       };
-      startAsInPod(cluster, {
+      const stopSidecar = startAsInPod(cluster, {
         path: await findDaprd(),
         args: [...daprd.args.slice(1), ...flags(onLoopback)], // daprd uses the last value of a repeated flag
         env: Object.fromEntries((daprd.env ?? []).flatMap(({ name, value }) => (value ? [[name, value]] : []))),
@@ -63,7 +66,7 @@ export function describeSidecars(): void {
       await until(`the sidecar of ${name} is healthy`, async () => {
         expect((await fetch(`${sidecar}/v1.0/healthz/outbound`)).status).toBe(204);
       });
-      return { service, sidecar };
+      return { service, sidecar, stopSidecar };
     }
 
     test("Sentry accepts the tokens of the sidecars, and the operator sends the state store only to state-api", async () => {
@@ -84,6 +87,16 @@ export function describeSidecars(): void {
       const commands = block("docs/deploy/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting$/);
       const output = await cluster.sh(commands.replaceAll("http://127.0.0.1:8082", welcome.service.origin));
       expect(output).toContain('{"hello":"world"}');
+    });
+
+    test("a sidecar still serves its service two seconds after SIGTERM", async () => {
+      let hasEnded = false;
+      stateApi.stopSidecar().then(() => {
+        hasEnded = true;
+      });
+      await sleep(2_000);
+      expect((await fetch(`${stateApi.sidecar}/v1.0/state/statestore/nothing`)).status).toBe(204);
+      expect(hasEnded).toBe(false);
     });
   });
 }

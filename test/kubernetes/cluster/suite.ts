@@ -1,6 +1,6 @@
 import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { at } from "../../support/at.ts";
 import { sidecarImage } from "../../support/cluster-add-ons.ts";
@@ -17,6 +17,7 @@ export function describeSuite(): void {
           const [daprd, ...rest] = listContainers(pod);
           expect(daprd).toMatchObject({ name: "daprd", image: sidecarImage, restartPolicy: "Always" });
           expect(daprd?.args?.join(" ")).toMatch(new RegExp(`--app-id ${name} .*--config sidecar`));
+          expect(daprd?.args?.join(" ")).toContain("--dapr-block-shutdown-duration 15s");
           expect(rest.map((container) => container.name)).toEqual(["app"]);
         }
       }
@@ -67,6 +68,9 @@ export function describeSuite(): void {
       expect(kustomization.components).not.toEqual([]);
       writeFileSync(file, stringify({ ...kustomization, ...changes }));
     }
+
+    // A dry run creates no namespace for the objects after it.
+    beforeAll(() => kubectl("create", "namespace", "gateway"));
 
     test.each(readdirSync(join(root, "infra/kubernetes/features")))(
       "%s is accepted without a warning",

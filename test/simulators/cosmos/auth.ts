@@ -10,11 +10,19 @@ export interface Access {
   key: string;
   /** Accept only Entra ID tokens. */
   disableLocalAuth: boolean;
-  /** Object ids that have the data contributor role; undefined = all. */
-  principals: readonly string[] | undefined;
+  /** undefined = every principal has the role on the account. */
+  roleAssignments: readonly RoleAssignment[] | undefined;
   /** The account's host name, one of the audiences that a token may have. */
   hostname: string;
   now: () => number;
+}
+
+/** Gives a principal the role Cosmos DB Built-in Data Contributor. */
+export interface RoleAssignment {
+  /** Object id. */
+  principal: string;
+  /** `/`, `/dbs/NAME` or `/dbs/NAME/colls/NAME`. */
+  scope: string;
 }
 
 interface AuthorizationRequest {
@@ -97,7 +105,7 @@ function checkToken({ method, segments }: AuthorizationRequest, token: string, a
       { substatus: 5300 },
     );
   }
-  if (access.principals !== undefined && !access.principals.includes(oid)) {
+  if (!hasRole(oid, segments, access)) {
     const action = isData ? "sqlDatabases/containers/items" : "readMetadata";
     throw new Fault(
       403,
@@ -107,6 +115,20 @@ function checkToken({ method, segments }: AuthorizationRequest, token: string, a
       { substatus: isData ? 5302 : 5301 },
     );
   }
+}
+
+/**
+ * A role on a container does not let its principal read the database, nor a role on a database list the databases.
+ * Every client reads the account first, so any role lets it.
+ * https://learn.microsoft.com/azure/cosmos-db/how-to-setup-rbac#metadata-requests
+ */
+function hasRole(oid: string, segments: readonly string[], { roleAssignments }: Access): boolean {
+  if (roleAssignments === undefined) return true;
+  const scopes = roleAssignments.flatMap(({ principal, scope }) => (principal === oid ? [scope] : []));
+  if (segments.length === 0) return scopes.length > 0;
+  // A list belongs to its parent: /dbs to the account, /dbs/NAME/colls to the database.
+  const resource = `/${segments.slice(0, Math.min(4, segments.length - (segments.length % 2))).join("/")}`;
+  return scopes.some((scope) => scope === "/" || resource === scope || resource.startsWith(`${scope}/`));
 }
 
 /** Creates a token that `authorize` accepts; `exp` in seconds. */

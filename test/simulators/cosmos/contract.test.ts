@@ -421,11 +421,39 @@ describe("our simulator alone", () => {
   });
 
   test("returns 403 that names a principal without the data role", async () => {
-    const cosmos = await start({ principals: ["somebody else"] });
+    const cosmos = await start({ roleAssignments: [{ principal: "somebody else", scope: "/" }] });
     const message = expect.stringContaining("principal [someone] does not have required RBAC permissions");
     await expect(withToken(cosmos).read()).rejects.toMatchObject({ code: 403, substatus: 5301, message });
     expect((await withToken(cosmos, { oid: "somebody else" }).read()).statusCode).toBe(200);
   });
+
+  test.each([
+    ["/", [200, 200, 200, 200, 404]],
+    ["/dbs/dapr-db", [200, 403, 200, 200, 404]],
+    ["/dbs/dapr-db/colls/statestore", [200, 403, 403, 200, 404]],
+    ["/dbs/dapr-db/colls/another", [200, 403, 403, 403, 403]],
+    ["/dbs/dapr-db/colls/state", [200, 403, 403, 403, 403]],
+  ])(
+    "lets the data role on %s read the account and what is in its scope, and nothing above it",
+    async (scope, wanted) => {
+      const container = withToken(await start({ roleAssignments: [{ principal: "someone", scope }] }));
+      const { database } = container;
+      const responses = [
+        database.client.getDatabaseAccount(),
+        database.client.databases.readAll().fetchAll(),
+        database.read(),
+        container.read(),
+        container.item("a", "p").read(),
+      ];
+      const statuses = responses.map((response) =>
+        response.then(
+          (success) => ("statusCode" in success ? success.statusCode : 200),
+          (error) => error.code,
+        ),
+      );
+      expect(await Promise.all(statuses)).toEqual(wanted);
+    },
+  );
 
   test("returns 401 for a token with another audience and for an expired one", async () => {
     const cosmos = await start();

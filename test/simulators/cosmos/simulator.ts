@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { createServer as createTlsServer } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createAccount } from "./account.ts";
-import { emulatorKey } from "./auth.ts";
+import { emulatorKey, type RoleAssignment } from "./auth.ts";
 import type { ConsistencyLevel } from "./consistency.ts";
 import { type CosmosResponse, Fault, readBody, sendResponse } from "./http.ts";
 import { type RecordedRequest, recordRequest } from "./recorded-request.ts";
@@ -22,8 +22,8 @@ export interface CosmosSimulatorOptions {
   consistency?: ConsistencyLevel;
   /** Accept only Entra ID tokens. */
   disableLocalAuth?: boolean;
-  /** Object ids that have the data contributor role. Default: all. */
-  principals?: readonly string[];
+  /** Default: every principal has the data contributor role on the account. */
+  roleAssignments?: readonly RoleAssignment[];
   /** PEM. Serves https, because Dapr's client refuses to send Entra ID tokens over http. */
   tls?: { key: string; cert: string };
   /** Returns milliseconds; lets a test control the clock. */
@@ -57,7 +57,7 @@ export async function startCosmosSimulator({
   key = emulatorKey,
   consistency = "Session",
   disableLocalAuth = false,
-  principals,
+  roleAssignments,
   tls,
   now = Date.now,
 }: CosmosSimulatorOptions = {}): Promise<CosmosSimulator> {
@@ -66,7 +66,7 @@ export async function startCosmosSimulator({
   const requests: RecordedRequest[] = [];
   const service: Service = {
     account,
-    access: { key, disableLocalAuth, principals, hostname, now },
+    access: { key, disableLocalAuth, roleAssignments, hostname, now },
     consistency,
     scheme: tls === undefined ? "http" : "https",
     faults: [],

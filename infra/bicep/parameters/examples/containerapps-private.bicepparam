@@ -1,0 +1,11 @@
+using '../../main.bicep'
+
+// Like containerapps.bicepparam, but the template creates a virtual network, and only callers in it reach the apps.
+param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
+param demoSecret = readEnvironmentVariable('DEMO_SECRET')
+param cosmosCapacity = { mode: 'autoscale', maxThroughput: 1000 }
+param hosting = {
+  on: 'containerapps'
+  stateStore: 'identity'
+  network: { prefix: '10.20.0.0/23', private: true }
+}

@@ -1,0 +1,7 @@
+// image welcome:v1 names no registry. Use REGISTRY.azurecr.io/welcome:TAG.
+using '../../../infra/bicep/apps/welcome.bicep'
+
+param name = 'refused'
+param image = 'welcome:v1'
+param keyVaultName = 'kv-refused'
+param scale = { min: 1, max: 1, concurrentRequests: 50 }
