@@ -1,0 +1,70 @@
+#!/bin/sh
+# azd hook: sh render.sh SERVICE writes manifests/SERVICE/manifests.yaml, which azd applies. It renders overlays/aks
+# with the outputs of the deployment and the image in the azd environment. The result has the objects that the services
+# share and those of SERVICE. It has none of the other services, because azd may not have built their images yet.
+set -eu
+service=$1
+variable=SERVICE_$(echo "$service" | tr a-z- A-Z_)_IMAGE_NAME
+eval "image=\${$variable:-}"
+if [ -z "$image" ]; then
+  echo "$variable is not set. azd sets it when it builds the image: run azd deploy $service" >&2
+  exit 1
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp -R ../../kubernetes "$work"
+cd "$work/kubernetes/overlays"
+
+# settings.yaml has the names of the outputs of main.bicep.
+awk '/^  [A-Z_]+: / {
+  name = substr($1, 1, length($1) - 1)
+  if (ENVIRON[name] != "") $0 = "  " name ": \"" ENVIRON[name] "\""
+} { print }' aks/settings.yaml >"$work/settings.yaml"
+mv "$work/settings.yaml" aks/settings.yaml
+
+others=$(printf '%s\n' state-api group-lister welcome | grep -vx "$service" | paste -sd '|' -)
+mkdir azd
+{
+  cat <<EOF
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../aks]
+images:
+  - name: REGISTRY.azurecr.io/$service
+    newName: ${image%:*}
+    newTag: ${image##*:}
+patches:
+  - target:
+      name: $others
+    patch: &delete |-
+      \$patch: delete
+      apiVersion: v1
+      kind: ignored
+      metadata:
+        name: ignored
+  - target: # azure.yaml creates it
+      kind: Namespace
+      name: dapr-samples
+    patch: *delete
+EOF
+  sed -n '/^sortOptions:/,$p' aks/kustomization.yaml
+} >azd/kustomization.yaml
+kubectl kustomize azd >"$work/manifests.yaml"
+cd "$OLDPWD"
+
+if placeholders=$(grep -E 'YOUR-|REGISTRY\.azurecr\.io' "$work/manifests.yaml"); then
+  printf 'Run azd provision, which sets the values that these lines lack:\n%s\n' "$placeholders" >&2
+  exit 1
+fi
+mkdir -p "manifests/$service"
+mv "$work/manifests.yaml" "manifests/$service/manifests.yaml"
+
+# azd prints this at the end: the address of the Gateway in features/gateway, or else the command that opens a tunnel.
+if [ "$service" = welcome ]; then
+  host=$(sed -n 's/^ *hostname: *//p' manifests/welcome/manifests.yaml | head -n 1)
+  endpoint=${host:+https://$host/}
+  azd env set SERVICE_WELCOME_ENDPOINTS \
+    "[\"${endpoint:-kubectl port-forward --namespace dapr-samples service/welcome 8080:80}\"]" \
+    --environment "$AZURE_ENV_NAME"
+fi
