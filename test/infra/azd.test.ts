@@ -1,157 +1,180 @@
-// Tests the azd projects for Container Apps and AKS, and their hooks.
-import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Tests the azd projects for Container Apps and AKS: their files, services and hooks.
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import Type from "typebox";
-import { Value } from "typebox/value";
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { dirname, join, resolve } from "node:path";
+import { Compile } from "typebox/schema";
+import { afterAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { at } from "../support/at.ts";
+import { listHooks, projects, readProject, resolveHook, runHook } from "../support/azd.ts";
+import { findAzureYamlSchemaOrSkip } from "../support/azure-yaml-schema.ts";
 import { root } from "../support/processes.ts";
 
-/**
- * The part of the published schema that the two projects use.
- * https://github.com/Azure/azure-dev/blob/main/schemas/v1.0/azure.yaml.json
- */
-const strictly = { additionalProperties: false };
-const Hook = Type.Object({ shell: Type.Enum(["sh", "pwsh"]), run: Type.String() }, strictly);
-const Hooks = Type.Union([Hook, Type.Array(Hook)]);
-const AzureYaml = Type.Object(
-  {
-    name: Type.String({ minLength: 2, pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" }),
-    infra: Type.Object({ path: Type.String(), module: Type.String() }, strictly),
-    hooks: Type.Object({ preprovision: Type.Optional(Hooks), postprovision: Type.Optional(Hooks) }, strictly),
-    workflows: Type.Object(
-      {
-        up: Type.Object(
-          { steps: Type.Array(Type.Object({ azd: Type.String() }, strictly), { minItems: 1 }) },
-          strictly,
-        ),
-      },
-      strictly,
-    ),
-    pipeline: Type.Optional(Type.Object({ provider: Type.Enum(["github", "azdo"]) }, strictly)),
-  },
-  strictly,
-);
+const schema = await findAzureYamlSchemaOrSkip();
+const services = ["group-lister", "state-api", "welcome"];
+const temporary = mkdtempSync(join(tmpdir(), "azd-test-"));
+afterAll(() => rmSync(temporary, { recursive: true }));
 
-describe.each([
-  ["azure.yaml", "containerapps"],
-  ["infra/azd/aks/azure.yaml", "aks"],
-])("%s", (file, module) => {
-  const text = readFileSync(join(root, file), "utf8");
-  const project = parse(text);
-  const from = dirname(join(root, file));
+describe.skipIf(!schema)("the published schema of azure.yaml", () => {
+  const check = (project: unknown) => Compile(schema ?? {}).Errors(project)[1];
 
-  test("has only fields that the schema of azure.yaml allows, and links to the schema", () => {
-    expect([...Value.Errors(AzureYaml, project)]).toEqual([]);
-    expect(text).toMatch(
-      /^# yaml-language-server: \$schema=https:\/\/raw\.githubusercontent\.com\/Azure\/azure-dev\/main\//,
-    );
+  test.each(Object.keys(projects))("accepts azure.yaml in %s, which links to it", (folder) => {
+    const text = readFileSync(join(root, folder, "azure.yaml"), "utf8");
+    expect(check(parse(text))).toEqual([]);
+    expect(text.split("\n", 1)).toEqual([
+      "# yaml-language-server: $schema=https://raw.githubusercontent.com/Azure/azure-dev/main/schemas/v1.0/azure.yaml.json",
+    ]);
   });
 
-  test("refers to a parameter file and to hooks that exist", () => {
-    expect(project.infra.module).toBe(module);
-    expect(existsSync(join(from, project.infra.path, `${module}.bicepparam`))).toBe(true);
-    for (const { run } of Object.values(project.hooks).flat() as { run: string }[]) {
-      expect(readFileSync(join(from, run), "utf8")).toMatch(/^#!\/bin\/sh\n/);
+  test.each([
+    ["services.welcome.docker", { target: "welcome" }],
+    ["services.welcome.docker", { remoteBuild: "yes" }],
+    ["services.welcome.hooks.predeploy", { run: undefined }],
+    ["services.welcome.k8s", { path: "manifests" }],
+    ["pipeline", { provider: "gitlab" }],
+    ["requiredVersions", { bicep: ">= 0.30.0" }],
+  ])("rejects the AKS project when %s has %j", (path, change) => {
+    const project = structuredClone(readProject(join(root, "infra/azd/aks")));
+    Object.assign(at(project, path) as object, change);
+    expect(check(JSON.parse(JSON.stringify(project)))).not.toEqual([]);
+  });
+});
+
+describe.each(Object.entries(projects))("azure.yaml in %s", (project, module) => {
+  const folder = resolve(root, project);
+  const config = readProject(folder);
+  const parameters = (name: string) => join(folder, config.infra.path, `${name}.bicepparam`);
+
+  test("provisions a parameter file that exists, of a template of a subscription", () => {
+    expect(config.infra.module).toBe(module);
+    const using = /^using '(.*)'$/m.exec(readFileSync(parameters(module), "utf8"))?.[1] ?? "";
+    expect(readFileSync(resolve(dirname(parameters(module)), using), "utf8")).toContain("targetScope = 'subscription'");
+  });
+
+  test("requires the first version of azd that keeps the sources of parallel builds apart", () => {
+    expect(config.requiredVersions).toEqual({ azd: ">= 1.25.0" });
+  });
+
+  test("builds each service remotely from the Dockerfile of the repository, and selects it with SERVICE", () => {
+    expect(Object.keys(config.services).sort()).toEqual(services);
+    for (const [name, { docker, language, project }] of Object.entries(config.services)) {
+      // azd resolves both paths from the folder of the service.
+      expect(resolve(folder, project, docker.path)).toBe(join(root, "Dockerfile"));
+      expect(`${resolve(folder, project, docker.context)}/`).toBe(root);
+      expect(docker).toMatchObject({ remoteBuild: true, buildArgs: [`SERVICE=${name}`] });
+      expect(docker).not.toHaveProperty("target"); // a remote build ignores it
+      expect(language).toBe("docker"); // azd rejects a Container App without a language
+      expect(existsSync(join(root, "services", name, "server.ts"))).toBe(true);
     }
   });
+
+  test("copies to the pipeline the variables that its parameter files read and azd does not set", () => {
+    const files = [module, ...services].map(parameters);
+    const read = files.filter((file) => module !== "aks" || file === parameters(module)).flatMap(readVariables);
+    const copied = [...config.pipeline.variables, ...config.pipeline.secrets];
+    const ofKubernetes = ["AZD_FOLDER", "WELCOME_HOST", "WELCOME_DNS_LABEL"];
+    expect(copied.filter((name) => !ofKubernetes.includes(name)).sort()).toEqual(
+      [...new Set(read)].filter((name) => !isSetByAzd(name)).sort(),
+    );
+  });
 });
 
-test("deploy.yml signs in with OIDC and sets every variable that the parameter file requires", () => {
-  const { permissions, jobs } = parse(readFileSync(join(root, ".github/workflows/deploy.yml"), "utf8"));
-  expect(permissions).toEqual({ contents: "read", "id-token": "write" });
-  const secrets = Object.entries(jobs.deploy.env).filter(([, value]) => String(value).includes("secrets."));
-  expect(secrets.map(([name]) => name)).toEqual(["DEMO_SECRET"]);
-  const parameters = readFileSync(join(root, "infra/bicep/parameters/containerapps.bicepparam"), "utf8");
-  for (const [, name] of parameters.matchAll(/readEnvironmentVariable\('(\w+)'\)/g)) {
-    expect(jobs.deploy.env).toHaveProperty([name ?? ""]);
+test("Dockerfile takes SERVICE as an argument of its last stage", () => {
+  const stages = readFileSync(join(root, "Dockerfile"), "utf8").split(/^FROM /m);
+  expect(stages.at(-1)).toMatch(/^ARG SERVICE$/m);
+});
+
+test("azd finds a parameter file for each service on Container Apps, with the image of that service", () => {
+  const config = readProject(root);
+  for (const [name, { host }] of Object.entries(config.services)) {
+    expect(host).toBe("containerapp");
+    const text = readFileSync(join(root, config.infra.path, `${name}.bicepparam`), "utf8");
+    expect(text).toMatch(new RegExp(`^using '../apps/${name}.bicep'$`, "m"));
+    // SERVICE_NAME_IMAGE_NAME: https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/environment/environment.go
+    const variable = `SERVICE_${name.toUpperCase().replaceAll("-", "_")}_IMAGE_NAME`;
+    expect(text).toContain(`param image = readEnvironmentVariable('${variable}')`);
   }
 });
+
+test("azd finds the cluster by its name, and the manifests of each service in a folder of its own", () => {
+  const config = readProject(join(root, "infra/azd/aks"));
+  const outputs = readFileSync(join(root, "infra/bicep/main.bicep"), "utf8");
+  expect(outputs).toMatch(/^output AZURE_AKS_CLUSTER_NAME string/m);
+  for (const [name, service] of Object.entries(config.services)) {
+    expect(service.host).toBe("aks");
+    expect(service.resourceName).toMatch(/^\$\{AZURE_AKS_CLUSTER_NAME\}$/);
+    expect(service.k8s).toMatchObject({ namespace: "dapr-samples", deploymentPath: `manifests/${name}` });
+  }
+});
+
+/** The variables that a parameter file reads. */
+function readVariables(file: string): string[] {
+  return [...readFileSync(file, "utf8").matchAll(/readEnvironmentVariable\('(\w+)'/g)].map(([, name = ""]) => name);
+}
+
+/**
+ * azd sets these itself, or they are outputs of main.bicep. It sets AZURE_PRINCIPAL_ID for .bicepparam files, but not
+ * AZURE_PRINCIPAL_TYPE, which azure-dev.yml sets:
+ * https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/infra/provisioning/bicep/bicep_provider.go (compileBicep)
+ */
+const isSetByAzd = (name: string) => /^(AZURE_|SERVICE_\w+_IMAGE_NAME$)/.test(name);
 
 describe("azd hooks", () => {
-  const folder = mkdtempSync(join(tmpdir(), "azd-hooks-"));
-  const calls = join(folder, "calls");
+  const all = Object.keys(projects).flatMap((project) =>
+    listHooks(resolve(root, project)).map((hook) => ({ ...hook, project })),
+  );
 
-  /** Installs a program that records its arguments and runs the script. */
-  function installFake(name: string, script = "") {
-    const file = join(folder, "bin", name);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, `#!/bin/sh\necho "${name} $*" >>${calls}\n${script}\n`);
-    chmodSync(file, 0o755);
-  }
-  function run(hook: string, env: Record<string, string> = {}) {
-    const PATH = `${join(folder, "bin")}:${process.env.PATH}`;
-    execFileSync("sh", [join(root, hook)], { cwd: join(root, "infra/azd/aks"), env: { PATH, ...env }, stdio: "pipe" });
-    return readFileSync(calls, "utf8").trimEnd().split("\n");
-  }
-
-  beforeEach(() => writeFileSync(calls, ""));
-  afterEach(() => rmSync(join(folder, "bin"), { recursive: true, force: true }));
-  afterAll(() => rmSync(folder, { recursive: true }));
-
-  test("images.sh does nothing without a registry", () => {
-    installFake("az");
-    installFake("azd");
-    expect(run("infra/azd/images.sh")).toEqual([""]);
-  });
-
-  test("images.sh builds the missing images of the commit and sets their tag in azd", () => {
-    installFake(
-      "az",
-      'case "$*" in "acr repository show"*group-lister:*) exit 0 ;; "acr repository show"*) exit 1 ;; esac',
-    );
-    installFake("azd");
-    const commit = execFileSync("git", ["rev-parse", "--short=12", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
-    const recorded = run("infra/azd/images.sh", {
-      AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
-      AZURE_ENV_NAME: "samples",
-    });
-    const build = (service: string) =>
-      `az acr build --registry crsamples --build-arg SERVICE=${service} --image ${service}:g${commit} ${root.replace(/\/$/, "")}`;
-    expect(recorded.filter((call) => !call.includes("acr repository show"))).toEqual([
-      build("state-api"),
-      build("welcome"),
-      `azd env set TAG g${commit} --environment samples`,
+  test("exist only for AKS", () => {
+    expect(all.map(({ project, name }) => `${project}: ${name}`).sort()).toEqual([
+      "infra/azd/aks: postprovision",
+      "infra/azd/aks: postprovision",
+      ...services.map((name) => `infra/azd/aks: predeploy of ${name}`),
     ]);
   });
 
-  test("apply.sh applies a copy of the AKS overlay, with the outputs of the deployment, to its cluster", () => {
-    installFake("az");
-    installFake("kubelogin");
-    installFake("kubectl", `if [ "$1" = apply ]; then cp -R "$3" ${folder}/applied; fi`);
-    const outputs = {
-      AZURE_TENANT_ID: "tenant",
-      GROUP_LISTER_CLIENT_ID: "lister",
-      STATE_API_CLIENT_ID: "state",
-      WELCOME_CLIENT_ID: "welcome",
-      COSMOS_URL: "https://account.documents.azure.com:443/",
-      AZURE_KEY_VAULT_NAME: "kv-samples",
-      KEY_VAULT_ADDON_CLIENT_ID: "addon",
-    };
-    const recorded = run("infra/azd/aks/apply.sh", {
-      ...outputs,
-      AZURE_CONTAINER_REGISTRY_ENDPOINT: "crsamples.azurecr.io",
-      AZURE_RESOURCE_GROUP: "rg-samples",
-      AZURE_AKS_CLUSTER_NAME: "aks-samples",
-      TAG: "g123",
-    });
-    expect(recorded[0]).toMatch(/^az aks get-credentials --resource-group rg-samples --name aks-samples --file \S+$/);
-    expect(recorded.map((call) => call.split(" ", 2).join(" "))).toEqual([
-      "az aks",
-      "kubelogin convert-kubeconfig",
-      "kubectl apply",
-      "kubectl wait",
-    ]);
-    const applied = (file: string) => parse(readFileSync(join(folder, "applied", file), "utf8"));
-    expect(applied("settings.yaml").data).toMatchObject(outputs);
-    expect(applied("kustomization.yaml").images).toEqual(
-      ["state-api", "group-lister", "welcome"].map((name) => ({
-        name,
-        newName: `crsamples.azurecr.io/${name}`,
-        newTag: "g123",
-      })),
+  test.each(all)("$name in $project resolves to an inline script that names only files that exist", (hook) => {
+    const command = resolveHook(hook, resolve(root, hook.project), temporary);
+    expect(dirname(command)).toBe(temporary);
+    for (const [file] of hook.run.matchAll(/\S+\.(sh|yaml)\b/g)) expect(existsSync(join(hook.cwd, file))).toBe(true);
+    expect(hook.shell).toBe("sh");
+  });
+
+  test("are refused when they are files outside the folder of azure.yaml, and run unquoted when they are inside", () => {
+    const folder = join(temporary, "project");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "inside.sh"), "");
+    writeFileSync(join(temporary, "outside.sh"), "");
+    const hook = { run: "../outside.sh", cwd: folder };
+    expect(() => resolveHook(hook, folder, temporary)).toThrow("escapes project root");
+    expect(resolveHook({ run: "inside.sh", cwd: folder }, folder, temporary)).toBe(join(folder, "inside.sh"));
+  });
+
+  test("need no az, no git, no TAG and no program of the repository", () => {
+    const texts = all.map(({ run }) => run);
+    const folder = join(root, "infra/azd/aks");
+    for (const file of readdirSync(folder))
+      if (file.endsWith(".sh")) texts.push(readFileSync(join(folder, file), "utf8"));
+    expect(texts.filter((text) => /^\s*[^#]*(\b(git|node|npm)\b|\baz\b|TAG\b)/m.test(text))).toEqual([]);
+  });
+
+  test("register Microsoft.PolicyInsights in azd's subscription with azd's token, which no argument contains", async () => {
+    const bin = join(temporary, "bin");
+    const calls = join(temporary, "calls");
+    mkdirSync(bin);
+    writeFileSync(join(bin, "azd"), "#!/bin/sh\necho secret-token-for $4\n", { mode: 0o755 });
+    writeFileSync(join(bin, "curl"), `#!/bin/sh\necho "curl $*" >'${calls}'\ncat >>'${calls}'\n`, { mode: 0o755 });
+    const hook = all.find(({ run }) => run.includes("register-policy"));
+    if (!hook) throw new Error("no hook runs register-policy.sh");
+    expect(hook).toMatchObject({ continueOnError: true });
+    const env = { PATH: `${bin}:${process.env.PATH}`, AZURE_SUBSCRIPTION_ID: "11111111-1111-1111-1111-111111111111" };
+    await runHook(hook, resolve(root, hook.project), env);
+    const [call = "", header] = readFileSync(calls, "utf8").trimEnd().split("\n");
+    expect(header).toBe("Authorization: Bearer secret-token-for https://management.azure.com/.default");
+    expect(call).not.toContain("secret-token");
+    expect(call).toMatch(/^curl .*--fail .*--request POST .*--header @- /);
+    // https://learn.microsoft.com/rest/api/resources/providers/register
+    expect(call.split(" ").at(-1)).toBe(
+      "https://management.azure.com/subscriptions/11111111-1111-1111-1111-111111111111/providers/Microsoft.PolicyInsights/register?api-version=2021-04-01",
     );
   });
 });

@@ -1,0 +1,82 @@
+// Tests the workflow that deploys from GitHub: .github/workflows/azure-dev.yml.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { projects, readProject } from "../support/azd.ts";
+import { root } from "../support/processes.ts";
+
+interface Job {
+  readonly if?: string;
+  readonly needs?: string;
+  readonly environment?: string;
+  readonly concurrency?: string;
+  readonly permissions?: object;
+  readonly steps: readonly { readonly run?: string; readonly uses?: string }[];
+}
+
+// `azd pipeline config` looks for this name only:
+// https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/pipeline/pipeline.go (pipelineFileNames)
+const workflow: {
+  readonly on: object;
+  readonly permissions: object;
+  readonly concurrency?: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly jobs: { readonly preview: Job; readonly approve: Job; readonly deploy: Job };
+} = parse(readFileSync(join(root, ".github/workflows/azure-dev.yml"), "utf8"));
+const { preview, approve, deploy } = workflow.jobs;
+const commands = (job: Job) => job.steps.flatMap(({ run }) => run ?? []);
+
+describe("azure-dev.yml", () => {
+  test("signs azd in with OIDC, has no other permission than to read the repository, and never signs az in", () => {
+    expect(workflow.permissions).toEqual({ contents: "read", "id-token": "write" });
+    for (const job of [preview, deploy]) {
+      expect(commands(job)).toContain(
+        'azd auth login --client-id "$AZURE_CLIENT_ID" --tenant-id "$AZURE_TENANT_ID" --federated-credential-provider github',
+      );
+      expect(job).not.toHaveProperty("permissions");
+      expect(job.steps.filter(({ uses, run }) => uses?.startsWith("azure/login") || run?.includes("az login"))).toEqual(
+        [],
+      );
+    }
+  });
+
+  test("passes DEMO_SECRET as its only secret", () => {
+    const secrets = Object.entries(workflow.env).filter(([, value]) => value.includes("secrets."));
+    expect(secrets.map(([name]) => name)).toEqual(["DEMO_SECRET"]);
+  });
+
+  test.each(Object.keys(projects))("passes every variable and secret that azd copies from the project in %s", (folder) => {
+    const { variables, secrets } = readProject(join(root, folder)).pipeline;
+    // azd sets these five without being told: pkg/pipeline/github_provider.go (setPipelineVariables)
+    const always = ["CLIENT_ID", "ENV_NAME", "LOCATION", "SUBSCRIPTION_ID", "TENANT_ID"].map((name) => `AZURE_${name}`);
+    for (const name of [...always, ...variables]) expect(workflow.env[name]).toMatch(`\${{ vars.${name} `);
+    for (const name of secrets) expect(workflow.env[name]).toBe(`\${{ secrets.${name} }}`);
+  });
+
+  test("names the kind of its principal, which azd does not set for .bicepparam files", () => {
+    expect(workflow.env.AZURE_PRINCIPAL_TYPE).toBe("ServicePrincipal");
+  });
+
+  test("previews only pull requests from this repository, once azd pipeline config has set the variables", () => {
+    expect(Object.keys(workflow.on)).toEqual(["workflow_dispatch", "pull_request"]);
+    const conditions = (preview.if ?? "").split("&&").map((condition) => condition.trim());
+    expect(conditions.sort()).toEqual([
+      "github.event.pull_request.head.repo.full_name == github.repository",
+      "github.event_name == 'pull_request'",
+      "vars.AZURE_CLIENT_ID != ''",
+    ]);
+    expect(commands(preview).at(-1)).toBe('azd provision --preview --no-prompt --cwd "$AZD_FOLDER"');
+  });
+
+  test("deploys only after the approval job, which alone has an environment, and one deployment at a time", () => {
+    expect(approve).toMatchObject({ if: "github.event_name == 'workflow_dispatch'", environment: "azure" });
+    expect(approve.permissions).toEqual({});
+    expect(deploy).toMatchObject({ needs: "approve", concurrency: "azure-dev" });
+    // The subject of a token names the environment, and azd creates credentials only for branches and pull requests:
+    // https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/pipeline/github_provider.go (credentialOptions)
+    for (const job of [preview, deploy]) expect(job).not.toHaveProperty("environment");
+    expect(workflow).not.toHaveProperty("concurrency"); // a preview would cancel a waiting deployment
+    expect(commands(deploy).at(-1)).toBe('azd up --no-prompt --cwd "$AZD_FOLDER"');
+  });
+});
