@@ -46,13 +46,18 @@ describe("azure-dev.yml", () => {
     expect(secrets.map(([name]) => name)).toEqual(["DEMO_SECRET"]);
   });
 
-  test.each(Object.keys(projects))("passes every variable and secret that azd copies from the project in %s", (folder) => {
-    const { variables, secrets } = readProject(join(root, folder)).pipeline;
-    // azd sets these five without being told: pkg/pipeline/github_provider.go (setPipelineVariables)
-    const always = ["CLIENT_ID", "ENV_NAME", "LOCATION", "SUBSCRIPTION_ID", "TENANT_ID"].map((name) => `AZURE_${name}`);
-    for (const name of [...always, ...variables]) expect(workflow.env[name]).toMatch(`\${{ vars.${name} `);
-    for (const name of secrets) expect(workflow.env[name]).toBe(`\${{ secrets.${name} }}`);
-  });
+  test.each(Object.keys(projects))(
+    "passes every variable and secret that azd copies from the project in %s",
+    (folder) => {
+      const { variables, secrets } = readProject(join(root, folder)).pipeline;
+      // azd sets these five without being told: pkg/pipeline/github_provider.go (setPipelineVariables)
+      const always = ["CLIENT_ID", "ENV_NAME", "LOCATION", "SUBSCRIPTION_ID", "TENANT_ID"].map(
+        (name) => `AZURE_${name}`,
+      );
+      for (const name of [...always, ...variables]) expect(workflow.env[name]).toMatch(`\${{ vars.${name} `);
+      for (const name of secrets) expect(workflow.env[name]).toBe(`\${{ secrets.${name} }}`);
+    },
+  );
 
   test("names the kind of its principal, which azd does not set for .bicepparam files", () => {
     expect(workflow.env.AZURE_PRINCIPAL_TYPE).toBe("ServicePrincipal");

@@ -8,12 +8,12 @@ import { isAbsolute, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { parse } from "yaml";
 
-export interface Hook {
+interface Hook {
   readonly shell: string;
   readonly run: string;
 }
 
-export interface Service {
+interface Service {
   readonly host: string;
   readonly language: string;
   readonly project: string;

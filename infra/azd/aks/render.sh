@@ -60,11 +60,10 @@ fi
 mkdir -p "manifests/$service"
 mv "$work/manifests.yaml" "manifests/$service/manifests.yaml"
 
-# azd prints this at the end: the address of the Gateway in features/gateway, or else the command that opens a tunnel.
+# azd prints this endpoint at the end: the URL of features/gateway, or else the command that opens a tunnel.
 if [ "$service" = welcome ]; then
   host=$(sed -n 's/^ *hostname: *//p' manifests/welcome/manifests.yaml | head -n 1)
   endpoint=${host:+https://$host/}
-  azd env set SERVICE_WELCOME_ENDPOINTS \
-    "[\"${endpoint:-kubectl port-forward --namespace dapr-samples service/welcome 8080:80}\"]" \
-    --environment "$AZURE_ENV_NAME"
+  : "${endpoint:=kubectl port-forward --namespace dapr-samples service/welcome 8080:80}"
+  azd env set SERVICE_WELCOME_ENDPOINTS "[\"$endpoint\"]" --environment "$AZURE_ENV_NAME"
 fi

@@ -52,3 +52,6 @@ module stateApi '../modules/container-app.bicep' = {
 
 @description('URL of state-api.')
 output STATE_API_URL string = stateApi.outputs.url
+
+@description('Name of the newest revision of state-api. To keep the traffic on it while you test the next one, set LIVE to it.')
+output STATE_API_REVISION string = stateApi.outputs.revision

@@ -59,3 +59,6 @@ module welcomeApp '../modules/container-app.bicep' = {
 
 @description('URL of welcome.')
 output WELCOME_URL string = welcomeApp.outputs.url
+
+@description('Name of the newest revision of welcome. To keep the traffic on it while you test the next one, set LIVE to it.')
+output WELCOME_REVISION string = welcomeApp.outputs.revision

@@ -230,3 +230,6 @@ resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (signIn 
 
 @description('URL of the app.')
 output url string = 'https://${app.properties.configuration.ingress.fqdn}'
+
+@description('Name of the newest revision.')
+output revision string = app.properties.latestRevisionName
