@@ -36,6 +36,12 @@ describe("docker-compose.yml", () => {
     expect(sidecars.map(([, { image }]) => image)).toEqual(Array(4).fill(`daprio/daprd:${dapr}`));
   });
 
+  test("has a page that names the version of Node that package.json pins", () => {
+    const { devDependencies } = JSON.parse(read("package.json"));
+    const named = [...read("docs/deploy/containers.md").matchAll(/\bnode:(\d+[\d.]+)/g)].map(([, version]) => version);
+    expect(new Set(named)).toEqual(new Set([devDependencies.node]));
+  });
+
   test("pins the Cosmos DB emulator to a dated tag", () => {
     expect(services.cosmos?.image).toMatch(/^mcr\.microsoft\.com\/.+:vnext-EN20\d{6}$/);
   });

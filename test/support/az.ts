@@ -14,12 +14,17 @@ import { findPythonWith } from "./python-tools.ts";
 const execute = promisify(execFile);
 const version = "2.91.0";
 
+/** Returns the Python that can import the Azure CLI. */
+export function findAzPython(): Promise<string> {
+  return findPythonWith(`azure-cli==${version}`);
+}
+
 /**
  * Parses each command with the parser of the Azure CLI, without running it. Returns the parser's messages for each
  * command; [] for a valid one.
  */
 export async function parseCommands(commands: readonly (readonly string[])[]): Promise<string[][]> {
-  const python = await findPythonWith(`azure-cli==${version}`);
+  const python = await findAzPython();
   const home = makeHome();
   try {
     const parser = fileURLToPath(new URL("az-parse.py", import.meta.url));
@@ -66,7 +71,7 @@ export interface AzureCli {
 
 /** @param bicep path of the compiler for az; needed only for Bicep files */
 export async function startAzureCli(azure: Azure, bicep?: string): Promise<AzureCli> {
-  const python = await findPythonWith(`azure-cli==${version}`);
+  const python = await findAzPython();
   const home = makeHome();
   writeFileSync(join(home, "session"), "");
   mkdirSync(join(home, "bin"));
