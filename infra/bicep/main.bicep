@@ -5,7 +5,7 @@ import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
 import { Tags } from 'modules/tags.bicep'
-import { aksErrors, containerAppsErrors } from 'validate.bicep'
+import { aksErrors, containerAppsErrors, optionErrors } from 'validate.bicep'
 
 targetScope = 'subscription'
 
@@ -32,6 +32,15 @@ param listed 'resourceGroup' | 'subscription' = 'resourceGroup'
 @description('Optional. Billing mode and throughput of Cosmos DB.')
 param cosmosCapacity Capacity = { mode: 'serverless' }
 
+@description('Optional. Sends the audit logs of the registry, the vault and Cosmos DB to the Log Analytics workspace, which bills them by size.')
+param diagnostics bool = false
+
+@description('Optional. Spreads Cosmos DB and the Container Apps environment over the availability zones of the region, which must have zones. Registry and vault are always spread; the nodes of AKS have zones of their own in hosting.')
+param zoneRedundant bool = false
+
+@description('Optional. Prevents the deletion of the resource group and its resources until you delete the lock no-delete.')
+param lock bool = false
+
 @description('Required. Value of the Key Vault secret demosecret; at least one character.')
 @secure()
 @minLength(1)
@@ -39,6 +48,7 @@ param demoSecret string
 
 var token = uniqueString(subscription().id, name, location)
 var workspaceName = 'log-${name}'
+var auditWorkspaceName = diagnostics ? workspaceName : null
 var insightsName = 'appi-${name}'
 var registryName = 'cr${token}'
 var accountName = 'cosmos-${token}'
@@ -47,7 +57,10 @@ var clusterIdentityName = 'id-cluster'
 var clusterName = 'aks-${name}'
 var clusterNetworkName = 'vnet-${name}'
 
-var errors = hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting)
+var errors = concat(
+  hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting),
+  optionErrors(tags, zoneRedundant && hosting.on == 'containerapps' && hosting.?network == null)
+)
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   // Every other resource needs the group, so an invalid parameter stops the deployment before it creates anything.
@@ -83,7 +96,13 @@ module clusterIdentity 'modules/identity.bicep' = if (hosting.on == 'aks') {
 
 module registry 'modules/registry.bicep' = {
   scope: group
-  params: { name: registryName, location: location, tags: tags }
+  params: {
+    name: registryName
+    location: location
+    tags: tags
+    workspaceName: auditWorkspaceName
+  }
+  dependsOn: [logs]
 }
 
 module stateApiPuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
@@ -113,7 +132,10 @@ module cosmos 'modules/cosmos.bicep' = {
     capacity: cosmosCapacity
     credential: hosting.?stateStore ?? 'identity'
     principalId: stateApiIdentity.outputs.principalId
+    zoneRedundant: zoneRedundant
+    workspaceName: auditWorkspaceName
   }
+  dependsOn: [logs]
 }
 
 module vault 'modules/key-vault.bicep' = {
@@ -126,7 +148,9 @@ module vault 'modules/key-vault.bicep' = {
     tags: tags
     demoSecret: demoSecret
     principalId: welcomeIdentity.outputs.principalId
+    workspaceName: auditWorkspaceName
   }
+  dependsOn: [logs]
 }
 
 module readerOfGroup 'modules/reader-of-group.bicep' = if (listed == 'resourceGroup') {
@@ -150,6 +174,7 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
     insightsName: insightsName
     accountName: accountName
     identityName: identityNames.stateApi
+    zoneRedundant: zoneRedundant
   }
   dependsOn: [logs, cosmos]
 }
@@ -198,6 +223,10 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
     registryName: registryName
   }
   dependsOn: [logs, registry, cosmos, clusterIdentity, clusterNetworkAccess, clusterZone]
+}
+
+module noDelete 'modules/lock.bicep' = if (lock) {
+  scope: group
 }
 
 @description('Microsoft Entra tenant of the deployment.')

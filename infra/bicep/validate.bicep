@@ -4,6 +4,7 @@ metadata description = 'Checks the rules that parameter types cannot express. ma
 import { Aks } from 'modules/aks.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
 import { Access, Candidate, Scale } from 'modules/container-app.bicep'
+import { Tags } from 'modules/tags.bicep'
 
 @export()
 @description('Returns a message for each invalid Container Apps parameter; empty when all are valid.')
@@ -42,6 +43,18 @@ func aksErrors(hosting Aks, location string) string[] =>
       : ''
     hosting.apiServer.dns == 'custom' && !isClusterZone(hosting.apiServer.zone, location)
       ? 'apiServer.zone ${hosting.apiServer.zone} is not valid. Use privatelink.${regionName(location)}.azmk8s.io or a subdomain of it.'
+      : ''
+  ])
+
+@export()
+@description('Returns a message for each invalid option of either platform; empty when all are valid.')
+func optionErrors(tags Tags, zonesWithoutNetwork bool) string[] =>
+  nonEmpty([
+    length(tags) > 15
+      ? 'tags has ${length(tags)} names. Remove ${length(tags) - 15}: a Key Vault secret and a DNS zone accept 15.'
+      : ''
+    zonesWithoutNetwork
+      ? 'zoneRedundant needs a network of your own on Container Apps. Set hosting.network, or set zoneRedundant to false.'
       : ''
   ])
 

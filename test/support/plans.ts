@@ -16,7 +16,7 @@ export interface Plans {
 const folders = ["infra/bicep/parameters", "infra/bicep/parameters/examples", "test/infra/plans"];
 
 /** Path of a parameter file, relative to the repository. */
-function fileOf(name: string): string {
+export function fileOf(name: string): string {
   const file = folders.map((folder) => `${folder}/${name}.bicepparam`).find((path) => existsSync(join(root, path)));
   return file ?? expect.fail(`no parameter file ${name}.bicepparam in ${folders.join(", ")}`);
 }

@@ -21,6 +21,9 @@ param insightsName string
 @description('Optional. Resource id of the subnet of the environment. Without it Azure provides the network.')
 param subnetId string?
 
+@description('Optional. Spreads the replicas of the apps over the availability zones of the region. Requires subnetId; Azure cannot change it later.')
+param zoneRedundant bool = false
+
 @description('Optional. Restricts the apps to callers in the virtual network. Requires subnetId.')
 param private bool = false
 
@@ -45,6 +48,7 @@ resource environment 'Microsoft.App/managedEnvironments@2026-07-01' = {
       logsConfiguration: { destinations: ['appInsights'] }
     }
     vnetConfiguration: subnetId == null ? null : { infrastructureSubnetId: subnetId, internal: private }
+    zoneRedundant: zoneRedundant
     publicNetworkAccess: private ? 'Disabled' : 'Enabled'
   }
 }

@@ -49,6 +49,9 @@ param accountName string
 @description('Required. Name of the managed identity of state-api, in this resource group.')
 param identityName string
 
+@description('Required. Spreads the environment over the availability zones of the region.')
+param zoneRedundant bool
+
 var environmentName = 'cae-${name}'
 var networkName = 'vnet-${name}'
 
@@ -66,6 +69,7 @@ module environment 'container-apps-environment.bicep' = {
     subnetId: hosting.?network == null
       ? null
       : resourceId('Microsoft.Network/virtualNetworks/subnets', networkName, 'environment')
+    zoneRedundant: zoneRedundant
     private: hosting.?network.?private ?? false
   }
   dependsOn: [network]

@@ -53,8 +53,18 @@ param credential 'identity' | 'key'
 @description('Required. Object id of the service principal that reads and writes items with its identity, a UUID.')
 param principalId string
 
+@description('Optional. Spreads the replicas over the availability zones of the region. A serverless account keeps the value it was created with.')
+param zoneRedundant bool = false
+
+@description('Optional. Name of the Log Analytics workspace for the audit log, in this resource group. Without it there is none.')
+param workspaceName string?
+
 // https://learn.microsoft.com/azure/cosmos-db/nosql/security/reference-data-plane-roles
 var dataContributor = '00000000-0000-0000-0000-000000000002'
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = if (workspaceName != null) {
+  name: workspaceName ?? ''
+}
 
 resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
   name: name
@@ -67,7 +77,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
     disableKeyBasedMetadataWriteAccess: true // keys can write items, but not change databases and containers
     minimalTlsVersion: 'Tls12'
     consistencyPolicy: { defaultConsistencyLevel: 'Session' }
-    locations: [{ locationName: location, failoverPriority: 0 }]
+    locations: [{ locationName: location, failoverPriority: 0, isZoneRedundant: zoneRedundant }]
     capabilities: capacity.mode == 'serverless' ? [{ name: 'EnableServerless' }] : []
   }
 }
@@ -100,6 +110,18 @@ resource dataRole 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2026
     principalId: principalId
     roleDefinitionId: '${account.id}/sqlRoleDefinitions/${dataContributor}'
     scope: '${account.id}/dbs/${database.name}/colls/${container.name}'
+  }
+}
+
+// Not DataPlaneRequests and QueryRuntimeStatistics: they add a row, billed by size, for each request to the store.
+#disable-next-line use-recent-api-versions // no stable version supports these log categories
+resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (workspaceName != null) {
+  scope: account
+  name: 'logs'
+  properties: {
+    workspaceId: workspace.id
+    logAnalyticsDestinationType: 'Dedicated' // tables of Cosmos DB, such as CDBControlPlaneRequests; a query reads less
+    logs: [{ category: 'ControlPlaneRequests', enabled: true }, { category: 'PartitionKeyStatistics', enabled: true }]
   }
 }
 

@@ -21,11 +21,18 @@ param demoSecret string
 @description('Required. Object id of the service principal that can read demosecret and nothing else, a UUID.')
 param principalId string
 
+@description('Optional. Name of the Log Analytics workspace for the audit log, in this resource group. Without it there is none.')
+param workspaceName string?
+
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security#key-vault-secrets-user
 var secretsUser = subscriptionResourceId(
   'Microsoft.Authorization/roleDefinitions',
   '4633458b-17de-408a-b874-0445c86b69e6'
 )
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = if (workspaceName != null) {
+  name: workspaceName ?? ''
+}
 
 resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
   name: name
@@ -54,6 +61,16 @@ resource readSecret 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: secretsUser
+  }
+}
+
+#disable-next-line use-recent-api-versions // no stable version supports categoryGroup
+resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (workspaceName != null) {
+  scope: vault
+  name: 'logs'
+  properties: {
+    workspaceId: workspace.id
+    logs: [{ categoryGroup: 'audit', enabled: true }] // each call, its caller and its result
   }
 }
 

@@ -14,12 +14,29 @@ param location string
 @description('Required. Tags of the resources.')
 param tags Tags
 
+@description('Optional. Name of the Log Analytics workspace for the audit log, in this resource group. Without it there is none.')
+param workspaceName string?
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = if (workspaceName != null) {
+  name: workspaceName ?? ''
+}
+
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
   name: name
   location: location
   tags: tags
   sku: { name: 'Basic' }
-  properties: { adminUserEnabled: false }
+  properties: { adminUserEnabled: false, anonymousPullEnabled: false }
+}
+
+#disable-next-line use-recent-api-versions // no stable version supports categoryGroup
+resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (workspaceName != null) {
+  scope: registry
+  name: 'logs'
+  properties: {
+    workspaceId: workspace.id
+    logs: [{ categoryGroup: 'audit', enabled: true }] // pushes, pulls, deletions and sign-ins
+  }
 }
 
 @description('Host name of the registry; image references start with it.')
