@@ -252,13 +252,12 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
   });
 
-  test.for([
-    ["state-api", "STATE_API_URL"],
-    ["group-lister", "GROUP_LISTER_URL"],
-    ["welcome", "WELCOME_URL"],
-  ] as const)("the only output of %s is %s", ([name, output]) => {
-    expect(Object.keys(plans.of(name).outputs)).toEqual([output]);
-    expect(shorten(plans.of(name).outputs[output] ?? "")).toMatch(/^\w+\.url$/);
+  test.for(apps)("the outputs of %s are its URL and the name of its newest revision", (name) => {
+    const prefix = name.toUpperCase().replace("-", "_");
+    const { outputs } = plans.of(name);
+    expect(Object.keys(outputs).sort()).toEqual([`${prefix}_REVISION`, `${prefix}_URL`]);
+    expect(shorten(outputs[`${prefix}_URL`] ?? "")).toMatch(/^\w+\.url$/);
+    expect(shorten(outputs[`${prefix}_REVISION`] ?? "")).toMatch(/^\w+\.revision$/);
   });
 
   test("signIn requires callers of welcome to sign in, with the identity of welcome instead of a client secret", () => {
