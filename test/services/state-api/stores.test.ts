@@ -359,4 +359,13 @@ describe("requests to Cosmos DB", () => {
     expect(response.body.title).toBe("Error writing to statestore: the store returned 429 Too Many Requests");
     await api.put("/state/throttled").send({ v: 2 }).expect(204);
   });
+
+  test("daprd requests the account and what is in the container, so a data role on the container is enough", async () => {
+    await api
+      .post("/state/bulk")
+      .send({ keys: ["a", "b"] })
+      .expect(200);
+    const paths = new Set(cosmos.requests.map(({ path }) => path.replace(/(?<=\/statestore)\/.*/, "")));
+    expect([...paths].sort()).toEqual(["/", "/dbs/dapr-db/colls/statestore"]);
+  });
 });
