@@ -1,11 +1,12 @@
 // Checks the commands of the Kubernetes pages and of the feature READMEs without a cluster, an image or an Azure
 // subscription.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { openapi as groupLister } from "../../services/group-lister/openapi.ts";
 import { openapi as welcome } from "../../services/welcome/openapi.ts";
@@ -90,7 +91,10 @@ test("the text of the pages has kubectl commands, which the next test parses wit
   expect(inlineCommands.length).toBeGreaterThan(5);
 });
 
-test.concurrent.each([...commands("kubectl"), ...inlineCommands])(
+// `kubectl kustomize` needs no cluster; the test of the AKS overlay runs it.
+const withCluster = commands("kubectl").filter(([, command]) => !command.startsWith("kubectl kustomize "));
+
+test.concurrent.each([...withCluster, ...inlineCommands])(
   "%s: kubectl accepts %s and tries to reach the cluster",
   async (_page, command) => {
     // kubectl contacts the cluster only after it has parsed the command and built its files.
@@ -124,6 +128,86 @@ test.each(commands("helm upgrade"))(
     }
   },
 );
+
+test("docs/operate/blue-green.md sets what infra/bicep sets for the Dapr extension, and one value of its chart more", () => {
+  const cluster = readFileSync(join(root, "infra/bicep/modules/cluster.bicep"), "utf8");
+  const [, name = "", settings = ""] =
+    /Microsoft\.KubernetesConfiguration\/extensions@.*?name: '(\w+)'.*?configurationSettings: \{(.*?)\n {4}\}/s.exec(
+      cluster,
+    ) ?? [];
+  const [, patch = ""] = commands("az rest").find(([page]) => page === "docs/operate/blue-green.md") ?? [];
+  expect(patch).toContain(`/providers/Microsoft.KubernetesConfiguration/extensions/${name}?`);
+  const body = JSON.parse(/--body '(.*)'/.exec(patch)?.[1] ?? "");
+  expect(Object.keys(body.properties.configurationSettings)).toEqual([
+    ...[...settings.matchAll(/'([\w.]+)':/g)].map(([, setting]) => setting),
+    "global.argoRolloutServiceReconciler.enabled",
+  ]);
+  const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
+  expect(values).toHaveProperty("global.argoRolloutServiceReconciler.enabled");
+});
+
+test("the pods of Dapr have the label that docs/deploy/kubernetes.md reads the version from", () => {
+  const [, command = ""] = commands("kubectl get pods").find(([, text]) => text.includes("-n dapr-system")) ?? [];
+  const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
+  expect(values.global.k8sLabels).toHaveProperty([/--label-columns (\S+)$/.exec(command)?.[1] ?? ""]);
+});
+
+describe("docs/deploy/kubernetes.md on AKS", () => {
+  const copy = mkdtempSync(join(tmpdir(), "aks-page-test-"));
+  const overlay = join(copy, "infra/kubernetes/overlays/aks");
+  const readOverlay = () =>
+    ["settings.yaml", "kustomization.yaml"].map((file) => readFileSync(join(overlay, file), "utf8"));
+  afterAll(() => rmSync(copy, { recursive: true }));
+
+  /** Runs the only block of the page that matches. The fake `az` prints value-of-NAME for the output NAME. */
+  async function runBlock(pattern: RegExp): Promise<void> {
+    const [block, ...more] = readBlocks("docs/deploy/kubernetes.md").filter(({ command }) => pattern.test(command));
+    expect(more).toEqual([]);
+    const az = `az() { sed -n 's/.*properties.outputs.\\([A-Z_]*\\).value.*/value-of-\\1/p' <<< "$*"; }`;
+    await promisify(execFile)("bash", ["-euc", `${az}\n${block?.command}`], {
+      cwd: copy,
+      env: { ...process.env, PATH: path, AZURE_ENV_NAME: "samples" },
+    });
+  }
+
+  test("its commands fill in every placeholder that the overlay uses, and put them back", async () => {
+    cpSync(join(root, "infra/kubernetes"), join(copy, "infra/kubernetes"), { recursive: true });
+    const before = readOverlay();
+    await runBlock(/^output\(\)/);
+    await runBlock(/^kubectl kustomize/);
+    const manifests = readFileSync(join(copy, "suite.yaml"), "utf8");
+    expect(manifests).toContain("image: value-of-AZURE_CONTAINER_REGISTRY_ENDPOINT/welcome:1.0.0");
+    expect(manifests).toContain("value: value-of-COSMOS_URL");
+    expect(manifests).not.toMatch(/YOUR-|REGISTRY\.azurecr\.io/);
+    await runBlock(/^mv /);
+    expect(readOverlay()).toEqual(before);
+  });
+
+  test.each([
+    ["az acr build", "aks"],
+    ["docker build", "local"],
+  ])("%s builds the images that overlays/%s runs", (program, name) => {
+    const built = commands(program).map(([, command]) => {
+      const [, service] = /--build-arg SERVICE=(\S+)/.exec(command) ?? [];
+      const [, image] = /--(?:image|tag) (\S+)/.exec(command) ?? [];
+      expect(image?.split(":")[0]).toBe(service);
+      return image;
+    });
+    const { images } = parse(readFileSync(join(root, `infra/kubernetes/overlays/${name}/kustomization.yaml`), "utf8"));
+    expect(built).toEqual(images.map((image: { name: string; newTag: string }) => `${image.name}:${image.newTag}`));
+  });
+});
+
+test("docs/operate/key-vault.md grants the right to set secrets before it sets one, and the roles to object ids", () => {
+  const page = readFileSync(join(root, "docs/operate/key-vault.md"), "utf8");
+  const officer = page.indexOf('az role assignment create --role "Key Vault Secrets Officer"');
+  expect(officer).toBeGreaterThan(0);
+  expect(page.indexOf("az keyvault secret set")).toBeGreaterThan(officer);
+  const grants = commands("az role assignment create");
+  expect(grants.length).toBeGreaterThan(4);
+  for (const [, command] of grants)
+    expect(command).toMatch(/--assignee-object-id "\$\(az .*(principalId|objectId|query id) /);
+});
 
 test.each(commands("helm uninstall"))("%s: %s names the release and the namespace of helm upgrade", (page, command) => {
   const [, release, namespace] = /^helm uninstall (\S+) --namespace (\S+)$/.exec(command) ?? [];
