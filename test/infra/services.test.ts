@@ -19,7 +19,7 @@ import { startAzure } from "../../stand-ins/azure/start.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
 import { readTemplate } from "../../tools/launch/template.ts";
 import { at, listAt, numberAt, textAt } from "../support/at.ts";
-import { findBicepOrSkip, subscription } from "../support/bicep.ts";
+import { environment, findBicepOrSkip, subscription } from "../support/bicep.ts";
 import { makePlans, type Plans } from "../support/plans.ts";
 import { type Process, root, startService, startSidecar } from "../support/processes.ts";
 
@@ -65,10 +65,12 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
       ]),
     );
 
-  test("have the same apps as dapr.yaml, with the same app ids", () => {
+  test("have the same apps as dapr.yaml, with the same app ids, in the environment that main.bicep creates", () => {
     const apps = readTemplate(join(root, "dapr.yaml")).apps.filter(({ appID }) => appID in services);
     expect(apps.map(({ appID }) => appID).sort()).toEqual(Object.keys(services).sort());
+    const { id } = plans.find(plan, "Microsoft.App/managedEnvironments");
     for (const { appID } of apps) {
+      expect(at(app(appID), "environmentId")).toBe(id);
       expect(plans.find(appID, "Microsoft.App/containerApps").name).toBe(appID);
       expect(at(app(appID), "configuration.dapr.appId")).toBe(appID);
     }
@@ -117,6 +119,23 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
     const account = plans.find(plan, "Microsoft.DocumentDB/databaseAccounts").name;
     const database = `${account}/${settings.get("database")}`;
     expect(names).toEqual([database, `${database}/${settings.get("collection")}`]);
+  });
+
+  test("mount the secret of main.bicep's vault where GET /api/secret of welcome reads it", () => {
+    const [mount] = listAt(app("welcome"), "template.containers.0.volumeMounts");
+    const [volume] = listAt(app("welcome"), "template.volumes");
+    const [secret] = listAt(app("welcome"), "configuration.secrets");
+    expect(volume).toMatchObject({ name: field(mount, "volumeName"), storageType: "Secret" });
+    expect(`${textAt(mount, "mountPath")}/${textAt(volume, "secrets.0.path")}`).toBe(
+      welcomeVariables.SECRET_FILE.default,
+    );
+    expect(at(volume, "secrets.0.secretRef")).toBe(field(secret, "name"));
+    const identities = plans.of(plan).resources.filter(({ type }) => type.endsWith("/userAssignedIdentities"));
+    expect(field(secret, "identity")).toBe(identities.find(({ name }) => name === "id-welcome")?.id);
+    const created = plans.find(plan, "Microsoft.KeyVault/vaults/secrets").name;
+    const [, name = ""] = /\/secrets\/([\w-]+)/.exec(textAt(secret, "keyVaultUrl")) ?? [];
+    expect(created).toMatch(new RegExp(`(/|, ')${RegExp.escape(name)}('\\)\\])?$`));
+    expect(textAt(secret, "keyVaultUrl")).toContain(environment.AZURE_KEY_VAULT_NAME);
   });
 
   test("the component times out before state-api, and the sidecar accepts the largest body of state-api", () => {
