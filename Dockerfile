@@ -5,9 +5,9 @@
 # Uses only the syntax of the classic builder, because `az acr build` runs that builder:
 # https://github.com/Azure/acr/issues/721
 
-# Docker publishes its official images on Amazon ECR Public, too. Docker Hub limits anonymous pulls to 100 in six hours
-# for each address, and the registry's builders share addresses with other customers. To take the base image from your
-# own registry or by digest, pass --build-arg NODE=… (docs/deploy/containers.md).
+# Docker publishes its official images on Amazon ECR Public, too. Docker Hub counts anonymous pulls by address, and the
+# builders of a registry in Azure share addresses with other customers, so they meet its limit. To take the base image
+# from your own registry or by digest, pass --build-arg NODE=… (docs/deploy/containers.md).
 # FROM has to name ${NODE} without a default: `az acr build` looks for base images itself, replaces ${NODE:-…} by
 # nothing and fails. For the same reason NODE must not be empty.
 # https://github.com/Azure/acr-builder/blob/main/baseimages/scanner/scan/dependencies.go
