@@ -74,6 +74,34 @@ module logs 'modules/logs.bicep' = {
   params: { workspaceName: workspaceName, insightsName: insightsName, location: location, tags: tags }
 }
 
+// `azd monitor` fails without a dashboard.
+module dashboard 'modules/dashboard.bicep' = {
+  scope: group
+  params: {
+    name: 'dash-${name}'
+    location: location
+    tags: tags
+    resourceId: hosting.on == 'aks'
+      ? resourceId(
+          subscription().subscriptionId,
+          'rg-${name}',
+          'Microsoft.ContainerService/managedClusters',
+          clusterName
+        )
+      : resourceId(subscription().subscriptionId, 'rg-${name}', 'Microsoft.Insights/components', insightsName)
+    charts: hosting.on == 'aks'
+      ? [
+          { title: 'CPU of the nodes (%)', metric: 'node_cpu_usage_percentage', aggregation: 'average' }
+          { title: 'Memory of the nodes (%)', metric: 'node_memory_working_set_percentage', aggregation: 'average' }
+        ]
+      : [
+          { title: 'Requests', metric: 'requests/count', aggregation: 'count' }
+          { title: 'Failed requests', metric: 'requests/failed', aggregation: 'count' }
+          { title: 'Duration of requests (ms)', metric: 'requests/duration', aggregation: 'average' }
+        ]
+  }
+}
+
 module stateApiIdentity 'modules/identity.bicep' = {
   scope: group
   params: { name: identityNames.stateApi, location: location, tags: tags }

@@ -64,6 +64,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-state-api",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-welcome",
       "Microsoft.OperationalInsights/workspaces/log-dapr-samples",
+      "Microsoft.Portal/dashboards/dash-dapr-samples",
     ];
     const containerApps = [
       "Microsoft.App/managedEnvironments/cae-dapr-samples",
