@@ -1,6 +1,6 @@
 // Starts the Secrets Store CSI driver as a process, with fakes on both of its sides: kubelet, which requests volumes,
 // and the provider for Azure, whose Go module the module proxy does not serve.
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   credentials,
@@ -29,16 +29,19 @@ interface SecretsStore {
   close(): void;
 }
 
-/** @param read returns the value of a secret in the vault */
+/**
+ * @param volumeName name of a volume of the pod
+ * @param read returns the value of a secret in the vault
+ */
 export async function startSecretsStore(
   { folder, kubectl, start }: Cluster,
   pod: Pod,
+  volumeName: string,
   read: (name: string) => string,
 ): Promise<SecretsStore> {
-  const own = join(folder, "secrets-store");
+  const own = mkdtempSync(join(folder, "secrets-store-"));
   const driver = join(own, "csi.sock");
   const { namespace, name, uid } = pod.metadata;
-  mkdirSync(own);
 
   const mountRequests: Record<string, string>[] = [];
   const provider = new Server();
@@ -79,8 +82,8 @@ export async function startSecretsStore(
 
   const audience = "api://AzureADTokenExchange";
   const { serviceAccountName, volumes } = pod.spec;
-  const volume = volumes.find(({ csi }) => csi);
-  if (!volume?.csi) throw new Error(`pod ${name} has no CSI volume`);
+  const volume = volumes.find((candidate) => candidate.name === volumeName);
+  if (!volume?.csi) throw new Error(`pod ${name} has no CSI volume ${volumeName}`);
   const request = {
     volumeId: "csi",
     targetPath: join(own, "pods", uid, "volumes/kubernetes.io~csi", volume.name, "mount"),

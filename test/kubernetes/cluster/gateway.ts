@@ -1,23 +1,30 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { at } from "../../support/at.ts";
+import { until } from "../../support/cluster.ts";
 import { findSource } from "../../support/kubernetes-tools.ts";
-import { cluster, get, kubectl, namespace, stderr, welcomeHost } from "./context.ts";
+import { startSecretsStore } from "../../support/secrets-store.ts";
+import { cluster, get, kubectl, namespace, readyPod, stderr, welcomeHost } from "./context.ts";
 
 /** The cluster has the objects of the Gateway API; no controller gives the Gateway an address. */
 export function describeGateway(): void {
-  describe("features/gateway", () => {
+  describe("features/gateway-key-vault", () => {
+    let store: Awaited<ReturnType<typeof startSecretsStore>> | undefined;
+
     beforeAll(async () => {
       const overlays = join(cluster.folder, "infra/kubernetes/overlays");
       cpSync(join(overlays, "aks"), join(overlays, "public"), { recursive: true });
       const file = join(overlays, "public/kustomization.yaml");
       const { components, ...rest } = parse(readFileSync(file, "utf8"));
-      writeFileSync(file, stringify({ ...rest, components: [...components, "../../features/gateway"] }));
+      writeFileSync(file, stringify({ ...rest, components: [...components, "../../features/gateway-key-vault"] }));
       await cluster.sh("kubectl apply --server-side --force-conflicts -k infra/kubernetes/overlays/public");
+      await kubectl("rollout", "status", "deployment/welcome", "-n", namespace, "--timeout=60s");
       await cluster.sh("kubectl apply -k infra/kubernetes/hello-wasm-gateway");
-    });
+    }, 90_000);
+    afterAll(() => store?.close());
 
     test("the API server stores the Gateway with the host name of the settings, and the routes to it", async () => {
       const gateway = await get("gateway", "public", "-n", "gateway");
@@ -39,6 +46,19 @@ export function describeGateway(): void {
           namespace: "gateway",
         });
       }
+    });
+
+    test("the driver writes the certificate and the key of one Key Vault object to the Secret of the Gateway", async () => {
+      const { cert, key } = cluster.keys;
+      const vault = (name: string) => (name === "welcome-tls" ? key + cert : "");
+      store = await startSecretsStore(cluster, await readyPod("welcome"), "welcome-tls", vault);
+      await store.publish();
+      const find = () => get<{ data: Record<string, string>; type: string }>("secret", "welcome-tls", "-n", namespace);
+      const { data, type } = await until("the driver has created the Secret", find);
+      expect(type).toBe("kubernetes.io/tls");
+      const [certificate, privateKey] = ["tls.crt", "tls.key"].map((name) => Buffer.from(data[name] ?? "", "base64"));
+      expect(new X509Certificate(certificate ?? "").fingerprint256).toBe(new X509Certificate(cert).fingerprint256);
+      expect(new X509Certificate(cert).checkPrivateKey(createPrivateKey(privateKey ?? ""))).toBe(true);
     });
 
     test.each([

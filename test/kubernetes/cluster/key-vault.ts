@@ -20,7 +20,9 @@ export function describeKeyVault(): void {
 
     beforeAll(async () => {
       const pod = await readyPod("welcome");
-      store = await startSecretsStore(cluster, pod, (name) => (name === "demosecret" ? vaultValue : ""));
+      store = await startSecretsStore(cluster, pod, "secret-store", (name) =>
+        name === "demosecret" ? vaultValue : "",
+      );
     }, buildTimeout);
     afterAll(async () => {
       await service?.end();
