@@ -57,6 +57,25 @@ var clusterIdentityName = 'id-cluster'
 var clusterName = 'aks-${name}'
 var clusterNetworkName = 'vnet-${name}'
 
+// The subnet of the nodes and the private DNS zone of the API server exist, or this template creates them.
+var subnetId = hosting.?network.?subnetId ?? resourceId(
+  subscription().subscriptionId,
+  'rg-${name}',
+  'Microsoft.Network/virtualNetworks/subnets',
+  clusterNetworkName,
+  'nodes'
+)
+var zoneId = hosting.?apiServer.?zoneId ?? resourceId(
+  subscription().subscriptionId,
+  'rg-${name}',
+  'Microsoft.Network/privateDnsZones',
+  hosting.?apiServer.?zone ?? 'none'
+)
+var hasZone = contains(['custom', 'existing'], hosting.?apiServer.dns ?? '')
+
+@description('Returns a part of a resource id: 2 is the subscription, 4 the resource group, 8 the name.')
+func segment(id string, index int) string => split(id, '/')[?index] ?? 'invalid' // reported by validate.bicep
+
 var errors = concat(
   hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting),
   optionErrors(tags, zoneRedundant && hosting.on == 'containerapps' && hosting.?network == null)
@@ -210,17 +229,18 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
 // Azure needs minutes until a role assignment takes effect, and AKS does not retry: it rejects a cluster whose identity
 // lacks its roles (https://github.com/Azure/azure-service-operator/issues/3267). So the roles of the control plane wait
 // for nothing but the identity and their scopes, and the cluster waits for Cosmos DB, which takes minutes.
-module clusterNetwork 'modules/aks-network.bicep' = if (hosting.on == 'aks') {
+module clusterNetwork 'modules/aks-network.bicep' = if (hosting.on == 'aks' && hosting.?network.?subnetId == null) {
   scope: group
   params: { name: clusterNetworkName, location: location, tags: tags }
 }
 
 module clusterNetworkAccess 'modules/network-contributor.bicep' = if (hosting.on == 'aks') {
-  scope: group
+  scope: resourceGroup(segment(subnetId, 2), segment(subnetId, 4))
   params: {
-    networkName: clusterNetworkName
-    // AKS links the private DNS zone to the virtual network; without one it only adds nodes to the subnet.
-    subnetName: contains(['public', 'none'], hosting.?apiServer.dns ?? '') ? 'nodes' : null
+    networkName: segment(subnetId, 8)
+    // To link a private DNS zone, AKS needs the role on the virtual network; otherwise the subnet is enough.
+    // https://learn.microsoft.com/azure/aks/private-clusters, https://learn.microsoft.com/azure/aks/concepts-network-cni-overview
+    subnetName: contains(['public', 'none'], hosting.?apiServer.dns ?? '') ? segment(subnetId, 10) : null
     principalId: clusterIdentity.?outputs.principalId ?? ''
   }
   dependsOn: [clusterNetwork]
@@ -228,13 +248,18 @@ module clusterNetworkAccess 'modules/network-contributor.bicep' = if (hosting.on
 
 module clusterZone 'modules/private-dns-zone.bicep' = if (hosting.?apiServer.dns == 'custom') {
   scope: group
+  params: { name: segment(zoneId, 8), tags: tags }
+}
+
+module clusterZoneAccess 'modules/private-dns-zone-access.bicep' = if (hasZone) {
+  scope: resourceGroup(segment(zoneId, 2), segment(zoneId, 4))
   params: {
-    name: hosting.?apiServer.?zone ?? ''
+    zoneName: segment(zoneId, 8)
     tags: tags
-    networkName: clusterNetworkName
+    networkId: hosting.?apiServer.?link == 'exists' ? null : join(take(split(subnetId, '/'), 9), '/')
     principalId: clusterIdentity.?outputs.principalId ?? ''
   }
-  dependsOn: [clusterNetwork]
+  dependsOn: [clusterNetwork, clusterZone]
 }
 
 module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
@@ -244,13 +269,14 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
     tags: tags
     hosting: hosting
     clusterName: clusterName
-    networkName: clusterNetworkName
+    subnetId: subnetId
+    zoneId: hasZone ? zoneId : null
     workspaceName: workspaceName
     identityNames: identityNames
     clusterIdentityName: clusterIdentityName
     registryName: registryName
   }
-  dependsOn: [logs, registry, cosmos, clusterIdentity, clusterNetworkAccess, clusterZone]
+  dependsOn: [logs, registry, cosmos, clusterIdentity, clusterNetworkAccess, clusterZoneAccess]
 }
 
 module noDelete 'modules/lock.bicep' = if (lock) {

@@ -41,8 +41,29 @@ func aksErrors(hosting Aks, location string) string[] =>
     hosting.userPool.min > hosting.userPool.max
       ? 'userPool.min (${hosting.userPool.min}) is greater than userPool.max (${hosting.userPool.max}). Lower min or raise max.'
       : ''
+    hosting.apiServer.dns == 'public' && length(filter(
+        hosting.apiServer.?authorizedRanges ?? [],
+        range => parseCidr(range).cidr == 0
+      )) > 0
+      ? 'apiServer.authorizedRanges contains a /0 range, which admits every address. For a public API server, leave authorizedRanges out.'
+      : ''
     hosting.apiServer.dns == 'custom' && !isClusterZone(hosting.apiServer.zone, location)
       ? 'apiServer.zone ${hosting.apiServer.zone} is not valid. Use privatelink.${regionName(location)}.azmk8s.io or a subdomain of it.'
+      : ''
+    hosting.apiServer.dns == 'existing' && !isId(hosting.apiServer.zoneId, 'privateDnsZones', 9)
+      ? 'apiServer.zoneId ${hosting.apiServer.zoneId} is not the resource id of a private DNS zone. Read it with: az network private-dns zone show --query id'
+      : ''
+    hosting.apiServer.dns == 'existing' && !isClusterZone(last(split(hosting.apiServer.zoneId, '/')), location)
+      ? 'The zone of apiServer.zoneId, ${last(split(hosting.apiServer.zoneId, '/'))}, is not valid. Use privatelink.${regionName(location)}.azmk8s.io or a subdomain of it.'
+      : ''
+    hosting.?network != null && !isId(hosting.network!.subnetId, 'virtualNetworks', 11)
+      ? 'network.subnetId ${hosting.network!.subnetId} is not the resource id of a subnet. Read it with: az network vnet subnet show --query id'
+      : ''
+    parseCidr(hosting.?network.?podCidr ?? '10.244.0.0/16').cidr > 24
+      ? 'network.podCidr ${hosting.?network.?podCidr} is too small. Use a /16 or larger: each node uses a /24 of it.'
+      : ''
+    parseCidr(hosting.?network.?serviceCidr ?? '10.3.0.0/24').cidr > 28
+      ? 'network.serviceCidr ${hosting.?network.?serviceCidr} is too small. Use a /28 or larger: DNS uses its tenth address.'
       : ''
   ])
 
@@ -59,6 +80,12 @@ func optionErrors(tags Tags, zonesWithoutNetwork bool) string[] =>
   ])
 
 func nonEmpty(messages string[]) string[] => filter(messages, message => !empty(message))
+
+func isId(id string, type string, parts int) bool =>
+  length(split(id, '/')) == parts && startsWith(id, '/subscriptions/') && contains(
+    toLower(id),
+    '/providers/microsoft.network/${toLower(type)}/'
+  )
 
 func isClusterZone(zone string, location string) bool =>
   endsWith('.${zone}', '.privatelink.${regionName(location)}.azmk8s.io')

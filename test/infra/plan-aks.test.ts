@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { field } from "../../services/runtime/field.ts";
-import { listAt, textAt } from "../support/at.ts";
-import { findBicepOrSkip, startBicep, subscription, tenant } from "../support/bicep.ts";
-import { makePlans, type Plans } from "../support/plans.ts";
+import { at, listAt, textAt } from "../support/at.ts";
+import { environment, findBicepOrSkip, type Plan, startBicep, subscription, tenant } from "../support/bicep.ts";
+import { makePlans, type Plans, planIn } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
 const path = await findBicepOrSkip();
@@ -15,10 +15,113 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
   let plans: Plans;
 
   beforeAll(async () => {
-    plans = await makePlans(path ?? "", ["aks", "aks-private-custom-dns", "aks-dns-system", "aks-dns-none"]);
+    plans = await makePlans(path ?? "", [
+      "aks",
+      "aks-existing-network",
+      "aks-operations",
+      "aks-private-custom-dns",
+      "aks-private-existing-dns",
+      "aks-dns-system",
+      "aks-dns-none",
+    ]);
   }, 120_000);
 
-  const cluster = (plan: string) => plans.find(plan, "Microsoft.ContainerService/managedClusters").properties;
+  const clusterType = "Microsoft.ContainerService/managedClusters";
+  const cluster = (plan: string) => plans.find(plan, clusterType).properties;
+
+  /** Scopes of the assignments of a role to the control plane. */
+  const scopesOf = (plan: string, role: string) =>
+    plans
+      .of(plan)
+      .resources.filter(({ properties }) => String(field(properties, "roleDefinitionId")).endsWith(role))
+      .filter(({ properties }) => textAt(properties, "principalId").includes("clusterIdentity"))
+      .map(({ id }) => /^\[extensionResourceId\('([^']+)'/.exec(id)?.[1]);
+  const networkContributor = "4d97b98b-1d4f-4787-a291-c67834d212e7";
+  const zoneContributor = "b12aa53e-6015-4669-85d0-8515ebb3ae7f";
+
+  describe("parameters in the environment", () => {
+    let custom: Plan;
+    let withoutZones: Plan;
+
+    beforeAll(async () => {
+      const { MY_ADDRESS: _, ...env } = environment;
+      const file = "infra/bicep/parameters/aks.bicepparam";
+      custom = await planIn(
+        path ?? "",
+        {
+          ...env,
+          AKS_DAPR_VERSION: "1.18.0",
+          AKS_SYSTEM_VM_SIZE: "Standard_D8s_v6",
+          AKS_USER_VM_SIZE: "Standard_D4as_v6",
+          AKS_ZONES: "1,3",
+          AZURE_PRINCIPAL_TYPE: "ServicePrincipal",
+          WELCOME_HOST: "welcome.example.com",
+        },
+        file,
+      );
+      withoutZones = await planIn(path ?? "", { ...env, AKS_ZONES: "none" }, file);
+    }, 120_000);
+
+    const find = (plan: Plan, type: string) => plan.resources.find((resource) => resource.type === type)?.properties;
+    const administrators = (plan: Plan) =>
+      plan.resources.filter(({ properties }) =>
+        String(field(properties, "roleDefinitionId")).endsWith("b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b"),
+      );
+
+    test("by default Azure picks the zones, and a list of zones or none replaces its choice", () => {
+      const zones = (properties: unknown) =>
+        listAt(properties, "agentPoolProfiles").map((pool) => field(pool, "availabilityZones"));
+      const picked = expect.stringContaining(
+        "pickZones('Microsoft.Compute', 'virtualMachineScaleSets', 'westeurope', 3)",
+      );
+      expect(zones(cluster("aks"))).toEqual([picked, picked]);
+      expect(zones(find(custom, clusterType))).toEqual([
+        ["1", "3"],
+        ["1", "3"],
+      ]);
+      expect(zones(find(withoutZones, clusterType))).toEqual([[], []]);
+    });
+
+    test("the pools have bounded sizes by default, and AKS_SYSTEM_VM_SIZE and AKS_USER_VM_SIZE replace the VM sizes", () => {
+      expect(field(cluster("aks"), "agentPoolProfiles")).toMatchObject([
+        { name: "system", vmSize: "Standard_D4s_v5", osDiskSizeGB: 64, minCount: 1, maxCount: 2 },
+        { name: "user", vmSize: "Standard_D2s_v5", osDiskSizeGB: 64, minCount: 1, maxCount: 3 },
+      ]);
+      expect(field(find(custom, clusterType), "agentPoolProfiles")).toMatchObject([
+        { vmSize: "Standard_D8s_v6" },
+        { vmSize: "Standard_D4as_v6" },
+      ]);
+    });
+
+    test("MY_ADDRESS is the only address that can connect to the API server; without it, any can", () => {
+      const ranges = (properties: unknown) => at(properties, "apiServerAccessProfile.authorizedIPRanges");
+      expect(ranges(cluster("aks"))).toEqual([`${environment.MY_ADDRESS}/32`]);
+      expect(ranges(find(custom, clusterType))).toEqual([]);
+    });
+
+    test("AZURE_PRINCIPAL_ID administers the cluster as a user, or as the type in AZURE_PRINCIPAL_TYPE", () => {
+      const principalId = environment.AZURE_PRINCIPAL_ID;
+      expect(administrators(plans.of("aks"))).toMatchObject([{ properties: { principalId, principalType: "User" } }]);
+      expect(administrators(custom)).toMatchObject([
+        { properties: { principalId, principalType: "ServicePrincipal" } },
+      ]);
+    });
+
+    test("WELCOME_HOST enables the Gateway API and its class approuting-istio", () => {
+      const ingress = (installation: string, mode: string) => ({
+        gatewayAPI: { installation },
+        webAppRouting: { gatewayAPIImplementations: { appRoutingIstio: { mode } } },
+      });
+      expect(field(cluster("aks"), "ingressProfile")).toEqual(ingress("Disabled", "Disabled"));
+      expect(field(find(custom, clusterType), "ingressProfile")).toEqual(ingress("Standard", "Enabled"));
+    });
+
+    test("AKS_DAPR_VERSION pins Dapr; without it, the extension upgrades", () => {
+      const type = "Microsoft.KubernetesConfiguration/extensions";
+      expect(find(custom, type)).toMatchObject({ version: "1.18.0", autoUpgradeMinorVersion: false });
+      expect(find(withoutZones, type)).toMatchObject({ version: null, autoUpgradeMinorVersion: true });
+    });
+  });
 
   test("enables workload identity, Azure RBAC, Key Vault with rotation, Azure Policy and automatic upgrades", () => {
     expect(cluster("aks")).toMatchObject({
@@ -38,10 +141,14 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
     });
   });
 
-  test("uses Azure CNI overlay, with all nodes in one subnet", () => {
+  // AKS enables LocalDNS from Kubernetes 1.36, which the network policies of infra/kubernetes/base do not allow, except
+  // in clusters with Cilium and network policies: https://github.com/Azure/AKS/releases/tag/2026-05-29.
+  test("uses Azure CNI overlay with the network policies of Cilium, and all nodes are in one subnet", () => {
     expect(field(cluster("aks"), "networkProfile")).toMatchObject({
       networkPlugin: "azure",
       networkPluginMode: "overlay",
+      networkDataplane: "cilium",
+      networkPolicy: "cilium",
       serviceCidr: "10.3.0.0/24",
       dnsServiceIP: "10.3.0.10",
     });
@@ -51,10 +158,10 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
     expect(pools.map((pool) => field(pool, "vnetSubnetID"))).toEqual([subnet, subnet]);
   });
 
-  test("has a tainted system pool and a user pool, both in all zones", () => {
+  test("has a tainted system pool and a user pool", () => {
     expect(field(cluster("aks"), "agentPoolProfiles")).toMatchObject([
-      { mode: "System", nodeTaints: ["CriticalAddonsOnly=true:NoSchedule"], availabilityZones: ["1", "2", "3"] },
-      { mode: "User", availabilityZones: ["1", "2", "3"] },
+      { mode: "System", nodeTaints: ["CriticalAddonsOnly=true:NoSchedule"] },
+      { mode: "User" },
     ]);
   });
 
@@ -107,13 +214,15 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
     }
 
     test("the cluster waits for its roles and for Cosmos DB, which gives the roles time to take effect", () => {
-      expect([...allBefore("aks")]).toEqual(expect.arrayContaining(["clusterNetworkAccess", "clusterZone", "cosmos"]));
+      expect([...allBefore("aks")]).toEqual(
+        expect.arrayContaining(["clusterNetworkAccess", "clusterZoneAccess", "cosmos"]),
+      );
     });
 
-    test("the roles of the cluster wait only for its identity, the network and the resource group", () => {
-      for (const role of ["clusterNetworkAccess", "clusterZone"]) {
-        expect([role, [...allBefore(role)].sort()]).toEqual([role, ["clusterIdentity", "clusterNetwork", "group"]]);
-      }
+    test("the roles of the cluster wait only for its identity, the network, the zone and the resource group", () => {
+      const scopes = ["clusterIdentity", "clusterNetwork", "group"];
+      expect([...allBefore("clusterNetworkAccess")].sort()).toEqual(scopes);
+      expect([...allBefore("clusterZoneAccess")].sort()).toEqual([...scopes, "clusterZone"].sort());
     });
   });
 
@@ -148,7 +257,7 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
         "aks-private-custom-dns",
         { enablePrivateCluster: true, privateDNSZone: zoneId, enablePrivateClusterPublicFQDN: false },
         null,
-        "aks-dapr-samples",
+        expect.stringMatching(/^aks-dapr-samples-[a-z0-9]{13}$/),
       ],
     ] as const)(
       "the API server of %s has the DNS settings that apiServer.dns selects",
@@ -159,6 +268,31 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       },
     );
 
+    test("aks-private-custom-dns differs from aks only in its API server, its zone and the wider role for the link", () => {
+      const settings = (plan: string) => {
+        const {
+          apiServerAccessProfile: _,
+          dnsPrefix: __,
+          fqdnSubdomain: ___,
+          ...others
+        } = { ...cluster(plan) } as Record<string, unknown>;
+        return others;
+      };
+      expect(settings("aks-private-custom-dns")).toEqual(settings("aks"));
+      const others = (plan: string) =>
+        plans
+          .of(plan)
+          .resources.filter(
+            ({ id, type }) => type !== clusterType && !type.includes("rivateDnsZones") && !id.includes("vnet-"),
+          )
+          .map(({ properties, type }) => [type, properties]);
+      expect(
+        others("aks-private-custom-dns").filter(
+          ([, properties]) => !String(field(properties, "roleDefinitionId")).endsWith(zoneContributor),
+        ),
+      ).toEqual(others("aks"));
+    });
+
     test("a custom zone is linked to the network of the nodes", () => {
       const network = plans.find("aks-private-custom-dns", "Microsoft.Network/virtualNetworks");
       const link = plans.find("aks-private-custom-dns", "Microsoft.Network/privateDnsZones/virtualNetworkLinks");
@@ -166,16 +300,132 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
     });
   });
 
+  // The list of https://github.com/Azure/azure-policy/blob/master/built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json, 9.1.0
+  const exempt = ["kube-system", "gatekeeper-system", "azure-arc", "azure-extensions-usage-system"];
+
   test.for([
     ["aks", "deny", []],
-    ["aks-private-custom-dns", "audit", ["monitoring"]],
-  ] as const)("the policy of %s for privileged containers has the effect %s", ([plan, effect, more]) => {
-    expect(plans.find(plan, "Microsoft.Authorization/policyAssignments").properties).toMatchObject({
-      policyDefinitionId: "/providers/Microsoft.Authorization/policyDefinitions/95edb821-ddaf-4404-9732-666045e056b4",
-      parameters: {
-        effect: { value: effect },
-        excludedNamespaces: { value: ["kube-system", "gatekeeper-system", "azure-arc", ...more] },
+    ["aks-dns-system", "audit", ["monitoring"]],
+  ] as const)(
+    "the policy of %s for privileged containers has the effect %s and keeps the default exemptions",
+    ([plan, effect, more]) => {
+      expect(plans.find(plan, "Microsoft.Authorization/policyAssignments").properties).toMatchObject({
+        policyDefinitionId: "/providers/Microsoft.Authorization/policyDefinitions/95edb821-ddaf-4404-9732-666045e056b4",
+        parameters: {
+          effect: { value: effect },
+          excludedNamespaces: { value: [...exempt, ...more] },
+        },
+      });
+    },
+  );
+
+  describe("network", () => {
+    const created = `/subscriptions/${subscription}/resourceGroups/rg-dapr-samples/providers/Microsoft.Network/virtualNetworks/vnet-dapr-samples`;
+    const spoke =
+      "/subscriptions/44444444-4444-4444-4444-444444444444/resourceGroups/rg-spoke/providers/Microsoft.Network/virtualNetworks/vnet-spoke";
+
+    test.for([
+      ["aks", `${created}/subnets/nodes`],
+      ["aks-existing-network", `${spoke}/subnets/snet-aks`],
+      ["aks-dns-system", created.replaceAll("dapr-samples", "aks-dns-system")],
+      ["aks-private-custom-dns", created],
+      ["aks-private-existing-dns", spoke],
+    ] as const)(
+      "the cluster of %s is Network Contributor of its subnet, or of the network for a private zone",
+      ([plan, scope]) => {
+        expect(scopesOf(plan, networkContributor)).toEqual([scope]);
       },
+    );
+
+    test("an existing subnet gets the nodes, with the address ranges of the parameters, and no network is created", () => {
+      expect(cluster("aks-existing-network")).toMatchObject({
+        networkProfile: { podCidr: "100.64.0.0/16", serviceCidr: "100.65.0.0/24", dnsServiceIP: "100.65.0.10" },
+        agentPoolProfiles: [
+          { vnetSubnetID: `${spoke}/subnets/snet-aks` },
+          { vnetSubnetID: `${spoke}/subnets/snet-aks` },
+        ],
+      });
+      const types = plans.of("aks-existing-network").resources.map(({ type }) => type);
+      expect(types.filter((type) => type.startsWith("Microsoft.Network/"))).toEqual([]);
     });
+
+    test("an existing private DNS zone gets the records of the API server, a role at its scope, and no second link", () => {
+      const zone =
+        "/subscriptions/55555555-5555-5555-5555-555555555555/resourceGroups/rg-hub/providers/Microsoft.Network/privateDnsZones/privatelink.westeurope.azmk8s.io";
+      expect(at(cluster("aks-private-existing-dns"), "apiServerAccessProfile")).toMatchObject({
+        enablePrivateCluster: true,
+        privateDNSZone: zone,
+      });
+      expect(scopesOf("aks-private-existing-dns", zoneContributor)).toEqual([zone]);
+      const types = plans.of("aks-private-existing-dns").resources.map(({ type }) => type);
+      expect(types.filter((type) => type.startsWith("Microsoft.Network/"))).toEqual([]);
+    });
+  });
+
+  describe("operations", () => {
+    test("a maintenance window holds for upgrades of Kubernetes and of the nodes", () => {
+      const windows = plans
+        .of("aks-operations")
+        .resources.filter(({ type }) => type.endsWith("/maintenanceConfigurations"));
+      const maintenanceWindow = {
+        schedule: { weekly: { dayOfWeek: "Sunday", intervalWeeks: 1 } },
+        startTime: "01:00",
+        durationHours: 4,
+        utcOffset: "+01:00",
+      };
+      expect(windows.map(({ name, properties }) => [name, properties])).toEqual([
+        ["aks-dapr-samples/aksManagedAutoUpgradeSchedule", { maintenanceWindow }],
+        ["aks-dapr-samples/aksManagedNodeOSUpgradeSchedule", { maintenanceWindow }],
+      ]);
+    });
+
+    test("Container insights sends logs and events to the workspace, without its key", () => {
+      const workspace = plans.find("aks-operations", "Microsoft.OperationalInsights/workspaces").id;
+      expect(at(cluster("aks-operations"), "addonProfiles.omsagent")).toEqual({
+        enabled: true,
+        config: { logAnalyticsWorkspaceResourceID: workspace, useAADAuth: "true" },
+      });
+      const rule = plans.find("aks-operations", rules, "dcr-logs-aks-dapr-samples");
+      const streams = ["Microsoft-ContainerLogV2", "Microsoft-KubeEvents", "Microsoft-KubePodInventory"];
+      expect(rule.properties).toMatchObject({
+        dataSources: { extensions: [{ extensionName: "ContainerInsights", streams }] },
+        destinations: { logAnalytics: [{ name: "workspace", workspaceResourceId: workspace }] },
+        dataFlows: [{ streams, destinations: ["workspace"] }],
+      });
+      expect(plans.find("aks-operations", associations, "ContainerInsightsExtension").properties).toEqual({
+        dataCollectionRuleId: rule.id,
+      });
+    });
+
+    test("managed Prometheus sends metrics to an Azure Monitor workspace", () => {
+      expect(at(cluster("aks-operations"), "azureMonitorProfile.metrics.enabled")).toBe(true);
+      const rule = plans.find("aks-operations", rules, "dcr-metrics-aks-dapr-samples");
+      const streams = ["Microsoft-PrometheusMetrics"];
+      expect(rule.properties).toMatchObject({
+        dataCollectionEndpointId: plans.find("aks-operations", "Microsoft.Insights/dataCollectionEndpoints").id,
+        dataSources: { prometheusForwarder: [{ streams }] },
+        destinations: {
+          monitoringAccounts: [
+            { name: "workspace", accountResourceId: plans.find("aks-operations", "Microsoft.Monitor/accounts").id },
+          ],
+        },
+        dataFlows: [{ streams, destinations: ["workspace"] }],
+      });
+      expect(plans.find("aks-operations", associations, "dcr-metrics").properties).toEqual({
+        dataCollectionRuleId: rule.id,
+      });
+    });
+
+    test("by default AKS has no maintenance window and sends no logs of containers and no metrics", () => {
+      expect(cluster("aks")).toMatchObject({
+        addonProfiles: { omsagent: { enabled: false } },
+        azureMonitorProfile: { metrics: { enabled: false } },
+      });
+      const types = plans.of("aks").resources.map(({ type }) => type);
+      expect(types.filter((type) => /maintenance|dataCollection|Monitor\//.test(type))).toEqual([]);
+    });
+
+    const rules = "Microsoft.Insights/dataCollectionRules";
+    const associations = "Microsoft.Insights/dataCollectionRuleAssociations";
   });
 });

@@ -44,7 +44,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     shorten(id)
       .replace(/^\/subscriptions\/[^/]+(\/resourceGroups\/[^/]+)?/, "")
       .replace("/providers/", "")
-      .replace(/(cr|cosmos-)[a-z0-9]{13}/, "$1…");
+      .replace(/(cr|cosmos-|vnet-dapr-samples-)[a-z0-9]{13}/, "$1…");
   /** The name of the vault contains a hash of the principal id of welcome's identity. */
   const vault = "Microsoft.KeyVault/vaults/kv-<welcomeIdentity.principalId>";
   const cluster = "Microsoft.ContainerService/managedClusters/aks-dapr-samples";
@@ -88,7 +88,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       ["containerapps", containerApps],
       ["containerapps-keyed", containerApps],
       ["aks", aks],
-      ["aks-private-custom-dns", [...aks, zone, `${zone}/virtualNetworkLinks/vnet-dapr-samples`]],
+      ["aks-private-custom-dns", [...aks, zone, `${zone}/virtualNetworkLinks/vnet-dapr-samples-…`]],
     ] as const)("%s creates exactly the expected resources", ([plan, own]) => {
       const ids = plans
         .of(plan)
@@ -105,8 +105,8 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     const account = "Microsoft.DocumentDB/databaseAccounts/cosmos-…";
     const data = `id-state-api Cosmos DB Built-in Data Contributor ${account}/dbs/dapr-db/colls/statestore`;
     const secret = `id-welcome Key Vault Secrets User ${vault}/secrets/demosecret`;
+    const network = "id-cluster Network Contributor Microsoft.Network/virtualNetworks/vnet-dapr-samples";
     const nodes = [
-      "id-cluster Network Contributor Microsoft.Network/virtualNetworks/vnet-dapr-samples",
       "the kubelet AcrPull Microsoft.ContainerRegistry/registries/cr…",
       `${environment.AZURE_PRINCIPAL_ID} Azure Kubernetes Service RBAC Cluster Admin ${cluster}`,
     ];
@@ -116,8 +116,8 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     test.for([
       ["containerapps", [...pulls, data, secret, readGroup]],
       ["containerapps-keyed", [...pulls, secret, readGroup]],
-      ["aks", [...nodes, data, secret, readGroup]],
-      ["aks-private-custom-dns", [...nodes, data, secret, readGroup, writeZone]],
+      ["aks", [...nodes, `${network}/subnets/nodes`, data, secret, readGroup]],
+      ["aks-private-custom-dns", [...nodes, network, data, secret, readGroup, writeZone]],
     ] as const)("%s assigns exactly the expected roles", ([plan, expected]) => {
       const assigned = assignmentsOf(plans.of(plan)).map(
         ({ principal, role, scope }) => `${principals[principal] ?? principal} ${roles[lastPart(role)]} ${scope}`,

@@ -2,7 +2,7 @@ metadata name = 'The suite on AKS'
 metadata description = 'Cluster, federated credentials and policy. The services are in infra/kubernetes.'
 
 import { ServiceIdentities } from 'identity.bicep'
-import { Administrator, ApiServer, Pool, Zone } from 'cluster.bicep'
+import { Administrator, ApiServer, Maintenance, Monitoring, Network, Pool, Zone } from 'cluster.bicep'
 import { Tags } from 'tags.bicep'
 
 @export()
@@ -14,8 +14,8 @@ type Aks = {
   @description('Required. Standard: control plane with an uptime SLA. Free: without one.')
   tier: 'Free' | 'Standard'
 
-  @description('Required. Availability zones of the nodes; an empty list in regions without zones.')
-  zones: Zone[]
+  @description('Optional. Availability zones of the nodes; an empty list for none. Defaults to all zones of the region.')
+  zones: Zone[]?
 
   @description('Required. Node pool for the workloads of the cluster itself.')
   systemPool: Pool
@@ -26,11 +26,26 @@ type Aks = {
   @description('Required. Whether the API server is public or private, and how its name resolves.')
   apiServer: ApiServer
 
+  @description('Optional. Existing subnet for the nodes. Without it, the template creates a virtual network.')
+  network: Network?
+
   @description('Optional. Cluster administrator. Without it, no user can access the Kubernetes API until you assign a role.')
   administrator: Administrator?
 
   @description('Required. Policy for privileged containers.')
   privilegedContainers: PrivilegedContainers
+
+  @description('Optional. true: the Gateway API and its class approuting-istio are available, for infra/kubernetes/features/gateway.')
+  gateway: bool?
+
+  @description('Optional. Version of Dapr, which then stays. Without it, the newest that the extension offers, with automatic upgrades.')
+  daprVersion: string?
+
+  @description('Optional. Weekly window of automatic upgrades. Without it, AKS can upgrade at any time.')
+  maintenance: Maintenance?
+
+  @description('Optional. What Azure Monitor collects from the containers. Defaults to nothing.')
+  monitoring: Monitoring?
 }
 
 @sealed()
@@ -63,8 +78,11 @@ param identityNames ServiceIdentities
 @description('Required. Name of the managed identity of the control plane, in this resource group.')
 param clusterIdentityName string
 
-@description('Required. Name of the virtual network, in this resource group; it has a subnet called nodes.')
-param networkName string
+@description('Required. Resource id of the subnet of the nodes.')
+param subnetId string
+
+@description('Optional. Resource id of the private DNS zone of the API server, if apiServer selects one.')
+param zoneId string?
 
 @description('Required. Name of the container registry of the images, in this resource group.')
 param registryName string
@@ -75,15 +93,32 @@ module cluster 'cluster.bicep' = {
     location: location
     tags: tags
     tier: hosting.tier
-    zones: hosting.zones
+    zones: hosting.?zones
     systemPool: hosting.systemPool
     userPool: hosting.userPool
     apiServer: hosting.apiServer
     administrator: hosting.?administrator
-    networkName: networkName
+    subnetId: subnetId
+    network: hosting.?network
+    zoneId: zoneId
+    gateway: hosting.?gateway ?? false
+    daprVersion: hosting.?daprVersion
+    maintenance: hosting.?maintenance
+    monitoring: hosting.?monitoring ?? []
     identityName: clusterIdentityName
     workspaceName: workspaceName
   }
+}
+
+module monitoring 'cluster-monitoring.bicep' = {
+  params: {
+    clusterName: clusterName
+    location: location
+    tags: tags
+    workspaceName: workspaceName
+    monitoring: hosting.?monitoring ?? []
+  }
+  dependsOn: [cluster]
 }
 
 module puller 'registry-puller.bicep' = {

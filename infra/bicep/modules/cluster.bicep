@@ -9,8 +9,13 @@ type Zone = '1' | '2' | '3'
 @export()
 @sealed()
 type Pool = {
-  @description('Required. Virtual machine size, such as Standard_D2s_v5.')
+  @description('Required. Virtual machine size, such as Standard_D4s_v5: 4 vCPU or more and no B series for the system pool, 2 vCPU or more for others.')
   vmSize: string
+
+  @description('Optional. Size of the OS disk of each node in GiB: 30 to 2048. Without it AKS chooses, 128 GiB for sizes with up to 7 vCPU.')
+  @minValue(30)
+  @maxValue(2048)
+  osDiskSizeGB: int?
 
   @description('Required. Minimum number of nodes: 1 to 1000.')
   @minValue(1)
@@ -37,7 +42,7 @@ type Administrator = {
 
 @export()
 @discriminator('dns')
-type ApiServer = Public | PrivateSystemDns | PrivateWithoutDns | PrivateCustomDns
+type ApiServer = Public | PrivateSystemDns | PrivateWithoutDns | PrivateCustomDns | PrivateExistingDns
 
 @sealed()
 type Public = {
@@ -46,6 +51,7 @@ type Public = {
 
   @description('Optional. Client addresses that can connect, in CIDR notation. Without it any address can connect; requests still need a token.')
   @minLength(1)
+  @maxLength(200)
   authorizedRanges: string[]?
 }
 
@@ -70,6 +76,57 @@ type PrivateCustomDns = {
   zone: string
 }
 
+@sealed()
+type PrivateExistingDns = {
+  @description('Required. The API server has a private address. Its name is in a private DNS zone that exists.')
+  dns: 'existing'
+
+  @description('Required. Resource id of the zone, in any resource group or subscription. Its name is privatelink.REGION.azmk8s.io or SUBZONE.privatelink.REGION.azmk8s.io.')
+  zoneId: string
+
+  @description('Required. create: link the zone to the network of the nodes. exists: the nodes can resolve the zone already, by a link or by their DNS servers. A network can have one link to a zone.')
+  link: 'create' | 'exists'
+}
+
+@export()
+@sealed()
+type Network = {
+  @description('Required. Resource id of the subnet of the nodes, in any resource group or subscription. The subnet is in the region of the cluster, has no delegation, and reaches the Internet.')
+  subnetId: string
+
+  @description('Optional. Addresses of the pods. Outside of the network and all networks that it reaches. Defaults to 10.244.0.0/16.')
+  podCidr: string?
+
+  @description('Optional. Addresses of the Kubernetes services, a /28 or larger. Outside of the network and all networks that it reaches. Defaults to 10.3.0.0/24.')
+  serviceCidr: string?
+}
+
+@export()
+@sealed()
+type Maintenance = {
+  @description('Required. Day of the week.')
+  day: 'Monday' | 'Tuesday' | 'Wednesday' | 'Thursday' | 'Friday' | 'Saturday' | 'Sunday'
+
+  @description('Required. Hour at which upgrades can start: 0 to 23.')
+  @minValue(0)
+  @maxValue(23)
+  hour: int
+
+  @description('Required. Length in hours: 4 to 24.')
+  @minValue(4) // https://learn.microsoft.com/azure/aks/planned-maintenance#create-a-maintenance-window
+  @maxValue(24)
+  hours: int
+
+  @description('Optional. Time zone of hour as an offset from UTC, such as +01:00. Defaults to +00:00.')
+  @minLength(6)
+  @maxLength(6)
+  utcOffset: string?
+}
+
+@export()
+@description('containerInsights: logs of the containers and Kubernetes events. prometheus: metrics.')
+type Monitoring = ('containerInsights' | 'prometheus')[]
+
 @description('Required. Name of the AKS cluster.')
 param name string
 
@@ -82,8 +139,8 @@ param tags Tags
 @description('Required. Standard: control plane with an uptime SLA. Free: without one.')
 param tier 'Free' | 'Standard'
 
-@description('Required. Availability zones of the nodes; an empty list in regions without zones.')
-param zones Zone[]
+@description('Optional. Availability zones of the nodes; an empty list for none. Defaults to all zones of the region.')
+param zones Zone[]?
 
 @description('Required. Node pool for the workloads of the cluster itself.')
 param systemPool Pool
@@ -97,8 +154,26 @@ param apiServer ApiServer
 @description('Optional. Cluster administrator. Without it, no user can access the Kubernetes API until you assign a role.')
 param administrator Administrator?
 
-@description('Required. Name of the virtual network, in this resource group; it has a subnet called nodes.')
-param networkName string
+@description('Required. Resource id of the subnet of the nodes.')
+param subnetId string
+
+@description('Optional. Addresses of the pods and of the Kubernetes services, if not the default.')
+param network Network?
+
+@description('Optional. Resource id of the private DNS zone, if apiServer selects one.')
+param zoneId string?
+
+@description('Required. Whether the Gateway API and its class approuting-istio are available.')
+param gateway bool
+
+@description('Optional. Version of Dapr, which then stays. Without it, the newest that the extension offers, with automatic upgrades.')
+param daprVersion string?
+
+@description('Optional. Weekly window of automatic upgrades. Without it, AKS can upgrade at any time.')
+param maintenance Maintenance?
+
+@description('Required. What Azure Monitor collects from the containers.')
+param monitoring Monitoring
 
 @description('Required. Name of the managed identity of the control plane, in this resource group.')
 param identityName string
@@ -107,15 +182,11 @@ param identityName string
 param workspaceName string
 
 var isPrivate = apiServer.dns != 'public'
-var hasOwnZone = apiServer.dns == 'custom'
+var serviceCidr = network.?serviceCidr ?? '10.3.0.0/24'
 
-resource network 'Microsoft.Network/virtualNetworks@2026-03-01' existing = {
-  name: networkName
-
-  resource nodes 'subnets' existing = {
-    name: 'nodes'
-  }
-}
+// Returns [] for a region without zones. The nodes are virtual machine scale sets.
+// https://learn.microsoft.com/azure/azure-resource-manager/bicep/bicep-functions-resource#pickzones
+var nodeZones = zones ?? pickZones('Microsoft.Compute', 'virtualMachineScaleSets', location, 3)
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: identityName
@@ -132,13 +203,12 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
   sku: { name: 'Base', tier: tier }
   identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
   properties: {
-    dnsPrefix: hasOwnZone ? null : name
-    fqdnSubdomain: hasOwnZone ? name : null
+    dnsPrefix: zoneId == null ? name : null
+    // Clusters of several resource groups can share the zone, where each needs a name of its own.
+    fqdnSubdomain: zoneId == null ? null : '${name}-${uniqueString(resourceGroup().id)}'
     apiServerAccessProfile: {
       enablePrivateCluster: isPrivate
-      privateDNSZone: !isPrivate
-        ? null
-        : apiServer.dns == 'custom' ? resourceId('Microsoft.Network/privateDnsZones', apiServer.zone) : apiServer.dns
+      privateDNSZone: isPrivate ? zoneId ?? apiServer.dns : null
       enablePrivateClusterPublicFQDN: isPrivate ? apiServer.dns == 'none' : null
       authorizedIPRanges: apiServer.dns == 'public' ? apiServer.?authorizedRanges ?? [] : null
     }
@@ -153,15 +223,24 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         config: { enableSecretRotation: 'true', rotationPollInterval: '2m' }
       }
       azurepolicy: { enabled: true }
+      omsagent: contains(monitoring, 'containerInsights')
+        ? { enabled: true, config: { logAnalyticsWorkspaceResourceID: workspace.id, useAADAuth: 'true' } }
+        : { enabled: false }
+    }
+    azureMonitorProfile: { metrics: { enabled: contains(monitoring, 'prometheus') } }
+    // https://learn.microsoft.com/azure/aks/app-routing-gateway-api
+    ingressProfile: {
+      gatewayAPI: { installation: gateway ? 'Standard' : 'Disabled' }
+      webAppRouting: { gatewayAPIImplementations: { appRoutingIstio: { mode: gateway ? 'Enabled' : 'Disabled' } } }
     }
     networkProfile: {
       networkPlugin: 'azure'
       networkPluginMode: 'overlay'
       networkDataplane: 'cilium'
       networkPolicy: 'cilium' // enforces the network policies of infra/kubernetes
-      serviceCidr: '10.3.0.0/24'
-      dnsServiceIP: '10.3.0.10'
-      podCidr: '10.244.0.0/16'
+      serviceCidr: serviceCidr
+      dnsServiceIP: cidrHost(serviceCidr, 9) // the tenth address, as Kubernetes does by default
+      podCidr: network.?podCidr ?? '10.244.0.0/16'
     }
     autoUpgradeProfile: { upgradeChannel: 'stable', nodeOSUpgradeChannel: 'NodeImage' }
     agentPoolProfiles: [
@@ -170,36 +249,58 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         mode: 'System'
         nodeTaints: ['CriticalAddonsOnly=true:NoSchedule']
         vmSize: systemPool.vmSize
+        osDiskSizeGB: systemPool.?osDiskSizeGB
         enableAutoScaling: true
         count: systemPool.min
         minCount: systemPool.min
         maxCount: systemPool.max
-        availabilityZones: zones
-        vnetSubnetID: network::nodes.id
+        availabilityZones: nodeZones
+        vnetSubnetID: subnetId
         tags: tags // of the scale set, its disks and network interfaces
       }
       {
         name: 'user'
         mode: 'User'
         vmSize: userPool.vmSize
+        osDiskSizeGB: userPool.?osDiskSizeGB
         enableAutoScaling: true
         count: userPool.min
         minCount: userPool.min
         maxCount: userPool.max
-        availabilityZones: zones
-        vnetSubnetID: network::nodes.id
+        availabilityZones: nodeZones
+        vnetSubnetID: subnetId
         tags: tags // of the scale set, its disks and network interfaces
       }
     ]
   }
 }
 
+// AKS upgrades Kubernetes and the images of the nodes in the same window.
+var schedules = maintenance == null ? [] : ['aksManagedAutoUpgradeSchedule', 'aksManagedNodeOSUpgradeSchedule']
+
+resource windows 'Microsoft.ContainerService/managedClusters/maintenanceConfigurations@2026-08-01' = [
+  for schedule in schedules: {
+    parent: cluster
+    name: schedule
+    properties: {
+      maintenanceWindow: {
+        schedule: { weekly: { dayOfWeek: maintenance!.day, intervalWeeks: 1 } }
+        startTime: '${padLeft(maintenance!.hour, 2, '0')}:00'
+        durationHours: maintenance!.hours
+        utcOffset: maintenance.?utcOffset ?? '+00:00'
+      }
+    }
+  }
+]
+
 resource dapr 'Microsoft.KubernetesConfiguration/extensions@2025-03-01' = {
   scope: cluster
   name: 'dapr'
   properties: {
     extensionType: 'Microsoft.Dapr'
-    autoUpgradeMinorVersion: true
+    // https://learn.microsoft.com/azure/aks/dapr#target-a-specific-dapr-version
+    autoUpgradeMinorVersion: daprVersion == null
+    version: daprVersion
     releaseTrain: 'Stable'
     scope: { cluster: { releaseNamespace: 'dapr-system' } }
     configurationSettings: {

@@ -10,6 +10,10 @@ param excludedNamespaces string[]
 // https://learn.microsoft.com/azure/aks/policy-reference: Kubernetes cluster should not allow privileged containers
 var definition = tenantResourceId('Microsoft.Authorization/policyDefinitions', '95edb821-ddaf-4404-9732-666045e056b4')
 
+// A value of this parameter replaces the default of the definition, so the default is part of it.
+// https://github.com/Azure/azure-policy/blob/master/built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json
+var platformNamespaces = ['kube-system', 'gatekeeper-system', 'azure-arc', 'azure-extensions-usage-system']
+
 resource assignment 'Microsoft.Authorization/policyAssignments@2026-07-01' = {
   name: 'no-privileged-containers'
   properties: {
@@ -17,7 +21,7 @@ resource assignment 'Microsoft.Authorization/policyAssignments@2026-07-01' = {
     policyDefinitionId: definition
     parameters: {
       effect: { value: effect }
-      excludedNamespaces: { value: union(['kube-system', 'gatekeeper-system', 'azure-arc'], excludedNamespaces) }
+      excludedNamespaces: { value: union(platformNamespaces, excludedNamespaces) }
     }
   }
 }

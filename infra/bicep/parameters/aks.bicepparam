@@ -1,7 +1,15 @@
 using '../main.bicep'
 
 // AKS with a public API server. Deploy infra/kubernetes/overlays/aks to it.
+// Set MY_ADDRESS to your public IPv4 address to close the API server to all others; without it, any address can connect,
+// and needs a token to do anything. Set WELCOME_HOST for infra/kubernetes/features/gateway.
+// The nodes: AKS_ZONES is none, or a list such as 1,3, where a zone does not offer the size. At least 6 vCPU run, and at
+// most 14.
+var address = readEnvironmentVariable('MY_ADDRESS', '')
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+var zones = readEnvironmentVariable('AKS_ZONES', '')
+var daprVersion = readEnvironmentVariable('AKS_DAPR_VERSION', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
@@ -9,10 +17,24 @@ param listed = readEnvironmentVariable('LISTED', '') == 'subscription' ? 'subscr
 param hosting = {
   on: 'aks'
   tier: 'Free'
-  zones: ['1', '2', '3']
-  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 3 }
-  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 3 }
-  apiServer: { dns: 'public' }
-  administrator: empty(administrator) ? null : { id: administrator, type: 'User' }
+  zones: empty(zones) ? null : filter(['1', '2', '3'], zone => contains(zones, zone))
+  systemPool: {
+    vmSize: readEnvironmentVariable('AKS_SYSTEM_VM_SIZE', 'Standard_D4s_v5')
+    osDiskSizeGB: 64
+    min: 1
+    max: 2
+  }
+  userPool: {
+    vmSize: readEnvironmentVariable('AKS_USER_VM_SIZE', 'Standard_D2s_v5')
+    osDiskSizeGB: 64
+    min: 1
+    max: 3
+  }
+  apiServer: { dns: 'public', authorizedRanges: empty(address) ? null : ['${address}/32'] }
+  administrator: empty(administrator)
+    ? null
+    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+  gateway: !empty(readEnvironmentVariable('WELCOME_HOST', ''))
+  daprVersion: empty(daprVersion) ? null : daprVersion
 }

@@ -1,8 +1,9 @@
 using '../../main.bicep'
 
-// AKS with a private API server, whose name is in a private DNS zone that the template creates. The policy reports
-// privileged containers but does not reject them.
+// Like aks.bicepparam with its default sizes, but with a private API server, whose name is in a private DNS zone that
+// the template creates. MY_ADDRESS has no effect: only networks that reach the network of the nodes can connect.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
 var region = readEnvironmentVariable('AZURE_LOCATION')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
@@ -10,11 +11,12 @@ param location = region
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
 param hosting = {
   on: 'aks'
-  tier: 'Standard'
-  zones: ['1', '2', '3']
-  systemPool: { vmSize: 'Standard_D2s_v5', min: 3, max: 3 }
-  userPool: { vmSize: 'Standard_D2s_v5', min: 3, max: 6 }
+  tier: 'Free'
+  systemPool: { vmSize: 'Standard_D4s_v5', osDiskSizeGB: 64, min: 1, max: 2 }
+  userPool: { vmSize: 'Standard_D2s_v5', osDiskSizeGB: 64, min: 1, max: 3 }
   apiServer: { dns: 'custom', zone: 'privatelink.${region}.azmk8s.io' }
-  administrator: empty(administrator) ? null : { id: administrator, type: 'User' }
-  privilegedContainers: { effect: 'audit', excludedNamespaces: ['monitoring'] }
+  administrator: empty(administrator)
+    ? null
+    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
 }

@@ -1,0 +1,15 @@
+// expected an item of type "'containerInsights' | 'prometheus'", but the provided item was of type "'grafana'"
+using '../../../infra/bicep/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D4s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'public' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+  monitoring: ['grafana']
+}
