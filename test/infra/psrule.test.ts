@@ -38,25 +38,34 @@ const exceptions: Readonly<Record<string, Exception>> = {
   "Azure.Cosmos.AvailabilityZone": { reason: "Zones cost more and are not available in every region." },
   "Azure.AKS.UptimeSLA": {
     reason: "The Free tier of the control plane is enough for samples.",
-    holdsIn: ["aks-private-custom-dns"],
+    holdsIn: ["aks-operations"],
   },
   "Azure.AKS.DNSPrefix": {
     reason: "A private cluster with its own zone has fqdnSubdomain instead.",
     holdsIn: ["aks"],
   },
-  "Azure.AKS.AuthorizedIPs": { reason: "apiServer.authorizedRanges sets them. A private API server cannot have them." },
+  "Azure.AKS.AuthorizedIPs": {
+    reason: "MY_ADDRESS sets them. A private API server cannot have them.",
+    holdsIn: ["aks"],
+  },
   "Azure.AKS.StandardLB": { reason: "Standard is the default; Basic was retired." },
-  "Azure.AKS.ContainerInsights": { reason: "Container insights is billed by volume." },
+  "Azure.AKS.ContainerInsights": {
+    reason: "Container insights is billed by volume.",
+    holdsIn: ["aks-operations"],
+  },
   "Azure.AKS.DefenderProfile": { reason: "Microsoft Defender is a paid plan of the whole subscription." },
-  "Azure.AKS.MaintenanceWindow": { reason: "Without one, AKS upgrades whenever a version is ready." },
+  "Azure.AKS.MaintenanceWindow": {
+    reason: "Without one, AKS upgrades whenever a version is ready.",
+    holdsIn: ["aks-operations"],
+  },
   "Azure.AKS.PlatformLogs": { reason: "These logs are large and billed by volume; audit logs are collected." },
   "Azure.AKS.MinNodeCount": {
     reason: "One node of each pool costs less; systemPool.min sets the number.",
-    holdsIn: ["aks-private-custom-dns"],
+    holdsIn: ["aks-operations"],
   },
   "Azure.AKS.MinUserPoolNodes": {
     reason: "One node of each pool costs less; userPool.min sets the number.",
-    holdsIn: ["aks-private-custom-dns"],
+    holdsIn: ["aks-operations"],
   },
   "Azure.AKS.PoolScaleSet": { reason: "VirtualMachineScaleSets is the default type of a pool." },
   "Azure.AKS.NodeMinPods": { reason: "The default of Azure CNI overlay is 250 pods for each node." },
