@@ -3,16 +3,24 @@
 import { isDeepStrictEqual } from "node:util";
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
+import { checkPull, checkSecrets, type Secrets } from "./app-access.ts";
+import { describeField, provisioningFault } from "./app-faults.ts";
 import { ArmFault } from "./faults.ts";
 import type { Json } from "./json.ts";
-import type { Resource, Store } from "./store.ts";
+import type { Registries } from "./registries.ts";
+import type { RoleAssignments } from "./role-assignments.ts";
+import type { Complete, Resource, Store } from "./store.ts";
 
-type Secrets = readonly { readonly name: string; readonly value?: string }[];
-
-interface Configuration extends Json {
+export interface Configuration extends Json {
   readonly activeRevisionsMode?: string;
   readonly secrets?: Secrets;
+  readonly registries?: readonly { readonly server: string; readonly identity?: string }[];
   readonly ingress?: Json & { readonly external?: boolean; readonly traffic?: readonly Traffic[] };
+}
+
+export interface Template extends Json {
+  readonly revisionSuffix?: string;
+  readonly containers?: readonly { readonly name: string; readonly image: string }[];
 }
 
 interface Traffic {
@@ -23,49 +31,86 @@ interface Traffic {
   readonly label?: string;
 }
 
+export interface Surroundings {
+  readonly assignments: RoleAssignments;
+  readonly registries: Registries;
+  /** Whether the replicas of an image start and pass their probes. */
+  readonly isReady: (image: string) => boolean;
+}
+
 const revisionType = "Microsoft.App/containerApps/revisions";
 /** The default domain of every environment. */
 export const domain = "simulator.westeurope.azurecontainerapps.io";
 
-/** Adds a revision when the template changes, and computes traffic, labels and host name. */
-export function completeContainerApp(app: Resource, store: Store): Resource {
-  const configuration = (app.properties.configuration ?? {}) as Configuration;
-  const template = (app.properties.template ?? {}) as Json & { readonly revisionSuffix?: string };
-  const { activeRevisionsMode = "Single", ingress } = configuration;
-  const revisions = store.list(app.id, revisionType);
-  const names = revisions.map(({ name }) => name);
-  const isNew = !isDeepStrictEqual(revisions.at(-1)?.properties.template, template);
-  if (isNew) names.push(nameRevision(app.name, template.revisionSuffix, names));
-  const latest = names.at(-1);
-  const traffic = ingress && checkTraffic(ingress.traffic ?? [{ latestRevision: true, weight: 100 }], names);
+/**
+ * Adds a revision exactly when the template changes, and computes traffic, labels and host name. A revision that is not
+ * ready gets the traffic that names it, but not the traffic for the latest revision; in the mode Single, the old
+ * revision stays active until the new one is ready: https://github.com/microsoft/azure-container-apps/issues/497,
+ * https://learn.microsoft.com/azure/container-apps/application-lifecycle-management#zero-downtime-deployment. The
+ * operation succeeds either way: https://github.com/microsoft/azure-container-apps/issues/1011.
+ */
+export function completeContainerApp(surroundings: Surroundings): Complete {
+  return (app, store) => {
+    const configuration = (app.properties.configuration ?? {}) as Configuration;
+    const template = (app.properties.template ?? {}) as Template;
+    const { activeRevisionsMode = "Single", ingress } = configuration;
+    const isSingle = activeRevisionsMode.toLowerCase() === "single";
+    const known = store.list(app.id, revisionType);
+    const isNew = !isDeepStrictEqual(known.at(-1)?.properties.template, template);
+    checkSecrets(app, configuration.secrets ?? [], surroundings.assignments, store);
+    if (isNew) checkPull(app, template, configuration, surroundings, store);
 
-  for (const name of names) {
-    const known = revisions.find((revision) => revision.name === name)?.properties;
-    const shares = traffic?.filter((share) => (share.latestRevision ? latest : share.revisionName) === name) ?? [];
-    const isReplaced = isNew && name !== latest && activeRevisionsMode.toLowerCase() === "single";
-    store.put(`${app.id}/revisions/${name}`, {
+    const added = isNew ? [createRevision(app, template, known, surroundings)] : [];
+    const revisions = [...known, ...added];
+    const latest = revisions.at(-1);
+    const ready = revisions.findLast(({ properties }) => properties.active && properties.runningState === "Running");
+    const asked = isSingle ? undefined : ingress?.traffic;
+    const names = revisions.map(({ name }) => name);
+    const traffic = ingress && checkTraffic(asked ?? [{ latestRevision: true, weight: 100 }], names);
+    for (const revision of revisions) {
+      const shares =
+        traffic?.filter((share) => (share.latestRevision ? ready?.name : share.revisionName) === revision.name) ?? [];
+      const isReplaced = isSingle && revision !== latest && (revision !== ready || latest === ready);
+      store.put(revision.id, {
+        properties: {
+          ...revision.properties,
+          active: revision.properties.active === true && !isReplaced,
+          trafficWeight: shares.reduce((sum, { weight }) => sum + weight, 0),
+          labels: shares.flatMap(({ label }) => label ?? []),
+        },
+      });
+    }
+    const fqdn = `${app.name}.${ingress?.external ? "" : "internal."}${domain}`;
+    return {
+      ...app,
       properties: {
-        ...(known ?? { active: true, createdTime: new Date().toISOString(), template, healthState: "Healthy" }),
-        ...(isReplaced ? { active: false } : {}),
-        trafficWeight: shares.reduce((sum, { weight }) => sum + weight, 0),
-        labels: shares.flatMap(({ label }) => label ?? []),
+        ...app.properties,
+        configuration: {
+          ...configuration,
+          activeRevisionsMode,
+          ...(ingress ? { ingress: { ...ingress, traffic, fqdn } } : {}),
+        },
+        latestRevisionName: latest?.name,
+        latestReadyRevisionName: ready?.name,
       },
-    });
-  }
-  const fqdn = `${app.name}.${ingress?.external ? "" : "internal."}${domain}`;
-  return {
-    ...app,
-    properties: {
-      ...app.properties,
-      configuration: {
-        ...configuration,
-        activeRevisionsMode,
-        ...(ingress ? { ingress: { ...ingress, traffic, fqdn } } : {}),
-      },
-      latestRevisionName: latest,
-      latestReadyRevisionName: latest,
-    },
+    };
   };
+}
+
+function createRevision(app: Resource, template: Template, known: readonly Resource[], { isReady }: Surroundings) {
+  const suffix = template.revisionSuffix || String(known.length + 1).padStart(7, "0");
+  const name = `${app.name}--${suffix}`;
+  if (known.some((revision) => revision.name === name)) {
+    // https://github.com/Azure/terraform-azurerm-avm-res-app-containerapp/issues/115
+    const details = `Invalid value: "${suffix}": revision with suffix ${suffix} already exists.`;
+    throw provisioningFault(app, "template.revisionsuffix", details);
+  }
+  const areReady = (template.containers ?? []).every(({ image }) => isReady(image));
+  const state = areReady
+    ? { provisioningState: "Provisioned", healthState: "Healthy", runningState: "Running" }
+    : { provisioningState: "Provisioned", healthState: "Unhealthy", runningState: "Failed" };
+  const properties: Json = { active: true, createdTime: new Date().toISOString(), template, ...state };
+  return { id: `${app.id}/revisions/${name}`, name, type: revisionType, properties };
 }
 
 /** Runs an action on an app or a revision. Returns undefined when the request names none. */
@@ -85,7 +130,7 @@ export function onContainerApp({ method }: AzureRequest, path: string, store: St
 /** Removes the values of secrets, as GET and PUT return an app or a component. */
 export function hideSecrets(resource: Resource): Resource {
   const { secrets, configuration } = resource.properties as { secrets?: Secrets; configuration?: Configuration };
-  const show = (hidden: Secrets) => ({ secrets: hidden.map(({ name }) => ({ name })) });
+  const show = (hidden: Secrets) => ({ secrets: hidden.map(({ value: _value, ...shown }) => shown) });
   return {
     ...resource,
     properties: {
@@ -96,28 +141,20 @@ export function hideSecrets(resource: Resource): Resource {
   };
 }
 
-function nameRevision(app: string, suffix: string | undefined, taken: readonly string[]): string {
-  const name = `${app}--${suffix || String(taken.length + 1).padStart(7, "0")}`;
-  // https://github.com/Azure/terraform-azurerm-avm-res-app-containerapp/issues/115
-  if (taken.includes(name)) throw invalid("template.revisionsuffix", `revision with suffix ${suffix} already exists.`);
-  return name;
-}
-
 function checkTraffic(traffic: readonly Traffic[], revisions: readonly string[]) {
-  const field = "configuration.ingress.traffic";
   const shares = traffic.map((share) => ({ ...share, weight: Number(share.weight ?? 0) }));
   const sum = shares.reduce((total, { weight }) => total + weight, 0);
-  if (sum !== 100) throw invalid(field, `the weights add up to ${sum}, not to 100.`);
+  if (sum !== 100) throw invalidTraffic(`the weights add up to ${sum}, not to 100.`);
   for (const { latestRevision, revisionName } of shares) {
     if (!latestRevision && !revisions.includes(revisionName ?? ""))
-      throw invalid(field, `no revision ${revisionName}.`);
+      throw invalidTraffic(`no revision ${revisionName}.`);
   }
   const labels = shares.flatMap(({ label }) => label ?? []);
-  if (new Set(labels).size < labels.length) throw invalid(field, "a label occurs twice.");
+  if (new Set(labels).size < labels.length) throw invalidTraffic("a label occurs twice.");
   return shares;
 }
 
-function invalid(field: string, details: string): ArmFault {
-  const message = `The following field(s) are either invalid or missing. Field '${field}' is invalid with details: 'Invalid value: ${details}'.`;
+function invalidTraffic(details: string): ArmFault {
+  const message = describeField("configuration.ingress.traffic", `Invalid value: ${details}`);
   return new ArmFault(400, "InvalidRequestParameterWithDetails", message);
 }

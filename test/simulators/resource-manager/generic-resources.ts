@@ -1,28 +1,36 @@
 // Resources of all providers, and lists of them: https://learn.microsoft.com/rest/api/resources/resources
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
+import { type Clock, durationOf } from "./clock.ts";
 import { hideSecrets } from "./container-apps.ts";
-import { ArmFault, methodNotSupported } from "./faults.ts";
+import { ArmFault, methodNotSupported, OperationFault } from "./faults.ts";
 import { type Json, mergePatch, removeNulls } from "./json.ts";
 import type { Operations } from "./operations.ts";
-import { roles } from "./providers.ts";
+import { roles } from "./role-assignments.ts";
 import { parentOf, type Store, typeOf } from "./store.ts";
 
 /** Types whose operations are asynchronous. All others end at once; Cosmos DB must not even return 201. */
 const asynchronous = /^Microsoft\.(App\/(containerApps|managedEnvironments)|Resources\/deployments)$/i;
 const noContent: AzureResponse = { status: 204, body: undefined };
 
-export function onResource(
-  { method, url }: AzureRequest,
-  path: string,
-  body: Json,
-  { store, operations }: { store: Store; operations: Operations },
-): AzureResponse {
+interface Context {
+  readonly store: Store;
+  readonly operations: Operations;
+  readonly clock: Clock;
+}
+
+export function onResource({ method, url }: AzureRequest, path: string, body: Json, context: Context): AzureResponse {
+  const { store, operations } = context;
   const old = store.find(path);
   const type = typeOf(path);
   const isAsynchronous = asynchronous.test(type);
+  if (method !== "GET" && type === "Microsoft.App/containerApps" && operations.isRunning(path)) {
+    // https://github.com/microsoft/azure-container-apps/issues/1731
+    const message = `Cannot modify a container app '${old?.name}' because there is an active provisioning operation in progress.`;
+    throw new ArmFault(409, "ContainerAppOperationInProgress", message);
+  }
   if (method === "DELETE") {
-    if (!store.remove(path)) return noContent;
+    if (store.remove(path).length === 0) return noContent;
     return isAsynchronous ? operations.accept(url) : ok(old);
   }
   if (method === "PUT") {
@@ -31,9 +39,9 @@ export function onResource(
       const message = `Failed to perform 'write' on resource(s) of type '${type}', because the parent resource '${parent}' could not be found.`;
       throw new ArmFault(404, "ParentResourceNotFound", message);
     }
-    const written = hideSecrets(store.put(path, removeNulls(body) as Json));
+    const { written, fault } = write(path, body, context);
     if (!isAsynchronous) return ok(written);
-    return { ...ok(written), status: old ? 200 : 201, headers: operations.start(url) };
+    return { ...ok(written), status: old ? 200 : 201, headers: operations.start(url, fault) };
   }
   if (!old) {
     const message = `The Resource '${type}/${path.slice(path.lastIndexOf("/") + 1)}' was not found.`;
@@ -42,8 +50,20 @@ export function onResource(
   if (method === "GET") return ok(hideSecrets(old));
   if (method === "HEAD") return noContent;
   if (method !== "PATCH") throw methodNotSupported(method);
-  store.put(path, removeNulls(mergePatch(old, body)) as Json);
-  return operations.accept(url, url);
+  const { fault } = write(path, mergePatch(old, body) as Json, context);
+  return operations.accept(url, url, fault);
+}
+
+/** Stores a resource. When its operation fails, the old one stays. */
+function write(path: string, body: Json, { store, clock }: Context): { written: Json; fault?: ArmFault } {
+  try {
+    const written = store.put(path, removeNulls(body) as Json);
+    clock.now += durationOf(written.type);
+    return { written: hideSecrets(written) };
+  } catch (error) {
+    if (error instanceof OperationFault) return { written: { ...body, id: path }, fault: error };
+    throw error;
+  }
 }
 
 export function onCollection({ method, url }: AzureRequest, path: string, store: Store): AzureResponse {
@@ -58,7 +78,7 @@ export function onCollection({ method, url }: AzureRequest, path: string, store:
 }
 
 function describeRole(scope: string, roleName: string) {
-  const name = roles[roleName];
+  const name = Object.entries(roles).find(([known]) => known === roleName)?.[1];
   const type = "Microsoft.Authorization/roleDefinitions";
   return name ? [{ id: `${scope}/providers/${type}/${name}`, name, type, properties: { roleName } }] : [];
 }

@@ -18,7 +18,9 @@ export function onGroup(
   const { method, url } = request;
   if (method === "PUT") {
     const exists = findGroup(subscription, name) !== undefined;
-    const { location } = putGroup(subscription, name, readBody(request));
+    const body = readBody(request);
+    const { location } = putGroup(subscription, name, body);
+    store.put(id, body);
     return { ...ok(describeGroup(id, name, location)), status: exists ? 200 : 201 };
   }
   const group = requireGroup(subscription, name);

@@ -1,26 +1,34 @@
-// The properties that resource providers add to new resources, as far as the infra tests and `az` read them.
-import { createHash } from "node:crypto";
-import { completeContainerApp, domain } from "./container-apps.ts";
+// The rules of the resource providers, and the properties that they add, as far as the infra tests and `az` read them.
+import { randomUUID } from "node:crypto";
+import { completeContainerApp, domain, type Surroundings } from "./container-apps.ts";
+import type { Json } from "./json.ts";
+import { completeManagedCluster } from "./managed-clusters.ts";
 import type { Complete, Resource } from "./store.ts";
+import type { Vaults } from "./vaults.ts";
 
 /** By resource type, in lower case. */
-export const providers: Readonly<Record<string, Complete>> = {
-  "microsoft.app/containerapps": completeContainerApp,
-  "microsoft.app/managedenvironments": (environment) => fill(environment, { defaultDomain: domain }),
-  "microsoft.authorization/roleassignments": (assignment) =>
-    fill(assignment, { scope: assignment.id.replace(/\/providers\/Microsoft\.Authorization\/.*/i, "") }),
-  "microsoft.containerregistry/registries": (registry) =>
-    fill(registry, { loginServer: `${registry.name}.azurecr.io` }),
-  "microsoft.managedidentity/userassignedidentities": (identity) =>
-    fill(identity, { clientId: makeUuid("client", identity.id), principalId: makeUuid("principal", identity.id) }),
-};
-
-/** Built-in roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles */
-export const roles: Readonly<Record<string, string>> = {
-  AcrPull: "7f951dda-4ed3-4680-a7ca-43fe172d538d",
-  "Key Vault Secrets Officer": "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
-  Reader: "acdd72a7-3385-48ef-bd42-f606fba81ae7",
-};
+export function createProviders(surroundings: Surroundings, vaults: Vaults): Readonly<Record<string, Complete>> {
+  return {
+    "microsoft.app/containerapps": completeContainerApp(surroundings),
+    "microsoft.app/managedenvironments": (environment) =>
+      fill(environment, { defaultDomain: domain, staticIp: "203.0.113.20" }),
+    "microsoft.authorization/roleassignments": surroundings.assignments.complete,
+    "microsoft.containerregistry/registries": (registry) =>
+      fill(registry, { loginServer: `${registry.name}.azurecr.io` }),
+    "microsoft.containerservice/managedclusters": completeManagedCluster(surroundings.assignments),
+    "microsoft.documentdb/databaseaccounts": (account) =>
+      fill(account, { documentEndpoint: `https://${account.name}.documents.azure.com:443/` }),
+    "microsoft.insights/components": (component) =>
+      fill(component, { ConnectionString: "InstrumentationKey=simulated-key" }),
+    "microsoft.keyvault/vaults": vaults.complete,
+    // An identity that is deleted and created again has the same id, but another principal.
+    "microsoft.managedidentity/userassignedidentities": (identity, store) => {
+      const { clientId, principalId } = store.find(identity.id)?.properties ?? {};
+      return fill(identity, { clientId: clientId ?? randomUUID(), principalId: principalId ?? randomUUID() });
+    },
+    "microsoft.operationalinsights/workspaces": (workspace) => fill(workspace, { customerId: randomUUID() }),
+  };
+}
 
 /** Describes a provider. `az` requests the locations and API versions of a type before it creates a resource. */
 export function describeProvider(id: string, namespace: string) {
@@ -32,12 +40,6 @@ export function describeProvider(id: string, namespace: string) {
   return { id, namespace, registrationState: "Registered", resourceTypes };
 }
 
-function fill(resource: Resource, properties: Readonly<Record<string, string>>): Resource {
+function fill(resource: Resource, properties: Json): Resource {
   return { ...resource, properties: { ...resource.properties, ...properties } };
-}
-
-/** Derives a UUID from its arguments, so that it is the same in every run. */
-function makeUuid(...parts: string[]): string {
-  const hash = createHash("sha256").update(parts.join(" ").toLowerCase()).digest("hex");
-  return hash.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/, "$1-$2-$3-$4-$5");
 }

@@ -1,39 +1,59 @@
 // Simulates what Azure Resource Manager does below a subscription: it creates, changes, returns and deletes resource
-// groups and resources, in the same way for all providers.
+// groups and resources. Rules of a provider are in a file of their own.
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import type { ResourceHandler, Subscription } from "../../../stand-ins/azure/resource-manager.ts";
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
+import { sampleTenantId } from "../../../stand-ins/azure/sample.ts";
 import { readBody } from "./body.ts";
+import { type Clock, startClock } from "./clock.ts";
 import { onContainerApp } from "./container-apps.ts";
-import { type Deploy, onDeployment } from "./deployments.ts";
+import { onDeployment } from "./deployments.ts";
 import { ArmFault } from "./faults.ts";
 import { onCollection, onResource } from "./generic-resources.ts";
 import { onGroup, putGroup, requireGroup } from "./groups.ts";
-import type { Json } from "./json.ts";
+import { type Json, removeNulls } from "./json.ts";
 import { createOperations } from "./operations.ts";
-import { describeProvider, providers } from "./providers.ts";
+import { createProviders, describeProvider } from "./providers.ts";
+import { createRegistries, type RegistryOptions } from "./registries.ts";
+import { createRoleAssignments } from "./role-assignments.ts";
 import { createStore, type Store, typeOf } from "./store.ts";
+import { createVaults } from "./vaults.ts";
 
 export interface Resources extends ResourceHandler {
   readonly store: Store;
+  readonly clock: Clock;
+  /** Adds an image to a registry, as `docker push` does. */
+  push(image: string): void;
 }
 
-/** @param deploy Returns what a deployment creates; default: nothing. */
-export function createResources(deploy: Deploy = async () => ({ resources: [], outputs: {} })): Resources {
-  const store = createStore(providers);
+interface Options extends Partial<RegistryOptions> {
+  /** Seconds on the virtual clock until a role takes effect. */
+  readonly roleDelay?: number;
+  /** Whether the replicas of an image start and pass their probes. Default: yes. */
+  readonly isReady?: (image: string) => boolean;
+}
+
+export function createResources(options: Options = {}): Resources {
+  const { roleDelay = 60, isReady = () => true, hasTasks = true, storage = "" } = options;
+  const clock = startClock();
+  const vaults = createVaults(clock);
+  const registries = createRegistries({ hasTasks, storage });
+  const assignments = createRoleAssignments(clock, roleDelay);
+  const store = createStore(createProviders({ assignments, registries, isReady }, vaults), vaults.keepDeleted);
   const operations = createOperations();
-  return { store, handle };
+  const context = { store, operations, clock };
+  return { store, clock, push: registries.push, handle };
 
   async function handle(request: AzureRequest, subscription: Subscription): Promise<AzureResponse> {
     try {
-      return await route(request, subscription);
+      return route(request, subscription);
     } catch (error) {
       if (error instanceof ArmFault) return error.response;
       throw error;
     }
   }
 
-  async function route(request: AzureRequest, subscription: Subscription): Promise<AzureResponse> {
+  function route(request: AzureRequest, subscription: Subscription): AzureResponse {
     const path = decodeURIComponent(request.url.pathname).replace(/\/$/, "");
     const [, below = ""] = /^\/subscriptions\/[^/]+(.*)$/i.exec(path) ?? [];
     const [, operation] = /^\/operations\/(.+)$/.exec(below) ?? [];
@@ -41,19 +61,22 @@ export function createResources(deploy: Deploy = async () => ({ resources: [], o
     const [, namespace] = /^\/providers\/([^/]+)(?:\/register)?$/i.exec(below) ?? [];
     if (namespace) return ok(describeProvider(path, namespace));
     const [, group, inGroup] = /^\/resourcegroups\/([^/]+)(\/.+)?$/i.exec(below) ?? [];
-    if (group && !inGroup) return onGroup(request, path, group, subscription, { store, operations });
+    if (group && !inGroup) return onGroup(request, path, group, subscription, context);
     if (group) requireGroup(subscription, group);
     const body = readBody(request);
+    const create = (id: string, created: Json) => void putResource(id, created, subscription);
     return (
-      (await onDeployment(request, path, body, store, deploy, (id, created) => create(id, created, subscription))) ??
+      onDeployment(request, path, body, { store, clock, tenantId: sampleTenantId, create }, operations) ??
+      vaults.handle(request, path, operations) ??
+      registries.handle(request, path, store, operations) ??
       onContainerApp(request, path, store) ??
-      (typeOf(path) ? onResource(request, path, body, { store, operations }) : onCollection(request, path, store))
+      (typeOf(path) ? onResource(request, path, body, context) : onCollection(request, path, store))
     );
   }
 
-  function create(id: string, body: Json, subscription: Subscription): void {
+  function putResource(id: string, body: Json, subscription: Subscription): void {
     const [, group] = /^\/subscriptions\/[^/]+\/resourceGroups\/([^/]+)$/i.exec(id) ?? [];
     if (group) putGroup(subscription, group, body);
-    else store.put(id, body);
+    store.put(id, removeNulls(body) as Json);
   }
 }

@@ -16,15 +16,21 @@ export interface Store {
   list(scope: string, type: string): Resource[];
   /** @throws ArmFault when the provider rejects it */
   put(id: string, body: Json): Resource;
-  /** Removes a resource and everything below it. Returns false when it is missing. */
-  remove(id: string): boolean;
+  /** Removes a resource and everything below it, and returns what it removed. */
+  remove(id: string): Resource[];
 }
 
 /** Adds the properties that a type's provider adds. @throws ArmFault when the provider rejects the resource */
 export type Complete = (resource: Resource, store: Store) => Resource;
 
-/** @param providers By resource type, in lower case. */
-export function createStore(providers: Readonly<Record<string, Complete>>): Store {
+/**
+ * @param providers By resource type, in lower case.
+ * @param onRemoved Receives what `remove` returns.
+ */
+export function createStore(
+  providers: Readonly<Record<string, Complete>>,
+  onRemoved: (removed: readonly Resource[]) => void,
+): Store {
   const kept = new Map<string, Resource>();
   const store: Store = {
     find: (id) => kept.get(id.toLowerCase()),
@@ -42,8 +48,11 @@ export function createStore(providers: Readonly<Record<string, Complete>>): Stor
     },
     remove(id) {
       const key = id.toLowerCase();
-      for (const other of kept.keys()) if (other.startsWith(`${key}/`)) kept.delete(other);
-      return kept.delete(key);
+      const removed = [...kept].filter(([other]) => other === key || other.startsWith(`${key}/`));
+      for (const [other] of removed) kept.delete(other);
+      const resources = removed.map(([, resource]) => resource);
+      onRemoved(resources);
+      return resources;
     },
   };
   return store;

@@ -1,0 +1,258 @@
+// Tests the rules of Azure that the simulator of Azure Resource Manager applies. Each test names the source of a rule,
+// or the simulator does at the rule.
+import { beforeEach, describe, expect, test } from "vitest";
+import { at, textAt } from "../support/at.ts";
+import { type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
+
+const acrPull = "7f951dda-4ed3-4680-a7ca-43fe172d538d";
+const secretsUser = "4633458b-17de-408a-b874-0445c86b69e6";
+const reader = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
+const zoneContributor = "b12aa53e-6015-4669-85d0-8515ebb3ae7f";
+const identityOperator = "f1a07417-d97a-45cb-824c-7a7467783830";
+const group = "rg-rules";
+
+let azure: SimulatedAzure;
+const broken = new Set<string>();
+const path = (type: string) => `${azure.root}/resourceGroups/${group}/providers/${type}`;
+beforeEach(async () => {
+  broken.clear();
+  azure = simulateAzure({ isReady: (image) => !broken.has(image) });
+  await azure.putGroup(group);
+});
+
+describe("revisions of a container app", () => {
+  const app = () => path("Microsoft.App/containerApps/app");
+  const containers = (image: string) => [{ name: "app", image: `elsewhere.io/app:${image}` }];
+  const ingress = { external: true, targetPort: 8080 };
+  const deploy = (image: string, configuration: object = {}, suffix?: string) =>
+    azure.put(app(), {
+      configuration: { ingress, ...configuration },
+      template: { containers: containers(image), ...(suffix ? { revisionSuffix: suffix } : {}) },
+    });
+  const revisions = () =>
+    Object.fromEntries(
+      azure
+        .list("Microsoft.App/containerApps/revisions")
+        .map(({ name, properties }) => [
+          name,
+          `${properties.runningState} ${properties.active ? "active" : "inactive"} ${properties.trafficWeight}`,
+        ]),
+    );
+  const multiple = (...traffic: object[]) => ({
+    activeRevisionsMode: "Multiple",
+    ingress: { ...ingress, traffic },
+  });
+
+  test("a changed template adds a revision with a new name; a changed configuration adds none", async () => {
+    await deploy("v1");
+    await deploy("v1", { ingress: { ...ingress, external: false } });
+    expect(Object.keys(revisions())).toEqual(["app--0000001"]);
+    await deploy("v2");
+    await deploy("v1");
+    expect(Object.keys(revisions())).toEqual(["app--0000001", "app--0000002", "app--0000003"]);
+  });
+
+  test("the operation fails when a suffix was used for another template, and the app stays as it was", async () => {
+    await deploy("v1", {}, "a");
+    await expect(deploy("v2", {}, "a")).rejects.toThrow(
+      /ContainerAppOperationError: Failed to provision revision for container app 'app'.*revision with suffix a already exists/,
+    );
+    expect(at(azure.store.find(app()), "properties.template")).toMatchObject({ containers: containers("v1") });
+  });
+
+  test("a change during an operation on the app is rejected with 409", async () => {
+    const body = { location: "westeurope", properties: { template: { containers: containers("v1") } } };
+    await azure.request("PUT", app(), body);
+    expect(await azure.request("PATCH", app(), body)).toMatchObject({
+      status: 409,
+      body: { error: { code: "ContainerAppOperationInProgress" } },
+    });
+  });
+
+  test("in the mode Single, a new revision that is ready replaces the old one", async () => {
+    await deploy("v1");
+    await deploy("v2");
+    expect(revisions()).toEqual({ "app--0000001": "Running inactive 0", "app--0000002": "Running active 100" });
+  });
+
+  test("in the mode Single, a revision that fails gets no traffic, and the old one stays active", async () => {
+    await deploy("v1");
+    broken.add("elsewhere.io/app:v2");
+    const { properties } = await deploy("v2");
+    expect(revisions()).toEqual({ "app--0000001": "Running active 100", "app--0000002": "Failed active 0" });
+    expect(properties).toMatchObject({
+      provisioningState: "Succeeded",
+      latestRevisionName: "app--0000002",
+      latestReadyRevisionName: "app--0000001",
+    });
+  });
+
+  test("in the mode Multiple, a revision that fails gets the traffic that names it, not the latest revision's", async () => {
+    await deploy("v1", multiple({ latestRevision: true, weight: 100 }));
+    broken.add("elsewhere.io/app:v2");
+    await deploy("v2", multiple({ latestRevision: true, weight: 100 }));
+    expect(revisions()).toEqual({ "app--0000001": "Running active 100", "app--0000002": "Failed active 0" });
+    await deploy("v2", multiple({ revisionName: "app--0000002", weight: 100 }));
+    expect(revisions()).toEqual({ "app--0000001": "Running active 0", "app--0000002": "Failed active 100" });
+  });
+
+  test("the mode Multiple keeps old revisions active until the mode is Single again", async () => {
+    await deploy("v1");
+    const blue = { revisionName: "app--0000001", label: "blue", weight: 100 };
+    await deploy("v2", multiple(blue, { latestRevision: true, label: "green", weight: 0 }));
+    expect(revisions()).toEqual({ "app--0000001": "Running active 100", "app--0000002": "Running active 0" });
+    await deploy("v2");
+    expect(revisions()).toEqual({ "app--0000001": "Running inactive 0", "app--0000002": "Running active 100" });
+  });
+});
+
+describe("what a container app reads", () => {
+  const app = (image: string, identity: string, secrets: object[] = []) =>
+    azure.put(path("Microsoft.App/containerApps/app"), {
+      configuration: { registries: [{ server: "cr.azurecr.io", identity }], secrets },
+      template: { containers: [{ name: "app", image }] },
+    });
+
+  test("an image needs AcrPull in effect, and has to exist", async () => {
+    const registry = path("Microsoft.ContainerRegistry/registries/cr");
+    await azure.put(registry, {});
+    const { id, principalId } = await azure.putIdentity(group, "id-app");
+    const missing =
+      /ContainerAppOperationError: .*'template.containers.app.image'.*unable to pull image using Managed identity .*id-app for registry cr.azurecr.io/;
+    await expect(app("cr.azurecr.io/app:v1", id)).rejects.toThrow(missing);
+    await azure.assignRole(registry, acrPull, principalId);
+    await expect(app("cr.azurecr.io/app:v1", id)).rejects.toThrow(missing);
+    azure.clock.now += 60;
+    await expect(app("cr.azurecr.io/app:v1", id)).rejects.toThrow(/MANIFEST_UNKNOWN: manifest tagged by "v1"/);
+    azure.push("cr.azurecr.io/app:v1");
+    await app("cr.azurecr.io/app:v1", id);
+  });
+
+  test("a reference to Key Vault needs the identity's role in effect", async () => {
+    const secret = path("Microsoft.KeyVault/vaults/kv/secrets/demosecret");
+    await azure.put(path("Microsoft.KeyVault/vaults/kv"), {});
+    await azure.put(secret, { value: "value" });
+    const { id, principalId } = await azure.putIdentity(group, "id-app");
+    const keyVaultUrl = "https://kv.vault.azure.net/secrets/demosecret";
+    const deploy = () => app("elsewhere.io/app:v1", id, [{ name: "demosecret", keyVaultUrl, identity: id }]);
+    await azure.assignRole(secret, secretsUser, principalId);
+    await expect(deploy()).rejects.toThrow(
+      /InvalidParameterValueInContainerTemplate: .*Unable to get value using Managed identity .*id-app for secret demosecret/,
+    );
+    azure.clock.now += 60;
+    await deploy();
+  });
+});
+
+describe("role assignments", () => {
+  const scope = () => `${azure.root}/resourceGroups/${group}`;
+
+  test("an assignment cannot change its principal or role, and can be repeated", async () => {
+    await azure.assignRole(scope(), reader, "someone", "a");
+    await azure.assignRole(scope(), reader, "someone", "a");
+    for (const [role, principal] of [
+      [reader, "other"],
+      [acrPull, "someone"],
+    ] as const) {
+      await expect(azure.assignRole(scope(), role, principal, "a")).rejects.toThrow(
+        /RoleAssignmentUpdateNotPermitted: Tenant ID, application ID, principal ID, and scope are not allowed to be updated/,
+      );
+    }
+  });
+
+  test("the same role of the same principal at the same scope cannot have two names", async () => {
+    await azure.assignRole(scope(), reader, "someone", "a");
+    await expect(azure.assignRole(scope(), reader, "someone", "b")).rejects.toThrow(/RoleAssignmentExists/);
+    await azure.assignRole(azure.root, reader, "someone", "b");
+  });
+
+  test("an identity that is created again has another principal, and its old assignments stay", async () => {
+    const before = await azure.putIdentity(group, "id-app");
+    expect(await azure.putIdentity(group, "id-app")).toEqual(before);
+    await azure.assignRole(azure.root, reader, before.principalId, "a");
+    await azure.removeGroup(group);
+    await azure.putGroup(group);
+    const after = await azure.putIdentity(group, "id-app");
+    expect(after.principalId).not.toBe(before.principalId);
+    await expect(azure.assignRole(azure.root, reader, after.principalId, "a")).rejects.toThrow(
+      /RoleAssignmentUpdateNotPermitted/,
+    );
+  });
+});
+
+describe("a cluster's PUT", () => {
+  const cluster = (identity: string, properties: object) =>
+    azure.put(path("Microsoft.ContainerService/managedClusters/aks"), properties, {
+      identity: { type: "UserAssigned", userAssignedIdentities: { [identity]: {} } },
+    });
+
+  test("needs the identity's role on a private DNS zone in effect", async () => {
+    const zone = path("Microsoft.Network/privateDnsZones/privatelink.westeurope.azmk8s.io");
+    await azure.put(zone, {});
+    const { id, principalId } = await azure.putIdentity(group, "id-cluster");
+    const create = () => cluster(id, { apiServerAccessProfile: { privateDNSZone: zone } });
+    await azure.assignRole(zone, zoneContributor, principalId);
+    await expect(create()).rejects.toThrow(/CustomPrivateDNSZoneMissingPermissionError/);
+    azure.clock.now += 60;
+    await create();
+  });
+
+  test("needs the identity's role on a kubelet identity in effect", async () => {
+    const { id, principalId } = await azure.putIdentity(group, "id-cluster");
+    const kubelet = await azure.putIdentity(group, "id-kubelet");
+    const create = () => cluster(id, { identityProfile: { kubeletidentity: { resourceId: kubelet.id } } });
+    await azure.assignRole(kubelet.id, identityOperator, principalId);
+    await expect(create()).rejects.toThrow(/CustomKubeletIdentityMissingPermissionError/);
+    azure.clock.now += 60;
+    await create();
+  });
+
+  test("adds a kubelet identity, and keeps it at the next PUT", async () => {
+    const { id } = await azure.putIdentity(group, "id-cluster");
+    const kubelet = (created: object) => textAt(created, "properties.identityProfile.kubeletidentity.objectId");
+    expect(kubelet(await cluster(id, {}))).toBe(kubelet(await cluster(id, {})));
+  });
+});
+
+describe("a deleted vault", () => {
+  const vault = () => path("Microsoft.KeyVault/vaults/kv");
+  const deleted = () => `${azure.root}/providers/Microsoft.KeyVault/locations/westeurope/deletedVaults/kv`;
+  const settings = { enablePurgeProtection: true, softDeleteRetentionInDays: 7 };
+  const conflict = /ConflictError: A vault with the same name already exists in deleted state/;
+
+  /** Creates a vault with a secret and deletes its resource group. */
+  async function deleteVault(properties: object): Promise<void> {
+    await azure.put(vault(), properties);
+    await azure.put(`${vault()}/secrets/demosecret`, { value: "value" });
+    await azure.removeGroup(group);
+    await azure.putGroup(group);
+  }
+
+  test("keeps its name until the end of its retention", async () => {
+    await deleteVault(settings);
+    await expect(azure.put(vault(), {})).rejects.toThrow(conflict);
+    azure.clock.now += 7 * 86_400;
+    await azure.put(vault(), {});
+  });
+
+  test("cannot be purged with purge protection", async () => {
+    await deleteVault(settings);
+    await expect(azure.send("POST", `${deleted()}/purge`)).rejects.toThrow(
+      /MethodNotAllowed: Operation 'DeletedVaultPurge' is not allowed/,
+    );
+    await expect(azure.put(vault(), {})).rejects.toThrow(conflict);
+  });
+
+  test("can be purged without purge protection, and frees its name", async () => {
+    await deleteVault({});
+    await azure.send("POST", `${deleted()}/purge`);
+    await azure.put(vault(), {});
+  });
+
+  test("is recovered with its settings and secrets", async () => {
+    await deleteVault(settings);
+    const recovered = await azure.put(vault(), { createMode: "recover" });
+    expect(recovered.properties).toMatchObject(settings);
+    expect(azure.store.find(`${vault()}/secrets/demosecret`)).toBeDefined();
+  });
+});
