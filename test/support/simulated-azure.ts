@@ -1,9 +1,12 @@
 // The simulator of Azure Resource Manager in this process, without az: for tests that deploy many times.
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { promisify } from "node:util";
 import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
 import { createResources } from "../simulators/resource-manager/resources.ts";
 import { at, objectAt, textAt } from "./at.ts";
 import { subscription as subscriptionId } from "./bicep.ts";
+import { root as repository } from "./processes.ts";
 
 export type SimulatedAzure = ReturnType<typeof simulateAzure>;
 
@@ -79,4 +82,19 @@ export function simulateAzure(options: Parameters<typeof createResources>[0] = {
       return Object.fromEntries(outputs.map(([output, { value }]) => [output, value]));
     },
   };
+}
+
+/**
+ * Compiles a parameter file as az and azd do. Resolves with what `bicep build-params` prints.
+ *
+ * @param bicep Path of the compiler
+ */
+export async function buildParameters(
+  bicep: string,
+  file: string,
+  env: Readonly<Record<string, string>>,
+): Promise<string> {
+  const { HOME = "", PATH = "" } = process.env;
+  const settings = { cwd: repository, env: { HOME, PATH, ...env }, maxBuffer: 16 * 1024 ** 2 };
+  return (await promisify(execFile)(bicep, ["build-params", file, "--stdout"], settings)).stdout;
 }

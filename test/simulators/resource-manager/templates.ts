@@ -81,7 +81,8 @@ function listSteps(template: Json, { resolve }: Context): Step[] {
 
 /** Creates the resource of a step, unless its condition is false or it exists already. */
 function run({ symbol, index, definition }: Step, deployment: Deployment, context: Context, target: Target): void {
-  const { type, condition = true, existing, copy: _copy, dependsOn: _dependsOn, properties, ...rest } = definition;
+  const { type, condition = true, existing, properties, ...more } = definition;
+  const { copy: _copy, dependsOn: _dependsOn, apiVersion: _version, ...rest } = more;
   if (!context.resolve(condition, index)) return;
   const { name, scope, resourceGroup, subscriptionId, ...body } = context.resolve(rest, index) as Json;
   const id = context.locate({ type, name, scope, resourceGroup, subscriptionId });
