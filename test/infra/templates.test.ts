@@ -139,6 +139,11 @@ describe.skipIf(!path)("the evaluated template", { timeout: 120_000 }, () => {
       return value.replace(/\b(cr|kv-|cosmos-)[a-z2-7]{13}\b/g, "$1*");
     });
 
+  const bodyOf = (resource: object) =>
+    Object.fromEntries(
+      Object.entries(resource).filter(([name]) => !["id", "type", "name", "apiVersion", "condition"].includes(name)),
+    );
+
   test.for([
     ["containerapps"],
     ["examples/containerapps-keyed"],
@@ -184,9 +189,7 @@ describe.skipIf(!path)("the evaluated template", { timeout: 120_000 }, () => {
     for (const type of new Set(resources.map((resource) => resource.type))) {
       const predicted = resources
         .filter((resource) => resource.type === type)
-        .map(({ id: _id, type: _type, name: _name, apiVersion: _version, condition: _condition, ...body }) =>
-          comparable(body),
-        );
+        .map((resource) => comparable(bodyOf(resource)));
       const ours = created.filter((resource) => resource.type === type).map(({ body }) => comparable(body));
       expect(ours, type).toEqual(expect.arrayContaining(predicted));
     }
