@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { type Plan, type Resource, startBicep } from "./bicep.ts";
+import { environment, type Plan, type Resource, startBicep } from "./bicep.ts";
 import { root } from "./processes.ts";
 
 export interface Plans {
@@ -28,9 +28,16 @@ export const shipped = folders
   .filter((name) => name.endsWith(".bicepparam"))
   .map((name) => name.replace(/\.bicepparam$/, ""));
 
-/** @param names parameter files without `.bicepparam`, in infra/bicep/parameters, its examples or test/infra/plans */
-export async function makePlans(path: string, names: readonly string[]): Promise<Plans> {
-  const bicep = startBicep(path);
+/**
+ * @param names parameter files without `.bicepparam`, in infra/bicep/parameters, its examples or test/infra/plans
+ * @param env variables in addition to those of every plan
+ */
+export async function makePlans(
+  path: string,
+  names: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Plans> {
+  const bicep = startBicep(path, { env: { ...environment, ...env } });
   const plans = new Map<string, Plan>();
   try {
     for (const name of names) plans.set(name, await bicep.plan(fileOf(name)));

@@ -1,0 +1,102 @@
+// Plans of every parameter file that users get: what holds for each of them, and what a second deployment changes.
+import { beforeAll, describe, expect, test } from "vitest";
+import { field } from "../../services/runtime/field.ts";
+import { findBicepOrSkip, type Plan } from "../support/bicep.ts";
+import { makePlans, type Plans, shipped } from "../support/plans.ts";
+
+const path = await findBicepOrSkip();
+const apps = ["state-api", "group-lister", "welcome"];
+const isOfApp = (name: string) => apps.some((app) => name.startsWith(app));
+const imagesOf = (tag: string) => ({
+  SERVICE_STATE_API_IMAGE_NAME: `registry.azurecr.io/state-api:${tag}`,
+  SERVICE_GROUP_LISTER_IMAGE_NAME: `registry.azurecr.io/group-lister:${tag}`,
+  SERVICE_WELCOME_IMAGE_NAME: `registry.azurecr.io/welcome:${tag}`,
+});
+
+describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 }, () => {
+  let plans: Plans;
+  let again: Plans;
+  let elsewhere: Plans;
+  let released: Plans;
+  let greeting: Plans;
+  beforeAll(async () => {
+    const planAll = (env = {}) => makePlans(path ?? "", shipped, env);
+    plans = await planAll(imagesOf("v1"));
+    elsewhere = await planAll({ AZURE_ENV_NAME: "other" });
+    released = await planAll(imagesOf("v2"));
+    greeting = await planAll({ WELCOME: "Hello from v2!" });
+    again = await planAll(imagesOf("v1"));
+  }, 300_000);
+
+  // A name that was used before with another template is an error:
+  // https://github.com/microsoft/azure-container-apps/issues/650
+  test.for(shipped)("%s leaves the names of revisions to Azure", (name) => {
+    expect(plans.of(name).text).not.toContain("revisionSuffix");
+  });
+
+  test.for(shipped)(
+    "%s names no role assignment by the resource id of an identity, which outlives its principal",
+    (name) => {
+      const assignments = plans.of(name).resources.filter(({ type }) => type.endsWith("oleAssignments"));
+      for (const assignment of assignments) expect(assignment.name).not.toMatch(/userAssignedIdentities\//i);
+      expect(assignments.length > 0).toBe(plans.of(name).resources.some(({ type }) => type.endsWith("/vaults")));
+    },
+  );
+
+  test.for(shipped)("%s creates no two resources with the same id", (name) => {
+    const ids = plans.of(name).resources.map(({ id }) => id.toLowerCase());
+    expect(ids.length).toBe(new Set(ids).size);
+  });
+
+  test("no app has a resource that a parameter file of main.bicep creates, or that another app has", () => {
+    const ids = ["containerapps", ...apps].flatMap((name) => plans.of(name).resources.map(({ id }) => id));
+    expect(ids.length).toBe(new Set(ids).size);
+  });
+
+  test.for(shipped)("%s gives the same plan again, also after a release and a rollback to the first image", (name) => {
+    expect(contentOf(again.of(name))).toEqual(contentOf(plans.of(name)));
+  });
+
+  test.for(shipped.filter((name) => !isOfApp(name)))(
+    "%s under another AZURE_ENV_NAME has no resource of the first deployment",
+    (name) => {
+      const ids = new Set(plans.of(name).resources.map(({ id }) => id));
+      expect(elsewhere.of(name).resources.filter(({ id }) => ids.has(id))).toEqual([]);
+    },
+  );
+
+  test.for(shipped.filter((name) => !isOfApp(name)))("%s does not depend on the images and on WELCOME", (name) => {
+    expect(contentOf(released.of(name))).toEqual(contentOf(plans.of(name)));
+    expect(contentOf(greeting.of(name))).toEqual(contentOf(plans.of(name)));
+  });
+
+  test.for(shipped.filter(isOfApp))("%s with another image changes the image and nothing else", (name) => {
+    expect(differences(plans.of(name).resources, released.of(name).resources)).toEqual({
+      "0.properties.template.containers.0.image": expect.stringMatching(/:v2$/),
+    });
+  });
+
+  test.for(apps)("WELCOME changes one variable of %s, or nothing of group-lister", (name) => {
+    const changes = differences(plans.of(name).resources, greeting.of(name).resources);
+    expect(Object.values(changes)).toEqual(
+      name === "group-lister" ? [] : [{ name: "WELCOME", value: "Hello from v2!" }],
+    );
+    expect(Object.keys(changes).every((path) => /^0\.properties\.template\.containers\.0\.env\.\d$/.test(path))).toBe(
+      true,
+    );
+  });
+});
+
+/** A plan without the order of its outputs, which varies. */
+function contentOf({ resources, outputs }: Plan) {
+  return { resources, outputs };
+}
+
+/** The values of `after` at the paths where it differs from `before`. */
+function differences(before: unknown, after: unknown, at = ""): Record<string, unknown> {
+  if (Object.is(before, after)) return {};
+  if (typeof before !== "object" || typeof after !== "object" || !before || !after) return { [at]: after };
+  const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
+  const inside = [...keys].map((key) => differences(field(before, key), field(after, key), at ? `${at}.${key}` : key));
+  return Object.assign({}, ...inside);
+}
