@@ -1,9 +1,9 @@
 // Tests on the plans what azd looks for in Azure: the resource group, the cluster, and what `azd monitor` opens.
 import { beforeAll, describe, expect, test } from "vitest";
-import { listAt, textAt } from "../support/at.ts";
+import { at, listAt, textAt } from "../support/at.ts";
 import { projects } from "../support/azd.ts";
-import { findBicepOrSkip } from "../support/bicep.ts";
-import { makePlans, type Plans } from "../support/plans.ts";
+import { environment, findBicepOrSkip } from "../support/bicep.ts";
+import { makePlans, type Plans, planIn } from "../support/plans.ts";
 
 const bicep = await findBicepOrSkip();
 
@@ -40,5 +40,43 @@ describe.skipIf(!bicep)("what azd looks for in Azure", () => {
     const listed = resources.filter(({ type }) => type.split("/").length === 2); // Azure does not list nested resources
     const named = listed.filter(({ id }) => id.split("/").at(-1) === outputs.AZURE_AKS_CLUSTER_NAME);
     expect(named.map(({ type }) => type)).toEqual(["Microsoft.ContainerService/managedClusters"]);
+  });
+});
+
+// Container Apps creates a revision exactly when the template of the app changes:
+// https://learn.microsoft.com/azure/container-apps/revisions#change-types
+describe.skipIf(!bicep)("the release of welcome on docs/deploy/azd.md", { timeout: 120_000 }, () => {
+  /** What `azd deploy welcome` sends, with these variables in the azd environment. */
+  async function deploy(variables: Readonly<Record<string, string>>) {
+    const image = `registry.azurecr.io/dapr-samples/welcome-dapr-samples:azd-deploy-${variables.TAG}`;
+    const env = { ...environment, SERVICE_WELCOME_IMAGE_NAME: image, ...variables };
+    const { resources } = await planIn(bicep ?? "", env, "infra/bicep/parameters/welcome.bicepparam");
+    const app = resources.find(({ type }) => type === "Microsoft.App/containerApps");
+    return {
+      template: at(app, "properties.template"),
+      mode: at(app, "properties.configuration.activeRevisionsMode"),
+      weights: listAt(app, "properties.configuration.ingress.traffic").map((entry) => at(entry, "weight")),
+    };
+  }
+
+  test("creates a revision for a new image, and none for a new weight or the promotion of the same image", async () => {
+    const live = await deploy({ TAG: "1" });
+    const candidate = await deploy({ TAG: "2", LIVE: "welcome--0000001" });
+    const shared = await deploy({ TAG: "2", LIVE: "welcome--0000001", CANDIDATE_WEIGHT: "10" });
+    const promoted = await deploy({ TAG: "2", LIVE: "", CANDIDATE_WEIGHT: "10" });
+    expect(candidate.template).not.toEqual(live.template);
+    expect(shared.template).toEqual(candidate.template);
+    expect(promoted.template).toEqual(candidate.template);
+    expect([live.mode, candidate.mode, shared.mode, promoted.mode]).toEqual([
+      "Single",
+      "Multiple",
+      "Multiple",
+      "Single",
+    ]);
+    expect([candidate.weights, shared.weights, promoted.weights]).toEqual([[100, 0], [90, 10], [100]]);
+  });
+
+  test("creates a revision for a new greeting with the same image", async () => {
+    expect((await deploy({ TAG: "2", WELCOME: "Hallo" })).template).not.toEqual((await deploy({ TAG: "2" })).template);
   });
 });
