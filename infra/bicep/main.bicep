@@ -90,7 +90,12 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
 
 module logs 'modules/logs.bicep' = {
   scope: group
-  params: { workspaceName: workspaceName, insightsName: insightsName, location: location, tags: tags }
+  params: {
+    workspaceName: workspaceName
+    insightsName: hosting.on == 'containerapps' ? insightsName : null // on AKS nothing sends data to it
+    location: location
+    tags: tags
+  }
 }
 
 // `azd monitor` fails without a dashboard.

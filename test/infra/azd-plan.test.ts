@@ -15,8 +15,12 @@ describe.skipIf(!bicep)("what azd looks for in Azure", () => {
   });
 
   // https://github.com/Azure/azure-dev/blob/main/cli/azd/cmd/monitor.go
-  test.each(names)("%s has Application Insights, and a dashboard whose charts show a resource of the plan", (name) => {
-    plans.find(name, "Microsoft.Insights/components");
+  test("Container Apps has Application Insights for its logs and traces; AKS has none, because it would stay empty", () => {
+    plans.find("containerapps", "Microsoft.Insights/components");
+    expect(plans.of("aks").resources.map(({ type }) => type)).not.toContain("Microsoft.Insights/components");
+  });
+
+  test.each(names)("%s has a dashboard whose charts show a resource of the plan", (name) => {
     const dashboard = plans.find(name, "Microsoft.Portal/dashboards");
     const [lens] = listAt(dashboard, "properties.lenses");
     const parts = listAt(lens, "parts");

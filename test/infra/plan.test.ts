@@ -57,7 +57,6 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       "Microsoft.DocumentDB/databaseAccounts/cosmos-…",
       "Microsoft.DocumentDB/databaseAccounts/cosmos-…/sqlDatabases/dapr-db",
       "Microsoft.DocumentDB/databaseAccounts/cosmos-…/sqlDatabases/dapr-db/containers/statestore",
-      "Microsoft.Insights/components/appi-dapr-samples",
       vault,
       `${vault}/secrets/demosecret`,
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-group-lister",
@@ -67,6 +66,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       "Microsoft.Portal/dashboards/dash-dapr-samples",
     ];
     const containerApps = [
+      "Microsoft.Insights/components/appi-dapr-samples",
       "Microsoft.App/managedEnvironments/cae-dapr-samples",
       "Microsoft.App/managedEnvironments/cae-dapr-samples/daprComponents/statestore",
       "Microsoft.App/managedEnvironments/cae-dapr-samples/daprComponents/statestore/resiliencyPolicies/statestore",

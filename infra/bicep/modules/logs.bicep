@@ -1,13 +1,13 @@
 metadata name = 'Logs and traces'
-metadata description = 'A Log Analytics workspace, and an Application Insights resource that stores its data there.'
+metadata description = 'A Log Analytics workspace and, for Container Apps, an Application Insights resource that stores its data there.'
 
 import { Tags } from 'tags.bicep'
 
 @description('Required. Name of the Log Analytics workspace.')
 param workspaceName string
 
-@description('Required. Name of the Application Insights resource.')
-param insightsName string
+@description('Optional. Name of the Application Insights resource. Without it, the template creates none.')
+param insightsName string?
 
 @description('Required. Azure region of the resources, such as westeurope.')
 param location string
@@ -26,8 +26,8 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
   }
 }
 
-resource insights 'Microsoft.Insights/components@2020-02-02' = {
-  name: insightsName
+resource insights 'Microsoft.Insights/components@2020-02-02' = if (insightsName != null) {
+  name: insightsName ?? 'none'
   location: location
   tags: tags
   kind: 'web'
