@@ -1,5 +1,5 @@
-// Runs azd's hooks for AKS as azd runs them, with a real kubectl, and applies what they render to a real API server with
-// the calls of azd:
+// Runs azd's hooks for AKS as azd runs them, with a real kubectl, and applies what they render to a real API server
+// with the calls of azd:
 // https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/project/service_target_aks.go
 import { execFile } from "node:child_process";
 import {
