@@ -3,7 +3,7 @@ metadata description = 'Checks the rules that parameter types cannot express. ma
 
 import { Aks } from 'modules/aks.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
-import { Access, Candidate, Scale } from 'modules/container-app.bicep'
+import { Access, Candidate, Domain, Scale } from 'modules/container-app.bicep'
 import { Tags } from 'modules/tags.bicep'
 
 @export()
@@ -12,6 +12,12 @@ func containerAppsErrors(hosting ContainerApps) string[] =>
   nonEmpty([
     parseCidr(hosting.?network.?prefix ?? '10.0.0.0/26').cidr > 26
       ? 'network.prefix ${hosting.?network.?prefix} is too small. Use a /26 or larger: the environment uses half of it.'
+      : ''
+    hosting.?network.?source == 'existing' && !isId(hosting.?network.?subnetId ?? '', 'virtualNetworks', 11)
+      ? 'network.subnetId ${hosting.?network.?subnetId} is not the resource id of a subnet. Read it with: az network vnet subnet show --query id'
+      : ''
+    hosting.?network.?private.?dns == 'existing' && !isId(hosting.?network.?private.?zoneId ?? '', 'privateDnsZones', 9)
+      ? 'network.private.zoneId ${hosting.?network.?private.?zoneId} is not the resource id of a private DNS zone. Read it with: az network private-dns zone show --query id'
       : ''
   ])
 
@@ -28,6 +34,15 @@ func appErrors(name string, image string, access Access, scale Scale, candidate 
       : ''
     candidate != null && (!startsWith(candidate!.live, '${name}--') || endsWith(candidate!.live, '--'))
       ? 'candidate.live ${candidate!.live} is not a revision of ${name}. Use the whole name, ${name}--SUFFIX.'
+      : ''
+  ])
+
+@export()
+@description('Returns a message for an invalid domain of an app; empty when it is valid.')
+func domainErrors(domain Domain?) string[] =>
+  nonEmpty([
+    domain != null && (!contains(domain!.name, '.') || contains(domain!.name, '/') || contains(domain!.name, '*'))
+      ? 'domain.name ${domain!.name} is not a domain name. Use one name such as welcome.example.com, without https:// and *.'
       : ''
   ])
 
@@ -92,3 +107,9 @@ func isClusterZone(zone string, location string) bool =>
 
 @description('Returns the short name of a region: westeurope for both West Europe and westeurope.')
 func regionName(location string) string => toLower(replace(location, ' ', ''))
+
+func isId(id string, type string, parts int) bool =>
+  length(split(id, '/')) == parts && startsWith(id, '/subscriptions/') && contains(
+    toLower(id),
+    '/providers/microsoft.network/${toLower(type)}/'
+  )

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
 import { variables } from "../../services/welcome/config.ts";
 import { at, listAt, textAt } from "../support/at.ts";
-import { environment, findBicepOrSkip, type Resource, tenant } from "../support/bicep.ts";
+import { environment, findBicepOrSkip, type Resource, startBicep, tenant } from "../support/bicep.ts";
 import { shorten } from "../support/expressions.ts";
 import { makePlans, type Plans, planIn } from "../support/plans.ts";
 
@@ -15,7 +15,14 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   let plans: Plans;
 
   beforeAll(async () => {
-    plans = await makePlans(path ?? "", ["containerapps", "containerapps-private", ...apps, "blue-green"]);
+    plans = await makePlans(path ?? "", [
+      "containerapps",
+      "containerapps-private",
+      "containerapps-existing-network",
+      ...apps,
+      "blue-green",
+      "welcome-sign-in",
+    ]);
   }, 120_000);
 
   const type = "Microsoft.App/containerApps";
@@ -47,7 +54,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       });
     });
 
-    test("an environment with a private network is reachable only from that network, which resolves the names of its apps", () => {
+    test("examples/containerapps-private.bicepparam creates a network, and resolves the apps to its private address", () => {
       const subnet = plans.find("containerapps-private", "Microsoft.Network/virtualNetworks/subnets");
       expect(subnet.properties).toMatchObject({
         addressPrefix: "10.20.0.0/24",
@@ -59,17 +66,34 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       });
       const network = plans.find("containerapps-private", "Microsoft.Network/virtualNetworks");
       const zone = plans.find("containerapps-private", "Microsoft.Network/privateDnsZones");
-      expect(zone.name).toMatch(/outputs\.domain\.value\]$/);
+      expect(shorten(zone.name)).toBe("environment.domain");
+      const link = plans.find("containerapps-private", "Microsoft.Network/privateDnsZones/virtualNetworkLinks");
+      expect(link.properties).toEqual({ registrationEnabled: false, virtualNetwork: { id: network.id } });
+      const record = plans.find("containerapps-private", "Microsoft.Network/privateDnsZones/A");
+      expect(shorten(textAt(record, "properties.aRecords.0.ipv4Address"))).toBe("environment.address");
+    });
+
+    test("examples/containerapps-existing-network.bicepparam uses the subnet, adds one record to the zone and no role", () => {
+      const own = "/subscriptions/55555555-5555-5555-5555-555555555555/resourceGroups/rg-network";
+      const { resources } = plans.of("containerapps-existing-network");
       expect(
-        plans.find("containerapps-private", "Microsoft.Network/privateDnsZones/virtualNetworkLinks").properties,
-      ).toEqual({
-        registrationEnabled: false,
-        virtualNetwork: { id: network.id },
+        plans.find("containerapps-existing-network", "Microsoft.App/managedEnvironments").properties,
+      ).toMatchObject({
+        vnetConfiguration: {
+          infrastructureSubnetId: `${own}/providers/Microsoft.Network/virtualNetworks/vnet-spoke/subnets/container-apps`,
+          internal: true,
+        },
+        publicNetworkAccess: "Disabled",
       });
-      expect(plans.find("containerapps-private", "Microsoft.Network/privateDnsZones/A")).toMatchObject({
-        name: expect.stringMatching(/domain\.value, '\*'\)\]$/),
-        properties: { aRecords: [{ ipv4Address: expect.stringMatching(/outputs\.address\.value\]$/) }] },
-      });
+      const network = resources.filter((resource) => resource.type.startsWith("Microsoft.Network/"));
+      expect(network.map((resource) => resource.type)).toEqual(["Microsoft.Network/privateDnsZones/A"]);
+      expect(network[0]?.id).toMatch(/^\[resourceId\('55555555-[5-]+', 'rg-network', /);
+      const elsewhere = (plan: string) =>
+        plans
+          .of(plan)
+          .resources.filter(({ id }) => !/rg-dapr-samples|cr[a-z0-9]{13}/.test(id))
+          .map(({ id }) => id);
+      expect(elsewhere("containerapps-existing-network")).toEqual(elsewhere("containerapps"));
     });
   });
 
@@ -176,23 +200,34 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       });
     });
 
-    test.for(apps)("%s with LIVE keeps the traffic on that revision, and gives the new one a label", async (name) => {
-      const { properties } = await appWith({ LIVE: `${name}--0000001` }, name);
-      expect(at(properties, "configuration")).toMatchObject({
-        activeRevisionsMode: "Multiple",
-        ingress: {
-          traffic: [
-            { revisionName: `${name}--0000001`, label: "blue", weight: 100 },
-            { latestRevision: true, label: "green", weight: 0 },
-          ],
-        },
-      });
-    });
+    /** Azure accepts an inactive revision: https://github.com/microsoft/azure-container-apps/issues/1345 */
+    const ifActive = (name: string) =>
+      expect.stringMatching(
+        new RegExp(
+          `^\\[if\\(reference\\('[^']*/containerApps/${name}/revisions/${name}--0000001', '[\\d-]+'\\)\\.active, .*, fail\\(`,
+        ),
+      );
+
+    test.for(apps)(
+      "%s with LIVE keeps the traffic on that revision if it is active, and labels the new one",
+      async (name) => {
+        const { properties } = await appWith({ LIVE: `${name}--0000001` }, name);
+        expect(at(properties, "configuration")).toMatchObject({
+          activeRevisionsMode: "Multiple",
+          ingress: {
+            traffic: [
+              { revisionName: ifActive(name), label: "blue", weight: 100 },
+              { latestRevision: true, label: "green", weight: 0 },
+            ],
+          },
+        });
+      },
+    );
 
     test.for(apps)("%s with CANDIDATE_WEIGHT sends that percentage to the new revision", async (name) => {
       const { properties } = await appWith({ LIVE: `${name}--0000001`, CANDIDATE_WEIGHT: "30" }, name);
       expect(at(properties, "configuration.ingress.traffic")).toEqual([
-        { revisionName: `${name}--0000001`, label: "blue", weight: 70 },
+        { revisionName: ifActive(name), label: "blue", weight: 70 },
         { latestRevision: true, label: "green", weight: 30 },
       ]);
     });
@@ -252,12 +287,70 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
   });
 
-  test.for(apps)("the outputs of %s are its URL and the name of its newest revision", (name) => {
-    const prefix = name.toUpperCase().replace("-", "_");
+  test.for([
+    ["state-api", "Main"],
+    ["group-lister", "Main"],
+    ["welcome", "None"],
+    ["blue-green", "Main"],
+  ] as const)("the containers of %s can use its identity: %s", ([plan, lifecycle]) => {
+    const [identity] = Object.keys(at(plans.find(plan, type), "identity.userAssignedIdentities") ?? {});
+    expect(at(app(plan), "configuration.identitySettings")).toEqual([{ identity, lifecycle }]);
+  });
+
+  describe("a domain of your own", () => {
+    const certificateType = "Microsoft.App/managedEnvironments/managedCertificates";
+
+    test("WELCOME_DOMAIN binds a subdomain to welcome, with a certificate of Azure that is requested afterwards", async () => {
+      const env = { ...environment, WELCOME_DOMAIN: "welcome.example.com" };
+      const { resources } = await planIn(path ?? "", env, "infra/bicep/parameters/welcome.bicepparam");
+      const [bound, ...others] = listAt(resources[0], "properties.configuration.ingress.customDomains");
+      expect(others).toEqual([]);
+      expect(field(bound, "bindingType")).toBe("Auto");
+      expect(field(bound, "name")).toMatch(/\.publicNetworkAccess, 'Disabled'\), fail\(.*\.name\)\]$/);
+      expect(resources[1]).toMatchObject({
+        type: certificateType,
+        name: "cae-dapr-samples/welcome-example-com",
+        properties: { subjectName: "welcome.example.com", domainControlValidation: "CNAME" },
+      });
+      expect(resources).toHaveLength(2);
+      const bicep = startBicep(path ?? "");
+      const { contents } = await bicep.compile("infra/bicep/modules/container-app.bicep");
+      bicep.close();
+      expect(at(JSON.parse(contents), "resources.certificate.dependsOn")).toEqual(["app"]);
+    });
+
+    test("examples/welcome-sign-in.bicepparam validates an apex domain by HTTP", () => {
+      expect(plans.find("welcome-sign-in", certificateType).properties).toEqual({
+        subjectName: "example.com",
+        domainControlValidation: "HTTP",
+      });
+    });
+
+    test.for(apps)("%s has no domain without WELCOME_DOMAIN", (name) => {
+      expect(at(ingress(name), "customDomains")).toEqual([]);
+    });
+
+    test("the outputs of welcome are its URL, its newest revision and the values of its DNS records", () => {
+      const { outputs } = plans.of("welcome");
+      expect(Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, shorten(value)]))).toEqual({
+        WELCOME_URL: "welcomeApp.url",
+        WELCOME_REVISION: "welcomeApp.revision",
+        WELCOME_CNAME: "welcomeApp.hostName",
+        WELCOME_A: "welcomeApp.address",
+        WELCOME_TXT: "welcomeApp.verificationId",
+      });
+    });
+  });
+
+  test.for([
+    ["state-api", "STATE_API", "stateApi"],
+    ["group-lister", "GROUP_LISTER", "groupLister"],
+  ] as const)("the outputs of %s are its URL and its newest revision", ([name, prefix, module]) => {
     const { outputs } = plans.of(name);
-    expect(Object.keys(outputs).sort()).toEqual([`${prefix}_REVISION`, `${prefix}_URL`]);
-    expect(shorten(outputs[`${prefix}_URL`] ?? "")).toMatch(/^\w+\.url$/);
-    expect(shorten(outputs[`${prefix}_REVISION`] ?? "")).toMatch(/^\w+\.revision$/);
+    expect(Object.fromEntries(Object.entries(outputs).map(([output, value]) => [output, shorten(value)]))).toEqual({
+      [`${prefix}_URL`]: `${module}.url`,
+      [`${prefix}_REVISION`]: `${module}.revision`,
+    });
   });
 
   test("signIn requires callers of welcome to sign in, with the identity of welcome instead of a client secret", () => {

@@ -48,6 +48,7 @@ module groupLister '../modules/container-app.bicep' = {
     ]
     access: access
     scale: scale
+    usesIdentity: true
   }
 }
 

@@ -47,6 +47,7 @@ module stateApi '../modules/container-app.bicep' = {
     )
     access: access
     scale: scale
+    usesIdentity: true // the sidecar signs in to Cosmos DB
   }
 }
 

@@ -1,8 +1,8 @@
 metadata name = 'welcome'
 metadata description = 'Deploys welcome to the Container Apps environment that main.bicep creates. Any address can reach it.'
 
-import { Candidate, Scale, SignIn } from '../modules/container-app.bicep'
-import { appErrors } from '../validate.bicep'
+import { Candidate, Domain, Scale, SignIn } from '../modules/container-app.bicep'
+import { appErrors, domainErrors } from '../validate.bicep'
 import { Tags } from '../modules/tags.bicep'
 
 @description('Required. Name of the deployment of main.bicep.')
@@ -32,9 +32,12 @@ param welcome string?
 @description('Optional. Requires callers to sign in with Microsoft Entra ID.')
 param signIn SignIn?
 
+@description('Optional. Domain of your own for welcome. First deploy without it and add the DNS records that the outputs WELCOME_CNAME or WELCOME_A, and WELCOME_TXT contain.')
+param domain Domain?
+
 var app = 'welcome'
 var access = { who: 'anyone' }
-var errors = appErrors(app, image, access, scale, candidate)
+var errors = concat(appErrors(app, image, access, scale, candidate), domainErrors(domain))
 
 module welcomeApp '../modules/container-app.bicep' = {
   params: {
@@ -49,6 +52,8 @@ module welcomeApp '../modules/container-app.bicep' = {
     access: access
     scale: scale
     signIn: signIn
+    domain: domain
+    usesIdentity: signIn != null
     secret: {
       name: 'demosecret'
       url: 'https://${keyVaultName}${environment().suffixes.keyvaultDns}/secrets/demosecret'
@@ -62,3 +67,12 @@ output WELCOME_URL string = welcomeApp.outputs.url
 
 @description('Name of the newest revision of welcome. To keep the traffic on it while you test the next one, set LIVE to it.')
 output WELCOME_REVISION string = welcomeApp.outputs.revision
+
+@description('Value of the CNAME record of domain, for a subdomain.')
+output WELCOME_CNAME string = welcomeApp.outputs.hostName
+
+@description('Value of the A record of domain, for an apex domain.')
+output WELCOME_A string = welcomeApp.outputs.address
+
+@description('Value of the TXT record asuid.DOMAIN of domain.')
+output WELCOME_TXT string = welcomeApp.outputs.verificationId

@@ -74,6 +74,16 @@ type SignIn = {
 
 @export()
 @sealed()
+type Domain = {
+  @description('Required. Domain name, such as welcome.example.com, in a public environment. Its DNS records must exist before the deployment that sets it.')
+  name: string
+
+  @description('Required. How the certificate authority checks the domain. CNAME: a subdomain with a CNAME record. HTTP: an apex domain with an A record.')
+  validation: 'CNAME' | 'HTTP'
+}
+
+@export()
+@sealed()
 type Secret = {
   @description('Required. Name of the secret, and of its file.')
   name: string
@@ -118,6 +128,12 @@ param scale Scale
 @description('Optional. Requires callers to sign in with Microsoft Entra ID.')
 param signIn SignIn?
 
+@description('Optional. Domain of your own for the app, with a certificate that Azure issues and renews.')
+param domain Domain?
+
+@description('Required. true: the service or its sidecar signs in with the identity. false: only the platform does, to pull the image and to read secrets.')
+param usesIdentity bool
+
 @description('Optional. Key Vault secret to mount as a file. The identity reads it.')
 param secret Secret?
 
@@ -132,6 +148,11 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   name: identityName
 }
 
+resource live 'Microsoft.App/containerApps/revisions@2026-07-01' existing = if (candidate != null) {
+  #disable-next-line use-parent-property // with app as its parent, app would have to wait for itself
+  name: '${name}/${candidate.?live ?? ''}'
+}
+
 resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
@@ -143,6 +164,8 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
     configuration: {
       // Single waits until the new revision is ready, moves the traffic, and deactivates the old revision.
       activeRevisionsMode: candidate == null ? 'Single' : 'Multiple'
+      // https://learn.microsoft.com/azure/container-apps/managed-identity#control-managed-identity-availability
+      identitySettings: [{ identity: identity.id, lifecycle: usesIdentity ? 'Main' : 'None' }]
       registries: [{ server: split(image, '/')[0], identity: identity.id }]
       secrets: concat(
         signIn == null ? [] : [{ name: signInSecret, value: identity.properties.clientId }],
@@ -166,8 +189,28 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
         traffic: candidate == null
           ? [{ latestRevision: true, weight: 100 }]
           : [
-              { revisionName: candidate!.live, label: 'blue', weight: 100 - candidate!.weight }
+              {
+                // Azure accepts an inactive revision, whose share of the requests then fails:
+                // https://github.com/microsoft/azure-container-apps/issues/1345
+                revisionName: live!.properties.active
+                  ? candidate!.live
+                  : fail('candidate.live ${candidate!.live} is inactive. Use an active revision: az containerapp revision list --name ${name} --resource-group ${resourceGroup().name} --output table')
+                label: 'blue'
+                weight: 100 - candidate!.weight
+              }
               { latestRevision: true, label: 'green', weight: candidate!.weight }
+            ]
+        // Auto adds the domain without a certificate, and binds the certificate below when it is issued:
+        // https://github.com/microsoft/azure-container-apps/issues/796
+        customDomains: domain == null
+          ? []
+          : [
+              {
+                name: environment.properties.publicNetworkAccess == 'Disabled'
+                  ? fail('domain ${domain!.name} is not possible: the environment ${environmentName} is private, and the certificate authority cannot reach it. Remove domain.')
+                  : domain!.name
+                bindingType: 'Auto'
+              }
             ]
         ipSecurityRestrictions: access.who != 'addresses'
           ? []
@@ -207,6 +250,16 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
   }
 }
 
+// https://learn.microsoft.com/azure/container-apps/custom-domains-managed-certificates
+resource certificate 'Microsoft.App/managedEnvironments/managedCertificates@2026-07-01' = if (domain != null) {
+  parent: environment
+  name: replace(domain.?name ?? '', '.', '-')
+  location: location
+  tags: tags
+  properties: { subjectName: domain.?name, domainControlValidation: domain.?validation }
+  dependsOn: [app] // Azure issues a certificate only for a domain of an app
+}
+
 resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (signIn != null) {
   parent: app
   name: 'current'
@@ -229,7 +282,16 @@ resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (signIn 
 }
 
 @description('URL of the app.')
-output url string = 'https://${app.properties.configuration.ingress.fqdn}'
+output url string = 'https://${domain.?name ?? app.properties.configuration.ingress.fqdn}'
+
+@description('Host name that Azure gives the app; the value of the CNAME record of a domain of your own.')
+output hostName string = app.properties.configuration.ingress.fqdn
+
+@description('Address of the environment; the value of the A record of an apex domain of your own.')
+output address string = environment.properties.staticIp
+
+@description('Value of the TXT record asuid.DOMAIN, which proves that you own a domain.')
+output verificationId string = app.properties.customDomainVerificationId
 
 @description('Name of the newest revision.')
 output revision string = app.properties.latestRevisionName

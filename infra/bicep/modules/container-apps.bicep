@@ -12,17 +12,62 @@ type ContainerApps = {
   @description('Required. Credential of the sidecar of state-api for Cosmos DB. identity: the managed identity of the app. key: the account key.')
   stateStore: 'identity' | 'key'
 
-  @description('Optional. Virtual network to create for the environment. Without it Azure provides the network.')
+  @description('Optional. Virtual network of the environment; Azure cannot change it later. Without it Azure provides the network.')
   network: Network?
 }
 
+@discriminator('source')
+type Network = CreatedNetwork | ExistingNetwork
+
 @sealed()
-type Network = {
+type CreatedNetwork = {
+  @description('Required. Creates a virtual network.')
+  source: 'created'
+
   @description('Required. Address range in CIDR notation, /26 or larger. The environment uses the first half.')
   prefix: string
 
-  @description('Required. true: only callers in this network can reach the apps, regardless of the access of an app. false: that access decides.')
-  private: bool
+  @description('Optional. Only callers in the network can reach the apps, regardless of the access of an app. Without it that access decides.')
+  private: PrivateDns?
+}
+
+@sealed()
+type ExistingNetwork = {
+  @description('Required. Uses a subnet that exists.')
+  source: 'existing'
+
+  @description('Required. Resource id of the subnet, in any resource group or subscription. The subnet is in the region of the environment, delegated to Microsoft.App/environments, a /27 or larger, and used by nothing else. You need the permission Microsoft.Network/virtualNetworks/subnets/join/action on it; the managed identities need no role.')
+  subnetId: string
+
+  @description('Optional. Only callers in the network can reach the apps, regardless of the access of an app. Without it that access decides.')
+  private: PrivateDns?
+}
+
+@discriminator('dns')
+type PrivateDns = CreatedZone | ExistingZone | NoZone
+
+@sealed()
+type CreatedZone = {
+  @description('Required. Creates a private DNS zone for the apps and links it to the network.')
+  dns: 'created'
+}
+
+@sealed()
+type ExistingZone = {
+  @description('Required. Adds a record for the apps to a private DNS zone that exists.')
+  dns: 'existing'
+
+  @description('Required. Resource id of the zone, in any resource group or subscription. Azure chooses the domain of the environment, UNIQUE.REGION.azurecontainerapps.io, so the zone is usually REGION.azurecontainerapps.io. The networks that it is linked to cannot resolve apps of other environments in the region.')
+  zoneId: string
+
+  @description('Required. create: link the zone to the network of the environment. exists: the callers can resolve the zone already. A network can have one link to a zone.')
+  link: 'create' | 'exists'
+}
+
+@sealed()
+type NoZone = {
+  @description('Required. You add the record *.DOMAIN yourself: az containerapp env show --query "properties.[defaultDomain, staticIp]" shows the domain and the address.')
+  dns: 'none'
 }
 
 @description('Required. Name of the deployment.')
@@ -55,8 +100,15 @@ param zoneRedundant bool
 var environmentName = 'cae-${name}'
 var networkName = 'vnet-${name}'
 
-module network 'container-apps-network.bicep' = if (hosting.?network != null) {
-  params: { name: networkName, location: location, tags: tags, prefix: hosting.network!.prefix }
+var createdNetworkId = resourceId('Microsoft.Network/virtualNetworks', networkName)
+var createdNetwork = hosting.?network.?source == 'created'
+var subnetId = createdNetwork ? '${createdNetworkId}/subnets/environment' : hosting.?network.?subnetId
+var networkId = join(take(split(subnetId ?? '', '/'), 9), '/')
+var dns = hosting.?network.?private.?dns ?? 'none'
+var zoneId = split(hosting.?network.?private.?zoneId ?? '', '/')
+
+module network 'container-apps-network.bicep' = if (createdNetwork) {
+  params: { name: networkName, location: location, tags: tags, prefix: hosting.?network.?prefix ?? '' }
 }
 
 module environment 'container-apps-environment.bicep' = {
@@ -66,21 +118,35 @@ module environment 'container-apps-environment.bicep' = {
     tags: tags
     workspaceName: workspaceName
     insightsName: insightsName
-    subnetId: hosting.?network == null
-      ? null
-      : resourceId('Microsoft.Network/virtualNetworks/subnets', networkName, 'environment')
+    subnetId: subnetId
     zoneRedundant: zoneRedundant
-    private: hosting.?network.?private ?? false
+    private: hosting.?network.?private != null
   }
   dependsOn: [network]
 }
 
-module dns 'container-apps-dns.bicep' = if (hosting.?network.?private ?? false) {
+module createdZone 'container-apps-zone.bicep' = if (dns == 'created') {
+  params: { domain: environment.outputs.domain, tags: tags }
+}
+
+module createdZoneRecords 'container-apps-dns.bicep' = if (dns == 'created') {
   params: {
+    zoneName: createdZone.?outputs.name ?? ''
     domain: environment.outputs.domain
     address: environment.outputs.address
     tags: tags
-    networkName: networkName
+    networkId: networkId
+  }
+}
+
+module existingZoneRecords 'container-apps-dns.bicep' = if (dns == 'existing') {
+  scope: resourceGroup(zoneId[?2] ?? '', zoneId[?4] ?? '')
+  params: {
+    zoneName: zoneId[?8] ?? ''
+    domain: environment.outputs.domain
+    address: environment.outputs.address
+    tags: tags
+    networkId: hosting.?network.?private.?link == 'create' ? networkId : null
   }
 }
 

@@ -3,7 +3,10 @@ using '../apps/welcome.bicep'
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
 // green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. Deploy again without LIVE to
 // send it all.
+// For a domain of your own, add the DNS records, then set WELCOME_DOMAIN to its name. For an apex domain such as
+// example.com, also set WELCOME_DOMAIN_VALIDATION to HTTP.
 var live = readEnvironmentVariable('LIVE', '')
+var domainName = readEnvironmentVariable('WELCOME_DOMAIN', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
@@ -14,3 +17,6 @@ param candidate = startsWith(live, 'welcome--')
   ? { live: live, weight: int(readEnvironmentVariable('CANDIDATE_WEIGHT', '0')) }
   : null
 param welcome = empty(greeting) ? null : greeting
+param domain = empty(domainName)
+  ? null
+  : { name: domainName, validation: readEnvironmentVariable('WELCOME_DOMAIN_VALIDATION', 'CNAME') }

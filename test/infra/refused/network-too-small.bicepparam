@@ -6,5 +6,5 @@ param demoSecret = 'x'
 param hosting = {
   on: 'containerapps'
   stateStore: 'identity'
-  network: { prefix: '10.0.0.0/27', private: true }
+  network: { source: 'created', prefix: '10.0.0.0/27', private: { dns: 'created' } }
 }

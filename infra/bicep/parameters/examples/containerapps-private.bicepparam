@@ -7,5 +7,5 @@ param cosmosCapacity = { mode: 'autoscale', maxThroughput: 1000 }
 param hosting = {
   on: 'containerapps'
   stateStore: 'identity'
-  network: { prefix: '10.20.0.0/23', private: true }
+  network: { source: 'created', prefix: '10.20.0.0/23', private: { dns: 'created' } }
 }

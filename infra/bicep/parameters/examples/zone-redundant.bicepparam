@@ -9,5 +9,5 @@ param cosmosCapacity = { mode: 'autoscale', maxThroughput: 1000 }
 param hosting = {
   on: 'containerapps'
   stateStore: 'identity'
-  network: { prefix: '10.20.0.0/24', private: false }
+  network: { source: 'created', prefix: '10.20.0.0/24' }
 }

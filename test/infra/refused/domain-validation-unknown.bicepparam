@@ -1,0 +1,8 @@
+// The property "validation" expected a value of type "'CNAME' | 'HTTP'"
+using '../../../infra/bicep/apps/welcome.bicep'
+
+param name = 'refused'
+param image = 'registry.azurecr.io/welcome:v1'
+param keyVaultName = 'kv-refused'
+param scale = { min: 1, max: 1, concurrentRequests: 50 }
+param domain = { name: 'welcome.example.com', validation: 'TXT' }
