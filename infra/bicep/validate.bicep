@@ -107,9 +107,3 @@ func isClusterZone(zone string, location string) bool =>
 
 @description('Returns the short name of a region: westeurope for both West Europe and westeurope.')
 func regionName(location string) string => toLower(replace(location, ' ', ''))
-
-func isId(id string, type string, parts int) bool =>
-  length(split(id, '/')) == parts && startsWith(id, '/subscriptions/') && contains(
-    toLower(id),
-    '/providers/microsoft.network/${toLower(type)}/'
-  )

@@ -70,6 +70,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       const link = plans.find("containerapps-private", "Microsoft.Network/privateDnsZones/virtualNetworkLinks");
       expect(link.properties).toEqual({ registrationEnabled: false, virtualNetwork: { id: network.id } });
       const record = plans.find("containerapps-private", "Microsoft.Network/privateDnsZones/A");
+      expect(shorten(record.name)).toBe("environment.domain/*");
       expect(shorten(textAt(record, "properties.aRecords.0.ipv4Address"))).toBe("environment.address");
     });
 
@@ -87,6 +88,9 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       });
       const network = resources.filter((resource) => resource.type.startsWith("Microsoft.Network/"));
       expect(network.map((resource) => resource.type)).toEqual(["Microsoft.Network/privateDnsZones/A"]);
+      expect(shorten(network[0]?.name ?? "")).toMatch(
+        /^\[format\('\{0\}\/\{1\}', 'westeurope.azurecontainerapps.io', .*'\*\.\{0\}'/,
+      );
       expect(network[0]?.id).toMatch(/^\[resourceId\('55555555-[5-]+', 'rg-network', /);
       const elsewhere = (plan: string) =>
         plans

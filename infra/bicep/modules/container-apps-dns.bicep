@@ -3,11 +3,11 @@ metadata description = 'Resolves the names of all apps to the private address of
 
 import { Tags } from 'tags.bicep'
 
-@description('Required. Name of the private DNS zone, in this resource group: the domain of the environment or a parent of it.')
+@description('Required. Name of the private DNS zone, in this resource group.')
 param zoneName string
 
-@description('Required. Default domain of the environment.')
-param domain string
+@description('Required. Name of the record in the zone; its first label is *.')
+param record string
 
 @description('Required. Private IPv4 address of the environment.')
 param address string
@@ -32,10 +32,6 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
 
 resource everyApp 'Microsoft.Network/privateDnsZones/A@2024-06-01' = {
   parent: zone
-  name: domain == zoneName
-    ? '*'
-    : endsWith(domain, '.${zoneName}')
-        ? '*.${take(domain, length(domain) - length(zoneName) - 1)}'
-        : fail('The domain of the environment, ${domain}, is not in the zone ${zoneName}. Set network.private.zoneId to the zone of ${domain} or of a parent of it.')
+  name: record
   properties: { ttl: 3600, aRecords: [{ ipv4Address: address }] }
 }

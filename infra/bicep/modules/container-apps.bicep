@@ -97,6 +97,14 @@ param identityName string
 @description('Required. Spreads the environment over the availability zones of the region.')
 param zoneRedundant bool
 
+@description('Returns the name of the record that resolves every name in a domain, relative to a zone.')
+func recordFor(domain string, zone string) string =>
+  domain == zone
+    ? '*'
+    : endsWith(domain, '.${zone}')
+        ? '*.${take(domain, length(domain) - length(zone) - 1)}'
+        : fail('The domain of the environment, ${domain}, is not in the zone ${zone}. Set network.private.zoneId to a zone that contains it.')
+
 var environmentName = 'cae-${name}'
 var networkName = 'vnet-${name}'
 
@@ -125,25 +133,26 @@ module environment 'container-apps-environment.bicep' = {
   dependsOn: [network]
 }
 
-module createdZone 'container-apps-zone.bicep' = if (dns == 'created') {
-  params: { domain: environment.outputs.domain, tags: tags }
+module createdZone 'private-dns-zone.bicep' = if (dns == 'created') {
+  params: { name: environment.outputs.domain, tags: tags }
 }
 
 module createdZoneRecords 'container-apps-dns.bicep' = if (dns == 'created') {
   params: {
-    zoneName: createdZone.?outputs.name ?? ''
-    domain: environment.outputs.domain
+    zoneName: environment.outputs.domain
+    record: '*'
     address: environment.outputs.address
     tags: tags
     networkId: networkId
   }
+  dependsOn: [createdZone]
 }
 
 module existingZoneRecords 'container-apps-dns.bicep' = if (dns == 'existing') {
   scope: resourceGroup(zoneId[?2] ?? '', zoneId[?4] ?? '')
   params: {
     zoneName: zoneId[?8] ?? ''
-    domain: environment.outputs.domain
+    record: recordFor(environment.outputs.domain, zoneId[?8] ?? '')
     address: environment.outputs.address
     tags: tags
     networkId: hosting.?network.?private.?link == 'create' ? networkId : null

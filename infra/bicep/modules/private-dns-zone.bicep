@@ -1,5 +1,5 @@
-metadata name = 'Private DNS zone of the AKS cluster'
-metadata description = 'Contains the name of a private API server. private-dns-zone-access.bicep lets the cluster use it.'
+metadata name = 'Private DNS zone'
+metadata description = 'An empty zone, for a private API server of AKS or for the apps of a private Container Apps environment.'
 
 import { Tags } from 'tags.bicep'
 
