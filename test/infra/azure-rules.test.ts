@@ -256,3 +256,22 @@ describe("a deleted vault", () => {
     expect(azure.store.find(`${vault()}/secrets/demosecret`)).toBeDefined();
   });
 });
+
+describe("a build in the registry", () => {
+  const build = async (simulated: SimulatedAzure) => {
+    const registry = `${simulated.root}/resourceGroups/${group}/providers/Microsoft.ContainerRegistry/registries/cr`;
+    await simulated.putGroup(group);
+    await simulated.put(registry, {});
+    return simulated.send("POST", `${registry}/scheduleRun`, { type: "DockerBuildRequest", imageNames: ["app:v1"] });
+  };
+
+  test("starts a run of ACR Tasks", async () => {
+    expect(await build(simulateAzure())).toMatchObject({ properties: { status: "Queued" } });
+  });
+
+  test("is rejected in a subscription without ACR Tasks, such as a free trial", async () => {
+    await expect(build(simulateAzure({ hasTasks: false }))).rejects.toThrow(
+      /TasksOperationsNotAllowed: ACR Tasks requests for the registry cr and .* are not permitted/,
+    );
+  });
+});

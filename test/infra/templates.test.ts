@@ -14,7 +14,7 @@ async function evaluate(expression: string, template: object = {}): Promise<unkn
     templateJson: JSON.stringify({ ...template, outputs }),
     parametersJson: JSON.stringify({ parameters: { given: { value: "from the caller" } } }),
   });
-  return (await simulateAzure().deploy("evaluate", compiled)).result;
+  return (await simulateAzure().deploy("evaluate", compiled)).outputs.result;
 }
 
 describe("the expression language", () => {
@@ -45,6 +45,15 @@ describe("the expression language", () => {
     const value = await evaluate(expression, { parameters, variables });
     if (typeof expected === "string") expect(value).toBe(expected);
     else expect(value).toMatch(expected);
+  });
+
+  test("a loop of a property makes one item for each index", async () => {
+    const loop = { name: "items", count: 2, input: { name: "[format('item{0}', copyIndex('items'))]" } };
+    const variables = { looped: { copy: [loop] } };
+    expect(await evaluate("[variables('looped').items]", { variables })).toEqual([
+      { name: "item0" },
+      { name: "item1" },
+    ]);
   });
 
   test.for([

@@ -4,9 +4,14 @@ import { randomUUID } from "node:crypto";
 import { promisify } from "node:util";
 import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
 import { createResources } from "../simulators/resource-manager/resources.ts";
-import { at, objectAt, textAt } from "./at.ts";
+import { at, listAt, objectAt, textAt } from "./at.ts";
 import { subscription as subscriptionId } from "./bicep.ts";
 import { root as repository } from "./processes.ts";
+
+interface Deployed {
+  readonly outputs: Readonly<Record<string, string>>;
+  readonly resources: readonly string[];
+}
 
 export type SimulatedAzure = ReturnType<typeof simulateAzure>;
 
@@ -65,9 +70,9 @@ export function simulateAzure(options: Parameters<typeof createResources>[0] = {
      *
      * @param compiled What `bicep build-params` prints
      * @param group Resource group; undefined: the subscription
-     * @returns the outputs
+     * @returns the outputs, and the ids of the resources
      */
-    async deploy(name: string, compiled: string, group?: string): Promise<Readonly<Record<string, string>>> {
+    async deploy(name: string, compiled: string, group?: string): Promise<Deployed> {
       const { templateJson, parametersJson } = JSON.parse(compiled);
       const scope = group ? `${root}/resourceGroups/${group}` : root;
       const deployment = await send("PUT", `${scope}/providers/Microsoft.Resources/deployments/${name}`, {
@@ -79,7 +84,10 @@ export function simulateAzure(options: Parameters<typeof createResources>[0] = {
         },
       });
       const outputs = Object.entries(objectAt(deployment, "properties.outputs"));
-      return Object.fromEntries(outputs.map(([output, { value }]) => [output, value]));
+      return {
+        outputs: Object.fromEntries(outputs.map(([output, { value }]) => [output, value])),
+        resources: listAt(deployment, "properties.outputResources").map((resource) => textAt(resource, "id")),
+      };
     },
   };
 }

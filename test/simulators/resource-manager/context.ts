@@ -21,8 +21,6 @@ export interface Context {
   readonly ids: Map<string, string>;
 }
 
-type Locals = Readonly<Record<string, (...args: Thunk[]) => unknown>>;
-
 /** @param find Returns a resource of the subscription. */
 export function createContext(
   { id, location, template, parameters }: Deployment,
@@ -37,7 +35,7 @@ export function createContext(
   const texts = (args: readonly Thunk[]) => values(args).map(String);
 
   /** Names are in lower case. */
-  const common: Locals = {
+  const contextual: Readonly<Record<string, (...args: Thunk[]) => unknown>> = {
     and: (...args) => args.every((argument) => argument()),
     deployment: () => ({ name: id.split("/").at(-1), location }),
     environment: () => ({
@@ -87,15 +85,13 @@ export function createContext(
     variables: (name) => evaluate(tryProperty(template.variables, name?.()), call),
   };
 
-  function callWith(locals: Locals): Call {
-    return (name, args) => {
-      const key = name.toLowerCase();
-      const lazy = locals[key] ?? common[key];
-      if (lazy) return lazy(...args);
-      const eager = functions[key];
-      return eager ? eager(...(values(args) as never[])) : callUserDefined(name, values(args));
-    };
-  }
+  const call: Call = (name, args) => {
+    const key = name.toLowerCase();
+    const lazy = contextual[key];
+    if (lazy) return lazy(...args);
+    const eager = functions[key];
+    return eager ? eager(...(values(args) as never[])) : callUserDefined(name, values(args));
+  };
 
   function parameter(name: unknown): unknown {
     const given = tryProperty(parameters, name);
@@ -110,14 +106,15 @@ export function createContext(
     const found = tryProperty(spaces.find((space) => space.namespace === namespace)?.members, name);
     if (!found) throw new Error(`The template function '${fullName}' is not valid.`);
     const names = (tryProperty(found, "parameters") as { name: string }[]).map((item) => item.name);
-    const locals = { parameters: (wanted?: Thunk) => given[names.indexOf(String(wanted?.()))] };
-    return evaluate(tryProperty(tryProperty(found, "output"), "value"), callWith(locals));
+    return evaluate(tryProperty(tryProperty(found, "output"), "value"), (called, args) =>
+      called === "parameters" ? given[names.indexOf(String(args[0]?.()))] : call(called, args),
+    );
   }
 
-  const call = callWith({});
   return {
     ids,
-    resolve: (value, index) => evaluate(value, index === undefined ? call : callWith({ copyindex: () => index })),
+    resolve: (value, index) =>
+      evaluate(value, (called, args) => (called.toLowerCase() === "copyindex" ? index : call(called, args))),
     locate({ type, name, scope: base, resourceGroup, subscriptionId }) {
       const root = subscriptionId ? `/subscriptions/${subscriptionId}` : subscription;
       if (/^Microsoft\.Resources\/resourceGroups$/i.test(String(type))) return `${root}/resourceGroups/${name}`;

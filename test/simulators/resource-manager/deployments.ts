@@ -23,14 +23,23 @@ export function onDeployment(
 
   const { template, parameters = {}, mode } = (body.properties ?? {}) as Json & { template?: Json; parameters?: Json };
   if (!template) throw new ArmFault(400, "InvalidRequestContent", "The request has no template.");
+  // Resources of modules are listed with those of the deployment itself. azd looks for the app of a service here.
+  const outputResources: { id: string }[] = [];
+  const create = (created: string, properties: Json) => {
+    target.create(created, properties);
+    outputResources.push({ id: created });
+  };
   let outputs: Outputs = {};
   let fault: ArmFault | undefined;
   try {
-    outputs = deploy({ id, location: body.location as string | undefined, template, parameters }, target);
+    outputs = deploy(
+      { id, location: body.location as string | undefined, template, parameters },
+      { ...target, create },
+    );
   } catch (error) {
     fault = describe(error);
   }
-  const stored = target.store.put(id, { location: body.location, properties: { mode, outputs } });
+  const stored = target.store.put(id, { location: body.location, properties: { mode, outputs, outputResources } });
   return { ...ok(stored), status: 201, headers: operations.start(url, fault) };
 }
 

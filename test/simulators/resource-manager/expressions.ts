@@ -6,6 +6,12 @@ export type Call = (name: string, args: readonly Thunk[]) => unknown;
 export type Thunk = () => unknown;
 type Expression = (call: Call) => unknown;
 
+interface Loop {
+  readonly name: string;
+  readonly count: unknown;
+  readonly input: unknown;
+}
+
 const token = /\s*(?:'((?:[^']|'')*)'|(-?\d+)|([A-Za-z_][\w.]*)|(.))/gy;
 const parsed = new Map<string, Expression>();
 
@@ -14,8 +20,21 @@ export function evaluate(value: unknown, call: Call): unknown {
   if (typeof value === "string") return evaluateText(value, call);
   if (Array.isArray(value)) return value.map((item) => evaluate(item, call));
   if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value).map(([name, inner]) => [evaluateText(name, call), evaluate(inner, call)]);
+  const entries = Object.entries(value).flatMap(([name, inner]) =>
+    name === "copy" && Array.isArray(inner)
+      ? inner.map((loop) => [loop.name, evaluateLoop(loop, call)])
+      : [[evaluateText(name, call), evaluate(inner, call)]],
+  );
   return Object.fromEntries(entries);
+}
+
+/** https://learn.microsoft.com/azure/azure-resource-manager/templates/copy-properties */
+function evaluateLoop({ name, count, input }: Loop, call: Call): unknown[] {
+  return Array.from({ length: Number(evaluate(count, call)) }, (_, index) =>
+    evaluate(input, (called, args) =>
+      called.toLowerCase() === "copyindex" && args[0]?.() === name ? index : call(called, args),
+    ),
+  );
 }
 
 /** A string is an expression when it is in brackets. A second bracket escapes the first. */

@@ -17,7 +17,9 @@ export const functions: Readonly<Record<string, Function>> = {
   add: (a: number, b: number) => a + b,
   array: (value: unknown) => (Array.isArray(value) ? value : [value]),
   bool: (value: unknown) => value === true || String(value).toLowerCase() === "true",
-  cidrsubnet,
+  cidrhost: (range: string, n: number) => formatAddress(readAddress(range) + n + 1),
+  cidrsubnet: (range: string, size: number, n: number) =>
+    `${formatAddress(readAddress(range) + n * 2 ** (32 - size))}/${size}`,
   coalesce: (...values: unknown[]) => values.find((value) => value !== null && value !== undefined) ?? null,
   concat: (...values: (string | Values)[]) =>
     values.every((value) => typeof value === "string") ? values.join("") : values.flat(),
@@ -66,6 +68,7 @@ export const functions: Readonly<Record<string, Function>> = {
   mul: (a: number, b: number) => a * b,
   not: (value: boolean) => !value,
   null: () => null,
+  padleft: (text: unknown, length: number, fill = " ") => String(text).padStart(length, fill),
   parsecidr: (range: string) => ({ network: range.split("/")[0], cidr: Number(range.split("/")[1]) }),
   range: (start: number, count: number) => Array.from({ length: count }, (_, index) => start + index),
   reduce: (values: Values, start: unknown, merge: Lambda) =>
@@ -95,9 +98,12 @@ export const functions: Readonly<Record<string, Function>> = {
     [...sha256(...parts).subarray(0, 13)].map((byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte % 32]).join(""),
 };
 
-/** The n-th subnet of a size in an IPv4 range. */
-function cidrsubnet(range: string, size: number, n: number): string {
+/** The first address of an IPv4 range, as a number. */
+function readAddress(range: string): number {
   const [network = ""] = range.split("/");
-  const start = network.split(".").reduce((sum, byte) => sum * 256 + Number(byte), 0) + n * 2 ** (32 - size);
-  return `${[24, 16, 8, 0].map((shift) => Math.floor(start / 2 ** shift) % 256).join(".")}/${size}`;
+  return network.split(".").reduce((sum, byte) => sum * 256 + Number(byte), 0);
+}
+
+function formatAddress(address: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join(".");
 }

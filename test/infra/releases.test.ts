@@ -1,0 +1,222 @@
+// Runs the sequence of `azd up`, releases, `azd down` and `azd up` again in the simulator of Azure Resource Manager:
+// https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/project/service_target_containerapp.go. Every rule of
+// test/infra/azure-rules.test.ts applies, so that a name that is taken or a role that is too late fails a step.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { at, textAt } from "../support/at.ts";
+import { environment, findBicepOrSkip } from "../support/bicep.ts";
+import { root } from "../support/processes.ts";
+import { buildParameters, type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
+
+const bicep = await findBicepOrSkip();
+const services = ["state-api", "group-lister", "welcome"] as const;
+
+/** An azd environment, and the commands of azd that change Azure. */
+function createEnvironment(azure: SimulatedAzure, module: string, settings: Readonly<Record<string, string>>) {
+  const values = new Map(Object.entries({ AZURE_ENV_NAME: "samples", AZURE_LOCATION: "westeurope", ...settings }));
+  const invalid = new Set<string>();
+  let runs = 0;
+  const build = (file: string) =>
+    buildParameters(bicep ?? "", `infra/bicep/parameters/${file}.bicepparam`, Object.fromEntries(values));
+  const keep = (outputs: Readonly<Record<string, string>>) => {
+    for (const [name, value] of Object.entries(outputs)) values.set(name, value);
+  };
+  const imageOf = (service: string) => `SERVICE_${service.toUpperCase().replaceAll("-", "_")}_IMAGE_NAME`;
+  const azd = {
+    values,
+    async provision() {
+      const { outputs } = await azure.deploy(`samples-${runs++}`, await build(module));
+      keep(outputs);
+      for (const name of Object.keys(outputs)) invalid.add(name);
+    },
+    /** Builds the image of a service under a new tag. */
+    publish(service: string) {
+      const registry = values.get("AZURE_CONTAINER_REGISTRY_ENDPOINT");
+      const image = `${registry}/dapr-samples/${service}-samples:azd-deploy-${runs++}`;
+      azure.push(image);
+      values.set(imageOf(service), image);
+      return image;
+    },
+    /** Deploys the image of the last publish, or another one as `--from-package` does. */
+    async deploy(service: string, image = values.get(imageOf(service)) ?? "") {
+      values.set(imageOf(service), image);
+      const group = values.get("AZURE_RESOURCE_GROUP");
+      const { outputs, resources } = await azure.deploy(`${service}-${runs++}`, await build(service), group);
+      keep(outputs);
+      return resources;
+    },
+    async up() {
+      await azd.provision();
+      for (const service of services) {
+        azd.publish(service);
+        await azd.deploy(service);
+      }
+    },
+    /** Deletes the resource group, and the outputs of the last provision. */
+    async down() {
+      await azure.removeGroup(values.get("AZURE_RESOURCE_GROUP") ?? "");
+      for (const name of invalid) values.delete(name);
+    },
+  };
+  return azd;
+}
+
+const rolesOf = (azure: SimulatedAzure) =>
+  azure.list("Microsoft.Authorization/roleAssignments").map(({ id, properties }) => [id, properties.principalId]);
+
+describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
+  const broken = new Set<string>();
+  const azure = simulateAzure({ isReady: (image) => !broken.has(image) });
+  const azd = createEnvironment(azure, "containerapps", { DEMO_SECRET: "demovalue" });
+  /** The revisions of welcome. */
+  const revisions = () =>
+    azure
+      .list("Microsoft.App/containerApps/revisions")
+      .filter(({ id }) => id.includes("/welcome/"))
+      .map(({ name, properties: { active, labels, trafficWeight } }) =>
+        [name.replace("welcome--", ""), active ? "active" : "inactive", ...(labels as string[]), trafficWeight].join(
+          " ",
+        ),
+      );
+  let first = "";
+
+  test("azd up creates each app with one revision", async () => {
+    await azd.up();
+    expect(azure.list("Microsoft.App/containerApps").map(({ name }) => name)).toEqual([...services]);
+    expect(azure.list("Microsoft.App/containerApps/revisions")).toHaveLength(3);
+    first = azd.values.get("SERVICE_WELCOME_IMAGE_NAME") ?? "";
+  });
+
+  test("the deployment of a service lists its app, where azd looks for it", async () => {
+    const resources = await azd.deploy("welcome");
+    expect(resources.filter((id) => /\/Microsoft\.App\/containerApps\/[^/]+$/.test(id))).toHaveLength(1);
+  });
+
+  test("azd provision and a deployment of the same image change neither roles nor revisions", async () => {
+    const before = rolesOf(azure);
+    await azd.provision();
+    await azd.deploy("welcome");
+    expect(rolesOf(azure)).toEqual(before);
+    expect(revisions()).toEqual(["0000001 active 100"]);
+  });
+
+  test("a new image adds a revision, which replaces the old one", async () => {
+    azd.publish("welcome");
+    await azd.deploy("welcome");
+    expect(revisions()).toEqual(["0000001 inactive 0", "0000002 active 100"]);
+  });
+
+  test("a new WELCOME alone adds a revision", async () => {
+    azd.values.set("WELCOME", "Hello!");
+    await azd.deploy("welcome");
+    expect(revisions().slice(1)).toEqual(["0000002 inactive 0", "0000003 active 100"]);
+  });
+
+  test("an image that does not start gets no traffic, and an older image replaces it", async () => {
+    broken.add(azd.publish("welcome"));
+    await azd.deploy("welcome");
+    expect(revisions().slice(2)).toEqual(["0000003 active 100", "0000004 active 0"]);
+    await azd.deploy("welcome", first);
+    expect(revisions().slice(2)).toEqual(["0000003 inactive 0", "0000004 inactive 0", "0000005 active 100"]);
+  });
+
+  test("with LIVE, a candidate that does not start gets no traffic, whatever CANDIDATE_WEIGHT says", async () => {
+    azd.values.set("LIVE", azd.values.get("WELCOME_REVISION") ?? "").set("CANDIDATE_WEIGHT", "50");
+    broken.add(azd.publish("welcome"));
+    await azd.deploy("welcome");
+    expect(revisions().slice(4)).toEqual(["0000005 active blue green 100", "0000006 active 0"]);
+  });
+
+  test("with LIVE, a candidate gets CANDIDATE_WEIGHT; without LIVE, the same image gets all traffic", async () => {
+    const image = azd.publish("welcome");
+    await azd.deploy("welcome");
+    expect(revisions().slice(4)).toEqual(["0000005 active blue 50", "0000006 active 0", "0000007 active green 50"]);
+    azd.values.set("LIVE", "");
+    await azd.deploy("welcome", image);
+    expect(revisions().slice(4)).toEqual(["0000005 inactive 0", "0000006 inactive 0", "0000007 active 100"]);
+  });
+
+  test("azd down and azd up on the same name create everything again, with another vault", async () => {
+    const vault = azd.values.get("AZURE_KEY_VAULT_NAME");
+    await azd.down();
+    expect(azure.list("Microsoft.App/containerApps")).toEqual([]);
+    await azd.up();
+    expect(azd.values.get("AZURE_KEY_VAULT_NAME")).not.toBe(vault);
+    expect(revisions()).toEqual(["0000001 active 100"]);
+  });
+});
+
+describe.skipIf(!bicep)(
+  "azd on Container Apps, where group-lister lists the subscription",
+  { timeout: 120_000 },
+  () => {
+    test("its role outlives azd down, and the next azd provision assigns another", async () => {
+      const azure = simulateAzure();
+      const azd = createEnvironment(azure, "containerapps", { DEMO_SECRET: "demovalue", LISTED: "subscription" });
+      await azd.provision();
+      await azd.down();
+      const [left, ...others] = rolesOf(azure);
+      expect(others).toEqual([]);
+      await azd.provision();
+      expect(rolesOf(azure)).toContainEqual(left);
+      expect(rolesOf(azure).filter(([id]) => !/\/resourceGroups\//i.test(String(id)))).toHaveLength(2);
+    });
+  },
+);
+
+describe.skipIf(!bicep)("azd on AKS", { timeout: 120_000 }, () => {
+  const azure = simulateAzure();
+  const azd = createEnvironment(azure, "aks", {
+    DEMO_SECRET: "demovalue",
+    AZURE_PRINCIPAL_ID: "33333333-3333-3333-3333-333333333333",
+  });
+  const pullers = () =>
+    azure
+      .list("Microsoft.Authorization/roleAssignments")
+      .filter(({ properties }) =>
+        textAt(properties, "roleDefinitionId").endsWith("7f951dda-4ed3-4680-a7ca-43fe172d538d"),
+      )
+      .map(({ properties }) => properties.principalId);
+  const kubelet = () =>
+    at(
+      azure.list("Microsoft.ContainerService/managedClusters")[0],
+      "properties.identityProfile.kubeletidentity.objectId",
+    );
+
+  beforeAll(() => azd.provision());
+
+  test("azd provision lets the identity of the nodes pull images", () => {
+    expect(pullers()).toEqual([kubelet()]);
+  });
+
+  test("azd provision once more changes no role", async () => {
+    const before = rolesOf(azure);
+    await azd.provision();
+    expect(rolesOf(azure)).toEqual(before);
+  });
+
+  test("azd down and azd provision on the same name create everything again, with other identities", async () => {
+    const [vault, old] = [azd.values.get("AZURE_KEY_VAULT_NAME"), kubelet()];
+    await azd.down();
+    await azd.provision();
+    expect(azd.values.get("AZURE_KEY_VAULT_NAME")).not.toBe(vault);
+    expect(kubelet()).not.toBe(old);
+    expect(pullers()).toEqual([kubelet()]);
+  });
+});
+
+const examples = readdirSync(join(root, "infra/bicep/parameters/examples"))
+  .filter((file) => readFileSync(join(root, "infra/bicep/parameters/examples", file), "utf8").includes("/main.bicep'"))
+  .map((file) => file.replace(".bicepparam", ""));
+
+describe.skipIf(!bicep)("an example of a parameter file for main.bicep", { timeout: 120_000 }, () => {
+  test.for(examples)("%s can be deployed, and deployed again without a change of roles", async (name) => {
+    const azure = simulateAzure();
+    const azd = createEnvironment(azure, `examples/${name}`, environment);
+    await azd.provision();
+    const before = rolesOf(azure);
+    await azd.provision();
+    expect(rolesOf(azure)).toEqual(before);
+  });
+});
