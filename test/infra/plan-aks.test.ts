@@ -93,6 +93,13 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       ]);
     });
 
+    test("no pool has a count, so that another deployment keeps the nodes that the autoscaler added", () => {
+      for (const pool of listAt(cluster("aks"), "agentPoolProfiles")) {
+        expect(pool).toMatchObject({ enableAutoScaling: true });
+        expect(pool).not.toHaveProperty("count");
+      }
+    });
+
     test("MY_ADDRESS is the only address that can connect to the API server; without it, any can", () => {
       const ranges = (properties: unknown) => at(properties, "apiServerAccessProfile.authorizedIPRanges");
       expect(ranges(cluster("aks"))).toEqual([`${environment.MY_ADDRESS}/32`]);
@@ -240,44 +247,33 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
     const zoneId = `/subscriptions/${subscription}/resourceGroups/rg-dapr-samples/providers/Microsoft.Network/privateDnsZones/${zone}`;
 
     test.for([
-      ["aks", { enablePrivateCluster: false, privateDNSZone: null }, "aks-dapr-samples", null],
+      ["aks", { enablePrivateCluster: false, privateDNSZone: null }],
       [
         "aks-dns-system",
         { enablePrivateCluster: true, privateDNSZone: "system", enablePrivateClusterPublicFQDN: false },
-        "aks-aks-dns-system",
-        null,
       ],
-      [
-        "aks-dns-none",
-        { enablePrivateCluster: true, privateDNSZone: "none", enablePrivateClusterPublicFQDN: true },
-        "aks-aks-dns-none",
-        null,
-      ],
+      ["aks-dns-none", { enablePrivateCluster: true, privateDNSZone: "none", enablePrivateClusterPublicFQDN: true }],
       [
         "aks-private-custom-dns",
         { enablePrivateCluster: true, privateDNSZone: zoneId, enablePrivateClusterPublicFQDN: false },
-        null,
-        expect.stringMatching(/^aks-dapr-samples-[a-z0-9]{13}$/),
       ],
-    ] as const)(
-      "the API server of %s has the DNS settings that apiServer.dns selects",
-      ([plan, access, dnsPrefix, fqdnSubdomain]) => {
-        expect(cluster(plan)).toMatchObject({ apiServerAccessProfile: access, dnsPrefix, fqdnSubdomain });
-        const zones = plans.of(plan).resources.filter(({ type }) => type === "Microsoft.Network/privateDnsZones");
-        expect(zones).toHaveLength(plan === "aks-private-custom-dns" ? 1 : 0);
-      },
-    );
+    ] as const)("the API server of %s has the DNS settings that apiServer.dns selects", ([plan, access]) => {
+      expect(cluster(plan)).toMatchObject({ apiServerAccessProfile: access });
+      const zones = plans.of(plan).resources.filter(({ type }) => type === "Microsoft.Network/privateDnsZones");
+      expect(zones).toHaveLength(plan === "aks-private-custom-dns" ? 1 : 0);
+    });
+
+    // Clusters can share a zone. AKS adds a hash to dnsPrefix but not to fqdnSubdomain.
+    test("the name of every API server starts with the name of the cluster and has a hash", () => {
+      for (const plan of plans.names) {
+        const { name, properties } = plans.find(plan, clusterType);
+        expect(properties).toMatchObject({ dnsPrefix: name });
+        expect(properties).not.toHaveProperty("fqdnSubdomain");
+      }
+    });
 
     test("aks-private-custom-dns differs from aks only in its API server, its zone and the wider role for the link", () => {
-      const settings = (plan: string) => {
-        const {
-          apiServerAccessProfile: _,
-          dnsPrefix: __,
-          fqdnSubdomain: ___,
-          ...others
-        } = { ...cluster(plan) } as Record<string, unknown>;
-        return others;
-      };
+      const settings = (plan: string) => ({ ...cluster(plan), apiServerAccessProfile: undefined });
       expect(settings("aks-private-custom-dns")).toEqual(settings("aks"));
       const others = (plan: string) =>
         plans

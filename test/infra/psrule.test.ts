@@ -40,10 +40,6 @@ const exceptions: Readonly<Record<string, Exception>> = {
     reason: "The Free tier of the control plane is enough for samples.",
     holdsIn: ["aks-operations"],
   },
-  "Azure.AKS.DNSPrefix": {
-    reason: "A private cluster with its own zone has fqdnSubdomain instead.",
-    holdsIn: ["aks"],
-  },
   "Azure.AKS.AuthorizedIPs": {
     reason: "MY_ADDRESS sets them. A private API server cannot have them.",
     holdsIn: ["aks"],

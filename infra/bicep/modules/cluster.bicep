@@ -203,9 +203,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
   sku: { name: 'Base', tier: tier }
   identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
   properties: {
-    dnsPrefix: zoneId == null ? name : null
-    // Clusters of several resource groups can share the zone, where each needs a name of its own.
-    fqdnSubdomain: zoneId == null ? null : '${name}-${uniqueString(resourceGroup().id)}'
+    dnsPrefix: name // AKS adds a hash, so that several clusters can have names in one zone
     apiServerAccessProfile: {
       enablePrivateCluster: isPrivate
       privateDNSZone: isPrivate ? zoneId ?? apiServer.dns : null
@@ -243,6 +241,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
       podCidr: network.?podCidr ?? '10.244.0.0/16'
     }
     autoUpgradeProfile: { upgradeChannel: 'stable', nodeOSUpgradeChannel: 'NodeImage' }
+    // No pool has a count, because another deployment would set it: https://github.com/Azure/ARO-HCP/pull/3659
     agentPoolProfiles: [
       {
         name: 'system'
@@ -251,7 +250,6 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         vmSize: systemPool.vmSize
         osDiskSizeGB: systemPool.?osDiskSizeGB
         enableAutoScaling: true
-        count: systemPool.min
         minCount: systemPool.min
         maxCount: systemPool.max
         availabilityZones: nodeZones
@@ -264,7 +262,6 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         vmSize: userPool.vmSize
         osDiskSizeGB: userPool.?osDiskSizeGB
         enableAutoScaling: true
-        count: userPool.min
         minCount: userPool.min
         maxCount: userPool.max
         availabilityZones: nodeZones

@@ -1,4 +1,4 @@
-// The zone of apiServer.zoneId, privatelink.northeurope.azmk8s.io, is not valid. Use privatelink.westeurope.azmk8s.io or a subdomain of it.
+// The zone of apiServer.zoneId, privatelink.northeurope.azmk8s.io, is not valid. Use privatelink.westeurope.azmk8s.io or a subdomain of it with at most 32 characters more.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

@@ -1,4 +1,4 @@
-// apiServer.zone privatelink.northeurope.azmk8s.io is not valid. Use privatelink.westeurope.azmk8s.io or a subdomain of it.
+// apiServer.zone privatelink.northeurope.azmk8s.io is not valid. Use privatelink.westeurope.azmk8s.io or a subdomain of it with at most 32 characters more.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'
