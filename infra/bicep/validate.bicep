@@ -63,13 +63,13 @@ func aksErrors(hosting Aks, location string) string[] =>
       ? 'apiServer.authorizedRanges contains a /0 range, which admits every address. For a public API server, leave authorizedRanges out.'
       : ''
     hosting.apiServer.dns == 'custom' && !isClusterZone(hosting.apiServer.zone, location)
-      ? 'apiServer.zone ${hosting.apiServer.zone} is not valid. Use privatelink.${regionName(location)}.azmk8s.io or a subdomain of it with at most 32 characters more.'
+      ? 'apiServer.zone ${hosting.apiServer.zone} is not valid. Use ${clusterZone(location)} or a subdomain of it with at most 32 characters more.'
       : ''
     hosting.apiServer.dns == 'existing' && !isId(hosting.apiServer.zoneId, 'privateDnsZones', 9)
       ? 'apiServer.zoneId ${hosting.apiServer.zoneId} is not the resource id of a private DNS zone. Read it with: az network private-dns zone show --query id'
       : ''
     hosting.apiServer.dns == 'existing' && !isClusterZone(last(split(hosting.apiServer.zoneId, '/')), location)
-      ? 'The zone of apiServer.zoneId, ${last(split(hosting.apiServer.zoneId, '/'))}, is not valid. Use privatelink.${regionName(location)}.azmk8s.io or a subdomain of it with at most 32 characters more.'
+      ? 'The zone of apiServer.zoneId, ${last(split(hosting.apiServer.zoneId, '/'))}, is not valid. Use ${clusterZone(location)} or a subdomain of it with at most 32 characters more.'
       : ''
     hosting.?network != null && !isId(hosting.network!.subnetId, 'virtualNetworks', 11)
       ? 'network.subnetId ${hosting.network!.subnetId} is not the resource id of a subnet. Read it with: az network vnet subnet show --query id'
@@ -104,7 +104,10 @@ func isId(id string, type string, parts int) bool =>
 
 // AKS allows 32 characters before the name of the zone: https://learn.microsoft.com/azure/aks/private-clusters
 func isClusterZone(zone string, location string) bool =>
-  endsWith('.${zone}', '.privatelink.${regionName(location)}.azmk8s.io') && length(zone) <= length('.privatelink.${regionName(location)}.azmk8s.io') + 32
+  endsWith('.${zone}', '.${clusterZone(location)}') && length(zone) <= length(clusterZone(location)) + 33
+
+@description('Returns the name of the private DNS zone of the API servers in a region.')
+func clusterZone(location string) string => 'privatelink.${regionName(location)}.azmk8s.io'
 
 @description('Returns the short name of a region: westeurope for both West Europe and westeurope.')
 func regionName(location string) string => toLower(replace(location, ' ', ''))

@@ -10,18 +10,18 @@ param excludedNamespaces string[]
 // https://learn.microsoft.com/azure/aks/policy-reference: Kubernetes cluster should not allow privileged containers
 var definition = tenantResourceId('Microsoft.Authorization/policyDefinitions', '95edb821-ddaf-4404-9732-666045e056b4')
 
-// A value of this parameter replaces the default of the definition, so the default is part of it.
+// A list replaces the default of the definition, so it repeats the default. An empty list leaves the default in force.
 // https://github.com/Azure/azure-policy/blob/master/built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json
 var platformNamespaces = ['kube-system', 'gatekeeper-system', 'azure-arc', 'azure-extensions-usage-system']
+var exemptions = empty(excludedNamespaces)
+  ? {}
+  : { excludedNamespaces: { value: union(platformNamespaces, excludedNamespaces) } }
 
 resource assignment 'Microsoft.Authorization/policyAssignments@2026-07-01' = {
   name: 'no-privileged-containers'
   properties: {
     displayName: 'Kubernetes cluster should not allow privileged containers'
     policyDefinitionId: definition
-    parameters: {
-      effect: { value: effect }
-      excludedNamespaces: { value: union(platformNamespaces, excludedNamespaces) }
-    }
+    parameters: union({ effect: { value: effect } }, exemptions)
   }
 }
