@@ -4,6 +4,7 @@ metadata description = 'Creates everything that the services need on Container A
 import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
+import { PrivateEndpoints } from 'modules/private-endpoints.bicep'
 import { Tags } from 'modules/tags.bicep'
 import { aksErrors, containerAppsErrors, optionErrors } from 'validate.bicep'
 
@@ -35,6 +36,9 @@ param cosmosCapacity Capacity = { mode: 'serverless' }
 @description('Optional. Sends the audit logs of the registry, the vault and Cosmos DB to the Log Analytics workspace, which bills them by size.')
 param diagnostics bool = false
 
+@description('Optional. Private endpoints of the registry, the vault and Cosmos DB, which then have no public access. Without it, they are public and need a role for each call.')
+param privateEndpoints PrivateEndpoints?
+
 @description('Optional. Spreads Cosmos DB and the Container Apps environment over the availability zones of the region, which must have zones. Registry and vault are always spread; the nodes of AKS have zones of their own in hosting.')
 param zoneRedundant bool = false
 
@@ -49,6 +53,7 @@ param demoSecret string
 var token = uniqueString(subscription().id, name, location)
 var workspaceName = 'log-${name}'
 var auditWorkspaceName = diagnostics ? workspaceName : null
+var publicNetworkAccess = privateEndpoints == null ? 'Enabled' : 'Disabled'
 var insightsName = 'appi-${name}'
 var registryName = 'cr${token}'
 var accountName = 'cosmos-${token}'
@@ -76,9 +81,15 @@ var hasZone = contains(['custom', 'existing'], hosting.?apiServer.dns ?? '')
 @description('Returns a part of a resource id: 2 is the subscription, 4 the resource group, 8 the name.')
 func segment(id string, index int) string => split(id, '/')[?index] ?? 'invalid' // reported by validate.bicep
 
+// The network of the services.
+var network = hosting.?network.?subnetId != null
+  ? 'existing'
+  : hosting.on == 'aks' || hosting.?network != null ? 'created' : 'none'
+var networkId = join(take(split(subnetId, '/'), 9), '/')
+
 var errors = concat(
   hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting),
-  optionErrors(tags, zoneRedundant && hosting.on == 'containerapps' && hosting.?network == null)
+  optionErrors(tags, zoneRedundant, privateEndpoints, network)
 )
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
@@ -152,6 +163,7 @@ module registry 'modules/registry.bicep' = {
     name: registryName
     location: location
     tags: tags
+    publicNetworkAccess: publicNetworkAccess
     workspaceName: auditWorkspaceName
   }
   dependsOn: [logs]
@@ -184,6 +196,7 @@ module cosmos 'modules/cosmos.bicep' = {
     capacity: cosmosCapacity
     credential: hosting.?stateStore ?? 'identity'
     principalId: stateApiIdentity.outputs.principalId
+    publicNetworkAccess: publicNetworkAccess
     zoneRedundant: zoneRedundant
     workspaceName: auditWorkspaceName
   }
@@ -200,6 +213,7 @@ module vault 'modules/key-vault.bicep' = {
     tags: tags
     demoSecret: demoSecret
     principalId: welcomeIdentity.outputs.principalId
+    publicNetworkAccess: publicNetworkAccess
     workspaceName: auditWorkspaceName
   }
   dependsOn: [logs]
@@ -227,6 +241,7 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
     accountName: accountName
     identityName: identityNames.stateApi
     zoneRedundant: zoneRedundant
+    endpoints: privateEndpoints != null
   }
   dependsOn: [logs, cosmos]
 }
@@ -236,7 +251,7 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
 // for nothing but the identity and their scopes, and the cluster waits for Cosmos DB, which takes minutes.
 module clusterNetwork 'modules/aks-network.bicep' = if (hosting.on == 'aks' && hosting.?network.?subnetId == null) {
   scope: group
-  params: { name: clusterNetworkName, location: location, tags: tags }
+  params: { name: clusterNetworkName, location: location, tags: tags, endpoints: privateEndpoints != null }
 }
 
 module clusterNetworkAccess 'modules/network-contributor.bicep' = if (hosting.on == 'aks') {
@@ -282,6 +297,22 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
     registryName: registryName
   }
   dependsOn: [logs, registry, cosmos, clusterIdentity, clusterNetworkAccess, clusterZoneAccess]
+}
+
+// Cosmos DB adds an endpoint only while no other operation on the account runs.
+module endpoints 'modules/private-endpoints.bicep' = if (privateEndpoints != null) {
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    subnetId: privateEndpoints.?subnetId ?? '${networkId}/subnets/endpoints'
+    networkId: networkId
+    zones: privateEndpoints.?zones
+    registryName: registryName
+    vaultName: vault.outputs.name
+    accountName: accountName
+  }
+  dependsOn: [registry, cosmos, clusterNetwork, containerApps]
 }
 
 module noDelete 'modules/lock.bicep' = if (lock) {

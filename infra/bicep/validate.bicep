@@ -4,6 +4,7 @@ metadata description = 'Checks the rules that parameter types cannot express. ma
 import { Aks } from 'modules/aks.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
 import { Access, Candidate, Domain, Scale } from 'modules/container-app.bicep'
+import { EndpointZones, PrivateEndpoints } from 'modules/private-endpoints.bicep'
 import { Tags } from 'modules/tags.bicep'
 
 @export()
@@ -83,16 +84,42 @@ func aksErrors(hosting Aks, location string) string[] =>
   ])
 
 @export()
-@description('Returns a message for each invalid option of either platform; empty when all are valid.')
-func optionErrors(tags Tags, zonesWithoutNetwork bool) string[] =>
+@description('Returns a message for each invalid option that both platforms have; empty when all are valid.')
+func optionErrors(
+  tags Tags,
+  zoneRedundant bool,
+  privateEndpoints PrivateEndpoints?,
+  network 'none' | 'created' | 'existing'
+) string[] =>
   nonEmpty([
     length(tags) > 15
       ? 'tags has ${length(tags)} names. Remove ${length(tags) - 15}: a Key Vault secret and a DNS zone accept 15.'
       : ''
-    zonesWithoutNetwork
+    zoneRedundant && network == 'none'
       ? 'zoneRedundant needs a network of your own on Container Apps. Set hosting.network, or set zoneRedundant to false.'
       : ''
+    privateEndpoints != null && network == 'none'
+      ? 'privateEndpoints needs a network of your own on Container Apps. Set hosting.network, or remove privateEndpoints.'
+      : ''
+    privateEndpoints != null && network == 'existing' && privateEndpoints.?subnetId == null
+      ? 'privateEndpoints.subnetId is missing. Set it to a subnet of the existing network that hosting.network names.'
+      : ''
+    privateEndpoints.?subnetId != null && network == 'created'
+      ? 'privateEndpoints.subnetId is outside of the network that the template creates. Remove it, or let hosting.network name an existing network.'
+      : ''
+    privateEndpoints.?subnetId != null && !isId(privateEndpoints!.subnetId!, 'virtualNetworks', 11)
+      ? 'privateEndpoints.subnetId ${privateEndpoints!.subnetId!} is not the resource id of a subnet. Read it with: az network vnet subnet show --query id'
+      : ''
+    privateEndpoints.?zones != null && !areEndpointZones(privateEndpoints!.zones!)
+      ? 'privateEndpoints.zones has a wrong zone. Use the resource ids of privatelink.azurecr.io, privatelink.vaultcore.azure.net and privatelink.documents.azure.com.'
+      : ''
   ])
+
+func areEndpointZones(zones EndpointZones) bool =>
+  contains(toLower(zones.registry), '/privatednszones/privatelink.azurecr.') && contains(
+    toLower(zones.vault),
+    '/privatednszones/privatelink.vaultcore.'
+  ) && contains(toLower(zones.cosmos), '/privatednszones/privatelink.documents.')
 
 func nonEmpty(messages string[]) string[] => filter(messages, message => !empty(message))
 

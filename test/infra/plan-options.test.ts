@@ -53,6 +53,7 @@ describe.skipIf(!path)("the options of main.bicep", { timeout: 120_000 }, () => 
       "Microsoft.KubernetesConfiguration/extensions",
       "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials",
       "Microsoft.Network/privateDnsZones/A",
+      "Microsoft.Network/privateEndpoints/privateDnsZoneGroups",
       "Microsoft.Network/virtualNetworks/subnets",
     ];
     const tags = { costCenter: "4711", owner: "platform-team" };
@@ -145,5 +146,122 @@ describe.skipIf(!path)("the options of main.bicep", { timeout: 120_000 }, () => 
       });
     expect(zones(on)).toEqual([true, true]);
     expect(zones(off)).toEqual([false, false]);
+  });
+
+  describe("privateEndpoints", () => {
+    const types = {
+      endpoint: "Microsoft.Network/privateEndpoints",
+      records: "Microsoft.Network/privateEndpoints/privateDnsZoneGroups",
+      zone: "Microsoft.Network/privateDnsZones",
+      link: "Microsoft.Network/privateDnsZones/virtualNetworkLinks",
+    };
+    /** The compiler leaves the suffixes of the cloud to Azure: .azurecr.io and .vault.azure.net. */
+    const names = [
+      "[format('privatelink{0}', environment().suffixes.acrLoginServer)]",
+      "[format('privatelink{0}', replace(environment().suffixes.keyvaultDns, '.vault.', '.vaultcore.'))]",
+      "privatelink.documents.azure.com",
+    ];
+    const idOf = ({ resources }: Plan, type: string) => resources.find((resource) => resource.type === type)?.id;
+    const all = ({ resources }: Plan, type: string) => resources.filter((resource) => resource.type === type);
+    /** An id that is an expression has brackets, unless it is part of another expression. */
+    const bare = (id: unknown) => String(id).replace(/^\[(.*)\]$/, "$1");
+
+    test("gives the registry, the vault and Cosmos DB an address in a subnet of its own, and adds nothing else", async () => {
+      const { on, added, removed } = await compare("containerapps-private-endpoints", "privateEndpoints");
+      expect(removed).toEqual([]);
+      expect(
+        on.resources
+          .filter(({ id }) => added.includes(id))
+          .map(({ type }) => type)
+          .sort(),
+      ).toEqual(
+        [
+          "Microsoft.Network/virtualNetworks/subnets",
+          ...Object.values(types).flatMap((type) => [type, type, type]),
+        ].sort(),
+      );
+      const subnet = added.find((id) => id.endsWith("/virtualNetworks/vnet-dapr-samples/subnets/endpoints"));
+      expect(subnet).toBeDefined();
+      const connections = all(on, types.endpoint).map(({ properties }) => ({
+        subnet: at(properties, "subnet.id"),
+        service: bare(at(properties, "privateLinkServiceConnections.0.properties.privateLinkServiceId")),
+        parts: at(properties, "privateLinkServiceConnections.0.properties.groupIds"),
+      }));
+      expect(connections).toEqual([
+        { subnet, service: idOf(on, "Microsoft.ContainerRegistry/registries"), parts: ["registry"] },
+        { subnet, service: expect.stringContaining("Microsoft.KeyVault/vaults"), parts: ["vault"] },
+        { subnet, service: idOf(on, "Microsoft.DocumentDB/databaseAccounts"), parts: ["Sql"] },
+      ]);
+    });
+
+    test("closes the public access of all three, and buys the Premium registry that endpoints need", async () => {
+      const { on, off } = await compare("containerapps-private-endpoints", "privateEndpoints");
+      const services = ["ContainerRegistry/registries", "KeyVault/vaults", "DocumentDB/databaseAccounts"];
+      const access = (plan: Plan) =>
+        services.map((type) => at(all(plan, `Microsoft.${type}`)[0], "properties.publicNetworkAccess"));
+      expect(access(on)).toEqual(["Disabled", "Disabled", "Disabled"]);
+      expect(access(off)).toEqual(["Enabled", "Enabled", "Enabled"]);
+      const tier = (plan: Plan) => at(all(plan, "Microsoft.ContainerRegistry/registries")[0], "sku.name");
+      expect([tier(on), tier(off)]).toEqual(["Premium", "Basic"]);
+    });
+
+    test.for(["containerapps-private-endpoints", "aks"])(
+      "%s resolves the names of the services to the endpoints in the network of the services",
+      async (name) => {
+        const plan = await planOf(
+          name,
+          (text) => `${text.replace(/^param privateEndpoints.*\n/m, "")}\nparam privateEndpoints = {}\n`,
+        );
+        expect(all(plan, types.zone).map((zone) => zone.name)).toEqual(names);
+        const id = idOf(plan, "Microsoft.Network/virtualNetworks");
+        expect(all(plan, types.link).map(({ properties }) => at(properties, "virtualNetwork.id"))).toEqual([
+          id,
+          id,
+          id,
+        ]);
+        const zones = all(plan, types.records).map(({ properties }) =>
+          at(properties, "privateDnsZoneConfigs.0.properties.privateDnsZoneId"),
+        );
+        expect(zones).toEqual(all(plan, types.zone).map((zone) => zone.id));
+      },
+    );
+
+    test("endpoints in an existing subnet, with existing zones, add nothing but endpoints and their records", async () => {
+      const on = await planOf("aks-private-endpoints", (text) => text);
+      const off = await planOf("aks-existing-network", (text) => text);
+      const ids = new Set(off.resources.map(({ id }) => id));
+      const added = on.resources.filter(({ id }) => !ids.has(id));
+      expect(added.map(({ type }) => type).sort()).toEqual(
+        [types.endpoint, types.records].flatMap((type) => [type, type, type]).sort(),
+      );
+      for (const { properties } of all(on, types.endpoint)) {
+        expect(at(properties, "subnet.id")).toMatch(/rg-spoke.*\/vnet-spoke\/subnets\/snet-endpoints$/);
+      }
+      const zones = all(on, types.records).map(({ properties }) =>
+        at(properties, "privateDnsZoneConfigs.0.properties.privateDnsZoneId"),
+      );
+      expect(zones).toEqual([
+        expect.stringMatching(/rg-hub.*\/privatelink.azurecr.io$/),
+        expect.stringMatching(/rg-hub.*\/privatelink.vaultcore.azure.net$/),
+        expect.stringMatching(/rg-hub.*\/privatelink.documents.azure.com$/),
+      ]);
+    });
+
+    test("AKS keeps its subnets and gets one for the endpoints in the same request", async () => {
+      const subnets = (plan: Plan) => listAt(all(plan, "Microsoft.Network/virtualNetworks")[0], "properties.subnets");
+      const off = await planOf("aks", (text) => text);
+      const on = await planOf("aks", (text) => `${text}\nparam privateEndpoints = {}\n`);
+      expect(subnets(on)).toEqual([
+        ...subnets(off),
+        { name: "endpoints", properties: { addressPrefix: "10.1.4.0/24" } },
+      ]);
+    });
+
+    test("Cosmos DB gets its endpoint when nothing else changes the account, and the network exists by then", async () => {
+      const template = JSON.parse((await workshop.compile("infra/bicep/main.bicep")).contents);
+      expect(at(template, "resources.endpoints.dependsOn")).toEqual(
+        expect.arrayContaining(["cosmos", "registry", "vault", "clusterNetwork", "containerApps"]),
+      );
+    });
   });
 });

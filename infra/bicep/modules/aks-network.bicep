@@ -12,12 +12,18 @@ param location string
 @description('Required. Tags of the resources.')
 param tags Tags
 
+@description('Optional. Adds a subnet for private endpoints, called endpoints.')
+param endpoints bool = false
+
 resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
   name: name
   location: location
   tags: tags
   properties: {
     addressSpace: { addressPrefixes: ['10.1.0.0/16'] }
-    subnets: [{ name: 'nodes', properties: { addressPrefix: '10.1.0.0/22' } }]
+    subnets: concat(
+      [{ name: 'nodes', properties: { addressPrefix: '10.1.0.0/22' } }],
+      endpoints ? [{ name: 'endpoints', properties: { addressPrefix: '10.1.4.0/24' } }] : []
+    )
   }
 }

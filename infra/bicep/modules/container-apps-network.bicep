@@ -15,6 +15,9 @@ param tags Tags
 @description('Required. Address range in CIDR notation, /26 or larger.')
 param prefix string
 
+@description('Optional. Adds a subnet for private endpoints, called endpoints: the third quarter of the range.')
+param endpoints bool = false
+
 resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
   name: name
   location: location
@@ -29,4 +32,11 @@ resource subnet 'Microsoft.Network/virtualNetworks/subnets@2026-03-01' = {
     addressPrefix: cidrSubnet(prefix, parseCidr(prefix).cidr + 1, 0)
     delegations: [{ name: 'environment', properties: { serviceName: 'Microsoft.App/environments' } }]
   }
+}
+
+resource endpointSubnet 'Microsoft.Network/virtualNetworks/subnets@2026-03-01' = if (endpoints) {
+  parent: network
+  name: 'endpoints'
+  properties: { addressPrefix: cidrSubnet(prefix, parseCidr(prefix).cidr + 2, 2) }
+  dependsOn: [subnet] // Azure changes one subnet of a network at a time
 }

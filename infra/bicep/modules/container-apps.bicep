@@ -97,6 +97,9 @@ param identityName string
 @description('Required. Spreads the environment over the availability zones of the region.')
 param zoneRedundant bool
 
+@description('Optional. Adds a subnet for private endpoints to the network.')
+param endpoints bool = false
+
 @description('Returns the name of the record that resolves every name in a domain, relative to a zone.')
 func recordFor(domain string, zone string) string =>
   domain == zone
@@ -116,7 +119,13 @@ var dns = hosting.?network.?private.?dns ?? 'none'
 var zoneId = split(hosting.?network.?private.?zoneId ?? '', '/')
 
 module network 'container-apps-network.bicep' = if (createdNetwork) {
-  params: { name: networkName, location: location, tags: tags, prefix: hosting.?network.?prefix ?? '' }
+  params: {
+    name: networkName
+    location: location
+    tags: tags
+    prefix: hosting.?network.?prefix ?? ''
+    endpoints: endpoints
+  }
 }
 
 module environment 'container-apps-environment.bicep' = {

@@ -53,6 +53,9 @@ param credential 'identity' | 'key'
 @description('Required. Object id of the service principal that reads and writes items with its identity, a UUID.')
 param principalId string
 
+@description('Optional. Disabled: only private endpoints reach the items.')
+param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
+
 @description('Optional. Spreads the replicas over the availability zones of the region. A serverless account keeps the value it was created with.')
 param zoneRedundant bool = false
 
@@ -75,6 +78,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
     databaseAccountOfferType: 'Standard'
     disableLocalAuth: credential == 'identity'
     disableKeyBasedMetadataWriteAccess: true // keys can write items, but not change databases and containers
+    publicNetworkAccess: publicNetworkAccess
     minimalTlsVersion: 'Tls12'
     consistencyPolicy: { defaultConsistencyLevel: 'Session' }
     locations: [{ locationName: location, failoverPriority: 0, isZoneRedundant: zoneRedundant }]

@@ -21,6 +21,9 @@ param demoSecret string
 @description('Required. Object id of the service principal that can read demosecret and nothing else, a UUID.')
 param principalId string
 
+@description('Optional. Disabled: only private endpoints reach the secrets. Resource Manager still writes demosecret.')
+param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
+
 @description('Optional. Name of the Log Analytics workspace for the audit log, in this resource group. Without it there is none.')
 param workspaceName string?
 
@@ -42,6 +45,7 @@ resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
     tenantId: tenant().tenantId
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
+    publicNetworkAccess: publicNetworkAccess
     enablePurgeProtection: true
     softDeleteRetentionInDays: 7 // purge protection reserves the name of a deleted vault for this long
   }

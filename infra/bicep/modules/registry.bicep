@@ -14,6 +14,9 @@ param location string
 @description('Required. Tags of the resources.')
 param tags Tags
 
+@description('Optional. Disabled: only private endpoints reach the images, which needs the Premium tier.')
+param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
+
 @description('Optional. Name of the Log Analytics workspace for the audit log, in this resource group. Without it there is none.')
 param workspaceName string?
 
@@ -25,8 +28,12 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
   name: name
   location: location
   tags: tags
-  sku: { name: 'Basic' }
-  properties: { adminUserEnabled: false, anonymousPullEnabled: false }
+  sku: { name: publicNetworkAccess == 'Disabled' ? 'Premium' : 'Basic' }
+  properties: {
+    adminUserEnabled: false
+    anonymousPullEnabled: false
+    publicNetworkAccess: publicNetworkAccess
+  }
 }
 
 #disable-next-line use-recent-api-versions // no stable version supports categoryGroup
