@@ -41,7 +41,7 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
 
   describe("parameters in the environment", () => {
     let custom: Plan;
-    let withoutZones: Plan;
+    let without: Plan;
 
     beforeAll(async () => {
       const { MY_ADDRESS: _, ...env } = environment;
@@ -59,7 +59,7 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
         },
         file,
       );
-      withoutZones = await planIn(path ?? "", { ...env, AKS_ZONES: "none" }, file);
+      without = await planIn(path ?? "", { ...env, AKS_ZONES: "none", AKS_DAPR_VERSION: "none" }, file);
     }, 120_000);
 
     const find = (plan: Plan, type: string) => plan.resources.find((resource) => resource.type === type)?.properties;
@@ -79,7 +79,7 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
         ["1", "3"],
         ["1", "3"],
       ]);
-      expect(zones(find(withoutZones, clusterType))).toEqual([[], []]);
+      expect(zones(find(without, clusterType))).toEqual([[], []]);
     });
 
     test("the pools have bounded sizes by default, and AKS_SYSTEM_VM_SIZE and AKS_USER_VM_SIZE replace the VM sizes", () => {
@@ -123,10 +123,11 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       expect(field(find(custom, clusterType), "ingressProfile")).toEqual(ingress("Standard", "Enabled"));
     });
 
-    test("AKS_DAPR_VERSION pins Dapr; without it, the extension upgrades", () => {
+    test("AKS_DAPR_VERSION pins Dapr or leaves the extension out; by default, the extension upgrades itself", () => {
       const type = "Microsoft.KubernetesConfiguration/extensions";
       expect(find(custom, type)).toMatchObject({ version: "1.18.0", autoUpgradeMinorVersion: false });
-      expect(find(withoutZones, type)).toMatchObject({ version: null, autoUpgradeMinorVersion: true });
+      expect(find(plans.of("aks"), type)).toMatchObject({ version: null, autoUpgradeMinorVersion: true });
+      expect(find(without, type)).toBeUndefined();
     });
   });
 

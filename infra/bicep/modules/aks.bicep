@@ -38,7 +38,7 @@ type Aks = {
   @description('Optional. true: the Gateway API and its class approuting-istio are available, for infra/kubernetes/features/gateway.')
   gateway: bool?
 
-  @description('Optional. Version of Dapr, which then stays. Without it, the newest that the extension offers, with automatic upgrades.')
+  @description('Optional. Version of the Dapr extension, which then stays, or none for no extension. Without it, the newest that the extension offers, with automatic upgrades.')
   daprVersion: string?
 
   @description('Optional. Weekly window of automatic upgrades. Without it, AKS can upgrade at any time.')

@@ -166,7 +166,7 @@ param zoneId string?
 @description('Required. Whether the Gateway API and its class approuting-istio are available.')
 param gateway bool
 
-@description('Optional. Version of Dapr, which then stays. Without it, the newest that the extension offers, with automatic upgrades.')
+@description('Optional. Version of the Dapr extension, which then stays, or none for no extension. Without it, the newest that the extension offers, with automatic upgrades.')
 param daprVersion string?
 
 @description('Optional. Weekly window of automatic upgrades. Without it, AKS can upgrade at any time.')
@@ -290,7 +290,7 @@ resource windows 'Microsoft.ContainerService/managedClusters/maintenanceConfigur
   }
 ]
 
-resource dapr 'Microsoft.KubernetesConfiguration/extensions@2025-03-01' = {
+resource dapr 'Microsoft.KubernetesConfiguration/extensions@2025-03-01' = if (daprVersion != 'none') {
   scope: cluster
   name: 'dapr'
   properties: {
