@@ -4,7 +4,14 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { at, textAt } from "../support/at.ts";
-import { findBicepOrSkip, openWorkshop, strictConfiguration, type Workshop } from "../support/bicep.ts";
+import {
+  environment,
+  findBicepOrSkip,
+  openWorkshop,
+  startBicep,
+  strictConfiguration,
+  type Workshop,
+} from "../support/bicep.ts";
 import { root } from "../support/processes.ts";
 
 const path = await findBicepOrSkip();
@@ -98,6 +105,16 @@ describe.skipIf(!path)("Bicep files as users compile them", { timeout: 120_000 }
     const { success, diagnostics } = await compile(bicep, file);
     expect(success).toBe(true);
     expect(diagnostics.filter(({ level }) => level === "Error")).toEqual([]);
+  });
+
+  test("a missing variable is reported in the words of docs/troubleshooting.md", async () => {
+    const page = readFileSync(join(root, "docs/troubleshooting.md"), "utf8");
+    const quoted = /^### \d+\. `(Environment variable "…" .*)`$/m.exec(page)?.[1] ?? "";
+    const { DEMO_SECRET: _, ...env } = environment;
+    const without = startBicep(path ?? "", { env });
+    const { diagnostics } = await without.compileParameters("infra/bicep/parameters/containerapps.bicepparam");
+    without.close();
+    expect(diagnostics.map(({ message }) => message)).toEqual([quoted.replace("…", "DEMO_SECRET")]);
   });
 
   test("an unused parameter, an old API version and other findings of the linter do not stop a user", async () => {

@@ -1,7 +1,7 @@
 // Plans of every parameter file that users get: what holds for each of them, and what a second deployment changes.
 import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
-import { findBicepOrSkip, type Plan } from "../support/bicep.ts";
+import { environment, findBicepOrSkip, type Plan } from "../support/bicep.ts";
 import { makePlans, type Plans, shipped } from "../support/plans.ts";
 
 const path = await findBicepOrSkip();
@@ -19,12 +19,14 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
   let elsewhere: Plans;
   let released: Plans;
   let greeting: Plans;
+  let byPipeline: Plans;
   beforeAll(async () => {
     const planAll = (env = {}) => makePlans(path ?? "", shipped, env);
     plans = await planAll(imagesOf("v1"));
     elsewhere = await planAll({ AZURE_ENV_NAME: "other" });
     released = await planAll(imagesOf("v2"));
     greeting = await planAll({ WELCOME: "Hello from v2!" });
+    byPipeline = await planAll({ AZURE_PRINCIPAL_TYPE: "ServicePrincipal" });
     again = await planAll(imagesOf("v1"));
   }, 300_000);
 
@@ -68,6 +70,19 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
   test.for(shipped.filter((name) => !isOfApp(name)))("%s does not depend on the images and on WELCOME", (name) => {
     expect(contentOf(released.of(name))).toEqual(contentOf(plans.of(name)));
     expect(contentOf(greeting.of(name))).toEqual(contentOf(plans.of(name)));
+  });
+
+  test.for(shipped)("%s gives no role to AZURE_PRINCIPAL_ID as a user when it is a service principal", (name) => {
+    const typesIn = (all: Plans) =>
+      all
+        .of(name)
+        .resources.flatMap(({ properties }) =>
+          field(properties, "principalId") === environment.AZURE_PRINCIPAL_ID
+            ? [field(properties, "principalType")]
+            : [],
+        );
+    expect(typesIn(byPipeline)).toEqual(typesIn(plans).map(() => "ServicePrincipal"));
+    expect(typesIn(plans)).toEqual(name.startsWith("aks") ? ["User"] : []);
   });
 
   test.for(shipped.filter(isOfApp))("%s with another image changes the image and nothing else", (name) => {

@@ -4,6 +4,7 @@ using '../../main.bicep'
 // company's network. Replace the id. The deployment assigns Network Contributor on the subnet to the cluster, so it
 // needs the right to assign roles there.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
@@ -18,6 +19,8 @@ param hosting = {
     serviceCidr: '100.65.0.0/24'
   }
   apiServer: { dns: 'public' }
-  administrator: empty(administrator) ? null : { id: administrator, type: 'User' }
+  administrator: empty(administrator)
+    ? null
+    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
 }

@@ -3,6 +3,7 @@ using '../../main.bicep'
 // AKS as a team operates it: a control plane with an SLA, at least three nodes in each pool, upgrades on Sunday morning,
 // and logs, Kubernetes events and metrics in Azure Monitor.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
@@ -12,7 +13,9 @@ param hosting = {
   systemPool: { vmSize: 'Standard_D4s_v5', osDiskSizeGB: 64, min: 3, max: 4 }
   userPool: { vmSize: 'Standard_D4s_v5', osDiskSizeGB: 64, min: 3, max: 6 }
   apiServer: { dns: 'public' }
-  administrator: empty(administrator) ? null : { id: administrator, type: 'User' }
+  administrator: empty(administrator)
+    ? null
+    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
   maintenance: { day: 'Sunday', hour: 1, hours: 4, utcOffset: '+01:00' }
   monitoring: ['containerInsights', 'prometheus']

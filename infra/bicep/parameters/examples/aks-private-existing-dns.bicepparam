@@ -4,6 +4,7 @@ using '../../main.bicep'
 // spoke. Replace the ids; the zone must belong to the region of the deployment. The deployment assigns two roles to the
 // cluster: Network Contributor on the virtual network and Private DNS Zone Contributor on the zone.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
 var region = readEnvironmentVariable('AZURE_LOCATION')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
@@ -22,6 +23,8 @@ param hosting = {
     zoneId: '/subscriptions/55555555-5555-5555-5555-555555555555/resourceGroups/rg-hub/providers/Microsoft.Network/privateDnsZones/privatelink.${region}.azmk8s.io'
     link: 'exists' // the spoke's DNS servers resolve the zone; 'create' links the zone to the virtual network
   }
-  administrator: empty(administrator) ? null : { id: administrator, type: 'User' }
+  administrator: empty(administrator)
+    ? null
+    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
 }
