@@ -1,4 +1,4 @@
-// Plans of the real compiler: what each option of main.bicep for an existing platform adds to a plan, and changes in it.
+// Plans of the real compiler: what each option that both platforms have adds to a plan, and changes in it.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
