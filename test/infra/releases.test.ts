@@ -13,12 +13,20 @@ const bicep = await findBicepOrSkip();
 const services = ["state-api", "group-lister", "welcome"] as const;
 
 /** An azd environment, and the commands of azd that change Azure. */
-function createEnvironment(azure: SimulatedAzure, module: string, settings: Readonly<Record<string, string>>) {
-  const values = new Map(Object.entries({ AZURE_ENV_NAME: "samples", AZURE_LOCATION: "westeurope", ...settings }));
+function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly<Record<string, string>>) {
+  const settings = { AZURE_ENV_NAME: "samples", AZURE_LOCATION: "westeurope", ...more };
+  const values = new Map<string, string>(Object.entries(settings));
   const invalid = new Set<string>();
   let runs = 0;
-  const build = (file: string) =>
-    buildParameters(bicep ?? "", `infra/bicep/parameters/${file}.bicepparam`, Object.fromEntries(values));
+  const built = new Map<string, string>();
+  /** Compiles a parameter file, once for each set of values. */
+  async function build(file: string, env: Readonly<Record<string, string>>): Promise<string> {
+    const key = `${file} ${JSON.stringify(env)}`;
+    const compiled =
+      built.get(key) ?? (await buildParameters(bicep ?? "", `infra/bicep/parameters/${file}.bicepparam`, env));
+    built.set(key, compiled);
+    return compiled;
+  }
   const keep = (outputs: Readonly<Record<string, string>>) => {
     for (const [name, value] of Object.entries(outputs)) values.set(name, value);
   };
@@ -26,7 +34,7 @@ function createEnvironment(azure: SimulatedAzure, module: string, settings: Read
   const azd = {
     values,
     async provision() {
-      const { outputs } = await azure.deploy(`samples-${runs++}`, await build(module));
+      const { outputs } = await azure.deploy(`samples-${runs++}`, await build(module, settings));
       keep(outputs);
       for (const name of Object.keys(outputs)) invalid.add(name);
     },
@@ -42,7 +50,11 @@ function createEnvironment(azure: SimulatedAzure, module: string, settings: Read
     async deploy(service: string, image = values.get(imageOf(service)) ?? "") {
       values.set(imageOf(service), image);
       const group = values.get("AZURE_RESOURCE_GROUP");
-      const { outputs, resources } = await azure.deploy(`${service}-${runs++}`, await build(service), group);
+      const { outputs, resources } = await azure.deploy(
+        `${service}-${runs++}`,
+        await build(service, Object.fromEntries(values)),
+        group,
+      );
       keep(outputs);
       return resources;
     },
@@ -135,6 +147,16 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     azd.values.set("LIVE", "");
     await azd.deploy("welcome", image);
     expect(revisions().slice(4)).toEqual(["0000005 inactive 0", "0000006 inactive 0", "0000007 active 100"]);
+  });
+
+  test("a LIVE that is inactive or unknown is rejected, and the traffic stays", async () => {
+    const before = revisions();
+    azd.values.set("LIVE", "welcome--0000005");
+    await expect(azd.deploy("welcome")).rejects.toThrow(/welcome--0000005 is inactive/);
+    azd.values.set("LIVE", "welcome--0000099");
+    await expect(azd.deploy("welcome")).rejects.toThrow(/welcome--0000099' could not be found/);
+    azd.values.set("LIVE", "");
+    expect(revisions()).toEqual(before);
   });
 
   test("azd down and azd up on the same name create everything again, with another vault", async () => {

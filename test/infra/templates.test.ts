@@ -60,7 +60,7 @@ describe("the expression language", () => {
     ["[fail('no way')]", "no way"],
     ["[nothing()]", "'nothing' is not valid"],
     ["[createObject('a', 1).b]", "property 'b' doesn't exist"],
-    ["[reference('/subscriptions/s/providers/P/t/missing')]", "is referenced before it exists"],
+    ["[reference('/subscriptions/s/providers/P/t/missing')]", "could not be found"],
   ] as const)("%s fails: %s", async ([expression, message]) => {
     await expect(evaluate(expression)).rejects.toThrow(message);
   });
@@ -119,7 +119,7 @@ describe("the resources of a template", () => {
       first: identity("first"),
       second: identity("second", { tags: { id: "[reference('first').principalId]" } }),
     };
-    expect(() => run(resources)).toThrow(/first' is referenced before it exists/);
+    expect(() => run(resources)).toThrow(/first' could not be found/);
   });
 });
 

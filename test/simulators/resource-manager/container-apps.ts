@@ -90,6 +90,7 @@ export function completeContainerApp(surroundings: Surroundings): Complete {
           activeRevisionsMode,
           ...(ingress ? { ingress: { ...ingress, traffic, fqdn } } : {}),
         },
+        customDomainVerificationId: "simulated-id",
         latestRevisionName: latest?.name,
         latestReadyRevisionName: ready?.name,
       },

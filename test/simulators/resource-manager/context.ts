@@ -64,7 +64,7 @@ export function createContext(
     reference: (...args) => {
       const [name = "", , full] = texts(args);
       const found = find(ids.get(name) ?? name);
-      if (!found) throw new Error(`The resource '${ids.get(name) ?? name}' is referenced before it exists.`);
+      if (!found) throw new Error(`The resource '${ids.get(name) ?? name}' could not be found.`);
       return full ? found : found.properties;
     },
     resourcegroup: () => ({ id: scope, name: scope.split("/").at(-1), location: find(scope)?.location }),

@@ -109,7 +109,9 @@ function readPath(expression: Expression, path: string): Expression {
 function property(value: unknown, name: unknown): unknown {
   const found = tryProperty(value, name);
   if (found === undefined) {
-    throw new Error(`The language expression property '${name}' doesn't exist in ${JSON.stringify(value)}.`);
+    throw new Error(
+      `The language expression property '${name}' doesn't exist in ${JSON.stringify(value)?.slice(0, 200)}.`,
+    );
   }
   return found;
 }
