@@ -54,6 +54,9 @@ func aksErrors(hosting Aks, location string) string[] =>
     hosting.systemPool.min > hosting.systemPool.max
       ? 'systemPool.min (${hosting.systemPool.min}) is greater than systemPool.max (${hosting.systemPool.max}). Lower min or raise max.'
       : ''
+    startsWith(toLower(hosting.systemPool.vmSize), 'standard_b') // https://learn.microsoft.com/azure/aks/use-system-pools
+      ? 'systemPool.vmSize ${hosting.systemPool.vmSize} is of the B series, which AKS refuses for system pools. Use a size such as Standard_D4s_v5.'
+      : ''
     hosting.userPool.min > hosting.userPool.max
       ? 'userPool.min (${hosting.userPool.min}) is greater than userPool.max (${hosting.userPool.max}). Lower min or raise max.'
       : ''
