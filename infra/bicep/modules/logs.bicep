@@ -22,7 +22,9 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
   properties: {
     sku: { name: 'PerGB2018' }
     retentionInDays: 30 // days; included in the price of ingestion
-    features: { disableLocalAuth: true } // diagnostic settings do not need the workspace key
+    // Only retired agents and the Data Collector API need the workspace key. Application Insights has its own setting:
+    // https://learn.microsoft.com/azure/azure-monitor/logs/azure-ad-authentication-logs
+    features: { disableLocalAuth: true }
   }
 }
 
