@@ -236,6 +236,23 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       ]);
     });
 
+    test.for(apps)(
+      "%s rejects a LIVE that is the revision of no app, instead of releasing to everyone",
+      async (name) => {
+        for (const LIVE of ["0000001", "v1", "wellcome--0000001"]) {
+          await expect(appWith({ LIVE }, name)).rejects.toThrow(`candidate.live ${LIVE} is not a revision of ${name}.`);
+        }
+      },
+    );
+
+    test("an empty variable, which is how azd unsets one, counts as not set", async () => {
+      const names = ["LIVE", "CANDIDATE_WEIGHT", "WELCOME", "WELCOME_DOMAIN", "WELCOME_DOMAIN_VALIDATION"];
+      const empty = Object.fromEntries(names.map((name) => [name, ""]));
+      expect((await appWith(empty, "welcome")).properties).toEqual(app("welcome"));
+      const { properties } = await appWith({ ...empty, LIVE: "welcome--0000001" }, "welcome");
+      expect(at(properties, "configuration.ingress.traffic.1.weight")).toBe(0);
+    });
+
     test("LIVE with a revision of another app leaves an app as it is", async () => {
       const { properties } = await appWith({ LIVE: "welcome--0000001" }, "state-api");
       expect(properties).toEqual(app("state-api"));

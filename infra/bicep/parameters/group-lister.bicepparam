@@ -6,11 +6,11 @@ using '../apps/group-lister.bicep'
 // send it all.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var live = readEnvironmentVariable('LIVE', '')
+var isOfAnotherApp = contains(['state-api', 'welcome'], split(live, '--')[0])
+var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param image = readEnvironmentVariable('SERVICE_GROUP_LISTER_IMAGE_NAME')
 param access = empty(address) ? { who: 'nobody' } : { who: 'addresses', ranges: ['${address}/32'] }
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
-param candidate = startsWith(live, 'group-lister--')
-  ? { live: live, weight: int(readEnvironmentVariable('CANDIDATE_WEIGHT', '0')) }
-  : null
+param candidate = empty(live) || isOfAnotherApp ? null : { live: live, weight: empty(weight) ? 0 : int(weight) }

@@ -6,13 +6,13 @@ using '../apps/state-api.bicep'
 // send it all.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var live = readEnvironmentVariable('LIVE', '')
+var isOfAnotherApp = contains(['group-lister', 'welcome'], split(live, '--')[0])
+var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param image = readEnvironmentVariable('SERVICE_STATE_API_IMAGE_NAME')
 param access = empty(address) ? { who: 'nobody' } : { who: 'addresses', ranges: ['${address}/32'] }
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
-param candidate = startsWith(live, 'state-api--')
-  ? { live: live, weight: int(readEnvironmentVariable('CANDIDATE_WEIGHT', '0')) }
-  : null
+param candidate = empty(live) || isOfAnotherApp ? null : { live: live, weight: empty(weight) ? 0 : int(weight) }
 param welcome = empty(greeting) ? null : greeting

@@ -6,17 +6,16 @@ using '../apps/welcome.bicep'
 // For a domain of your own, add the DNS records, then set WELCOME_DOMAIN to its name. For an apex domain such as
 // example.com, also set WELCOME_DOMAIN_VALIDATION to HTTP.
 var live = readEnvironmentVariable('LIVE', '')
+var isOfAnotherApp = contains(['state-api', 'group-lister'], split(live, '--')[0])
+var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
 var domainName = readEnvironmentVariable('WELCOME_DOMAIN', '')
+var validation = readEnvironmentVariable('WELCOME_DOMAIN_VALIDATION', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param image = readEnvironmentVariable('SERVICE_WELCOME_IMAGE_NAME')
 param keyVaultName = readEnvironmentVariable('AZURE_KEY_VAULT_NAME')
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
-param candidate = startsWith(live, 'welcome--')
-  ? { live: live, weight: int(readEnvironmentVariable('CANDIDATE_WEIGHT', '0')) }
-  : null
+param candidate = empty(live) || isOfAnotherApp ? null : { live: live, weight: empty(weight) ? 0 : int(weight) }
 param welcome = empty(greeting) ? null : greeting
-param domain = empty(domainName)
-  ? null
-  : { name: domainName, validation: readEnvironmentVariable('WELCOME_DOMAIN_VALIDATION', 'CNAME') }
+param domain = empty(domainName) ? null : { name: domainName, validation: empty(validation) ? 'CNAME' : validation }
