@@ -69,6 +69,11 @@ export const rules: Readonly<Record<string, Rule>> = {
   "Azure.ACR.AnonymousAccess": { type: registry, path: "properties.anonymousPullEnabled", ...isNotTrue },
   "Azure.ACR.MinSku": { type: registry, path: "sku.name", holds: isOneOf("Standard", "Premium") },
   "Azure.ACR.Name": { type: registry, path: "name", holds: matches(/^[A-Za-z\d]{5,50}$/), bad: "not-valid" },
+  "Azure.ACR.Firewall": {
+    type: registry,
+    path: "properties.publicNetworkAccess",
+    holds: isOneOf("Disabled"),
+  },
   "Azure.ACR.Logs": {
     type: registry,
     path: "children",
@@ -325,6 +330,12 @@ export const rules: Readonly<Record<string, Rule>> = {
       (subnet) =>
         at(subnet, "properties.delegations") !== undefined || at(subnet, "properties.defaultOutboundAccess") === false,
     ),
+  },
+  "Azure.PrivateEndpoint.Name": {
+    type: "Microsoft.Network/privateEndpoints",
+    path: "name",
+    holds: matches(/^[A-Za-z\d][\w.-]{0,62}\w$/),
+    bad: "-",
   },
   "Azure.Policy.AssignmentDescriptors": {
     type: "Microsoft.Authorization/policyAssignments",

@@ -22,33 +22,53 @@ const exceptions: Readonly<Record<string, Exception>> = {
     reason: "The volume of welcome is a secret, not a store.",
     holdsIn: ["state-api", "group-lister"],
   },
-  "Azure.ContainerApp.PublicAccess": { reason: "welcome is a public page; hosting.network.private makes it private." },
-  "Azure.ContainerApp.AvailabilityZone": { reason: "Zone redundancy needs a virtual network." },
-  "Azure.ACR.MinSku": { reason: "Basic has the same functions for three images and costs a quarter of Standard." },
-  "Azure.ACR.Logs": { reason: "Logs are billed by volume." },
+  "Azure.ContainerApp.PublicAccess": {
+    reason: "welcome is a public page; hosting.network.private makes the environment private.",
+    holdsIn: ["containerapps-private"],
+  },
+  "Azure.ContainerApp.AvailabilityZone": {
+    reason: "Zone redundancy needs a virtual network.",
+    holdsIn: ["zone-redundant"],
+  },
+  "Azure.ACR.MinSku": {
+    reason: "Basic has the functions of Standard with less storage, for a quarter of the price.",
+    holdsIn: ["containerapps-private-endpoints", "aks-private-endpoints"],
+  },
+  "Azure.ACR.Firewall": {
+    reason: "Private connections need the Premium tier.",
+    holdsIn: ["containerapps-private-endpoints", "aks-private-endpoints"],
+  },
+  "Azure.ACR.Logs": { reason: "Logs are billed by volume.", holdsIn: ["diagnostics"] },
   "Azure.KeyVault.SoftDelete": { reason: "Azure turns it on for every vault, and it cannot be turned off." },
-  "Azure.KeyVault.Firewall": { reason: "Apps without a virtual network have no fixed address that could be allowed." },
-  "Azure.KeyVault.Logs": { reason: "Logs are billed by volume." },
+  "Azure.KeyVault.Firewall": {
+    reason:
+      "Apps without a virtual network have no fixed address to allow. With private endpoints, public access is off, and " +
+      "the firewall has no effect.",
+  },
+  "Azure.KeyVault.Logs": { reason: "Logs are billed by volume.", holdsIn: ["diagnostics"] },
   "Azure.Cosmos.DisableLocalAuth": {
     reason: "containerapps-keyed exists to use a key.",
     holdsIn: ["containerapps", "aks"],
   },
-  "Azure.Cosmos.PublicAccess": { reason: "Private endpoints are billed by the hour. Keys are off." },
+  "Azure.Cosmos.PublicAccess": {
+    reason: "Private endpoints are billed by the hour. Keys are off.",
+    holdsIn: ["containerapps-private-endpoints", "aks-private-endpoints"],
+  },
   "Azure.Cosmos.ContinuousBackup": { reason: "Periodic backup is free, and its two copies are enough for samples." },
-  "Azure.Cosmos.AvailabilityZone": { reason: "Zones cost more and are not available in every region." },
+  "Azure.Cosmos.AvailabilityZone": {
+    reason: "Zones cost more and are not available in every region.",
+    holdsIn: ["zone-redundant"],
+  },
   "Azure.AKS.UptimeSLA": {
     reason: "The Free tier of the control plane is enough for samples.",
     holdsIn: ["aks-operations"],
   },
   "Azure.AKS.AuthorizedIPs": {
-    reason: "MY_ADDRESS sets them. A private API server cannot have them.",
+    reason: "A private API server cannot have them. With MY_ADDRESS, a public one has.",
     holdsIn: ["aks"],
   },
   "Azure.AKS.StandardLB": { reason: "Standard is the default; Basic was retired." },
-  "Azure.AKS.ContainerInsights": {
-    reason: "Container insights is billed by volume.",
-    holdsIn: ["aks-operations"],
-  },
+  "Azure.AKS.ContainerInsights": { reason: "Container insights is billed by volume.", holdsIn: ["aks-operations"] },
   "Azure.AKS.DefenderProfile": { reason: "Microsoft Defender is a paid plan of the whole subscription." },
   "Azure.AKS.MaintenanceWindow": {
     reason: "Without one, AKS upgrades whenever a version is ready.",
