@@ -246,6 +246,14 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
   dependsOn: [logs, cosmos]
 }
 
+// A role in the Kubernetes API takes effect after up to five minutes, and azd calls that API as soon as the deployment
+// ends. So the administrator has the role on the group, which exists minutes before the cluster.
+// https://learn.microsoft.com/azure/aks/manage-azure-rbac
+module clusterAdministrator 'modules/cluster-administrator.bicep' = if (hosting.?administrator != null) {
+  scope: group
+  params: { administrator: hosting.administrator! }
+}
+
 // Azure needs minutes until a role assignment takes effect, and AKS does not retry: it rejects a cluster whose identity
 // lacks its roles (https://github.com/Azure/azure-service-operator/issues/3267). So the roles of the control plane wait
 // for nothing but the identity and their scopes, and the cluster waits for Cosmos DB, which takes minutes.

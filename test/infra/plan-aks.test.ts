@@ -227,6 +227,16 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       );
     });
 
+    test("the administrator of the cluster gets the role on the resource group, and waits for nothing else", () => {
+      expect([...allBefore("clusterAdministrator")]).toEqual(["group"]);
+      const [role] = plans
+        .of("aks")
+        .resources.filter(({ properties }) => field(properties, "principalId") === environment.AZURE_PRINCIPAL_ID);
+      expect(role?.id).toMatch(
+        /^\/subscriptions\/[^/]+\/resourceGroups\/rg-dapr-samples\/providers\/Microsoft\.Authorization\/roleAssignments\/[^/]+$/,
+      );
+    });
+
     test("the roles of the cluster wait only for its identity, the network, the zone and the resource group", () => {
       const scopes = ["clusterIdentity", "clusterNetwork", "group"];
       expect([...allBefore("clusterNetworkAccess")].sort()).toEqual(scopes);

@@ -97,7 +97,6 @@ module cluster 'cluster.bicep' = {
     systemPool: hosting.systemPool
     userPool: hosting.userPool
     apiServer: hosting.apiServer
-    administrator: hosting.?administrator
     subnetId: subnetId
     network: hosting.?network
     zoneId: zoneId

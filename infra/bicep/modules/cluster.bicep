@@ -151,9 +151,6 @@ param userPool Pool
 @description('Required. Whether the API server is public or private, and how its name resolves.')
 param apiServer ApiServer
 
-@description('Optional. Cluster administrator. Without it, no user can access the Kubernetes API until you assign a role.')
-param administrator Administrator?
-
 @description('Required. Resource id of the subnet of the nodes.')
 param subnetId string
 
@@ -313,22 +310,6 @@ resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   properties: {
     workspaceId: workspace.id
     logs: [{ category: 'guard', enabled: true }, { category: 'kube-audit-admin', enabled: true }]
-  }
-}
-
-// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers#azure-kubernetes-service-rbac-cluster-admin
-var clusterAdmin = subscriptionResourceId(
-  'Microsoft.Authorization/roleDefinitions',
-  'b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b'
-)
-
-resource administer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (administrator != null) {
-  scope: cluster
-  name: guid(cluster.id, administrator.?id ?? '', clusterAdmin)
-  properties: {
-    principalId: administrator!.id
-    principalType: administrator!.type
-    roleDefinitionId: clusterAdmin
   }
 }
 
