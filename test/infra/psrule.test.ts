@@ -1,9 +1,12 @@
 // Applies the rules of PSRule for Azure to the plans of all parameter files that users get, and lists the rules that do
 // not hold with their reasons.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { at } from "../support/at.ts";
-import { findBicepOrSkip, type Plan, type Resource } from "../support/bicep.ts";
+import { at, objectAt } from "../support/at.ts";
+import { findBicepOrSkip, type Plan, type Resource, startBicep } from "../support/bicep.ts";
 import { makePlans, type Plans, shipped } from "../support/plans.ts";
+import { root } from "../support/processes.ts";
 import { rules } from "./psrule-rules.ts";
 
 interface Exception {
@@ -129,6 +132,38 @@ describe.skipIf(!path)("PSRule for Azure", { timeout: 120_000 }, () => {
     }
   });
 });
+
+// https://azure.github.io/PSRule.Rules.Azure/en/rules/Azure.Deployment.SecureParameter/
+describe.skipIf(!path)("Azure.Deployment.SecureParameter", () => {
+  const files = ["main.bicep", ...readdirSync(join(root, "infra/bicep/apps")).map((name) => `apps/${name}`)];
+
+  test.each(files)(
+    "parameters of %s and its modules are secure if named like a secret, except the one without a value",
+    async (file) => {
+      const bicep = startBicep(path ?? "");
+      const { contents } = await bicep.compile(`infra/bicep/${file}`);
+      bicep.close();
+      const named = parametersOf(JSON.parse(contents)).filter(([name]) => /password|secret|token|keys?$/i.test(name));
+      const plain = named.filter(([, parameter]) => !isSecure(parameter)).map(([name]) => name);
+      // The parameter secret of an app has the URL of a secret and its folder, and no value.
+      expect(plain).toEqual(file === "main.bicep" ? [] : ["secret"]);
+      if (file === "main.bicep") expect(named.map(([name]) => name)).toContain("demoSecret");
+    },
+  );
+});
+
+function isSecure(parameter: unknown): boolean {
+  return ["securestring", "secureobject"].includes(String(at(parameter, "type")).toLowerCase());
+}
+
+/** The parameters of a template and of the templates inside it. */
+function parametersOf(template: unknown): [string, unknown][] {
+  const inside = Object.values(objectAt(template, "resources")).flatMap((resource) => {
+    const isModule = at(resource, "type") === "Microsoft.Resources/deployments";
+    return isModule ? parametersOf(at(resource, "properties.template")) : [];
+  });
+  return [...Object.entries(at(template, "parameters") ?? {}), ...inside];
+}
 
 interface Outcome {
   readonly plan: string;

@@ -100,7 +100,6 @@ async function get(url: string, timeoutMs: number): Promise<Response> {
 
 /** Environment variables for the parameter files. The compiler gets no others except HOME and PATH. */
 export const environment = {
-  AZURE_CONTAINER_REGISTRY_ENDPOINT: "registry.azurecr.io",
   AZURE_KEY_VAULT_NAME: "kv-of-the-tests",
   AZURE_LOCATION: "westeurope",
   AZURE_PRINCIPAL_ID: "33333333-3333-3333-3333-333333333333",
