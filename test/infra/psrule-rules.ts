@@ -349,7 +349,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   },
 };
 
-/** Returns `[format('kv-{0}', uniqueString(…))]` with any 13 characters in place of uniqueString, and other names as is. */
+/** Puts 13 characters in place of uniqueString in `[format('kv-{0}', uniqueString(…))]`. Other names stay as they are. */
 function fullName(name: string): string {
   const [, format] = /^\[format\('([^']*\{0\})', uniqueString\(.*\)\)\]$/.exec(name) ?? [];
   return format?.replace("{0}", "abcdefghijklm") ?? name;
