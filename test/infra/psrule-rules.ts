@@ -349,7 +349,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   },
 };
 
-/** Puts 13 characters in place of uniqueString in `[format('kv-{0}', uniqueString(…))]`. Other names stay as they are. */
+/** Puts 13 characters in place of uniqueString in `[format('kv-{0}', uniqueString(…))]`. Other names stay the same. */
 function fullName(name: string): string {
   const [, format] = /^\[format\('([^']*\{0\})', uniqueString\(.*\)\)\]$/.exec(name) ?? [];
   return format?.replace("{0}", "abcdefghijklm") ?? name;
