@@ -127,6 +127,12 @@ describe("the predeploy hooks of AKS", () => {
     expect(existsSync(join(project, "manifests"))).toBe(false);
   });
 
+  test("render on a computer whose kubeconfig lacks the cluster, because azd adds it only after the hook", async () => {
+    expect((await render("welcome", { KUBECONFIG: join(temporary, "missing") })).map(nameOf)).toContain(
+      "Deployment/welcome",
+    );
+  });
+
   test("tell azd the endpoint of welcome: a tunnel, or the URL of the gateway when that feature is on", async () => {
     const set = (endpoint: string) => `env\nset\nSERVICE_WELCOME_ENDPOINTS\n["${endpoint}"]\n--environment\nsamples\n`;
     writeFileSync(azdCalls, "");
@@ -175,7 +181,7 @@ describe("azd up on a cluster", () => {
   }
   /** deployManifests: azd applies each file of the folder, then waits for the Deployment. */
   async function deploy(service: string, tag = "1") {
-    await render(service, { [variableOf(service)]: imageOf(service, tag) });
+    await render(service, { [variableOf(service)]: imageOf(service, tag), ...env() });
     await ensureNamespace();
     await cluster.kubectl("apply", "-f", join(project, "manifests", service, "manifests.yaml"));
     await cluster.kubectl("rollout", "status", `deployment/${service}`, "--timeout=60s");
@@ -201,5 +207,14 @@ describe("azd up on a cluster", () => {
     await provision();
     await ensureNamespace();
     expect(JSON.parse(await readLabels())).toMatchObject({ "pod-security.kubernetes.io/enforce": "restricted" });
+  });
+
+  test("stops before azd applies anything when the cluster has no Dapr, and names the page that installs it", async () => {
+    await cluster.kubectl("delete", "crd", "components.dapr.io");
+    rmSync(join(project, "manifests"), { recursive: true });
+    await expect(render("welcome", env())).rejects.toThrow(
+      "The cluster has no Dapr. Install it with Helm: docs/deploy/kubernetes.md#install-dapr. Then run azd deploy",
+    );
+    expect(existsSync(join(project, "manifests"))).toBe(false);
   });
 });

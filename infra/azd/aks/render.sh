@@ -11,6 +11,16 @@ if [ -z "$image" ]; then
   exit 1
 fi
 
+# Without Dapr, `kubectl apply` rejects its objects after it has created the others. Any other error is left to azd: the
+# hook runs before azd adds the cluster to the kubeconfig of a computer that has not provisioned it.
+found=$(kubectl get crd components.dapr.io --context "$AZURE_AKS_CLUSTER_NAME" --request-timeout 10s 2>&1) || true
+case $found in
+*NotFound*)
+  echo "The cluster has no Dapr. Install it with Helm: docs/deploy/kubernetes.md#install-dapr. Then run azd deploy" >&2
+  exit 1
+  ;;
+esac
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -R ../../kubernetes "$work"
