@@ -1,13 +1,15 @@
 // Tests on the plans what azd looks for in Azure: the resource group, the cluster, and what `azd monitor` opens.
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { at, listAt, textAt } from "../support/at.ts";
-import { projects } from "../support/azd.ts";
+import { projects, readProject } from "../support/azd.ts";
 import { environment, findBicepOrSkip } from "../support/bicep.ts";
 import { makePlans, type Plans, planIn } from "../support/plans.ts";
+import { root } from "../support/processes.ts";
 
 const bicep = await findBicepOrSkip();
 
-describe.skipIf(!bicep)("what azd looks for in Azure", () => {
+describe.skipIf(!bicep)("what azd looks for in Azure", { timeout: 120_000 }, () => {
   const names = Object.values(projects);
   let plans: Plans;
   beforeAll(async () => {
@@ -36,6 +38,22 @@ describe.skipIf(!bicep)("what azd looks for in Azure", () => {
     const group = plans.find(name, "Microsoft.Resources/resourceGroups");
     expect(group).toMatchObject({ tags: { "azd-env-name": "dapr-samples" } });
   });
+
+  // azure-dev.yml passes a variable that GitHub lacks as an empty one, and `azd env set NAME ""` is how a user clears one.
+  test.each(Object.entries(projects))(
+    "an empty variable of the pipeline counts as not set in azure.yaml in %s",
+    async (folder, name) => {
+      const { variables } = readProject(join(root, folder)).pipeline;
+      const empty = Object.fromEntries(variables.map((variable) => [variable, ""]));
+      const env = Object.fromEntries(Object.entries(environment).filter(([variable]) => !(variable in empty)));
+      const file = `infra/bicep/parameters/${name}.bicepparam`;
+      const [plan, expected] = [
+        await planIn(bicep ?? "", { ...env, ...empty }, file),
+        await planIn(bicep ?? "", env, file),
+      ];
+      expect(plan.resources).toEqual(expected.resources);
+    },
+  );
 
   // azd searches the resource group for the name in `resourceName`, and fails when it finds two resources:
   // https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/project/resource_manager.go (GetServiceResource)
@@ -67,17 +85,15 @@ describe.skipIf(!bicep)("the release of welcome on docs/deploy/azd.md", { timeou
     const live = await deploy({ TAG: "1" });
     const candidate = await deploy({ TAG: "2", LIVE: "welcome--0000001" });
     const shared = await deploy({ TAG: "2", LIVE: "welcome--0000001", CANDIDATE_WEIGHT: "10" });
-    const promoted = await deploy({ TAG: "2", LIVE: "", CANDIDATE_WEIGHT: "10" });
+    const shifted = await deploy({ TAG: "2", LIVE: "welcome--0000001", CANDIDATE_WEIGHT: "100" });
+    const promoted = await deploy({ TAG: "2", LIVE: "", CANDIDATE_WEIGHT: "" });
     expect(candidate.template).not.toEqual(live.template);
     expect(shared.template).toEqual(candidate.template);
     expect(promoted.template).toEqual(candidate.template);
-    expect([live.mode, candidate.mode, shared.mode, promoted.mode]).toEqual([
-      "Single",
-      "Multiple",
-      "Multiple",
-      "Single",
-    ]);
-    expect([candidate.weights, shared.weights, promoted.weights]).toEqual([[100, 0], [90, 10], [100]]);
+    expect(shifted.template).toEqual(candidate.template);
+    const steps = [live, candidate, shared, shifted, promoted];
+    expect(steps.map(({ mode }) => mode)).toEqual(["Single", "Multiple", "Multiple", "Multiple", "Single"]);
+    expect(steps.map(({ weights }) => weights)).toEqual([[100], [100, 0], [90, 10], [0, 100], [100]]);
   });
 
   test("creates a revision for a new greeting with the same image", async () => {

@@ -1,5 +1,5 @@
 // Tests the workflow that deploys from GitHub: .github/workflows/azure-dev.yml.
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -7,7 +7,6 @@ import { projects, readProject } from "../support/azd.ts";
 import { root } from "../support/processes.ts";
 
 interface Job {
-  readonly if?: string;
   readonly needs?: string;
   readonly environment?: string;
   readonly concurrency?: string;
@@ -18,7 +17,7 @@ interface Job {
 // `azd pipeline config` looks for this name only:
 // https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/pipeline/pipeline.go (pipelineFileNames)
 const workflow: {
-  readonly on: object;
+  readonly on: unknown;
   readonly permissions: object;
   readonly concurrency?: string;
   readonly env: Readonly<Record<string, string>>;
@@ -63,25 +62,30 @@ describe("azure-dev.yml", () => {
     expect(workflow.env.AZURE_PRINCIPAL_TYPE).toBe("ServicePrincipal");
   });
 
-  test("previews only pull requests from this repository, once azd pipeline config has set the variables", () => {
-    expect(Object.keys(workflow.on)).toEqual(["workflow_dispatch", "pull_request"]);
-    const conditions = (preview.if ?? "").split("&&").map((condition) => condition.trim());
-    expect(conditions.sort()).toEqual([
-      "github.event.pull_request.head.repo.full_name == github.repository",
-      "github.event_name == 'pull_request'",
-      "vars.AZURE_CLIENT_ID != ''",
-    ]);
-    expect(commands(preview).at(-1)).toBe('azd provision --preview --no-prompt --cwd "$AZD_FOLDER"');
+  test("starts only by hand, so that no pull request can run a job of it", () => {
+    expect(workflow.on).toBe("workflow_dispatch");
   });
 
-  test("deploys only after the approval job, which alone has an environment, and one deployment at a time", () => {
-    expect(approve).toMatchObject({ if: "github.event_name == 'workflow_dispatch'", environment: "azure" });
-    expect(approve.permissions).toEqual({});
+  test("previews, waits for the approval, whose job alone has an environment, and deploys once at a time", () => {
+    expect(Object.keys(workflow.jobs)).toEqual(["preview", "approve", "deploy"]);
+    expect(preview).not.toHaveProperty("needs");
+    expect(commands(preview).at(-1)).toBe('azd provision --preview --no-prompt --cwd "$AZD_FOLDER"');
+    expect(approve).toMatchObject({ needs: "preview", environment: "azure", permissions: {} });
     expect(deploy).toMatchObject({ needs: "approve", concurrency: "azure-dev" });
+    for (const job of Object.values(workflow.jobs)) expect(job).not.toHaveProperty("if"); // a skipped job would not block
     // The subject of a token names the environment, and azd creates credentials only for branches and pull requests:
     // https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/pipeline/github_provider.go (credentialOptions)
     for (const job of [preview, deploy]) expect(job).not.toHaveProperty("environment");
-    expect(workflow).not.toHaveProperty("concurrency"); // a preview would cancel a waiting deployment
+    expect(workflow).not.toHaveProperty("concurrency"); // one that waits for an approval would block all others
     expect(commands(deploy).at(-1)).toBe('azd up --no-prompt --cwd "$AZD_FOLDER"');
   });
+});
+
+test("no workflow that a pull request starts can sign in to Azure or read a secret of the repository", () => {
+  const folder = join(root, ".github/workflows");
+  const started = readdirSync(folder)
+    .map((file) => readFileSync(join(folder, file), "utf8"))
+    .filter((text) => /pull_request/.test(JSON.stringify(parse(text).on)));
+  expect(started.length).toBeGreaterThan(0);
+  for (const text of started) expect(text).not.toMatch(/id-token|secrets\.(?!GITHUB_TOKEN)|write-all|azd /);
 });

@@ -11,6 +11,8 @@ var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
 var zones = readEnvironmentVariable('AKS_ZONES', '')
 var daprVersion = readEnvironmentVariable('AKS_DAPR_VERSION', '')
+var systemSize = readEnvironmentVariable('AKS_SYSTEM_VM_SIZE', '')
+var userSize = readEnvironmentVariable('AKS_USER_VM_SIZE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
@@ -20,13 +22,13 @@ param hosting = {
   tier: 'Free'
   zones: empty(zones) ? null : filter(['1', '2', '3'], zone => contains(zones, zone))
   systemPool: {
-    vmSize: readEnvironmentVariable('AKS_SYSTEM_VM_SIZE', 'Standard_D4s_v5')
+    vmSize: empty(systemSize) ? 'Standard_D4s_v5' : systemSize
     osDiskSizeGB: 64
     min: 1
     max: 2
   }
   userPool: {
-    vmSize: readEnvironmentVariable('AKS_USER_VM_SIZE', 'Standard_D2s_v5')
+    vmSize: empty(userSize) ? 'Standard_D2s_v5' : userSize
     osDiskSizeGB: 64
     min: 1
     max: 3
