@@ -33,6 +33,10 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   name: 'id-${app}'
 }
 
+resource live 'Microsoft.App/containerApps/revisions@2026-07-01' existing = if (candidate != null) {
+  name: '${app}/${candidate.?live ?? 'none'}'
+}
+
 module groupLister '../modules/container-app.bicep' = {
   params: {
     name: app
@@ -40,8 +44,10 @@ module groupLister '../modules/container-app.bicep' = {
     tags: tags
     environmentName: 'cae-${name}'
     identityName: identity.name
+    clientId: identity.properties.clientId
     image: empty(errors) ? image : fail(join(errors, ' '))
     candidate: candidate
+    isLiveActive: candidate == null ? true : live!.properties.active
     variables: [
       { name: 'AZURE_CLIENT_ID', value: identity.properties.clientId }
       { name: 'AZURE_SUBSCRIPTION_ID', value: subscription().subscriptionId }

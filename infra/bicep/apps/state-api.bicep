@@ -32,15 +32,25 @@ param welcome string?
 var app = 'state-api'
 var errors = appErrors(app, image, access, scale, candidate)
 
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: 'id-${app}'
+}
+
+resource live 'Microsoft.App/containerApps/revisions@2026-07-01' existing = if (candidate != null) {
+  name: '${app}/${candidate.?live ?? 'none'}'
+}
+
 module stateApi '../modules/container-app.bicep' = {
   params: {
     name: app
     location: location
     tags: tags
     environmentName: 'cae-${name}'
-    identityName: 'id-${app}'
+    identityName: identity.name
+    clientId: identity.properties.clientId
     image: empty(errors) ? image : fail(join(errors, ' '))
     candidate: candidate
+    isLiveActive: candidate == null ? true : live!.properties.active
     variables: concat(
       [{ name: 'STATESTORE_NAME', value: 'statestore' }],
       welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]

@@ -39,20 +39,35 @@ var app = 'welcome'
 var access = { who: 'anyone' }
 var errors = concat(appErrors(app, image, access, scale, candidate), domainErrors(domain))
 
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: 'id-${app}'
+}
+
+resource live 'Microsoft.App/containerApps/revisions@2026-07-01' existing = if (candidate != null) {
+  name: '${app}/${candidate.?live ?? 'none'}'
+}
+
+resource appEnvironment 'Microsoft.App/managedEnvironments@2026-07-01' existing = if (domain != null) {
+  name: 'cae-${name}'
+}
+
 module welcomeApp '../modules/container-app.bicep' = {
   params: {
     name: app
     location: location
     tags: tags
     environmentName: 'cae-${name}'
-    identityName: 'id-${app}'
+    identityName: identity.name
+    clientId: identity.properties.clientId
     image: empty(errors) ? image : fail(join(errors, ' '))
     candidate: candidate
+    isLiveActive: candidate == null ? true : live!.properties.active
     variables: welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]
     access: access
     scale: scale
     signIn: signIn
     domain: domain
+    isPrivate: domain == null ? false : appEnvironment!.properties.publicNetworkAccess == 'Disabled'
     usesIdentity: signIn != null
     secret: {
       name: 'demosecret'

@@ -7,6 +7,7 @@ import { Tags } from 'tags.bicep'
 @sealed()
 type Candidate = {
   @description('Required. Name of the revision that keeps the traffic, such as welcome--0000001. It gets the label blue.')
+  @minLength(1)
   live: string
 
   @description('Required. Percentage of the traffic for the new revision: 0 to 100. With 0, only its label, green, reaches it.')
@@ -110,11 +111,17 @@ param environmentName string
 @description('Required. Name of the managed identity that runs the service and pulls its image, in this resource group.')
 param identityName string
 
+@description('Required. Client id of the identity.')
+param clientId string
+
 @description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1. The identity pulls it.')
 param image string
 
 @description('Optional. Keeps the traffic on the live revision while you test the new one. Without it the new revision receives all traffic as soon as it is ready.')
 param candidate Candidate?
+
+@description('Required. true: the revision candidate.live is active. Without candidate it has no effect.')
+param isLiveActive bool
 
 @description('Required. Environment variables of the service.')
 param variables Variable[]
@@ -130,6 +137,9 @@ param signIn SignIn?
 
 @description('Optional. Domain of your own for the app, with a certificate that Azure issues and renews.')
 param domain Domain?
+
+@description('Optional. true: the environment is private, where domain is not possible.')
+param isPrivate bool = false
 
 @description('Required. true: the service or its sidecar signs in with the identity. false: only the platform does, to pull the image and to read secrets.')
 param usesIdentity bool
@@ -148,11 +158,10 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   name: identityName
 }
 
-resource live 'Microsoft.App/containerApps/revisions@2026-07-01' existing = if (candidate != null) {
-  #disable-next-line use-parent-property // with app as its parent, app would have to wait for itself
-  name: '${name}/${candidate.?live ?? ''}'
-}
-
+// An array or object of an app must not contain a property of another resource: the preflight of Azure does not read
+// resources, so it would compare an expression, a string, with the schema: https://github.com/Azure/bicep/issues/7836,
+// https://github.com/microsoft/azure-container-apps/issues/391. The caller passes such properties as parameters, which
+// also makes the preflight leave out this module.
 resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
@@ -168,7 +177,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
       identitySettings: [{ identity: identity.id, lifecycle: usesIdentity ? 'Main' : 'None' }]
       registries: [{ server: split(image, '/')[0], identity: identity.id }]
       secrets: concat(
-        signIn == null ? [] : [{ name: signInSecret, value: identity.properties.clientId }],
+        signIn == null ? [] : [{ name: signInSecret, value: clientId }],
         secret == null ? [] : [{ name: secret!.name, keyVaultUrl: secret!.url, identity: identity.id }]
       )
       dapr: {
@@ -192,7 +201,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
               {
                 // Azure accepts an inactive revision, whose share of the requests then fails:
                 // https://github.com/microsoft/azure-container-apps/issues/1345
-                revisionName: live!.properties.active
+                revisionName: isLiveActive
                   ? candidate!.live
                   : fail('candidate.live ${candidate!.live} is inactive. Use an active revision: az containerapp revision list --name ${name} --resource-group ${resourceGroup().name} --output table')
                 label: 'blue'
@@ -206,7 +215,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
           ? []
           : [
               {
-                name: environment.properties.publicNetworkAccess == 'Disabled'
+                name: isPrivate
                   ? fail('domain ${domain!.name} is not possible: the environment ${environmentName} is private, and the certificate authority cannot reach it. Remove domain.')
                   : domain!.name
                 bindingType: 'Auto'
@@ -253,7 +262,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
 // https://learn.microsoft.com/azure/container-apps/custom-domains-managed-certificates
 resource certificate 'Microsoft.App/managedEnvironments/managedCertificates@2026-07-01' = if (domain != null) {
   parent: environment
-  name: replace(domain.?name ?? '', '.', '-')
+  name: replace(domain.?name ?? 'none', '.', '-')
   location: location
   tags: tags
   properties: { subjectName: domain.?name, domainControlValidation: domain.?validation }

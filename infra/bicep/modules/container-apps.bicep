@@ -158,21 +158,31 @@ module createdZoneRecords 'container-apps-dns.bicep' = if (dns == 'created') {
 }
 
 module existingZoneRecords 'container-apps-dns.bicep' = if (dns == 'existing') {
-  scope: resourceGroup(zoneId[?2] ?? '', zoneId[?4] ?? '')
+  scope: resourceGroup(zoneId[?2] ?? 'none', zoneId[?4] ?? 'none')
   params: {
-    zoneName: zoneId[?8] ?? ''
-    record: recordFor(environment.outputs.domain, zoneId[?8] ?? '')
+    zoneName: zoneId[?8] ?? 'none'
+    record: recordFor(environment.outputs.domain, zoneId[?8] ?? 'none')
     address: environment.outputs.address
     tags: tags
     networkId: hosting.?network.?private.?link == 'create' ? networkId : null
   }
 }
 
+resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' existing = {
+  name: accountName
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: identityName
+}
+
 module stateStore 'state-store.bicep' = {
   params: {
     environmentName: environmentName
-    accountName: accountName
-    identityName: hosting.stateStore == 'identity' ? identityName : null
+    url: account.properties.documentEndpoint
+    credential: hosting.stateStore
+    clientId: identity.properties.clientId
+    accountKey: hosting.stateStore == 'key' ? account.listKeys().primaryMasterKey : null
   }
   dependsOn: [environment]
 }

@@ -4,22 +4,21 @@ metadata description = 'State store of state-api in a Container Apps environment
 @description('Required. Name of the Container Apps environment, in this resource group.')
 param environmentName string
 
-@description('Required. Name of the Cosmos DB account, in this resource group.')
-param accountName string
+@description('Required. Endpoint of the Cosmos DB account.')
+param url string
 
-@description('Optional. Name of the managed identity of state-api, in this resource group. Without it the component uses the account key.')
-param identityName string?
+@description('Required. Credential of the sidecar of state-api for Cosmos DB. identity: the managed identity of state-api. key: accountKey.')
+param credential 'identity' | 'key'
+
+@description('Required. Client id of the managed identity of state-api.')
+param clientId string
+
+@description('Optional. Key of the Cosmos DB account.')
+@secure()
+param accountKey string?
 
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
   name: environmentName
-}
-
-resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' existing = {
-  name: accountName
-}
-
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = if (identityName != null) {
-  name: identityName ?? ''
 }
 
 // The same component as components/cosmos/containerapps.yaml and containerapps-key.yaml.
@@ -30,12 +29,10 @@ resource component 'Microsoft.App/managedEnvironments/daprComponents@2026-07-01'
     componentType: 'state.azure.cosmosdb'
     version: 'v1'
     initTimeout: '30s' // the first token can take longer than the default of 5 s
-    secrets: identityName == null ? [{ name: 'cosmos-key', value: account.listKeys().primaryMasterKey }] : []
+    secrets: credential == 'key' ? [{ name: 'cosmos-key', value: accountKey }] : []
     metadata: [
-      { name: 'url', value: account.properties.documentEndpoint }
-      identityName == null
-        ? { name: 'masterKey', secretRef: 'cosmos-key' }
-        : { name: 'azureClientId', value: identity!.properties.clientId }
+      { name: 'url', value: url }
+      credential == 'key' ? { name: 'masterKey', secretRef: 'cosmos-key' } : { name: 'azureClientId', value: clientId }
       { name: 'database', value: 'dapr-db' }
       { name: 'collection', value: 'statestore' }
     ]

@@ -1,4 +1,4 @@
-// candidate.live  is not a revision of welcome. Use the whole name, welcome--SUFFIX.
+// The provided value (whose length will always be less than or equal to 0) is too short
 using '../../../infra/bicep/apps/welcome.bicep'
 
 param name = 'refused'

@@ -57,14 +57,16 @@ export function createContext(
       };
     },
     lambdavariables: (name) => lambdaVariables.find((known) => known.has(name?.()))?.get(name?.()),
-    listkeys: () => ({ primaryMasterKey: "simulated-key" }),
+    listkeys: (resource) => {
+      read(String(resource?.()));
+      return { primaryMasterKey: "simulated-key" };
+    },
     or: (...args) => args.some((argument) => argument()),
     parameters: (name) => parameter(name?.()),
     pickzones: () => ["1", "2", "3"],
     reference: (...args) => {
       const [name = "", , full] = texts(args);
-      const found = find(ids.get(name) ?? name);
-      if (!found) throw new Error(`The resource '${ids.get(name) ?? name}' could not be found.`);
+      const found = read(name);
       return full ? found : found.properties;
     },
     resourcegroup: () => ({ id: scope, name: scope.split("/").at(-1), location: find(scope)?.location }),
@@ -84,6 +86,13 @@ export function createContext(
     tenantresourceid: (...args) => resourceId("", texts(args)),
     variables: (name) => evaluate(tryProperty(template.variables, name?.()), call),
   };
+
+  /** @param name symbolic name or id */
+  function read(name: string): Resource {
+    const found = find(ids.get(name) ?? name);
+    if (!found) throw new Error(`The resource '${ids.get(name) ?? name}' could not be found.`);
+    return found;
+  }
 
   const call: Call = (name, args) => {
     const key = name.toLowerCase();

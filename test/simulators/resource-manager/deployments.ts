@@ -5,6 +5,7 @@ import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { ArmFault } from "./faults.ts";
 import type { Json } from "./json.ts";
 import type { Operations } from "./operations.ts";
+import { preflight } from "./preflight.ts";
 import { deploy, type Outputs, type Target } from "./templates.ts";
 
 /** Returns undefined when the path is not a deployment's. */
@@ -18,11 +19,14 @@ export function onDeployment(
   const [, id, action] = /^(.+\/providers\/Microsoft\.Resources\/deployments\/[^/]+)(?:\/(.+))?$/i.exec(path) ?? [];
   if (!id) return undefined;
   if (method === "GET" && action === "operations") return ok({ value: [] });
-  if (method === "POST" && action === "validate") return ok({ id, properties: { provisioningState: "Succeeded" } });
-  if (method !== "PUT" || action) return undefined;
+  const isValidation = method === "POST" && action === "validate";
+  if (!isValidation && (method !== "PUT" || action)) return undefined;
 
   const { template, parameters = {}, mode } = (body.properties ?? {}) as Json & { template?: Json; parameters?: Json };
   if (!template) throw new ArmFault(400, "InvalidRequestContent", "The request has no template.");
+  const deployment = { id, location: body.location as string | undefined, template, parameters };
+  preflight(deployment, target.tenantId, target.store);
+  if (isValidation) return ok({ id, properties: { provisioningState: "Succeeded" } });
   // Resources of modules are listed with those of the deployment itself. azd looks for the app of a service here.
   const outputResources: { id: string }[] = [];
   const create = (created: string, properties: Json) => {
@@ -32,10 +36,7 @@ export function onDeployment(
   let outputs: Outputs = {};
   let fault: ArmFault | undefined;
   try {
-    outputs = deploy(
-      { id, location: body.location as string | undefined, template, parameters },
-      { ...target, create },
-    );
+    outputs = deploy(deployment, { ...target, create });
   } catch (error) {
     fault = describe(error);
   }
