@@ -39,7 +39,7 @@ describe.skipIf(!bicep)("what azd looks for in Azure", { timeout: 120_000 }, () 
     expect(group).toMatchObject({ tags: { "azd-env-name": "dapr-samples" } });
   });
 
-  // azure-dev.yml passes a variable that GitHub lacks as an empty one, and `azd env set NAME ""` is how a user clears one.
+  // azure-dev.yml passes a variable that GitHub lacks as an empty one; a user clears one with `azd env set NAME ""`.
   test.each(Object.entries(projects))(
     "an empty variable of the pipeline counts as not set in azure.yaml in %s",
     async (folder, name) => {

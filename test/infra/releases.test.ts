@@ -100,6 +100,8 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     first = azd.values.get("SERVICE_WELCOME_IMAGE_NAME") ?? "";
   });
 
+  // A deployment lists the resources of its modules, too, as azd's recording of a deployment with the app in one shows:
+  // https://github.com/Azure/azure-dev/blob/main/cli/azd/test/functional/testdata/recordings/Test_CLI_Up_Down_ContainerApp_RemoteBuild.yaml
   test("the deployment of a service lists its app, where azd looks for it", async () => {
     const resources = await azd.deploy("welcome");
     expect(resources.filter((id) => /\/Microsoft\.App\/containerApps\/[^/]+$/.test(id))).toHaveLength(1);
