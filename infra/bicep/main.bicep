@@ -51,7 +51,9 @@ param lock bool = false
 param demoSecret string
 
 var token = uniqueString(subscription().id, name, location)
-var workspaceName = 'log-${name}'
+// A deleted workspace keeps its name for 14 days, and a workspace of that name in another region is refused:
+// https://github.com/Azure/azure-cli/issues/11916. So the name depends on the region.
+var workspaceName = 'log-${token}'
 var auditWorkspaceName = diagnostics ? workspaceName : null
 var publicNetworkAccess = privateEndpoints == null ? 'Enabled' : 'Disabled'
 var insightsName = 'appi-${name}'

@@ -16,7 +16,7 @@ export const variables = {
   SECRET_FILE: {
     type: "string",
     default: "/mnt/secret-store/demosecret",
-    description: "File with a Key Vault secret, mounted by the Secrets Store CSI driver",
+    description: "File with a Key Vault secret, mounted by the Secrets Store CSI driver or by Container Apps",
   },
   demosecret: {
     type: "string",

@@ -258,10 +258,10 @@ describe("a deleted vault", () => {
 });
 
 describe("a build in the registry", () => {
-  const build = async (simulated: SimulatedAzure) => {
+  const build = async (simulated: SimulatedAzure, properties: object = {}) => {
     const registry = `${simulated.root}/resourceGroups/${group}/providers/Microsoft.ContainerRegistry/registries/cr`;
     await simulated.putGroup(group);
-    await simulated.put(registry, {});
+    await simulated.put(registry, properties);
     return simulated.send("POST", `${registry}/scheduleRun`, { type: "DockerBuildRequest", imageNames: ["app:v1"] });
   };
 
@@ -269,9 +269,86 @@ describe("a build in the registry", () => {
     expect(await build(simulateAzure())).toMatchObject({ properties: { status: "Queued" } });
   });
 
+  test("runs, and fails, when the registry has no public access", async () => {
+    const run = await build(azure, { publicNetworkAccess: "Disabled" });
+    const log = await azure.send("POST", `${textAt(run, "id")}/listLogSasUrl`);
+    expect(textAt(log, "logLink")).toMatch(/denied\.log$/);
+  });
+
   test("is rejected in a subscription without ACR Tasks, such as a free trial", async () => {
     await expect(build(simulateAzure({ hasTasks: false }))).rejects.toThrow(
       /TasksOperationsNotAllowed: ACR Tasks requests for the registry cr and .* are not permitted/,
     );
+  });
+});
+
+describe("a deleted workspace", () => {
+  const workspace = () => path("Microsoft.OperationalInsights/workspaces/log");
+  const create = (location: string) => azure.put(workspace(), {}, { location });
+  beforeEach(async () => {
+    await create("westeurope");
+    await azure.removeGroup(group);
+    await azure.putGroup(group);
+  });
+
+  test("keeps its name for 14 days in other regions", async () => {
+    await expect(create("northeurope")).rejects.toThrow(/Conflict: The workspace name 'log' is not unique/);
+    azure.clock.now += 14 * 86_400;
+    await create("northeurope");
+  });
+
+  test("is recovered by a workspace of its name in its region", async () => {
+    const { properties } = await create("westeurope");
+    await azure.send("DELETE", workspace());
+    expect((await create("westeurope")).properties).toEqual(properties);
+  });
+});
+
+describe("private endpoints in one subnet", () => {
+  const endpoint = (name: string, subnet: string) => ({
+    type: "Microsoft.Network/privateEndpoints",
+    name,
+    properties: { subnet: { id: `/subnets/${subnet}` } },
+  });
+  const deploy = (resources: object) =>
+    azure.deploy(
+      "endpoints",
+      JSON.stringify({ templateJson: JSON.stringify({ resources }), parametersJson: "{}" }),
+      group,
+    );
+
+  test("are rejected while another one updates the subnet", async () => {
+    const resources = { a: endpoint("a", "one"), b: endpoint("b", "one") };
+    await expect(deploy(resources)).rejects.toThrow(/ReferencedResourceNotProvisioned.*subnets\/one.*Updating state/);
+  });
+
+  test("are created one after the other, and at the same time in different subnets", async () => {
+    await deploy({
+      a: endpoint("a", "one"),
+      b: { ...endpoint("b", "one"), dependsOn: ["a"] },
+      c: endpoint("c", "two"),
+    });
+    expect(azure.list("Microsoft.Network/privateEndpoints")).toHaveLength(3);
+  });
+});
+
+describe("a lock", () => {
+  const lock = () => path("Microsoft.Authorization/locks/no-delete");
+  const locked = /ScopeLocked: The scope '.*' cannot perform delete operation because .* locked: '.*\/rg-rules'/;
+  beforeEach(() => azure.put(lock(), { level: "CanNotDelete" }));
+
+  test("protects its group and the resources of the group from deletion, until it is deleted", async () => {
+    const { id } = await azure.putIdentity(group, "id-app");
+    await expect(azure.removeGroup(group)).rejects.toThrow(locked);
+    await expect(azure.send("DELETE", id)).rejects.toThrow(locked);
+    await azure.send("DELETE", lock());
+    await azure.send("DELETE", id);
+    await azure.removeGroup(group);
+    expect(azure.store.list(azure.root, "Microsoft.ManagedIdentity/userAssignedIdentities")).toEqual([]);
+  });
+
+  test("does not protect another group", async () => {
+    await azure.putGroup("rg-rules-2");
+    await azure.removeGroup("rg-rules-2");
   });
 });

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
-import { at, listAt } from "../support/at.ts";
+import { at, listAt, objectAt } from "../support/at.ts";
 import { findBicepOrSkip, openWorkshop, type Plan, type Workshop } from "../support/bicep.ts";
 import { fileOf, shipped } from "../support/plans.ts";
 
@@ -255,6 +255,22 @@ describe.skipIf(!path)("the options of main.bicep", { timeout: 120_000 }, () => 
         ...subnets(off),
         { name: "endpoints", properties: { addressPrefix: "10.1.4.0/24" } },
       ]);
+    });
+
+    test("endpoints of one subnet are created one after the other", async () => {
+      const template = JSON.parse((await workshop.compile("infra/bicep/modules/private-endpoints.bicep")).contents);
+      const modules = new Map(Object.entries(objectAt(template, "resources")));
+      const endpoints = [...modules.keys()].filter((name) =>
+        JSON.stringify(at(modules.get(name), "properties.template") ?? "").includes(`"type":"${types.endpoint}"`),
+      );
+      const waitsFor = (name: string): string[] =>
+        ((at(modules.get(name), "dependsOn") ?? []) as string[]).flatMap((other) => [other, ...waitsFor(other)]);
+      expect(endpoints).toHaveLength(3);
+      for (const [index, one] of endpoints.entries()) {
+        for (const other of endpoints.slice(index + 1)) {
+          expect(waitsFor(one).includes(other) || waitsFor(other).includes(one), `${one} and ${other}`).toBe(true);
+        }
+      }
     });
 
     test("Cosmos DB gets its endpoint when nothing else changes the account, and the network exists by then", async () => {

@@ -44,7 +44,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     shorten(id)
       .replace(/^\/subscriptions\/[^/]+(\/resourceGroups\/[^/]+)?/, "")
       .replace("/providers/", "")
-      .replace(/(cr|cosmos-|vnet-dapr-samples-)[a-z0-9]{13}/, "$1…");
+      .replace(/(cr|cosmos-|log-|vnet-dapr-samples-)[a-z0-9]{13}/, "$1…");
   /** The name of the vault contains a hash of the principal id of welcome's identity. */
   const vault = "Microsoft.KeyVault/vaults/kv-<welcomeIdentity.principalId>";
   const cluster = "Microsoft.ContainerService/managedClusters/aks-dapr-samples";
@@ -62,7 +62,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-group-lister",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-state-api",
       "Microsoft.ManagedIdentity/userAssignedIdentities/id-welcome",
-      "Microsoft.OperationalInsights/workspaces/log-dapr-samples",
+      "Microsoft.OperationalInsights/workspaces/log-…",
       "Microsoft.Portal/dashboards/dash-dapr-samples",
     ];
     const containerApps = [

@@ -34,7 +34,9 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
   const azd = {
     values,
     async provision() {
-      const { outputs } = await azure.deploy(`samples-${runs++}`, await build(module, settings));
+      const location = values.get("AZURE_LOCATION") ?? "";
+      const compiled = await build(module, { ...settings, AZURE_LOCATION: location });
+      const { outputs } = await azure.deploy(`samples-${runs++}`, compiled, undefined, location);
       keep(outputs);
       for (const name of Object.keys(outputs)) invalid.add(name);
     },
@@ -168,6 +170,14 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     await azd.up();
     expect(azd.values.get("AZURE_KEY_VAULT_NAME")).not.toBe(vault);
     expect(revisions()).toEqual(["0000001 active 100"]);
+  });
+
+  test("azd down and azd up on the same name in another region create everything there", async () => {
+    await azd.down();
+    azd.values.set("AZURE_LOCATION", "northeurope");
+    await azd.up();
+    const regions = azure.list("Microsoft.OperationalInsights/workspaces").map(({ location }) => location);
+    expect(regions).toEqual(["northeurope"]);
   });
 });
 

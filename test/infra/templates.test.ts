@@ -145,7 +145,7 @@ describe.skipIf(!path)("the evaluated template", { timeout: 120_000 }, () => {
       const hasRunTimeKey = Object.keys(Object(value)).some((name) => name.startsWith("["));
       if (typeof value !== "string") return hasRunTimeKey ? expect.anything() : (value ?? undefined);
       if (value.startsWith("[")) return expect.anything();
-      return value.replace(/\b(cr|kv-|cosmos-)[a-z2-7]{13}\b/g, "$1*");
+      return value.replace(/\b(cr|kv-|cosmos-|log-)[a-z2-7]{13}\b/g, "$1*");
     });
 
   const bodyOf = (resource: object) =>

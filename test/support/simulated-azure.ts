@@ -70,13 +70,14 @@ export function simulateAzure(options: Parameters<typeof createResources>[0] = {
      *
      * @param compiled What `bicep build-params` prints
      * @param group Resource group; undefined: the subscription
+     * @param location Region of the deployment
      * @returns the outputs, and the ids of the resources
      */
-    async deploy(name: string, compiled: string, group?: string): Promise<Deployed> {
+    async deploy(name: string, compiled: string, group?: string, location = "westeurope"): Promise<Deployed> {
       const { templateJson, parametersJson } = JSON.parse(compiled);
       const scope = group ? `${root}/resourceGroups/${group}` : root;
       const deployment = await send("PUT", `${scope}/providers/Microsoft.Resources/deployments/${name}`, {
-        location: "westeurope",
+        location,
         properties: {
           mode: "Incremental",
           template: JSON.parse(templateJson),

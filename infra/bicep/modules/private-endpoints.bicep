@@ -62,6 +62,8 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' existing = {
   name: accountName
 }
 
+// One after the other: each endpoint updates the subnet, and another endpoint that is created meanwhile fails with
+// ReferencedResourceNotProvisioned. https://github.com/Azure/bicep-ptn-aiml-landing-zone/issues/41
 // Names of the zones: https://learn.microsoft.com/azure/private-link/private-endpoint-dns
 module registryEndpoint 'private-endpoint.bicep' = {
   params: {
@@ -89,6 +91,7 @@ module vaultEndpoint 'private-endpoint.bicep' = {
     zoneId: zones.?vault
     zoneName: 'privatelink${replace(environment().suffixes.keyvaultDns, '.vault.', '.vaultcore.')}'
   }
+  dependsOn: [registryEndpoint]
 }
 
 module accountEndpoint 'private-endpoint.bicep' = {
@@ -103,4 +106,5 @@ module accountEndpoint 'private-endpoint.bicep' = {
     zoneId: zones.?cosmos
     zoneName: 'privatelink.documents.azure.com' // of Azure's public cloud; no function returns the suffix of Cosmos DB
   }
+  dependsOn: [vaultEndpoint]
 }

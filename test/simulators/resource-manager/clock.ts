@@ -10,6 +10,7 @@ const durations: Readonly<Record<string, number>> = {
   "microsoft.app/managedenvironments": 60,
   "microsoft.containerservice/managedclusters": 180,
   "microsoft.documentdb/databaseaccounts": 90,
+  "microsoft.network/privateendpoints": 20,
 };
 
 export function durationOf(type: string): number {

@@ -40,7 +40,7 @@ export function createContext(
     deployment: () => ({ name: id.split("/").at(-1), location }),
     environment: () => ({
       authentication: { loginEndpoint: "https://login.microsoftonline.com/" },
-      suffixes: { keyvaultDns: ".vault.azure.net" },
+      suffixes: { acrLoginServer: ".azurecr.io", keyvaultDns: ".vault.azure.net" },
     }),
     extensionresourceid: (...args) => {
       const [base = "", ...rest] = texts(args);

@@ -5,6 +5,7 @@ import { type Clock, durationOf } from "./clock.ts";
 import { hideSecrets } from "./container-apps.ts";
 import { ArmFault, methodNotSupported, OperationFault } from "./faults.ts";
 import { type Json, mergePatch, removeNulls } from "./json.ts";
+import { checkLocks } from "./locks.ts";
 import type { Operations } from "./operations.ts";
 import { roles } from "./role-assignments.ts";
 import { parentOf, type Store, typeOf } from "./store.ts";
@@ -30,6 +31,7 @@ export function onResource({ method, url }: AzureRequest, path: string, body: Js
     throw new ArmFault(409, "ContainerAppOperationInProgress", message);
   }
   if (method === "DELETE") {
+    checkLocks(path, store);
     if (store.remove(path).length === 0) return noContent;
     return isAsynchronous ? operations.accept(url) : ok(old);
   }

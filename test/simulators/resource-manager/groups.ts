@@ -5,6 +5,7 @@ import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { readBody } from "./body.ts";
 import { ArmFault, methodNotSupported } from "./faults.ts";
 import type { Json } from "./json.ts";
+import { checkLocks } from "./locks.ts";
 import type { Operations } from "./operations.ts";
 import type { Store } from "./store.ts";
 
@@ -30,6 +31,7 @@ export function onGroup(
     case "HEAD":
       return { status: 204, body: undefined };
     case "DELETE":
+      checkLocks(id, store);
       subscription.groups = subscription.groups.filter((other) => other !== group);
       store.remove(id);
       return operations.accept(url);

@@ -4,10 +4,12 @@ import { completeContainerApp, domain, type Surroundings } from "./container-app
 import type { Json } from "./json.ts";
 import { completeManagedCluster } from "./managed-clusters.ts";
 import type { Complete, Resource } from "./store.ts";
-import type { Vaults } from "./vaults.ts";
 
 /** By resource type, in lower case. */
-export function createProviders(surroundings: Surroundings, vaults: Vaults): Readonly<Record<string, Complete>> {
+export function createProviders(
+  surroundings: Surroundings,
+  { vault, workspace, privateEndpoint }: Readonly<Record<"vault" | "workspace" | "privateEndpoint", Complete>>,
+): Readonly<Record<string, Complete>> {
   return {
     "microsoft.app/containerapps": completeContainerApp(surroundings),
     "microsoft.app/managedenvironments": (environment) =>
@@ -20,13 +22,14 @@ export function createProviders(surroundings: Surroundings, vaults: Vaults): Rea
       fill(account, { documentEndpoint: `https://${account.name}.documents.azure.com:443/` }),
     "microsoft.insights/components": (component) =>
       fill(component, { ConnectionString: "InstrumentationKey=simulated-key" }),
-    "microsoft.keyvault/vaults": vaults.complete,
+    "microsoft.keyvault/vaults": vault,
     // An identity that is deleted and created again has the same id, but another principal.
     "microsoft.managedidentity/userassignedidentities": (identity, store) => {
       const { clientId, principalId } = store.find(identity.id)?.properties ?? {};
       return fill(identity, { clientId: clientId ?? randomUUID(), principalId: principalId ?? randomUUID() });
     },
-    "microsoft.operationalinsights/workspaces": (workspace) => fill(workspace, { customerId: randomUUID() }),
+    "microsoft.network/privateendpoints": privateEndpoint,
+    "microsoft.operationalinsights/workspaces": workspace,
   };
 }
 

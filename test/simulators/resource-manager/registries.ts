@@ -6,6 +6,7 @@ import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { readBody } from "./body.ts";
 import { ArmFault } from "./faults.ts";
 import type { Operations } from "./operations.ts";
+import { deniedRun } from "./storage.ts";
 import type { Store } from "./store.ts";
 
 export interface Registries {
@@ -29,8 +30,8 @@ export function createRegistries({ hasTasks, storage }: RegistryOptions): Regist
     hasImage: (image) => images.has(image),
     push: (image) => void images.add(image),
     handle(request, path, store, operations) {
-      const [, id = "", action] =
-        /^(.+\/Microsoft\.ContainerRegistry\/registries\/[^/]+)\/(?:runs\/[^/]+\/)?(listBuildSourceUploadUrl|scheduleRun|listLogSasUrl|importImage)$/i.exec(
+      const [, id = "", run, action] =
+        /^(.+\/Microsoft\.ContainerRegistry\/registries\/[^/]+)\/(?:runs\/([^/]+)\/)?(listBuildSourceUploadUrl|scheduleRun|listLogSasUrl|importImage)$/i.exec(
           path,
         ) ?? [];
       const registry = store.find(id);
@@ -47,11 +48,13 @@ export function createRegistries({ hasTasks, storage }: RegistryOptions): Regist
             const message = `ACR Tasks requests for the registry ${registry.name} and ${id.split("/")[2]} are not permitted. Please file an Azure support request at http://aka.ms/azuresupport for assistance.`;
             throw new ArmFault(400, "TasksOperationsNotAllowed", message);
           }
-          add(readBody(request).imageNames);
-          return ok({ id: `${id}/runs/cf1`, name: "cf1", properties: { runId: "cf1", status: "Queued" } });
+          // The agents build outside of the network, so the run fails: https://github.com/Azure/acr/issues/603
+          const runId = registry.properties.publicNetworkAccess === "Disabled" ? deniedRun : "cf1";
+          if (runId !== deniedRun) add(readBody(request).imageNames);
+          return ok({ id: `${id}/runs/${runId}`, name: runId, properties: { runId, status: "Queued" } });
         }
         case "listlogsasurl":
-          return ok({ logLink: `${storage}/logs/cf1.log` });
+          return ok({ logLink: `${storage}/logs/${run}.log` });
         default:
           add(readBody(request).targetTags);
           return operations.accept(request.url);

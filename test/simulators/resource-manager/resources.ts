@@ -13,11 +13,13 @@ import { onCollection, onResource } from "./generic-resources.ts";
 import { onGroup, putGroup, requireGroup } from "./groups.ts";
 import { type Json, removeNulls } from "./json.ts";
 import { createOperations } from "./operations.ts";
+import { createPrivateEndpoints } from "./private-endpoints.ts";
 import { createProviders, describeProvider } from "./providers.ts";
 import { createRegistries, type RegistryOptions } from "./registries.ts";
 import { createRoleAssignments } from "./role-assignments.ts";
 import { createStore, type Store, typeOf } from "./store.ts";
 import { createVaults } from "./vaults.ts";
+import { createWorkspaces } from "./workspaces.ts";
 
 export interface Resources extends ResourceHandler {
   readonly store: Store;
@@ -37,9 +39,17 @@ export function createResources(options: Options = {}): Resources {
   const { roleDelay = 60, isReady = () => true, hasTasks = true, storage = "" } = options;
   const clock = startClock();
   const vaults = createVaults(clock);
+  const workspaces = createWorkspaces(clock);
   const registries = createRegistries({ hasTasks, storage });
   const assignments = createRoleAssignments(clock, roleDelay);
-  const store = createStore(createProviders({ assignments, registries, isReady }, vaults), vaults.keepDeleted);
+  const providers = createProviders(
+    { assignments, registries, isReady },
+    { vault: vaults.complete, workspace: workspaces.complete, privateEndpoint: createPrivateEndpoints(clock) },
+  );
+  const store = createStore(providers, (removed) => {
+    vaults.keepDeleted(removed);
+    workspaces.keepDeleted(removed);
+  });
   const operations = createOperations();
   const context = { store, operations, clock };
   return { store, clock, push: registries.push, handle };

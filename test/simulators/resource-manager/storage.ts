@@ -11,7 +11,10 @@ export interface Storage {
   close(): Promise<void>;
 }
 
-const log = "Run ID: cf1 was successful\r\n";
+/** The id of the run whose log says that the registry refused the build agent. */
+export const deniedRun = "denied";
+const successful = "Run ID: cf1 was successful\r\n";
+const denied = "denied: client with IP '203.0.113.30' is not allowed access.\r\nRun ID: denied failed\r\n";
 
 export async function startStorage(): Promise<Storage> {
   const uploads: string[] = [];
@@ -30,6 +33,8 @@ function respond(request: IncomingMessage, response: ServerResponse, uploads: st
     });
     return;
   }
+  const isDenied = request.url?.endsWith(`/${deniedRun}.log`) ?? false;
+  const log = isDenied ? denied : successful;
   const isRange = request.headers["x-ms-range"] !== undefined;
   response.writeHead(isRange ? 206 : 200, {
     ...common,
@@ -37,7 +42,7 @@ function respond(request: IncomingMessage, response: ServerResponse, uploads: st
     "Content-Type": "text/plain",
     ...(isRange ? { "Content-Range": `bytes 0-${log.length - 1}/${log.length}` } : {}),
     "x-ms-blob-type": "BlockBlob",
-    "x-ms-meta-Complete": "successful", // tells az that the build has ended
+    "x-ms-meta-Complete": isDenied ? "failed" : "successful", // tells az that the build has ended
   });
   response.end(request.method === "HEAD" ? undefined : log);
 }
