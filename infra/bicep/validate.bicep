@@ -40,10 +40,13 @@ func appErrors(name string, image string, access Access, scale Scale, candidate 
 
 @export()
 @description('Returns a message for an invalid domain of an app; empty when it is valid.')
-func domainErrors(domain Domain?) string[] =>
+func domainErrors(domain Domain?, access Access) string[] =>
   nonEmpty([
     domain != null && (!contains(domain!.name, '.') || contains(domain!.name, '/') || contains(domain!.name, '*'))
       ? 'domain.name ${domain!.name} is not a domain name. Use one name such as welcome.example.com, without https:// and *.'
+      : ''
+    domain != null && access.who != 'anyone'
+      ? 'domain needs access.who \'anyone\', because the certificate authority calls the app. Set WELCOME_ACCESS to anyone, or remove domain.'
       : ''
   ])
 

@@ -129,17 +129,17 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(storage.uploads).toHaveLength(3);
     });
 
-    test("a deployment of each app creates it with its image, with MY_ADDRESS as its caller", async () => {
+    test("a deployment of each app creates it with its image, with MY_ADDRESS as its only caller", async () => {
       await az.run("export MY_ADDRESS=198.51.100.7");
       await walkThrough("ipify");
       await walkThrough("deploy $service");
       const { name } = only("Microsoft.ContainerRegistry/registries");
       for (const service of ["state-api", "group-lister", "welcome"]) {
         expect(at(app(service), "template.containers.0.image")).toBe(`${name}.azurecr.io/${service}:v1`);
+        expect(at(app(service), "configuration.ingress.ipSecurityRestrictions")).toMatchObject([
+          { action: "Allow", ipAddressRange: "198.51.100.7/32" },
+        ]);
       }
-      expect(at(app("state-api"), "configuration.ingress.ipSecurityRestrictions")).toMatchObject([
-        { action: "Allow", ipAddressRange: "198.51.100.7/32" },
-      ]);
     });
 
     test("the block sets DOMAIN to the environment's default domain", async () => {

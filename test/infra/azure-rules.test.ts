@@ -106,6 +106,39 @@ describe("revisions of a container app", () => {
   });
 });
 
+describe("a domain of a container app", () => {
+  const name = "welcome.example.com";
+  const environment = () => path("Microsoft.App/managedEnvironments/cae");
+  const certificate = () => `${environment()}/managedCertificates/welcome`;
+  const deploy = (domain: object) =>
+    azure.put(path("Microsoft.App/containerApps/app"), {
+      environmentId: environment(),
+      configuration: { ingress: { external: true, targetPort: 8080, customDomains: [{ name, ...domain }] } },
+      template: { containers: [{ name: "app", image: "elsewhere.io/app:v1" }] },
+    });
+  const request = () => azure.put(certificate(), { subjectName: name, domainControlValidation: "CNAME" });
+
+  test("gets a certificate when an app has it, and can be bound when the certificate exists", async () => {
+    await azure.put(environment(), {});
+    await expect(request()).rejects.toThrow(/RequireCustomHostnameInEnvironment: .*'welcome.example.com'/);
+    await expect(deploy({ bindingType: "SniEnabled", certificateId: certificate() })).rejects.toThrow(
+      /InvalidCertificateId/,
+    );
+    await deploy({ bindingType: "Disabled" });
+    await request();
+    await deploy({ bindingType: "SniEnabled", certificateId: certificate() });
+  });
+
+  test("with the binding Auto, an app cannot be changed once the certificate exists", async () => {
+    await azure.put(environment(), {});
+    await deploy({ bindingType: "Auto" });
+    await request();
+    await expect(deploy({ bindingType: "Auto" })).rejects.toThrow(
+      /InvalidCertificateId: Invalid certificateId '\/subscriptions\/\/resourceGroups\//,
+    );
+  });
+});
+
 describe("what a container app reads", () => {
   const app = (image: string, identity: string, secrets: object[] = []) =>
     azure.put(path("Microsoft.App/containerApps/app"), {

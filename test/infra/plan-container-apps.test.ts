@@ -172,25 +172,33 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   );
 
   describe("access", () => {
-    test.for(["state-api", "group-lister"])(
-      "%s is open to MY_ADDRESS, or without it to no caller outside",
+    test.for(apps)("%s is open to MY_ADDRESS, or without it to no caller outside", async (name) => {
+      expect(ingress(name)).toMatchObject({
+        external: true,
+        ipSecurityRestrictions: [
+          { name: "allowed-0", action: "Allow", ipAddressRange: `${environment.MY_ADDRESS}/32` },
+        ],
+      });
+      const inside = await appWith({ MY_ADDRESS: "" }, name);
+      expect(at(inside, "properties.configuration.ingress")).toMatchObject({
+        external: false,
+        ipSecurityRestrictions: [],
+      });
+    });
+
+    test.for(apps)(
+      "WELCOME_ACCESS=anyone opens welcome to every address, and changes no other app: %s",
       async (name) => {
-        expect(ingress(name)).toMatchObject({
-          external: true,
-          ipSecurityRestrictions: [
-            { name: "allowed-0", action: "Allow", ipAddressRange: `${environment.MY_ADDRESS}/32` },
-          ],
-        });
-        const inside = await appWith({ MY_ADDRESS: "" }, name);
-        expect(at(inside, "properties.configuration.ingress")).toMatchObject({
-          external: false,
-          ipSecurityRestrictions: [],
-        });
+        const { properties } = await appWith({ WELCOME_ACCESS: "anyone" }, name);
+        const open = { external: true, ipSecurityRestrictions: [] };
+        expect(at(properties, "configuration.ingress")).toMatchObject(
+          name === "welcome" ? open : (ingress(name) ?? {}),
+        );
       },
     );
 
-    test("welcome is open to everyone", () => {
-      expect(ingress("welcome")).toMatchObject({ external: true, ipSecurityRestrictions: [] });
+    test("another value of WELCOME_ACCESS is refused", async () => {
+      await expect(appWith({ WELCOME_ACCESS: "everyone" }, "welcome")).rejects.toThrow();
     });
   });
 
@@ -246,7 +254,8 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     );
 
     test("an empty variable, which is how azd unsets one, counts as not set", async () => {
-      const names = ["LIVE", "CANDIDATE_WEIGHT", "WELCOME", "WELCOME_DOMAIN", "WELCOME_DOMAIN_VALIDATION"];
+      const domain = ["WELCOME_DOMAIN", "WELCOME_DOMAIN_VALIDATION", "WELCOME_DOMAIN_CERTIFICATE"];
+      const names = ["LIVE", "CANDIDATE_WEIGHT", "WELCOME", "WELCOME_ACCESS", ...domain];
       const empty = Object.fromEntries(names.map((name) => [name, ""]));
       expect((await appWith(empty, "welcome")).properties).toEqual(app("welcome"));
       const { properties } = await appWith({ ...empty, LIVE: "welcome--0000001" }, "welcome");
@@ -309,11 +318,11 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   });
 
   test.for([
-    ["state-api", "Main"],
+    ["state-api", "All"], // the sidecar, too
     ["group-lister", "Main"],
     ["welcome", "None"],
-    ["blue-green", "Main"],
-  ] as const)("the containers of %s can use its identity: %s", ([plan, lifecycle]) => {
+    ["blue-green", "All"],
+  ] as const)("containers of %s that can use its identity: %s", ([plan, lifecycle]) => {
     const [identity] = Object.keys(at(plans.find(plan, type), "identity.userAssignedIdentities") ?? {});
     expect(at(app(plan), "configuration.identitySettings")).toEqual([{ identity, lifecycle }]);
   });
@@ -321,13 +330,27 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   describe("a domain of your own", () => {
     const certificateType = "Microsoft.App/managedEnvironments/managedCertificates";
 
-    test("WELCOME_DOMAIN binds a subdomain to welcome, with a certificate of Azure that is requested afterwards", async () => {
-      const env = { ...environment, WELCOME_DOMAIN: "welcome.example.com" };
-      const { resources } = await planIn(path ?? "", env, "infra/bicep/parameters/welcome.bicepparam");
-      const [bound, ...others] = listAt(resources[0], "properties.configuration.ingress.customDomains");
+    const planWith = (certificate: string) =>
+      planIn(
+        path ?? "",
+        {
+          ...environment,
+          WELCOME_ACCESS: "anyone",
+          WELCOME_DOMAIN: "welcome.example.com",
+          WELCOME_DOMAIN_CERTIFICATE: certificate,
+        },
+        "infra/bicep/parameters/welcome.bicepparam",
+      );
+    const onlyDomain = (resources: readonly Resource[]) => {
+      const [domain, ...others] = listAt(resources[0], "properties.configuration.ingress.customDomains");
       expect(others).toEqual([]);
-      expect(field(bound, "bindingType")).toBe("Auto");
-      expect(field(bound, "name")).toMatch(/\.publicNetworkAccess, 'Disabled'\), fail\(.*\.name\)\]$/);
+      expect(field(domain, "name")).toMatch(/\.publicNetworkAccess, 'Disabled'\), fail\(/);
+      return domain;
+    };
+
+    test("WELCOME_DOMAIN adds a subdomain to welcome, and then requests a certificate of Azure", async () => {
+      const { resources } = await planWith("");
+      expect(onlyDomain(resources)).toEqual({ name: expect.any(String), bindingType: "Disabled" });
       expect(resources[1]).toMatchObject({
         type: certificateType,
         name: "cae-dapr-samples/welcome-example-com",
@@ -338,6 +361,17 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       const { contents } = await bicep.compile("infra/bicep/modules/container-app.bicep");
       bicep.close();
       expect(at(JSON.parse(contents), "resources.certificate.dependsOn")).toEqual(["app"]);
+    });
+
+    test("WELCOME_DOMAIN_CERTIFICATE=bound binds the domain to the certificate that was requested", async () => {
+      const [, requested] = (await planWith("requested")).resources;
+      const { resources } = await planWith("bound");
+      expect(onlyDomain(resources)).toEqual({
+        name: expect.any(String),
+        bindingType: "SniEnabled",
+        certificateId: requested?.id,
+      });
+      expect(resources).toHaveLength(1);
     });
 
     test("examples/welcome-sign-in.bicepparam validates an apex domain by HTTP", () => {
@@ -351,7 +385,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       expect(at(ingress(name), "customDomains")).toEqual([]);
     });
 
-    test("the outputs of welcome are its URL, its newest revision and the values of its DNS records", () => {
+    test("the outputs of welcome are its URL, its newest ready revision and the values of its DNS records", () => {
       const { outputs } = plans.of("welcome");
       expect(Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, shorten(value)]))).toEqual({
         WELCOME_URL: "welcomeApp.url",
@@ -366,7 +400,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   test.for([
     ["state-api", "STATE_API", "stateApi"],
     ["group-lister", "GROUP_LISTER", "groupLister"],
-  ] as const)("the outputs of %s are its URL and its newest revision", ([name, prefix, module]) => {
+  ] as const)("the outputs of %s are its URL and its newest ready revision", ([name, prefix, module]) => {
     const { outputs } = plans.of(name);
     expect(Object.fromEntries(Object.entries(outputs).map(([output, value]) => [output, shorten(value)]))).toEqual({
       [`${prefix}_URL`]: `${module}.url`,

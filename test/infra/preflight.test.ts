@@ -63,6 +63,19 @@ describe("the simulated preflight", () => {
     expect(await deploy({ identity, app: app("[createArray(createObject('name', 'a'))]") })).toEqual(created);
   });
 
+  test.for([
+    ["of a resource", { id: { ...identity, name: "", condition: false } }],
+    [
+      "of a child resource",
+      { id: { ...app([]), type: "Microsoft.App/containerApps/revisions", name: "app/", condition: false } },
+    ],
+    ["of a resource that exists", { id: { ...identity, name: "[toLower('')]", existing: true } }],
+    ["of a module's group", { id: { ...module({}, []), resourceGroup: "", condition: false } }],
+  ] as const)("rejects an empty name %s, even where the condition is false", async ([_what, resources]) => {
+    const failure = expect.stringMatching(/^InvalidTemplate: .* has an invalid name or scope\./);
+    expect(await deploy(resources)).toEqual({ failure, identities: 0, apps: 0 });
+  });
+
   test("checks a module whose parameters are known, and leaves out one with a property of a resource", async () => {
     expect(await deploy({ identity, module: module({ given: { value: "a" } }, address) })).toEqual(rejected);
     const given = { value: "[reference('identity').clientId]" };

@@ -18,15 +18,15 @@ interface Exception {
 const exceptions: Readonly<Record<string, Exception>> = {
   "Azure.ContainerApp.MinReplicas": { reason: "Two replicas of each app cost twice as much; set scale.min." },
   "Azure.ContainerApp.RestrictIngress": {
-    reason: "welcome is a public page. The others allow MY_ADDRESS only.",
-    holdsIn: ["state-api", "group-lister"],
+    reason: "welcome-sign-in lets everyone call, for its domain. Without it, the apps allow MY_ADDRESS only.",
+    holdsIn: ["state-api", "group-lister", "welcome"],
   },
   "Azure.ContainerApp.Storage": {
     reason: "The volume of welcome is a secret, not a store.",
     holdsIn: ["state-api", "group-lister"],
   },
   "Azure.ContainerApp.PublicAccess": {
-    reason: "welcome is a public page; hosting.network.private makes the environment private.",
+    reason: "MY_ADDRESS is a public address; hosting.network.private makes the environment private.",
     holdsIn: ["containerapps-private"],
   },
   "Azure.ContainerApp.AvailabilityZone": {

@@ -133,6 +133,7 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     broken.add(azd.publish("welcome"));
     await azd.deploy("welcome");
     expect(revisions().slice(2)).toEqual(["0000003 active 100", "0000004 active 0"]);
+    expect(azd.values.get("WELCOME_REVISION")).toBe("welcome--0000003");
     await azd.deploy("welcome", first);
     expect(revisions().slice(2)).toEqual(["0000003 inactive 0", "0000004 inactive 0", "0000005 active 100"]);
   });
@@ -161,6 +162,28 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     await expect(azd.deploy("welcome")).rejects.toThrow(/welcome--0000099' could not be found/);
     azd.values.set("LIVE", "");
     expect(revisions()).toEqual(before);
+  });
+
+  test("a domain is added, gets a certificate, is bound to it, and stays bound in later releases", async () => {
+    azd.values.set("WELCOME_DOMAIN", "welcome.example.com");
+    await expect(azd.deploy("welcome")).rejects.toThrow(/domain needs access.who 'anyone'/);
+    azd.values.set("WELCOME_ACCESS", "anyone");
+    await azd.deploy("welcome");
+    await azd.deploy("welcome");
+    const domain = () => {
+      const welcome = azure.list("Microsoft.App/containerApps").find(({ name }) => name === "welcome");
+      return at(welcome, "properties.configuration.ingress.customDomains");
+    };
+    expect(domain()).toEqual([{ name: "welcome.example.com", bindingType: "Disabled" }]);
+    const [certificate, ...others] = azure.list("Microsoft.App/managedEnvironments/managedCertificates");
+    expect(others).toEqual([]);
+    azd.values.set("WELCOME_DOMAIN_CERTIFICATE", "bound");
+    await azd.deploy("welcome");
+    azd.publish("welcome");
+    await azd.deploy("welcome");
+    const bound = { name: "welcome.example.com", bindingType: "SniEnabled", certificateId: certificate?.id };
+    expect(domain()).toEqual([bound]);
+    for (const name of ["WELCOME_DOMAIN", "WELCOME_DOMAIN_CERTIFICATE", "WELCOME_ACCESS"]) azd.values.set(name, "");
   });
 
   test("azd down and azd up on the same name create everything again, with another vault", async () => {

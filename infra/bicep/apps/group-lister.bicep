@@ -54,12 +54,12 @@ module groupLister '../modules/container-app.bicep' = {
     ]
     access: access
     scale: scale
-    usesIdentity: true
+    identityUsers: 'Main'
   }
 }
 
 @description('URL of group-lister.')
 output GROUP_LISTER_URL string = groupLister.outputs.url
 
-@description('Name of the newest revision of group-lister. To keep the traffic on it while you test the next one, set LIVE to it.')
+@description('Name of the newest revision of group-lister that is ready. To keep the traffic on it while you test the next one, set LIVE to it.')
 output GROUP_LISTER_REVISION string = groupLister.outputs.revision

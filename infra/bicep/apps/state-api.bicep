@@ -57,12 +57,12 @@ module stateApi '../modules/container-app.bicep' = {
     )
     access: access
     scale: scale
-    usesIdentity: true // the sidecar signs in to Cosmos DB
+    identityUsers: 'All' // the sidecar signs in to Cosmos DB
   }
 }
 
 @description('URL of state-api.')
 output STATE_API_URL string = stateApi.outputs.url
 
-@description('Name of the newest revision of state-api. To keep the traffic on it while you test the next one, set LIVE to it.')
+@description('Name of the newest revision of state-api that is ready. To keep the traffic on it while you test the next one, set LIVE to it.')
 output STATE_API_REVISION string = stateApi.outputs.revision

@@ -1,7 +1,7 @@
 metadata name = 'welcome'
-metadata description = 'Deploys welcome to the Container Apps environment that main.bicep creates. Any address can reach it.'
+metadata description = 'Deploys welcome to the Container Apps environment that main.bicep creates.'
 
-import { Candidate, Domain, Scale, SignIn } from '../modules/container-app.bicep'
+import { Access, Candidate, Domain, Scale, SignIn } from '../modules/container-app.bicep'
 import { appErrors, domainErrors } from '../validate.bicep'
 import { Tags } from '../modules/tags.bicep'
 
@@ -20,6 +20,9 @@ param image string
 @description('Required. Name of the Key Vault that contains demosecret; the output AZURE_KEY_VAULT_NAME of main.bicep.')
 param keyVaultName string
 
+@description('Required. Callers outside the environment that can reach the app.')
+param access Access
+
 @description('Required. Number of replicas, and the load that adds one.')
 param scale Scale
 
@@ -36,8 +39,7 @@ param signIn SignIn?
 param domain Domain?
 
 var app = 'welcome'
-var access = { who: 'anyone' }
-var errors = concat(appErrors(app, image, access, scale, candidate), domainErrors(domain))
+var errors = concat(appErrors(app, image, access, scale, candidate), domainErrors(domain, access))
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: 'id-${app}'
@@ -68,7 +70,7 @@ module welcomeApp '../modules/container-app.bicep' = {
     signIn: signIn
     domain: domain
     isPrivate: domain == null ? false : appEnvironment!.properties.publicNetworkAccess == 'Disabled'
-    usesIdentity: signIn != null
+    identityUsers: signIn == null ? 'None' : 'All' // a sidecar of the platform signs callers in
     secret: {
       name: 'demosecret'
       url: 'https://${keyVaultName}${environment().suffixes.keyvaultDns}/secrets/demosecret'
@@ -80,7 +82,7 @@ module welcomeApp '../modules/container-app.bicep' = {
 @description('URL of welcome.')
 output WELCOME_URL string = welcomeApp.outputs.url
 
-@description('Name of the newest revision of welcome. To keep the traffic on it while you test the next one, set LIVE to it.')
+@description('Name of the newest revision of welcome that is ready. To keep the traffic on it while you test the next one, set LIVE to it.')
 output WELCOME_REVISION string = welcomeApp.outputs.revision
 
 @description('Value of the CNAME record of domain, for a subdomain.')

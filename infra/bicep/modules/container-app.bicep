@@ -81,6 +81,9 @@ type Domain = {
 
   @description('Required. How the certificate authority checks the domain. CNAME: a subdomain with a CNAME record. HTTP: an apex domain with an A record.')
   validation: 'CNAME' | 'HTTP'
+
+  @description('Required. requested: adds the domain and requests a certificate. bound: serves the domain with the certificate that an earlier deployment requested, once it is issued.')
+  certificate: 'requested' | 'bound'
 }
 
 @export()
@@ -135,18 +138,25 @@ param scale Scale
 @description('Optional. Requires callers to sign in with Microsoft Entra ID.')
 param signIn SignIn?
 
-@description('Optional. Domain of your own for the app, with a certificate that Azure issues and renews.')
+@description('Optional. Domain of your own for the app, with a certificate that Azure issues and renews. Requires access anyone.')
 param domain Domain?
 
 @description('Optional. true: the environment is private, where domain is not possible.')
 param isPrivate bool = false
 
-@description('Required. true: the service or its sidecar signs in with the identity. false: only the platform does, to pull the image and to read secrets.')
-param usesIdentity bool
+@description('Required. Containers that can get tokens of the identity. Main: that of the service. All: sidecars, too. None: only the platform uses it, to pull the image and to read secrets.')
+param identityUsers 'All' | 'Main' | 'None'
 
 @description('Optional. Key Vault secret to mount as a file. The identity reads it.')
 param secret Secret?
 
+var certificateName = replace(domain.?name ?? 'none', '.', '-')
+// Not certificate.id, because certificate waits for app.
+var certificateId = resourceId(
+  'Microsoft.App/managedEnvironments/managedCertificates',
+  environmentName,
+  certificateName
+)
 var port = 8080 // PORT in the images
 var signInSecret = 'override-use-mi-fic-assertion-client-id' // name that the platform requires; the value is not a secret
 
@@ -174,7 +184,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
       // Single waits until the new revision is ready, moves the traffic, and deactivates the old revision.
       activeRevisionsMode: candidate == null ? 'Single' : 'Multiple'
       // https://learn.microsoft.com/azure/container-apps/managed-identity#control-managed-identity-availability
-      identitySettings: [{ identity: identity.id, lifecycle: usesIdentity ? 'Main' : 'None' }]
+      identitySettings: [{ identity: identity.id, lifecycle: identityUsers }]
       registries: [{ server: split(image, '/')[0], identity: identity.id }]
       secrets: concat(
         signIn == null ? [] : [{ name: signInSecret, value: clientId }],
@@ -209,17 +219,21 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
               }
               { latestRevision: true, label: 'green', weight: candidate!.weight }
             ]
-        // Auto adds the domain without a certificate, and binds the certificate below when it is issued:
-        // https://github.com/microsoft/azure-container-apps/issues/796
+        // Azure issues a certificate only for a domain of an app, and binds only an issued certificate. Auto, which does
+        // both, makes every later change fail: https://github.com/microsoft/azure-container-apps/issues/1652
         customDomains: domain == null
           ? []
           : [
-              {
-                name: isPrivate
-                  ? fail('domain ${domain!.name} is not possible: the environment ${environmentName} is private, and the certificate authority cannot reach it. Remove domain.')
-                  : domain!.name
-                bindingType: 'Auto'
-              }
+              union(
+                {
+                  name: isPrivate
+                    ? fail('domain ${domain!.name} is not possible: the environment ${environmentName} is private, and the certificate authority cannot reach it. Remove domain.')
+                    : domain!.name
+                },
+                domain!.certificate == 'bound'
+                  ? { bindingType: 'SniEnabled', certificateId: certificateId }
+                  : { bindingType: 'Disabled' }
+              )
             ]
         ipSecurityRestrictions: access.who != 'addresses'
           ? []
@@ -260,13 +274,13 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
 }
 
 // https://learn.microsoft.com/azure/container-apps/custom-domains-managed-certificates
-resource certificate 'Microsoft.App/managedEnvironments/managedCertificates@2026-07-01' = if (domain != null) {
+resource certificate 'Microsoft.App/managedEnvironments/managedCertificates@2026-07-01' = if (domain.?certificate == 'requested') {
   parent: environment
-  name: replace(domain.?name ?? 'none', '.', '-')
+  name: certificateName
   location: location
   tags: tags
   properties: { subjectName: domain.?name, domainControlValidation: domain.?validation }
-  dependsOn: [app] // Azure issues a certificate only for a domain of an app
+  dependsOn: [app]
 }
 
 resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (signIn != null) {
@@ -302,5 +316,5 @@ output address string = environment.properties.staticIp
 @description('Value of the TXT record asuid.DOMAIN, which proves that you own a domain.')
 output verificationId string = app.properties.customDomainVerificationId
 
-@description('Name of the newest revision.')
-output revision string = app.properties.latestRevisionName
+@description('Name of the newest revision that is ready; empty when none is.')
+output revision string = app.properties.?latestReadyRevisionName ?? ''

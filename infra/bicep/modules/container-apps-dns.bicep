@@ -24,7 +24,7 @@ resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
 
 resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = if (networkId != null) {
   parent: zone
-  name: '${last(split(networkId ?? '', '/'))}-${uniqueString(networkId ?? '')}' // networks can have the same name
+  name: '${last(split(networkId ?? 'none', '/'))}-${uniqueString(networkId ?? 'none')}' // networks can have the same name
   location: 'global'
   tags: tags
   properties: { registrationEnabled: false, virtualNetwork: { id: networkId! } }

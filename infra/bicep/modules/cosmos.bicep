@@ -66,7 +66,7 @@ param workspaceName string?
 var dataContributor = '00000000-0000-0000-0000-000000000002'
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = if (workspaceName != null) {
-  name: workspaceName ?? ''
+  name: workspaceName ?? 'none'
 }
 
 resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {

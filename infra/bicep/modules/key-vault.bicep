@@ -34,7 +34,7 @@ var secretsUser = subscriptionResourceId(
 )
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = if (workspaceName != null) {
-  name: workspaceName ?? ''
+  name: workspaceName ?? 'none'
 }
 
 resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {

@@ -21,7 +21,7 @@ param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
 param workspaceName string?
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = if (workspaceName != null) {
-  name: workspaceName ?? ''
+  name: workspaceName ?? 'none'
 }
 
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {

@@ -1,21 +1,36 @@
 using '../apps/welcome.bicep'
 
+// Set MY_ADDRESS to your public IPv4 address to call the app directly; without it only apps in the environment can. Set
+// WELCOME_ACCESS to anyone to let every address call it, and through it the other apps.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
 // green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. Deploy again without LIVE to
 // send it all.
-// For a domain of your own, add the DNS records, then set WELCOME_DOMAIN to its name. For an apex domain such as
-// example.com, also set WELCOME_DOMAIN_VALIDATION to HTTP.
+// For a domain of your own, add the DNS records, then set WELCOME_ACCESS to anyone and WELCOME_DOMAIN to its name. For
+// an apex domain such as example.com, also set WELCOME_DOMAIN_VALIDATION to HTTP. When the certificate is issued, set
+// WELCOME_DOMAIN_CERTIFICATE to bound and deploy again.
+var address = readEnvironmentVariable('MY_ADDRESS', '')
+var callers = readEnvironmentVariable('WELCOME_ACCESS', '')
 var live = readEnvironmentVariable('LIVE', '')
 var isOfAnotherApp = contains(['state-api', 'group-lister'], split(live, '--')[0])
 var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
 var domainName = readEnvironmentVariable('WELCOME_DOMAIN', '')
 var validation = readEnvironmentVariable('WELCOME_DOMAIN_VALIDATION', '')
+var certificate = readEnvironmentVariable('WELCOME_DOMAIN_CERTIFICATE', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param image = readEnvironmentVariable('SERVICE_WELCOME_IMAGE_NAME')
 param keyVaultName = readEnvironmentVariable('AZURE_KEY_VAULT_NAME')
+param access = !empty(callers)
+  ? { who: callers }
+  : empty(address) ? { who: 'nobody' } : { who: 'addresses', ranges: ['${address}/32'] }
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
 param candidate = empty(live) || isOfAnotherApp ? null : { live: live, weight: empty(weight) ? 0 : int(weight) }
 param welcome = empty(greeting) ? null : greeting
-param domain = empty(domainName) ? null : { name: domainName, validation: empty(validation) ? 'CNAME' : validation }
+param domain = empty(domainName)
+  ? null
+  : {
+      name: domainName
+      validation: empty(validation) ? 'CNAME' : validation
+      certificate: empty(certificate) ? 'requested' : certificate
+    }

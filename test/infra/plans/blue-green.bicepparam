@@ -3,6 +3,7 @@ using '../../../infra/bicep/apps/welcome.bicep'
 param name = 'dapr-samples'
 param image = 'registry.azurecr.io/welcome:v2'
 param keyVaultName = 'kv-of-the-tests'
+param access = { who: 'anyone' }
 param scale = { min: 0, max: 5, concurrentRequests: 20 }
 param candidate = { live: 'welcome--0000001', weight: 10 }
 param welcome = 'Hello from v2!'

@@ -5,6 +5,7 @@ import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { checkPull, checkSecrets, type Secrets } from "./app-access.ts";
 import { describeField, provisioningFault } from "./app-faults.ts";
+import { type CustomDomain, checkDomains } from "./custom-domains.ts";
 import { ArmFault } from "./faults.ts";
 import type { Json } from "./json.ts";
 import type { Registries } from "./registries.ts";
@@ -15,7 +16,11 @@ export interface Configuration extends Json {
   readonly activeRevisionsMode?: string;
   readonly secrets?: Secrets;
   readonly registries?: readonly { readonly server: string; readonly identity?: string }[];
-  readonly ingress?: Json & { readonly external?: boolean; readonly traffic?: readonly Traffic[] };
+  readonly ingress?: Json & {
+    readonly external?: boolean;
+    readonly traffic?: readonly Traffic[];
+    readonly customDomains?: readonly CustomDomain[];
+  };
 }
 
 export interface Template extends Json {
@@ -58,6 +63,7 @@ export function completeContainerApp(surroundings: Surroundings): Complete {
     const known = store.list(app.id, revisionType);
     const isNew = !isDeepStrictEqual(known.at(-1)?.properties.template, template);
     checkSecrets(app, configuration.secrets ?? [], surroundings.assignments, store);
+    checkDomains(app, ingress?.customDomains ?? [], store);
     if (isNew) checkPull(app, template, configuration, surroundings, store);
 
     const added = isNew ? [createRevision(app, template, known, surroundings)] : [];

@@ -1,6 +1,7 @@
 // The rules of the resource providers, and the properties that they add, as far as the infra tests and `az` read them.
 import { randomUUID } from "node:crypto";
 import { completeContainerApp, domain, type Surroundings } from "./container-apps.ts";
+import { completeCertificate } from "./custom-domains.ts";
 import type { Json } from "./json.ts";
 import { completeManagedCluster } from "./managed-clusters.ts";
 import type { Complete, Resource } from "./store.ts";
@@ -14,6 +15,7 @@ export function createProviders(
     "microsoft.app/containerapps": completeContainerApp(surroundings),
     "microsoft.app/managedenvironments": (environment) =>
       fill(environment, { defaultDomain: domain, staticIp: "203.0.113.20" }),
+    "microsoft.app/managedenvironments/managedcertificates": completeCertificate,
     "microsoft.authorization/roleassignments": surroundings.assignments.complete,
     "microsoft.containerregistry/registries": (registry) =>
       fill(registry, { loginServer: `${registry.name}.azurecr.io` }),
