@@ -46,6 +46,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     });
     azure = await startAzure({ subscriptions: [empty], resources });
     az = await startAzureCli(azure, bicep ?? "");
+    await az.run("export MY_ADDRESS=198.51.100.7");
   });
   afterAll(async () => {
     az?.close();
@@ -130,8 +131,6 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     });
 
     test("a deployment of each app creates it with its image, with MY_ADDRESS as its only caller", async () => {
-      await az.run("export MY_ADDRESS=198.51.100.7");
-      await walkThrough("ipify");
       await walkThrough("deploy $service");
       const { name } = only("Microsoft.ContainerRegistry/registries");
       for (const service of ["state-api", "group-lister", "welcome"]) {
@@ -162,7 +161,8 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     });
 
     test("a new image adds a revision, which replaces the old one", async () => {
-      const printed = await walkThrough("revision list");
+      await walkThrough("deploy welcome");
+      const printed = await walkThrough("revisions()");
       expect(revisions()).toEqual(["welcome--0000001 inactive 0", "welcome--0000002 active 100"]);
       expect(printed).toMatch(/welcome--0000001 +False +0 +Running\nwelcome--0000002 +True +100 +Running/);
     });
@@ -201,9 +201,16 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(revisions().slice(4)).toEqual(expected);
     });
 
-    test("without LIVE, the new revision gets all traffic and the old one stops", async () => {
-      await walkThrough("unset LIVE");
+    test("the first step of a promotion sends the new revision all traffic, and the old one still runs", async () => {
+      await walkThrough("CANDIDATE_WEIGHT=100");
+      expect(revisions().slice(4)).toEqual(["welcome--0000005 active blue 0", "welcome--0000006 active green 100"]);
+    });
+
+    test("the second step stops the old revision, and leaves no weight for the next candidate", async () => {
+      const printed = await walkThrough("unset LIVE CANDIDATE_WEIGHT");
       expect(revisions().slice(4)).toEqual(["welcome--0000005 inactive 0", "welcome--0000006 active 100"]);
+      expect(printed).toMatch(/welcome--0000006 +True +100 +Running/);
+      expect(await az.run("env")).not.toMatch(/^(LIVE|CANDIDATE_WEIGHT)=/m);
     });
 
     test("az containerapp update changes only the greeting, and the next deployment restores it", async () => {
@@ -215,6 +222,32 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       });
       await walkThrough("deploy welcome");
       expect(objectAt(app("welcome"), "template.containers.0")).toEqual(before);
+    });
+
+    test("two deployments add a domain: the first requests its certificate, the second binds it", async () => {
+      const bindings = () => listAt(app("welcome"), "configuration.ingress.customDomains");
+      const records = await walkThrough("WELCOME_CNAME");
+      expect(records.trim().split("\n")).toEqual([
+        textAt(app("welcome"), "configuration.ingress.fqdn"),
+        textAt(only("Microsoft.App/managedEnvironments").properties, "staticIp"),
+        textAt(app("welcome"), "customDomainVerificationId"),
+      ]);
+      await walkThrough("WELCOME_DOMAIN=welcome.example.com");
+      expect(bindings()).toEqual([{ name: "welcome.example.com", bindingType: "Disabled" }]);
+      expect(await walkThrough("env certificate list")).toMatch(/welcome.example.com +Succeeded/);
+      await walkThrough("WELCOME_DOMAIN_CERTIFICATE=bound");
+      const { id } = only("Microsoft.App/managedEnvironments/managedCertificates");
+      expect(bindings()).toEqual([{ name: "welcome.example.com", bindingType: "SniEnabled", certificateId: id }]);
+    });
+
+    test("az acr build fails, and says why, when the registry has no public access", async () => {
+      const registry = only("Microsoft.ContainerRegistry/registries");
+      const closed = { ...registry.properties, publicNetworkAccess: "Disabled" };
+      resources.store.put(registry.id, { ...registry, properties: closed });
+      const build = `az acr build --registry ${registry.name} --build-arg SERVICE=welcome --image welcome:v3 .`;
+      await expect(az.run(`${build} >~/build.log`)).rejects.toThrow(/Run failed/);
+      expect(await az.run("cat ~/build.log")).toMatch(/denied: client with IP/);
+      resources.store.put(registry.id, registry);
     });
 
     test("az acr import copies the base image of the Dockerfile", async () => {
@@ -324,6 +357,20 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
 
   describe("Clean up", () => {
     const cleanUp = "az group delete --name rg-";
+    const deleteLock = "az lock delete";
+
+    test("with the example lock, the group can be deleted only after the lock", async () => {
+      const file = "infra/bicep/parameters/examples/lock.bicepparam";
+      const environment = "AZURE_ENV_NAME=locked";
+      await az.run(
+        `${environment} az deployment sub create -n locked -l westeurope --parameters ${file} --output none`,
+      );
+      await expect(az.run("az group delete --name rg-locked --yes")).rejects.toThrow(/ScopeLocked/);
+      await az.run(`export ${environment}\n${blockWith(deleteLock)}\n${blockWith(cleanUp)}`);
+      ran.add(blockWith(deleteLock));
+      expect(empty.groups.map(({ name }) => name)).not.toContain("rg-locked");
+      await az.run("export AZURE_ENV_NAME=dapr-on-aks");
+    });
 
     test("the clean-up leaves no resource, no role assignment and no deployment", async () => {
       vault = (await az.run("echo $AZURE_KEY_VAULT_NAME")).trim();
@@ -340,7 +387,9 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     });
 
     test("the same name can be installed again at once, with another vault", async () => {
-      await az.run("unset LIVE WELCOME");
+      const page = readFileSync(join(root, "docs/deploy/az.md"), "utf8");
+      const [unset] = /(?<=To install again, run\s`)unset [^`]+/.exec(page) ?? [];
+      await az.run(unset ?? expect.fail("no unset"));
       await run(blockWith("az deployment sub create"), blockWith("output()"), blockWith("SERVICE_WELCOME_IMAGE_NAME="));
       resources.push((await az.run("echo $SERVICE_WELCOME_IMAGE_NAME")).trim());
       await az.run("deploy welcome");
@@ -352,6 +401,14 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       await expect(az.run(`az keyvault purge --name ${vault}`)).rejects.toThrow(/DeletedVaultPurge' is not allowed/);
       await az.run(`az keyvault recover --name ${vault} --output none`);
       expect(find("Microsoft.KeyVault/vaults/secrets").some(({ id }) => id.includes(vault))).toBe(true);
+    });
+
+    test("after the deletion of only the vault, the next deployment fails until the vault is recovered", async () => {
+      const deploy = blockWith("az deployment sub create");
+      const current = (await az.run("echo $(output AZURE_KEY_VAULT_NAME)")).trim();
+      resources.store.remove(only("Microsoft.KeyVault/vaults", current).id);
+      await expect(az.run(deploy)).rejects.toThrow(/ConflictError: A vault with the same name already exists/);
+      await az.run(`az keyvault recover --name ${current} --output none\n${deploy}`);
     });
 
     test("with LISTED=subscription, the clean-up also deletes the role on the subscription", async () => {
