@@ -27,7 +27,9 @@ export function onDeployment(
   const deployment = { id, location: body.location as string | undefined, template, parameters };
   preflight(deployment, target.tenantId, target.store);
   if (isValidation) return ok({ id, properties: { provisioningState: "Succeeded" } });
-  // Resources of modules are listed with those of the deployment itself. azd looks for the app of a service here.
+  // Resources of modules are listed with those of the deployment itself, as in azd's recordings of Azure's responses:
+  // https://github.com/Azure/azure-dev/blob/main/cli/azd/test/functional/testdata/recordings/Test_CLI_InfraCreateAndDelete.yaml
+  // azd looks for the app of a service here.
   const outputResources: { id: string }[] = [];
   const create = (created: string, properties: Json) => {
     target.create(created, properties);
