@@ -145,11 +145,14 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     expect(revisions().slice(4)).toEqual(["0000005 active blue green 100", "0000006 active 0"]);
   });
 
-  test("with LIVE, a candidate gets CANDIDATE_WEIGHT; without LIVE, the same image gets all traffic", async () => {
+  test("with LIVE, a candidate gets CANDIDATE_WEIGHT, up to 100; without both, the same image keeps all traffic", async () => {
     const image = azd.publish("welcome");
     await azd.deploy("welcome");
     expect(revisions().slice(4)).toEqual(["0000005 active blue 50", "0000006 active 0", "0000007 active green 50"]);
-    azd.values.set("LIVE", "");
+    azd.values.set("CANDIDATE_WEIGHT", "100");
+    await azd.deploy("welcome", image);
+    expect(revisions().slice(4)).toEqual(["0000005 active blue 0", "0000006 active 0", "0000007 active green 100"]);
+    azd.values.set("LIVE", "").set("CANDIDATE_WEIGHT", "");
     await azd.deploy("welcome", image);
     expect(revisions().slice(4)).toEqual(["0000005 inactive 0", "0000006 inactive 0", "0000007 active 100"]);
   });

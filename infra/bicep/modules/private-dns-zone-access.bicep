@@ -27,7 +27,8 @@ resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' existing = {
 
 resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = if (networkId != null) {
   parent: zone
-  name: '${last(split(networkId!, '/'))}-${uniqueString(networkId!)}' // networks of several groups can have one name
+  // Networks of several groups can have one name.
+  name: '${last(split(networkId ?? 'none', '/'))}-${uniqueString(networkId ?? 'none')}'
   location: 'global'
   tags: tags
   properties: { registrationEnabled: false, virtualNetwork: { id: networkId! } }

@@ -4,6 +4,7 @@
 import { createContext, type Deployment } from "./context.ts";
 import { ArmFault } from "./faults.ts";
 import type { Json } from "./json.ts";
+import { checkNames, placeOf } from "./names.ts";
 import type { Store } from "./store.ts";
 
 /** Properties of Microsoft.App that are lists of objects. */
@@ -45,7 +46,7 @@ export function preflight(deployment: Deployment, tenantId: string, store: Store
 
   for (const resource of Object.values((deployment.template.resources ?? {}) as Record<string, Json>)) {
     const { type, condition = true, existing, copy, properties } = resource;
-    if (!copy) checkNames(resource);
+    if (!copy) checkNames(evaluate(placeOf(resource)) as Json);
     if (existing || copy || evaluate(condition) === false) continue;
     if (/^Microsoft\.Resources\/deployments$/i.test(String(type))) {
       const { template, parameters = {} } = properties as { template: Json; parameters?: Json };
@@ -54,18 +55,6 @@ export function preflight(deployment: Deployment, tenantId: string, store: Store
       if (given) preflight({ id, location: deployment.location, template, parameters: given }, tenantId, store);
     } else if (/^Microsoft\.App\//i.test(String(type))) {
       checkSchema(evaluate(properties));
-    }
-  }
-
-  /** Azure checks the names of resources that exist or whose condition is false, too. */
-  function checkNames({ type, name, resourceGroup = "-", subscriptionId = "-" }: Json): void {
-    const [full, ...scope] = [name, resourceGroup, subscriptionId].map(evaluate).map(String);
-    if (full?.startsWith("[")) return;
-    const segments = full?.split("/") ?? [];
-    if (segments.length !== String(type).split("/").length - 1 || [...segments, ...scope].includes("")) {
-      // https://github.com/Azure/bicep/issues/12204
-      const message = `The template resource '${full}' of type '${type}' has an invalid name or scope.`;
-      throw new ArmFault(400, "InvalidTemplate", message);
     }
   }
 

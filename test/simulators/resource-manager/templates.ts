@@ -3,6 +3,7 @@
 import { type Clock, durationOf } from "./clock.ts";
 import { type Context, createContext, type Deployment } from "./context.ts";
 import type { Json } from "./json.ts";
+import { checkNames, placeOf } from "./names.ts";
 import type { Store } from "./store.ts";
 
 /** What a deployment runs against. */
@@ -83,7 +84,10 @@ function listSteps(template: Json, { resolve }: Context): Step[] {
 function run({ symbol, index, definition }: Step, deployment: Deployment, context: Context, target: Target): void {
   const { type, condition = true, existing, properties, ...more } = definition;
   const { copy: _copy, dependsOn: _dependsOn, apiVersion: _version, ...rest } = more;
-  if (!context.resolve(condition, index)) return;
+  if (!context.resolve(condition, index)) {
+    checkNames(context.resolve(placeOf(definition), index) as Json);
+    return;
+  }
   const { name, scope, resourceGroup, subscriptionId, ...body } = context.resolve(rest, index) as Json;
   const id = context.locate({ type, name, scope, resourceGroup, subscriptionId });
   context.ids.set(symbol, id);
