@@ -309,7 +309,8 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
   dependsOn: [logs, registry, cosmos, clusterIdentity, clusterNetworkAccess, clusterZoneAccess]
 }
 
-// Cosmos DB adds an endpoint only while no other operation on the account runs.
+// Cosmos DB adds an endpoint only while no other operation on the account runs. The cluster changes the network, too,
+// which accepts one change at a time: https://github.com/hashicorp/terraform-provider-azurerm/issues/21293
 module endpoints 'modules/private-endpoints.bicep' = if (privateEndpoints != null) {
   scope: group
   params: {
@@ -322,7 +323,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (privateEndpoints != nul
     vaultName: vault.outputs.name
     accountName: accountName
   }
-  dependsOn: [registry, cosmos, clusterNetwork, containerApps]
+  dependsOn: [registry, cosmos, aks, containerApps]
 }
 
 module noDelete 'modules/lock.bicep' = if (lock) {

@@ -1,7 +1,7 @@
 // Tests the rules of Azure that the simulator of Azure Resource Manager applies. Each test names the source of a rule,
 // or the simulator does at the rule.
 import { beforeEach, describe, expect, test } from "vitest";
-import { at, textAt } from "../support/at.ts";
+import { at, listAt, textAt } from "../support/at.ts";
 import { type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
 
 const acrPull = "7f951dda-4ed3-4680-a7ca-43fe172d538d";
@@ -244,6 +244,28 @@ describe("a cluster's PUT", () => {
     const { id } = await azure.putIdentity(group, "id-cluster");
     const kubelet = (created: object) => textAt(created, "properties.identityProfile.kubeletidentity.objectId");
     expect(kubelet(await cluster(id, {}))).toBe(kubelet(await cluster(id, {})));
+  });
+});
+
+describe("a pool of a cluster", () => {
+  const put = (...pools: object[]) =>
+    azure.put(path("Microsoft.ContainerService/managedClusters/aks"), { agentPoolProfiles: pools });
+  const pool = { name: "user", enableAutoScaling: true, minCount: 2, maxCount: 5 };
+
+  test("needs a count of at least minCount nodes when it is new, also in a cluster that exists", async () => {
+    const missing = /Required parameter agentPoolProfile.count is missing/;
+    await expect(put(pool)).rejects.toThrow(missing);
+    await expect(put({ ...pool, count: 1 })).rejects.toThrow(/count was 1. It must be greater or equal to minCount:2/);
+    await put({ ...pool, count: 2 });
+    await expect(put(pool, { ...pool, name: "more" })).rejects.toThrow(missing);
+  });
+
+  test("keeps its nodes at a PUT without a count, and gets those of a count", async () => {
+    const counts = (cluster: object) =>
+      listAt(cluster, "properties.agentPoolProfiles").map((each) => at(each, "count"));
+    await put({ ...pool, count: 3 });
+    expect(counts(await put(pool))).toEqual([3]);
+    expect(counts(await put({ ...pool, count: 2 }))).toEqual([2]);
   });
 });
 

@@ -54,6 +54,7 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
           AKS_SYSTEM_VM_SIZE: "Standard_D8s_v6",
           AKS_USER_VM_SIZE: "Standard_D4as_v6",
           AKS_ZONES: "1,3",
+          AZURE_AKS_CLUSTER_NAME: "aks-dapr-samples",
           AZURE_PRINCIPAL_TYPE: "ServicePrincipal",
           WELCOME_HOST: "welcome.example.com",
         },
@@ -93,11 +94,14 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       ]);
     });
 
-    test("no pool has a count, so that another deployment keeps the nodes that the autoscaler added", () => {
-      for (const pool of listAt(cluster("aks"), "agentPoolProfiles")) {
+    test("the pools start with min nodes; with AZURE_AKS_CLUSTER_NAME, the autoscaler keeps the number of nodes", () => {
+      const counts = (properties: unknown) =>
+        listAt(properties, "agentPoolProfiles").map((pool) => field(pool, "count"));
+      expect(counts(cluster("aks"))).toEqual([1, 1]);
+      expect(counts(cluster("aks-operations"))).toEqual([3, 3]);
+      expect(counts(find(custom, clusterType))).toEqual([null, null]);
+      for (const pool of listAt(cluster("aks"), "agentPoolProfiles"))
         expect(pool).toMatchObject({ enableAutoScaling: true });
-        expect(pool).not.toHaveProperty("count");
-      }
     });
 
     test("MY_ADDRESS is the only address that can connect to the API server; without it, any can", () => {

@@ -273,11 +273,13 @@ describe.skipIf(!path)("the options of main.bicep", { timeout: 120_000 }, () => 
       }
     });
 
-    test("Cosmos DB gets its endpoint when nothing else changes the account, and the network exists by then", async () => {
+    test("the endpoints wait until nothing else changes Cosmos DB or the network, which the cluster changes, too", async () => {
       const template = JSON.parse((await workshop.compile("infra/bicep/main.bicep")).contents);
       expect(at(template, "resources.endpoints.dependsOn")).toEqual(
-        expect.arrayContaining(["cosmos", "registry", "vault", "clusterNetwork", "containerApps"]),
+        expect.arrayContaining(["aks", "cosmos", "registry", "vault", "containerApps"]),
       );
+      expect(at(template, "resources.aks.dependsOn")).toContain("clusterNetworkAccess");
+      expect(at(template, "resources.clusterNetworkAccess.dependsOn")).toContain("clusterNetwork");
     });
   });
 });

@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { at, textAt } from "../support/at.ts";
+import { at, listAt, textAt } from "../support/at.ts";
 import { environment, findBicepOrSkip } from "../support/bicep.ts";
 import { root } from "../support/processes.ts";
 import { buildParameters, type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
@@ -35,7 +35,7 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
     values,
     async provision() {
       const location = values.get("AZURE_LOCATION") ?? "";
-      const compiled = await build(module, { ...settings, AZURE_LOCATION: location });
+      const compiled = await build(module, Object.fromEntries(values));
       const { outputs } = await azure.deploy(`samples-${runs++}`, compiled, undefined, location);
       keep(outputs);
       for (const name of Object.keys(outputs)) invalid.add(name);
@@ -244,7 +244,30 @@ describe.skipIf(!bicep)("azd on AKS", { timeout: 120_000 }, () => {
       "properties.identityProfile.kubeletidentity.objectId",
     );
 
+  const pools = () =>
+    listAt(azure.list("Microsoft.ContainerService/managedClusters")[0], "properties.agentPoolProfiles").map((pool) => [
+      at(pool, "minCount"),
+      at(pool, "count"),
+    ]);
+
   beforeAll(() => azd.provision());
+
+  test("azd provision starts the pools with min nodes", () => {
+    expect(pools()).toEqual([
+      [1, 1],
+      [1, 1],
+    ]);
+  });
+
+  test("azd provision once more keeps the nodes that the autoscaler added", async () => {
+    const [cluster] = azure.list("Microsoft.ContainerService/managedClusters");
+    Object.assign(Object(listAt(cluster, "properties.agentPoolProfiles")[1]), { count: 3 });
+    await azd.provision();
+    expect(pools()).toEqual([
+      [1, 1],
+      [1, 3],
+    ]);
+  });
 
   test("azd provision lets the identity of the nodes pull images", () => {
     expect(pullers()).toEqual([kubelet()]);

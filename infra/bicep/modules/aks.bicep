@@ -17,6 +17,9 @@ type Aks = {
   @description('Optional. Availability zones of the nodes; an empty list for none. Defaults to all zones of the region.')
   zones: Zone[]?
 
+  @description('Optional. true: the cluster exists, and the deployment leaves the number of nodes to the autoscaler. false: the pools start with min nodes. Defaults to false.')
+  exists: bool?
+
   @description('Required. Node pool for the workloads of the cluster itself.')
   systemPool: Pool
 
@@ -94,6 +97,7 @@ module cluster 'cluster.bicep' = {
     tags: tags
     tier: hosting.tier
     zones: hosting.?zones
+    exists: hosting.?exists ?? false
     systemPool: hosting.systemPool
     userPool: hosting.userPool
     apiServer: hosting.apiServer

@@ -142,6 +142,9 @@ param tier 'Free' | 'Standard'
 @description('Optional. Availability zones of the nodes; an empty list for none. Defaults to all zones of the region.')
 param zones Zone[]?
 
+@description('Required. Whether the cluster exists. true: its pools keep the number of nodes that they have. false: they start with min nodes.')
+param exists bool
+
 @description('Required. Node pool for the workloads of the cluster itself.')
 param systemPool Pool
 
@@ -238,7 +241,10 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
       podCidr: network.?podCidr ?? '10.244.0.0/16'
     }
     autoUpgradeProfile: { upgradeChannel: 'stable', nodeOSUpgradeChannel: 'NodeImage' }
-    // No pool has a count, because another deployment would set it: https://github.com/Azure/ARO-HCP/pull/3659
+    // AKS refuses a new pool without a count, although it has minCount:
+    // https://github.com/Azure/terraform-azurerm-avm-res-containerservice-managedcluster/issues/184
+    // In a later deployment, a count would replace the number of nodes that the autoscaler chose:
+    // https://github.com/Azure/ARO-HCP/pull/3659
     agentPoolProfiles: [
       {
         name: 'system'
@@ -247,6 +253,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         vmSize: systemPool.vmSize
         osDiskSizeGB: systemPool.?osDiskSizeGB
         enableAutoScaling: true
+        count: exists ? null : systemPool.min
         minCount: systemPool.min
         maxCount: systemPool.max
         availabilityZones: nodeZones
@@ -259,6 +266,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
         vmSize: userPool.vmSize
         osDiskSizeGB: userPool.?osDiskSizeGB
         enableAutoScaling: true
+        count: exists ? null : userPool.min
         minCount: userPool.min
         maxCount: userPool.max
         availabilityZones: nodeZones

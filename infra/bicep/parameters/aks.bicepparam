@@ -21,6 +21,7 @@ param hosting = {
   on: 'aks'
   tier: 'Free'
   zones: empty(zones) ? null : filter(['1', '2', '3'], zone => contains(zones, zone))
+  exists: !empty(readEnvironmentVariable('AZURE_AKS_CLUSTER_NAME', ''))
   systemPool: {
     vmSize: empty(systemSize) ? 'Standard_D4s_v5' : systemSize
     osDiskSizeGB: 64

@@ -1,6 +1,7 @@
-// The provider Microsoft.ContainerService: a cluster's PUT needs the roles of its identity in effect.
+// The provider Microsoft.ContainerService: a cluster's PUT needs the roles of its identity in effect, and a count of nodes
+// for each new pool.
 import { randomUUID } from "node:crypto";
-import { at } from "../../support/at.ts";
+import { at, listAt } from "../../support/at.ts";
 import { ArmFault } from "./faults.ts";
 import type { Json } from "./json.ts";
 import type { RoleAssignments } from "./role-assignments.ts";
@@ -23,8 +24,32 @@ export function completeManagedCluster(assignments: RoleAssignments): Complete {
       const message = `Service principal or user-assigned identity must be given permission to read and write to custom private dns zone ${zone}. Check access result not allowed for action Microsoft.Network/privateDnsZones/write.`;
       throw new ArmFault(400, "CustomPrivateDNSZoneMissingPermissionError", message);
     }
-    return { ...cluster, properties: { ...properties, ...describe(store.find(id), properties) } };
+    const old = store.find(id);
+    return { ...cluster, properties: { ...properties, ...describe(old, properties), ...countNodes(old, properties) } };
   };
+}
+
+/** A pool without a count keeps its nodes. @throws ArmFault 400 for a new pool without one, or with too few */
+function countNodes(old: Resource | undefined, properties: Json) {
+  if (!properties.agentPoolProfiles) return {};
+  const pools = (cluster: Json) => (cluster.agentPoolProfiles ? listAt(cluster, "agentPoolProfiles") : []);
+  const before = new Map(pools(old?.properties ?? {}).map((pool) => [at(pool, "name"), pool]));
+  const agentPoolProfiles = pools(properties).map((pool) => {
+    const count = at(pool, "count") ?? at(before.get(at(pool, "name")), "count");
+    const minimum = Number(at(pool, "minCount") ?? 1);
+    // https://github.com/Azure/terraform-azurerm-avm-res-containerservice-managedcluster/issues/184
+    if (typeof count !== "number") {
+      const message = "Required parameter agentPoolProfile.count is missing (null).";
+      throw new ArmFault(400, "InvalidParameter", message);
+    }
+    // https://github.com/kubernetes-sigs/cluster-api-provider-azure/issues/5947
+    if (count < minimum) {
+      const message = `agentPoolProfile.count was ${count}. It must be greater or equal to minCount:${minimum} and less than or equal to maxCount:${at(pool, "maxCount") ?? 1000}.`;
+      throw new ArmFault(400, "InvalidParameter", message);
+    }
+    return { ...Object(pool), count };
+  });
+  return { agentPoolProfiles };
 }
 
 /** The identities that AKS creates in the resource group of the nodes, and the issuer of the tokens. */

@@ -10,6 +10,7 @@ param demoSecret = readEnvironmentVariable('DEMO_SECRET')
 param hosting = {
   on: 'aks'
   tier: 'Standard'
+  exists: !empty(readEnvironmentVariable('AZURE_AKS_CLUSTER_NAME', ''))
   systemPool: { vmSize: 'Standard_D4s_v5', osDiskSizeGB: 64, min: 3, max: 4 }
   userPool: { vmSize: 'Standard_D4s_v5', osDiskSizeGB: 64, min: 3, max: 6 }
   apiServer: { dns: 'public' }

@@ -23,6 +23,7 @@ param privateEndpoints = {
 param hosting = {
   on: 'aks'
   tier: 'Free'
+  exists: !empty(readEnvironmentVariable('AZURE_AKS_CLUSTER_NAME', ''))
   systemPool: { vmSize: 'Standard_D4s_v5', osDiskSizeGB: 64, min: 1, max: 2 }
   userPool: { vmSize: 'Standard_D2s_v5', osDiskSizeGB: 64, min: 1, max: 3 }
   network: { subnetId: '${spoke}/subnets/snet-aks' }
