@@ -8,8 +8,8 @@
 # Docker publishes its official images on Amazon ECR Public, too. Docker Hub counts anonymous pulls by address, and the
 # builders of a registry in Azure share addresses with other customers, so they meet its limit. To take the base image
 # from your own registry or by digest, pass --build-arg NODE=… (docs/deploy/containers.md).
-# FROM has to name ${NODE} without a default: `az acr build` looks for base images itself, replaces ${NODE:-…} by
-# nothing and fails. For the same reason NODE must not be empty.
+# FROM has to name ${NODE} without a default: `az acr build` looks for base images itself, reads ${NODE:-…} as an empty
+# name and fails. For the same reason NODE must not be empty.
 # https://github.com/Azure/acr-builder/blob/main/baseimages/scanner/scan/dependencies.go
 ARG NODE=public.ecr.aws/docker/library/node:26.10.0-bookworm-slim
 

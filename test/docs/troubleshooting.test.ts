@@ -16,7 +16,9 @@ const entries = page
     printer: /\n\*\*Printed by\*\* (Azure|azd|Bicep|Cosmos DB|Kubernetes)\b/.exec(text)?.[1] ?? "the suite",
   }));
 
-const sources = execFileSync("git", ["ls-files", "services/**.ts", "tools/**.ts", "tools/**.mjs"], { cwd: root })
+const sources = execFileSync("git", ["ls-files", "services/**.ts", "tools/**.ts", "tools/**.mjs", "infra/azd/**.sh"], {
+  cwd: root,
+})
   .toString()
   .trim()
   .split("\n")

@@ -1,6 +1,7 @@
 // Tests the workflow that deploys from GitHub: .github/workflows/azure-dev.yml.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { projects, readProject } from "../support/azd.ts";
@@ -25,6 +26,12 @@ const workflow: {
 } = parse(readFileSync(join(root, ".github/workflows/azure-dev.yml"), "utf8"));
 const { preview, approve, deploy } = workflow.jobs;
 const commands = (job: Job) => job.steps.flatMap(({ run }) => run ?? []);
+
+/** The value of a variable of the workflow. JavaScript and GitHub evaluate its operators in the same way. */
+function readVariable(name: string, vars: Readonly<Record<string, string>>): unknown {
+  const [, expression = "undefined"] = /^\$\{\{ (.+) \}\}$/.exec(workflow.env[name] ?? "") ?? [];
+  return runInNewContext(expression, { vars });
+}
 
 describe("azure-dev.yml", () => {
   test("signs azd in with OIDC, has no other permission than to read the repository, and never signs az in", () => {
@@ -53,10 +60,18 @@ describe("azure-dev.yml", () => {
       const always = ["CLIENT_ID", "ENV_NAME", "LOCATION", "SUBSCRIPTION_ID", "TENANT_ID"].map(
         (name) => `AZURE_${name}`,
       );
-      for (const name of [...always, ...variables]) expect(workflow.env[name]).toMatch(`\${{ vars.${name} `);
+      for (const name of [...always, ...variables]) {
+        expect(readVariable(name, { AZD_FOLDER: folder, [name]: "value" }), name).toBe("value");
+      }
       for (const name of secrets) expect(workflow.env[name]).toBe(`\${{ secrets.${name} }}`);
     },
   );
+
+  test("passes MY_ADDRESS to Container Apps only, because on AKS it would close the API server to the runner", () => {
+    const MY_ADDRESS = "203.0.113.7";
+    expect(readVariable("MY_ADDRESS", { MY_ADDRESS })).toBe(MY_ADDRESS);
+    expect(readVariable("MY_ADDRESS", { MY_ADDRESS, AZD_FOLDER: "infra/azd/aks" })).toBe("");
+  });
 
   test("names the kind of its principal, which azd does not set for .bicepparam files", () => {
     expect(workflow.env.AZURE_PRINCIPAL_TYPE).toBe("ServicePrincipal");

@@ -118,13 +118,12 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       ]);
     });
 
-    test("WELCOME_HOST enables the Gateway API and its class approuting-istio", () => {
-      const ingress = (installation: string, mode: string) => ({
-        gatewayAPI: { installation },
-        webAppRouting: { gatewayAPIImplementations: { appRoutingIstio: { mode } } },
+    test("WELCOME_HOST enables the Gateway API and its class approuting-istio; without it, the plan sets neither", () => {
+      expect(field(find(custom, clusterType), "ingressProfile")).toEqual({
+        gatewayAPI: { installation: "Standard" },
+        webAppRouting: { gatewayAPIImplementations: { appRoutingIstio: { mode: "Enabled" } } },
       });
-      expect(field(cluster("aks"), "ingressProfile")).toEqual(ingress("Disabled", "Disabled"));
-      expect(field(find(custom, clusterType), "ingressProfile")).toEqual(ingress("Standard", "Enabled"));
+      expect(field(cluster("aks"), "ingressProfile")).toBeNull();
     });
 
     test("AKS_DAPR_VERSION pins Dapr or leaves the extension out; by default, the extension upgrades itself", () => {

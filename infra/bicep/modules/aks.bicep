@@ -38,10 +38,10 @@ type Aks = {
   @description('Required. Policy for privileged containers.')
   privilegedContainers: PrivilegedContainers
 
-  @description('Optional. true: the Gateway API and its class approuting-istio are available, for infra/kubernetes/features/gateway.')
+  @description('Optional. true: enable the Gateway API and its class approuting-istio, for infra/kubernetes/features/gateway. Otherwise the deployment leaves them as they are.')
   gateway: bool?
 
-  @description('Optional. Version of the Dapr extension, which then stays, or none for no extension. Without it, the newest that the extension offers, with automatic upgrades.')
+  @description('Optional. Version that the Dapr extension keeps. none: no extension. Without it, the newest that the extension offers, with automatic upgrades.')
   daprVersion: string?
 
   @description('Optional. Weekly window of automatic upgrades. Without it, AKS can upgrade at any time.')

@@ -163,10 +163,10 @@ param network Network?
 @description('Optional. Resource id of the private DNS zone, if apiServer selects one.')
 param zoneId string?
 
-@description('Required. Whether the Gateway API and its class approuting-istio are available.')
+@description('Required. true: enable the Gateway API and its class approuting-istio. false: leave them as they are.')
 param gateway bool
 
-@description('Optional. Version of the Dapr extension, which then stays, or none for no extension. Without it, the newest that the extension offers, with automatic upgrades.')
+@description('Optional. Version that the Dapr extension keeps. none: no extension. Without it, the newest that the extension offers, with automatic upgrades.')
 param daprVersion string?
 
 @description('Optional. Weekly window of automatic upgrades. Without it, AKS can upgrade at any time.')
@@ -227,10 +227,13 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
     }
     azureMonitorProfile: { metrics: { enabled: contains(monitoring, 'prometheus') } }
     // https://learn.microsoft.com/azure/aks/app-routing-gateway-api
-    ingressProfile: {
-      gatewayAPI: { installation: gateway ? 'Standard' : 'Disabled' }
-      webAppRouting: { gatewayAPIImplementations: { appRoutingIstio: { mode: gateway ? 'Enabled' : 'Disabled' } } }
-    }
+    // null instead of Disabled, which would take a Gateway offline that an earlier deployment or `az aks update` enabled.
+    ingressProfile: gateway
+      ? {
+          gatewayAPI: { installation: 'Standard' }
+          webAppRouting: { gatewayAPIImplementations: { appRoutingIstio: { mode: 'Enabled' } } }
+        }
+      : null
     networkProfile: {
       networkPlugin: 'azure'
       networkPluginMode: 'overlay'

@@ -5,7 +5,7 @@ export interface Clock {
   now: number;
 }
 
-/** The short end of what operations take, because a role that is in time then is in time always. */
+/** Shortest durations. A role can still be late on Azure: docs/verification.md. */
 const durations: Readonly<Record<string, number>> = {
   "microsoft.app/managedenvironments": 60,
   "microsoft.containerservice/managedclusters": 180,
