@@ -6,7 +6,7 @@ import { variables } from "../../services/welcome/config.ts";
 import { at, listAt, textAt } from "../support/at.ts";
 import { environment, findBicepOrSkip, type Resource, startBicep, tenant } from "../support/bicep.ts";
 import { shorten } from "../support/expressions.ts";
-import { makePlans, type Plans, planIn } from "../support/plans.ts";
+import { errorsIn, makePlans, type Plans, planIn } from "../support/plans.ts";
 
 const path = await findBicepOrSkip();
 
@@ -34,6 +34,9 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     const { resources } = await planIn(path ?? "", env, `infra/bicep/parameters/${file}.bicepparam`);
     return resources.find((resource) => resource.type === type) ?? expect.fail(`no app in the plan of ${file}`);
   }
+
+  const errorsOf = (variables: Record<string, string>, file: string) =>
+    errorsIn(path ?? "", { ...environment, ...variables }, `infra/bicep/parameters/${file}.bicepparam`);
 
   describe("environment", () => {
     test("sends logs without a key, and traces of apps and sidecars through OpenTelemetry", () => {
@@ -198,7 +201,9 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     );
 
     test("another value of WELCOME_ACCESS is refused", async () => {
-      await expect(appWith({ WELCOME_ACCESS: "everyone" }, "welcome")).rejects.toThrow();
+      expect(await errorsOf({ WELCOME_ACCESS: "everyone" }, "welcome")).toEqual([
+        expect.stringMatching(/'addresses' \| 'anyone' \| 'nobody'.* "'everyone'"/),
+      ]);
     });
   });
 
@@ -330,6 +335,8 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   describe("a domain of your own", () => {
     const certificateType = "Microsoft.App/managedEnvironments/managedCertificates";
 
+    const message =
+      "WELCOME_DOMAIN_CERTIFICATE is missing. Set it to requested to add the domain, or to bound to serve it with the certificate.";
     const planWith = (certificate: string) =>
       planIn(
         path ?? "",
@@ -349,7 +356,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     };
 
     test("WELCOME_DOMAIN adds a subdomain to welcome, and then requests a certificate of Azure", async () => {
-      const { resources } = await planWith("");
+      const { resources } = await planWith("requested");
       expect(onlyDomain(resources)).toEqual({ name: expect.any(String), bindingType: "Disabled" });
       expect(resources[1]).toMatchObject({
         type: certificateType,
@@ -374,6 +381,23 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       expect(resources).toHaveLength(1);
     });
 
+    test("WELCOME_URL is the address that Azure gives the app, and the domain once it is bound", async () => {
+      const bicep = startBicep(path ?? "");
+      const { contents } = await bicep.compile("infra/bicep/modules/container-app.bicep");
+      bicep.close();
+      expect(at(JSON.parse(contents), "outputs.url.value")).toMatch(
+        /^\[format\('https:\/\/\{0\}', if\(equals\(tryGet\(parameters\('domain'\), 'certificate'\), 'bound'\), parameters\('domain'\)\.name, reference\('app'\)\.configuration\.ingress\.fqdn\)\)\]$/,
+      );
+    });
+
+    test("WELCOME_DOMAIN without WELCOME_DOMAIN_CERTIFICATE is rejected, so that a bound domain keeps its certificate", async () => {
+      const domain = { WELCOME_ACCESS: "anyone", WELCOME_DOMAIN: "welcome.example.com" };
+      for (const file of ["welcome", "examples/welcome-sign-in"]) {
+        const errors = await errorsOf({ ...domain, WELCOME_DOMAIN_CERTIFICATE: "" }, file);
+        expect(errors).toEqual([expect.stringContaining(message)]);
+      }
+    });
+
     test("examples/welcome-sign-in.bicepparam validates an apex domain by HTTP", () => {
       expect(plans.find("welcome-sign-in", certificateType).properties).toEqual({
         subjectName: "example.com",
@@ -385,11 +409,10 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       expect(at(ingress(name), "customDomains")).toEqual([]);
     });
 
-    test("the outputs of welcome are its URL, its newest ready revision and the values of its DNS records", () => {
+    test("the outputs of welcome are its URL and the values of its DNS records", () => {
       const { outputs } = plans.of("welcome");
       expect(Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, shorten(value)]))).toEqual({
         WELCOME_URL: "welcomeApp.url",
-        WELCOME_REVISION: "welcomeApp.revision",
         WELCOME_CNAME: "welcomeApp.hostName",
         WELCOME_A: "welcomeApp.address",
         WELCOME_TXT: "welcomeApp.verificationId",
@@ -400,11 +423,10 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   test.for([
     ["state-api", "STATE_API", "stateApi"],
     ["group-lister", "GROUP_LISTER", "groupLister"],
-  ] as const)("the outputs of %s are its URL and its newest ready revision", ([name, prefix, module]) => {
+  ] as const)("the output of %s is its URL", ([name, prefix, module]) => {
     const { outputs } = plans.of(name);
     expect(Object.fromEntries(Object.entries(outputs).map(([output, value]) => [output, shorten(value)]))).toEqual({
       [`${prefix}_URL`]: `${module}.url`,
-      [`${prefix}_REVISION`]: `${module}.revision`,
     });
   });
 

@@ -133,13 +133,12 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     broken.add(azd.publish("welcome"));
     await azd.deploy("welcome");
     expect(revisions().slice(2)).toEqual(["0000003 active 100", "0000004 active 0"]);
-    expect(azd.values.get("WELCOME_REVISION")).toBe("welcome--0000003");
     await azd.deploy("welcome", first);
     expect(revisions().slice(2)).toEqual(["0000003 inactive 0", "0000004 inactive 0", "0000005 active 100"]);
   });
 
   test("with LIVE, a candidate that does not start gets no traffic, whatever CANDIDATE_WEIGHT says", async () => {
-    azd.values.set("LIVE", azd.values.get("WELCOME_REVISION") ?? "").set("CANDIDATE_WEIGHT", "50");
+    azd.values.set("LIVE", "welcome--0000005").set("CANDIDATE_WEIGHT", "50");
     broken.add(azd.publish("welcome"));
     await azd.deploy("welcome");
     expect(revisions().slice(4)).toEqual(["0000005 active blue green 100", "0000006 active 0"]);
@@ -168,11 +167,13 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
   });
 
   test("a domain is added, gets a certificate, is bound to it, and stays bound in later releases", async () => {
-    azd.values.set("WELCOME_DOMAIN", "welcome.example.com");
+    const host = () => new URL(azd.values.get("WELCOME_URL") ?? "").host;
+    azd.values.set("WELCOME_DOMAIN", "welcome.example.com").set("WELCOME_DOMAIN_CERTIFICATE", "requested");
     await expect(azd.deploy("welcome")).rejects.toThrow(/domain needs access.who 'anyone'/);
     azd.values.set("WELCOME_ACCESS", "anyone");
     await azd.deploy("welcome");
     await azd.deploy("welcome");
+    expect(host()).toMatch(/^welcome\.[^.]+\.westeurope\.azurecontainerapps\.io$/);
     const domain = () => {
       const welcome = azure.list("Microsoft.App/containerApps").find(({ name }) => name === "welcome");
       return at(welcome, "properties.configuration.ingress.customDomains");
@@ -185,6 +186,10 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     azd.publish("welcome");
     await azd.deploy("welcome");
     const bound = { name: "welcome.example.com", bindingType: "SniEnabled", certificateId: certificate?.id };
+    expect(domain()).toEqual([bound]);
+    expect(host()).toBe("welcome.example.com");
+    azd.values.set("WELCOME_DOMAIN_CERTIFICATE", "");
+    await expect(azd.deploy("welcome")).rejects.toThrow(/WELCOME_DOMAIN_CERTIFICATE is missing/);
     expect(domain()).toEqual([bound]);
     for (const name of ["WELCOME_DOMAIN", "WELCOME_DOMAIN_CERTIFICATE", "WELCOME_ACCESS"]) azd.values.set(name, "");
   });

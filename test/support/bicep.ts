@@ -108,6 +108,7 @@ export const environment = {
   SERVICE_GROUP_LISTER_IMAGE_NAME: "registry.azurecr.io/group-lister:v1",
   SERVICE_STATE_API_IMAGE_NAME: "registry.azurecr.io/state-api:v1",
   SERVICE_WELCOME_IMAGE_NAME: "registry.azurecr.io/welcome:v1",
+  WELCOME_DOMAIN_CERTIFICATE: "requested",
 } as const;
 
 export const subscription = "11111111-1111-1111-1111-111111111111";

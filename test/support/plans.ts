@@ -67,3 +67,14 @@ export async function planIn(path: string, env: Readonly<Record<string, string>>
     bicep.close();
   }
 }
+
+/** The errors of the compiler for a parameter file in another environment; none if the file is valid. */
+export async function errorsIn(path: string, env: Readonly<Record<string, string>>, file: string): Promise<string[]> {
+  const bicep = startBicep(path, { env });
+  try {
+    const { diagnostics } = await bicep.compileParameters(file);
+    return diagnostics.filter(({ level }) => level === "Error").map(({ message }) => message);
+  } finally {
+    bicep.close();
+  }
+}

@@ -60,6 +60,3 @@ module groupLister '../modules/container-app.bicep' = {
 
 @description('URL of group-lister.')
 output GROUP_LISTER_URL string = groupLister.outputs.url
-
-@description('Name of the newest revision of group-lister that is ready. To keep the traffic on it while you test the next one, set LIVE to it.')
-output GROUP_LISTER_REVISION string = groupLister.outputs.revision

@@ -63,6 +63,3 @@ module stateApi '../modules/container-app.bicep' = {
 
 @description('URL of state-api.')
 output STATE_API_URL string = stateApi.outputs.url
-
-@description('Name of the newest revision of state-api that is ready. To keep the traffic on it while you test the next one, set LIVE to it.')
-output STATE_API_REVISION string = stateApi.outputs.revision

@@ -82,9 +82,6 @@ module welcomeApp '../modules/container-app.bicep' = {
 @description('URL of welcome.')
 output WELCOME_URL string = welcomeApp.outputs.url
 
-@description('Name of the newest revision of welcome that is ready. To keep the traffic on it while you test the next one, set LIVE to it.')
-output WELCOME_REVISION string = welcomeApp.outputs.revision
-
 @description('Value of the CNAME record of domain, for a subdomain.')
 output WELCOME_CNAME string = welcomeApp.outputs.hostName
 

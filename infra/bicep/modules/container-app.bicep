@@ -304,8 +304,8 @@ resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (signIn 
   }
 }
 
-@description('URL of the app.')
-output url string = 'https://${domain.?name ?? app.properties.configuration.ingress.fqdn}'
+@description('URL of the app, with the domain once it is bound to its certificate.')
+output url string = 'https://${domain.?certificate == 'bound' ? domain!.name : app.properties.configuration.ingress.fqdn}'
 
 @description('Host name that Azure gives the app; the value of the CNAME record of a domain of your own.')
 output hostName string = app.properties.configuration.ingress.fqdn
@@ -315,6 +315,3 @@ output address string = environment.properties.staticIp
 
 @description('Value of the TXT record asuid.DOMAIN, which proves that you own a domain.')
 output verificationId string = app.properties.customDomainVerificationId
-
-@description('Name of the newest revision that is ready; empty when none is.')
-output revision string = app.properties.?latestReadyRevisionName ?? ''

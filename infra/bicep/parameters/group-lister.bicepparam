@@ -2,8 +2,8 @@ using '../apps/group-lister.bicep'
 
 // Set MY_ADDRESS to your public IPv4 address to call the app directly; without it only apps in the environment can.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
-// green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. Deploy again without LIVE to
-// send it all.
+// green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. To promote it, deploy with
+// CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var live = readEnvironmentVariable('LIVE', '')
 var isOfAnotherApp = contains(['state-api', 'welcome'], split(live, '--')[0])

@@ -3,11 +3,12 @@ using '../apps/welcome.bicep'
 // Set MY_ADDRESS to your public IPv4 address to call the app directly; without it only apps in the environment can. Set
 // WELCOME_ACCESS to anyone to let every address call it, and through it the other apps.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
-// green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. Deploy again without LIVE to
-// send it all.
-// For a domain of your own, add the DNS records, then set WELCOME_ACCESS to anyone and WELCOME_DOMAIN to its name. For
-// an apex domain such as example.com, also set WELCOME_DOMAIN_VALIDATION to HTTP. When the certificate is issued, set
-// WELCOME_DOMAIN_CERTIFICATE to bound and deploy again.
+// green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. To promote it, deploy with
+// CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
+// For a domain of your own, add the DNS records, then set WELCOME_ACCESS to anyone, WELCOME_DOMAIN to its name and
+// WELCOME_DOMAIN_CERTIFICATE to requested. For an apex domain such as example.com, also set WELCOME_DOMAIN_VALIDATION to
+// HTTP. When the certificate is issued, set WELCOME_DOMAIN_CERTIFICATE to bound and deploy again. It has no default,
+// because a deployment with requested removes the certificate from a bound domain.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var callers = readEnvironmentVariable('WELCOME_ACCESS', '')
 var live = readEnvironmentVariable('LIVE', '')
@@ -32,5 +33,7 @@ param domain = empty(domainName)
   : {
       name: domainName
       validation: empty(validation) ? 'CNAME' : validation
-      certificate: empty(certificate) ? 'requested' : certificate
+      certificate: empty(certificate)
+        ? fail('WELCOME_DOMAIN_CERTIFICATE is missing. Set it to requested to add the domain, or to bound to serve it with the certificate.')
+        : certificate
     }

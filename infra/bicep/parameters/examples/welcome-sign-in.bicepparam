@@ -1,8 +1,8 @@
 using '../../apps/welcome.bicep'
 
 // Like welcome.bicepparam, but anyone can call and has to sign in with Microsoft Entra ID, on an apex domain. The app
-// registration has the redirect URI https://example.com/.auth/login/aad/callback. When the certificate is issued, set
-// WELCOME_DOMAIN_CERTIFICATE to bound and deploy again.
+// registration has the redirect URI https://example.com/.auth/login/aad/callback. Set WELCOME_DOMAIN_CERTIFICATE to
+// requested. When the certificate is issued, set it to bound and deploy again.
 var certificate = readEnvironmentVariable('WELCOME_DOMAIN_CERTIFICATE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
@@ -11,4 +11,10 @@ param keyVaultName = readEnvironmentVariable('AZURE_KEY_VAULT_NAME')
 param access = { who: 'anyone' }
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
 param signIn = { clientId: '44444444-4444-4444-4444-444444444444' }
-param domain = { name: 'example.com', validation: 'HTTP', certificate: empty(certificate) ? 'requested' : certificate }
+param domain = {
+  name: 'example.com'
+  validation: 'HTTP'
+  certificate: empty(certificate)
+    ? fail('WELCOME_DOMAIN_CERTIFICATE is missing. Set it to requested to add the domain, or to bound to serve it with the certificate.')
+    : certificate
+}
