@@ -51,7 +51,7 @@ param lock bool = false
 param demoSecret string
 
 var token = uniqueString(subscription().id, name, location)
-// A deleted workspace keeps its name for 14 days, and a workspace of that name in another region is refused:
+// A deleted workspace keeps its name for 14 days, and Azure rejects a workspace of that name in another region:
 // https://github.com/Azure/azure-cli/issues/11916. So the name depends on the region.
 var workspaceName = 'log-${token}'
 var auditWorkspaceName = diagnostics ? workspaceName : null

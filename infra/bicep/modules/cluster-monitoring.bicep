@@ -19,7 +19,7 @@ param workspaceName string
 @description('Required. What Azure Monitor collects.')
 param monitoring Monitoring
 
-// The preset "Logs and events": the metrics are left to Prometheus.
+// The preset "Logs and events", without metrics, which Prometheus collects.
 // https://learn.microsoft.com/azure/azure-monitor/containers/container-insights-cost-config
 var streams = ['Microsoft-ContainerLogV2', 'Microsoft-KubeEvents', 'Microsoft-KubePodInventory']
 var prometheusStreams = ['Microsoft-PrometheusMetrics']

@@ -1,5 +1,5 @@
 metadata name = 'Access to a private DNS zone'
-metadata description = 'Lets the control plane of an AKS cluster write records to a zone and, if asked, links the zone to the network of the nodes.'
+metadata description = 'Lets the control plane of an AKS cluster write records to a zone. With networkId, links the zone to that network.'
 
 import { Tags } from 'tags.bicep'
 

@@ -1,5 +1,5 @@
 metadata name = 'Private endpoint'
-metadata description = 'Gives a service an address in a virtual network, and its public name that address inside the network.'
+metadata description = 'Gives a service an address in a virtual network, to which the public name of the service resolves there.'
 
 import { Tags } from 'tags.bicep'
 

@@ -2,7 +2,7 @@ using '../main.bicep'
 
 // AKS with a public API server. Deploy infra/kubernetes/overlays/aks to it.
 // Set MY_ADDRESS to your public IPv4 address to close the API server to all others; without it, any address can connect,
-// and needs a token to do anything. Set WELCOME_HOST for infra/kubernetes/features/gateway.
+// but every request needs a token. Set WELCOME_HOST for infra/kubernetes/features/gateway.
 // AKS_DAPR_VERSION pins the version of the Dapr extension; none leaves the extension out, for Dapr by Helm.
 // The nodes: AKS_ZONES is none, or a list such as 1,3, where a zone does not offer the size. At least 6 vCPU run, and at
 // most 14.

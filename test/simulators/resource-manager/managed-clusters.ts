@@ -1,5 +1,5 @@
-// The provider Microsoft.ContainerService: a cluster's PUT needs the roles of its identity in effect, and a count of nodes
-// for each new pool.
+// The provider Microsoft.ContainerService: a cluster's PUT needs the roles of its identity in effect, and a count of
+// nodes for each new pool.
 import { randomUUID } from "node:crypto";
 import { at, listAt } from "../../support/at.ts";
 import { ArmFault } from "./faults.ts";
