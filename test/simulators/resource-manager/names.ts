@@ -8,7 +8,7 @@ export function placeOf({ type, name, scope, resourceGroup, subscriptionId }: Js
   return { type, name, scope, resourceGroup, subscriptionId };
 }
 
-/** Checks evaluated properties, but no name that depends on a resource: that is still an expression. @throws ArmFault */
+/** Checks evaluated properties, except names that depend on a resource and stay expressions. @throws ArmFault */
 export function checkNames({ type, name, scope = "-", resourceGroup = "-", subscriptionId = "-" }: Json): void {
   const segments = String(name).split("/");
   const isKnown = !String(name).startsWith("[");
