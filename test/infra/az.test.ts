@@ -16,7 +16,7 @@ import { type AzureCli, startAzureCli } from "../support/az.ts";
 import { findBicepOrSkip, subscription } from "../support/bicep.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
-import { buildParameters } from "../support/simulated-azure.ts";
+import { buildParameters, describeRevisions } from "../support/simulated-azure.ts";
 
 const blocks = readBlocks("docs/deploy/az.md").map(({ command }) => command);
 /** Commands that need more than Resource Manager: sign-in, logs, Docker, nodes, secrets, quotas, policy findings. */
@@ -89,13 +89,9 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     return found && others.length === 0 ? found : expect.fail(`${others.length + Number(!!found)} of ${type} ${name}`);
   };
   const app = (name: string) => only("Microsoft.App/containerApps", name).properties;
-  /** The revisions of welcome, with their state and traffic. */
-  const revisions = () =>
-    find("Microsoft.App/containerApps/revisions")
-      .filter(({ id }) => id.includes("/welcome/"))
-      .map(({ name, properties: { active, labels, trafficWeight } }) =>
-        [name, active ? "active" : "inactive", ...(labels as string[]), trafficWeight].join(" "),
-      );
+  const revisions = () => describeRevisions(find("Microsoft.App/containerApps/revisions"));
+  /** What the ingress of welcome admits. */
+  const callers = () => at(app("welcome"), "configuration.ingress.ipSecurityRestrictions");
   const greeting = () =>
     listAt(app("welcome"), "template.containers.0.env").find((variable) => field(variable, "name") === "WELCOME");
 
@@ -150,11 +146,11 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     });
 
     test("the deployments of everything but the apps and of welcome, once more, change no resource", async () => {
-      const types = ["Microsoft.App/containerApps", "Microsoft.App/containerApps/revisions"];
+      // Each deployment writes a record of itself and a version of the secret.
       const all = () =>
-        [...types, "Microsoft.Authorization/roleAssignments", "Microsoft.KeyVault/vaults"].flatMap((type) =>
-          find(type),
-        );
+        resources.store
+          .list(`/subscriptions/${subscription}`)
+          .filter(({ type }) => type !== "Microsoft.Resources/deployments");
       const before = structuredClone(all());
       await az.run(`${blockWith("az deployment sub create")}\ndeploy welcome`);
       expect(all()).toEqual(before);
@@ -163,13 +159,13 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     test("a new image adds a revision, which replaces the old one", async () => {
       await walkThrough("deploy welcome");
       const printed = await walkThrough("revisions()");
-      expect(revisions()).toEqual(["welcome--0000001 inactive 0", "welcome--0000002 active 100"]);
+      expect(revisions()).toEqual(["0000001 inactive 0", "0000002 active 100"]);
       expect(printed).toMatch(/welcome--0000001 +False +0 +Running\nwelcome--0000002 +True +100 +Running/);
     });
 
     test("the older image again adds a further revision", async () => {
       await walkThrough("deploy welcome");
-      expect(revisions().slice(1)).toEqual(["welcome--0000002 inactive 0", "welcome--0000003 active 100"]);
+      expect(revisions().slice(1)).toEqual(["0000002 inactive 0", "0000003 active 100"]);
       expect(at(app("welcome"), "template.containers.0.image")).toMatch(/\/welcome:v1$/);
     });
 
@@ -178,24 +174,20 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       resources.push(`${name}.azurecr.io/welcome:broken`);
       broken.add("welcome:broken");
       await az.run("SERVICE_WELCOME_IMAGE_NAME=$REGISTRY/welcome:broken deploy welcome");
-      expect(revisions().slice(2)).toEqual(["welcome--0000003 active 100", "welcome--0000004 active 0"]);
+      expect(revisions().slice(2)).toEqual(["0000003 active 100", "0000004 active 0"]);
       await az.run("deploy welcome");
-      expect(revisions().slice(2)).toEqual([
-        "welcome--0000003 inactive 0",
-        "welcome--0000004 inactive 0",
-        "welcome--0000005 active 100",
-      ]);
+      expect(revisions().slice(2)).toEqual(["0000003 inactive 0", "0000004 inactive 0", "0000005 active 100"]);
     });
 
     test("with LIVE, the new revision has the label green and no traffic", async () => {
       await walkThrough("deploy welcome");
       expect(greeting()).toEqual({ name: "WELCOME", value: "Hello from the candidate!" });
-      expect(revisions().slice(4)).toEqual(["welcome--0000005 active blue 100", "welcome--0000006 active green 0"]);
+      expect(revisions().slice(4)).toEqual(["0000005 active blue 100", "0000006 active green 0"]);
     });
 
     test("traffic moves by label, and CANDIDATE_WEIGHT declares the same", async () => {
       await walkThrough("ingress traffic set");
-      const expected = ["welcome--0000005 active blue 80", "welcome--0000006 active green 20"];
+      const expected = ["0000005 active blue 80", "0000006 active green 20"];
       expect(revisions().slice(4)).toEqual(expected);
       await az.run("CANDIDATE_WEIGHT=20 deploy welcome");
       expect(revisions().slice(4)).toEqual(expected);
@@ -203,12 +195,12 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
 
     test("the first step of a promotion sends the new revision all traffic, and the old one still runs", async () => {
       await walkThrough("CANDIDATE_WEIGHT=100");
-      expect(revisions().slice(4)).toEqual(["welcome--0000005 active blue 0", "welcome--0000006 active green 100"]);
+      expect(revisions().slice(4)).toEqual(["0000005 active blue 0", "0000006 active green 100"]);
     });
 
     test("the second step stops the old revision, and leaves no weight for the next candidate", async () => {
       const printed = await walkThrough("unset LIVE CANDIDATE_WEIGHT");
-      expect(revisions().slice(4)).toEqual(["welcome--0000005 inactive 0", "welcome--0000006 active 100"]);
+      expect(revisions().slice(4)).toEqual(["0000005 inactive 0", "0000006 active 100"]);
       expect(printed).toMatch(/welcome--0000006 +True +100 +Running/);
       expect(await az.run("env")).not.toMatch(/^(LIVE|CANDIDATE_WEIGHT)=/m);
     });
@@ -256,6 +248,39 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       const [imported] = sent("POST", /\/importImage$/);
       expect(`${at(imported, "source.registryUri")}/${at(imported, "source.sourceImage")}`).toBe(base);
       expect(at(imported, "targetTags")).toEqual(["node:base"]);
+    });
+
+    test("the same blocks in a new shell install the example with the account key, with images of its own", async () => {
+      const shell = await startAzureCli(azure, bicep ?? "");
+      try {
+        const steps = [
+          "az deployment sub create",
+          "output()",
+          "az acr build",
+          "SERVICE_WELCOME_IMAGE_NAME=",
+          "deploy()",
+        ];
+        const script = steps
+          .map(blockWith)
+          .join("\n")
+          .replace("AZURE_ENV_NAME=dapr-samples", "AZURE_ENV_NAME=keyed")
+          .replace("parameters/containerapps.", "parameters/examples/containerapps-keyed.");
+        await shell.run(`export MY_ADDRESS=198.51.100.7\n${script}`);
+        const apps = find("Microsoft.App/containerApps").filter(({ id }) => id.includes("/rg-keyed/"));
+        const registry = (await shell.run("echo $REGISTRY")).trim();
+        expect(registry).not.toBe((await az.run("echo $REGISTRY")).trim());
+        expect(apps.map(({ properties }) => at(properties, "template.containers.0.image"))).toEqual(
+          ["state-api", "group-lister", "welcome"].map((service) => `${registry}/${service}:v1`),
+        );
+        expect(apps.map(({ properties }) => at(properties, "configuration.ingress.customDomains") ?? [])).toEqual([
+          [],
+          [],
+          [],
+        ]);
+        await shell.run(blockWith("az group delete --name rg-"));
+      } finally {
+        shell.close();
+      }
     });
   });
 
@@ -386,15 +411,16 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(await run(blockWith("az keyvault list-deleted"))).toMatch(RegExp(`${vault} +\\d{4}-`));
     });
 
-    test("the same name can be installed again at once, with another vault", async () => {
-      const page = readFileSync(join(root, "docs/deploy/az.md"), "utf8");
-      const [unset] = /(?<=To install again, run\s`)unset [^`]+/.exec(page) ?? [];
-      await az.run(unset ?? expect.fail("no unset"));
+    test("the same name can be installed again at once, with another vault and closed to other addresses", async () => {
+      expect(await az.run("env")).toContain("WELCOME_ACCESS=anyone");
+      await run(blockWith("unset WELCOME "));
       await run(blockWith("az deployment sub create"), blockWith("output()"), blockWith("SERVICE_WELCOME_IMAGE_NAME="));
       resources.push((await az.run("echo $SERVICE_WELCOME_IMAGE_NAME")).trim());
       await az.run("deploy welcome");
-      expect(revisions()).toEqual(["welcome--0000001 active 100"]);
+      expect(revisions()).toEqual(["0000001 active 100"]);
       expect(only("Microsoft.KeyVault/vaults").name).not.toBe(vault);
+      expect(callers()).toMatchObject([{ action: "Allow", ipAddressRange: "198.51.100.7/32" }]);
+      expect(at(app("welcome"), "configuration.ingress.customDomains")).toBeUndefined();
     });
 
     test("the old vault can be recovered, and not purged", async () => {

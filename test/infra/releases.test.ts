@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { at, listAt, textAt } from "../support/at.ts";
 import { environment, findBicepOrSkip } from "../support/bicep.ts";
 import { root } from "../support/processes.ts";
-import { buildParameters, type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
+import { buildParameters, describeRevisions, type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
 
 const bicep = await findBicepOrSkip();
 const services = ["state-api", "group-lister", "welcome"] as const;
@@ -83,16 +83,9 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
   const broken = new Set<string>();
   const azure = simulateAzure({ isReady: (image) => !broken.has(image) });
   const azd = createEnvironment(azure, "containerapps", { DEMO_SECRET: "demovalue" });
-  /** The revisions of welcome. */
-  const revisions = () =>
-    azure
-      .list("Microsoft.App/containerApps/revisions")
-      .filter(({ id }) => id.includes("/welcome/"))
-      .map(({ name, properties: { active, labels, trafficWeight } }) =>
-        [name.replace("welcome--", ""), active ? "active" : "inactive", ...(labels as string[]), trafficWeight].join(
-          " ",
-        ),
-      );
+  const revisions = () => describeRevisions(azure.list("Microsoft.App/containerApps/revisions"));
+  const welcome = () => azure.list("Microsoft.App/containerApps").find(({ name }) => name === "welcome");
+  const live = () => textAt(welcome(), "properties.latestReadyRevisionName");
   let first = "";
 
   test("azd up creates each app with one revision", async () => {
@@ -133,12 +126,13 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     broken.add(azd.publish("welcome"));
     await azd.deploy("welcome");
     expect(revisions().slice(2)).toEqual(["0000003 active 100", "0000004 active 0"]);
+    expect(live()).toBe("welcome--0000003");
     await azd.deploy("welcome", first);
     expect(revisions().slice(2)).toEqual(["0000003 inactive 0", "0000004 inactive 0", "0000005 active 100"]);
   });
 
   test("with LIVE, a candidate that does not start gets no traffic, whatever CANDIDATE_WEIGHT says", async () => {
-    azd.values.set("LIVE", "welcome--0000005").set("CANDIDATE_WEIGHT", "50");
+    azd.values.set("LIVE", live()).set("CANDIDATE_WEIGHT", "50");
     broken.add(azd.publish("welcome"));
     await azd.deploy("welcome");
     expect(revisions().slice(4)).toEqual(["0000005 active blue green 100", "0000006 active 0"]);
@@ -174,10 +168,7 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     await azd.deploy("welcome");
     await azd.deploy("welcome");
     expect(host()).toMatch(/^welcome\.[^.]+\.westeurope\.azurecontainerapps\.io$/);
-    const domain = () => {
-      const welcome = azure.list("Microsoft.App/containerApps").find(({ name }) => name === "welcome");
-      return at(welcome, "properties.configuration.ingress.customDomains");
-    };
+    const domain = () => at(welcome(), "properties.configuration.ingress.customDomains");
     expect(domain()).toEqual([{ name: "welcome.example.com", bindingType: "Disabled" }]);
     const [certificate, ...others] = azure.list("Microsoft.App/managedEnvironments/managedCertificates");
     expect(others).toEqual([]);
@@ -191,13 +182,21 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     azd.values.set("WELCOME_DOMAIN_CERTIFICATE", "");
     await expect(azd.deploy("welcome")).rejects.toThrow(/WELCOME_DOMAIN_CERTIFICATE is missing/);
     expect(domain()).toEqual([bound]);
-    for (const name of ["WELCOME_DOMAIN", "WELCOME_DOMAIN_CERTIFICATE", "WELCOME_ACCESS"]) azd.values.set(name, "");
+    azd.values.set("WELCOME_DOMAIN_CERTIFICATE", "bound");
   });
 
-  test("azd down and azd up on the same name create everything again, with another vault", async () => {
+  test("after azd down, azd up fails until the variables that azd.md names are cleared, and then creates everything again, with another vault", async () => {
     const vault = azd.values.get("AZURE_KEY_VAULT_NAME");
+    azd.values.set("LIVE", live()).set("CANDIDATE_WEIGHT", "50");
     await azd.down();
     expect(azure.list("Microsoft.App/containerApps")).toEqual([]);
+    await expect(azd.up()).rejects.toThrow(/welcome--\d+' could not be found/);
+    azd.values.set("LIVE", "");
+    await expect(azd.up()).rejects.toThrow(/InvalidCertificateId/);
+    const [, cleanUp = ""] = readFileSync(join(root, "docs/deploy/azd.md"), "utf8").split("## Clean up");
+    for (const [, name = ""] of cleanUp.matchAll(/`azd env set (\w+) ""`/g)) azd.values.set(name, "");
+    const kept = ["LIVE", "CANDIDATE_WEIGHT", "WELCOME_DOMAIN", "WELCOME_DOMAIN_CERTIFICATE"];
+    expect(kept.map((name) => azd.values.get(name))).toEqual(kept.map(() => ""));
     await azd.up();
     expect(azd.values.get("AZURE_KEY_VAULT_NAME")).not.toBe(vault);
     expect(revisions()).toEqual(["0000001 active 100"]);
@@ -207,8 +206,11 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     await azd.down();
     azd.values.set("AZURE_LOCATION", "northeurope");
     await azd.up();
-    const regions = azure.list("Microsoft.OperationalInsights/workspaces").map(({ location }) => location);
-    expect(regions).toEqual(["northeurope"]);
+    const located = azure.store
+      .list(azure.root)
+      .filter(({ type, location }) => location && type !== "Microsoft.Resources/deployments");
+    expect(located.length).toBeGreaterThan(10);
+    expect(located.filter(({ location }) => !["northeurope", "global"].includes(String(location)))).toEqual([]);
   });
 });
 

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { promisify } from "node:util";
 import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
 import { createResources } from "../simulators/resource-manager/resources.ts";
+import type { Resource } from "../simulators/resource-manager/store.ts";
 import { at, listAt, objectAt, textAt } from "./at.ts";
 import { subscription as subscriptionId } from "./bicep.ts";
 import { root as repository } from "./processes.ts";
@@ -91,6 +92,15 @@ export function simulateAzure(options: Parameters<typeof createResources>[0] = {
       };
     },
   };
+}
+
+/** The revisions of welcome, each with its number, state, labels and traffic, such as `0000001 active blue 80`. */
+export function describeRevisions(revisions: readonly Resource[]): string[] {
+  return revisions
+    .filter(({ id }) => id.includes("/welcome/"))
+    .map(({ name, properties: { active, labels, trafficWeight } }) =>
+      [name.replace("welcome--", ""), active ? "active" : "inactive", ...(labels as string[]), trafficWeight].join(" "),
+    );
 }
 
 /**

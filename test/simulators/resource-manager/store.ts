@@ -12,8 +12,8 @@ export interface Resource extends Json {
 export interface Store {
   /** Ids are not case-sensitive. */
   find(id: string): Resource | undefined;
-  /** Returns the resources of one type below `scope`, in order of creation. */
-  list(scope: string, type: string): Resource[];
+  /** Returns the resources of one type, or of all types, below `scope`, in order of creation. */
+  list(scope: string, type?: string): Resource[];
   /** @throws ArmFault when the provider rejects it */
   put(id: string, body: Json): Resource;
   /** Removes a resource and everything below it, and returns what it removed. */
@@ -37,7 +37,7 @@ export function createStore(
     list(scope, type) {
       const prefix = `${scope.toLowerCase()}/`;
       const all = [...kept].filter(([id]) => id.startsWith(prefix)).map(([, resource]) => resource);
-      return all.filter((resource) => resource.type.toLowerCase() === type.toLowerCase());
+      return all.filter((resource) => !type || resource.type.toLowerCase() === type.toLowerCase());
     },
     put(id, body) {
       const properties = { ...(body.properties as Json | undefined), provisioningState: "Succeeded" };
