@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { at, listAt, textAt } from "../support/at.ts";
+import { imageVariable } from "../support/azd.ts";
 import { environment, findBicepOrSkip } from "../support/bicep.ts";
 import { root } from "../support/processes.ts";
 import { buildParameters, describeRevisions, type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
@@ -30,7 +31,6 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
   const keep = (outputs: Readonly<Record<string, string>>) => {
     for (const [name, value] of Object.entries(outputs)) values.set(name, value);
   };
-  const imageOf = (service: string) => `SERVICE_${service.toUpperCase().replaceAll("-", "_")}_IMAGE_NAME`;
   const azd = {
     values,
     async provision() {
@@ -45,12 +45,12 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
       const registry = values.get("AZURE_CONTAINER_REGISTRY_ENDPOINT");
       const image = `${registry}/dapr-samples/${service}-samples:azd-deploy-${runs++}`;
       azure.push(image);
-      values.set(imageOf(service), image);
+      values.set(imageVariable(service), image);
       return image;
     },
     /** Deploys the image of the last publish, or another one as `--from-package` does. */
-    async deploy(service: string, image = values.get(imageOf(service)) ?? "") {
-      values.set(imageOf(service), image);
+    async deploy(service: string, image = values.get(imageVariable(service)) ?? "") {
+      values.set(imageVariable(service), image);
       const group = values.get("AZURE_RESOURCE_GROUP");
       const { outputs, resources } = await azure.deploy(
         `${service}-${runs++}`,

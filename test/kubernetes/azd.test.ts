@@ -17,7 +17,7 @@ import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
-import { listHooks, type PlacedHook, readProject, runHook } from "../support/azd.ts";
+import { imageVariable, listHooks, type PlacedHook, readProject, runHook } from "../support/azd.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { buildTimeout, findSource, findTools } from "../support/kubernetes-tools.ts";
 import { copyRepository } from "../support/repository.ts";
@@ -40,7 +40,6 @@ const outputs = {
   KEY_VAULT_ADDON_CLIENT_ID: "addon",
 };
 const imageOf = (service: string, tag = "1") => `cr.azurecr.io/dapr-samples-aks/${service}-samples:azd-deploy-${tag}`;
-const variableOf = (service: string) => `SERVICE_${service.toUpperCase().replaceAll("-", "_")}_IMAGE_NAME`;
 
 const temporary = mkdtempSync(join(tmpdir(), "azd-hooks-"));
 /** A copy of the repository without .git, as `azd init --template` makes one. */
@@ -66,7 +65,7 @@ function hook(name: string, text = ""): PlacedHook {
 
 /** Runs the hook that renders a service, with the image that azd has just pushed. */
 async function render(service: string, env: NodeJS.ProcessEnv = {}): Promise<KubernetesObject[]> {
-  const image = { [variableOf(service)]: imageOf(service) };
+  const image = { [imageVariable(service)]: imageOf(service) };
   await runHook(hook(`predeploy of ${service}`), project, { PATH: path, ...outputs, ...image, ...env });
   return readManifests(service);
 }
@@ -118,7 +117,7 @@ describe("the predeploy hooks of AKS", () => {
 
   test("fail before azd applies anything when an image or an output is missing, and name the command that helps", async () => {
     rmSync(join(project, "manifests"), { recursive: true, force: true });
-    await expect(render("welcome", { [variableOf("welcome")]: "" })).rejects.toThrow(
+    await expect(render("welcome", { [imageVariable("welcome")]: "" })).rejects.toThrow(
       "SERVICE_WELCOME_IMAGE_NAME is not set. azd sets it when it builds the image: run azd deploy welcome",
     );
     await expect(render("welcome", { AZURE_KEY_VAULT_NAME: "" })).rejects.toThrow(
@@ -181,7 +180,7 @@ describe("azd up on a cluster", () => {
   }
   /** deployManifests: azd applies each file of the folder, then waits for the Deployment. */
   async function deploy(service: string, tag = "1") {
-    await render(service, { [variableOf(service)]: imageOf(service, tag), ...env() });
+    await render(service, { [imageVariable(service)]: imageOf(service, tag), ...env() });
     await ensureNamespace();
     await cluster.kubectl("apply", "-f", join(project, "manifests", service, "manifests.yaml"));
     await cluster.kubectl("rollout", "status", `deployment/${service}`, "--timeout=60s");

@@ -40,6 +40,12 @@ export interface AzureYaml {
 /** Folders with an azure.yaml, relative to the repository, and the name of their parameter file. */
 export const projects = { ".": "containerapps", "infra/azd/aks": "aks" } as const;
 
+/**
+ * The variable in which azd keeps the image of a service:
+ * https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/environment/environment.go
+ */
+export const imageVariable = (service: string) => `SERVICE_${service.toUpperCase().replaceAll("-", "_")}_IMAGE_NAME`;
+
 export function readProject(folder: string): AzureYaml {
   return parse(readFileSync(join(folder, "azure.yaml"), "utf8"));
 }
