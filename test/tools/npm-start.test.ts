@@ -55,7 +55,7 @@ describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a 
   });
 
   test.each(["SIGTERM", "SIGKILL"] as const)(
-    "starts nothing after %s during the launcher's own start",
+    "leaves nothing running after %s during the launcher's own start",
     async (signal) => {
       const closed = once(npm, "close");
       const isLaunching = () => {
@@ -65,7 +65,8 @@ describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a 
       await vi.waitUntil(isLaunching, { timeout: 25_000, interval: 1 });
       await kill(signal);
       await closed; // all processes that write to npm's output have ended
-      expect(output).not.toContain("Starting");
+      // On a busy machine, the signal can come after the launcher has begun to start the services.
+      expect(output.includes("Stopped.")).toBe(output.includes("Starting"));
       expect(await listTaken()).toEqual([]);
     },
   );
