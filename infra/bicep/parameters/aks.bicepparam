@@ -5,7 +5,7 @@ using '../main.bicep'
 // but every request needs a token. Set WELCOME_HOST for infra/kubernetes/features/gateway.
 // AKS_DAPR_VERSION pins the version of the Dapr extension; none leaves the extension out, for Dapr by Helm.
 // The nodes: AKS_ZONES is none, or a list such as 1,3, where a zone does not offer the size. At least 6 vCPU run, and at
-// most 14.
+// most 14, or 20 while an upgrade adds a node to each pool.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
