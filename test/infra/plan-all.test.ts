@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
 import { environment, findBicepOrSkip, type Plan } from "../support/bicep.ts";
-import { makePlans, type Plans, shipped } from "../support/plans.ts";
+import { errorsIn, fileOf, makePlans, type Plans, shipped } from "../support/plans.ts";
 
 const path = await findBicepOrSkip();
 const apps = ["state-api", "group-lister", "welcome"];
@@ -55,7 +55,7 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
     expect(ids.length).toBe(new Set(ids).size);
   });
 
-  test.for(shipped)("%s gives the same plan again, also after a release and a rollback to the first image", (name) => {
+  test.for(shipped)("%s gives the same plan for the same variables", (name) => {
     expect(contentOf(again.of(name))).toEqual(contentOf(plans.of(name)));
   });
 
@@ -89,6 +89,32 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
     expect(differences(plans.of(name).resources, released.of(name).resources)).toEqual({
       "0.properties.template.containers.0.image": expect.stringMatching(/:v2$/),
     });
+  });
+
+  test.for([
+    ["LISTED", "Subscription", "containerapps", /'resourceGroup' \| 'subscription'.* "'Subscription'"/],
+    ["LISTED", "Subscription", "aks", /'resourceGroup' \| 'subscription'.* "'Subscription'"/],
+    ["AKS_ZONES", "4", "aks", /AKS_ZONES 4 is not a list of zones\. Set it to none, or to a list/],
+    ["AKS_ZONES", "1;3", "aks", /AKS_ZONES 1;3 is not a list of zones\. Set it to none, or to a list/],
+    ["AKS_ZONES", "None", "aks", /AKS_ZONES None is not a list of zones\. Set it to none, or to a list/],
+    ["WELCOME_ACCESS", "everyone", "welcome", /'addresses' \| 'anyone' \| 'nobody'.* "'everyone'"/],
+    ["WELCOME_DOMAIN_CERTIFICATE", "Bound", "welcome", /'bound' \| 'requested'.* "'Bound'"/],
+    ["WELCOME_DOMAIN_VALIDATION", "TXT", "welcome", /'CNAME' \| 'HTTP'.* "'TXT'"/],
+    ["CANDIDATE_WEIGHT", "all", "welcome", /cannot convert provided value 'all' to integer/],
+    ...shipped
+      .filter((name) => name.startsWith("aks"))
+      .map((name) => ["AZURE_PRINCIPAL_TYPE", "user", name, /'ServicePrincipal' \| 'User'.* "'user'"/] as const),
+  ] as const)("%s=%s is rejected for %s", async ([variable, value, name, message]) => {
+    const more = { WELCOME_DOMAIN: "welcome.example.com", LIVE: "welcome--0000001", [variable]: value };
+    const errors = await errorsIn(path ?? "", { ...environment, ...more }, fileOf(name));
+    expect(errors).toEqual([expect.stringMatching(message)]);
+  });
+
+  test.for(apps)("%s cannot be deployed without its SERVICE_*_IMAGE_NAME", async (name) => {
+    const variable = `SERVICE_${name.toUpperCase().replace("-", "_")}_IMAGE_NAME`;
+    const env = Object.fromEntries(Object.entries(environment).filter(([key]) => key !== variable));
+    const errors = await errorsIn(path ?? "", env, fileOf(name));
+    expect(errors).toEqual([expect.stringContaining(`Environment variable "${variable}" does not exist`)]);
   });
 
   test.for(apps)("WELCOME changes one variable of %s, or nothing of group-lister", (name) => {

@@ -5,8 +5,8 @@ import { field } from "../../services/runtime/field.ts";
 import { variables } from "../../services/welcome/config.ts";
 import { at, listAt, textAt } from "../support/at.ts";
 import { environment, findBicepOrSkip, type Resource, startBicep, tenant } from "../support/bicep.ts";
-import { shorten } from "../support/expressions.ts";
 import { errorsIn, makePlans, type Plans, planIn } from "../support/plans.ts";
+import { shorten } from "../support/shorten.ts";
 
 const path = await findBicepOrSkip();
 
@@ -199,12 +199,6 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
         );
       },
     );
-
-    test("another value of WELCOME_ACCESS is refused", async () => {
-      expect(await errorsOf({ WELCOME_ACCESS: "everyone" }, "welcome")).toEqual([
-        expect.stringMatching(/'addresses' \| 'anyone' \| 'nobody'.* "'everyone'"/),
-      ]);
-    });
   });
 
   describe("a release", () => {
@@ -271,27 +265,6 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       const { properties } = await appWith({ LIVE: "welcome--0000001" }, "state-api");
       expect(properties).toEqual(app("state-api"));
     });
-
-    // A suffix that was used before is refused: https://github.com/microsoft/azure-container-apps/issues/650
-    test.for([...apps, "blue-green"])("%s leaves the name of the revision to Azure", (plan) => {
-      expect(listAt(app(plan), "template.containers")).toHaveLength(1);
-      expect(at(app(plan), "template")).not.toHaveProperty("revisionSuffix");
-    });
-
-    test.for(["state-api", "welcome"])(
-      "WELCOME changes the environment variables of %s and nothing else",
-      async (name) => {
-        const { properties } = await appWith({ WELCOME: "Hello from v2!" }, name);
-        const added = { name: "WELCOME", value: "Hello from v2!" };
-        const before = app(name);
-        expect(listAt(before, "template.containers.0.env")).not.toContainEqual(added);
-        expect(listAt(properties, "template.containers.0.env")).toContainEqual(added);
-        const without = JSON.stringify(properties, (_key, value) =>
-          Array.isArray(value) ? value.filter((item) => field(item, "name") !== "WELCOME") : value,
-        );
-        expect(JSON.parse(without)).toEqual(before);
-      },
-    );
   });
 
   describe("demosecret", () => {

@@ -7,9 +7,9 @@ import { parse } from "yaml";
 import { field } from "../../services/runtime/field.ts";
 import { textAt } from "../support/at.ts";
 import { environment, findBicepOrSkip, type Plan, subscription, tenant } from "../support/bicep.ts";
-import { shorten } from "../support/expressions.ts";
 import { makePlans, type Plans, planIn } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
+import { shorten } from "../support/shorten.ts";
 
 const path = await findBicepOrSkip();
 

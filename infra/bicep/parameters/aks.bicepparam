@@ -7,20 +7,27 @@ using '../main.bicep'
 // The nodes: AKS_ZONES is none, or a list such as 1,3, where a zone does not offer the size. At least 6 vCPU run, and at
 // most 14, or 20 while an upgrade adds a node to each pool.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
+var groups = readEnvironmentVariable('LISTED', '')
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
-var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 var zones = readEnvironmentVariable('AKS_ZONES', '')
+var zoneList = zones == 'none' ? [] : map(split(zones, ','), zone => trim(zone))
+var unknownZones = filter(zoneList, zone => !contains(['1', '2', '3'], zone))
 var daprVersion = readEnvironmentVariable('AKS_DAPR_VERSION', '')
 var systemSize = readEnvironmentVariable('AKS_SYSTEM_VM_SIZE', '')
 var userSize = readEnvironmentVariable('AKS_USER_VM_SIZE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
-param listed = readEnvironmentVariable('LISTED', '') == 'subscription' ? 'subscription' : 'resourceGroup'
+param listed = empty(groups) ? 'resourceGroup' : groups
 param hosting = {
   on: 'aks'
   tier: 'Free'
-  zones: empty(zones) ? null : filter(['1', '2', '3'], zone => contains(zones, zone))
+  zones: empty(zones)
+    ? null
+    : empty(unknownZones)
+        ? filter(['1', '2', '3'], zone => contains(zoneList, zone))
+        : fail('AKS_ZONES ${zones} is not a list of zones. Set it to none, or to a list of 1, 2 and 3 such as 1,3.')
   exists: !empty(readEnvironmentVariable('AZURE_AKS_CLUSTER_NAME', ''))
   systemPool: {
     vmSize: empty(systemSize) ? 'Standard_D4s_v5' : systemSize
@@ -37,7 +44,7 @@ param hosting = {
   apiServer: { dns: 'public', authorizedRanges: empty(address) ? null : ['${address}/32'] }
   administrator: empty(administrator)
     ? null
-    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
+    : { id: administrator, type: empty(principalType) ? 'User' : principalType }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
   gateway: !empty(readEnvironmentVariable('WELCOME_HOST', ''))
   daprVersion: empty(daprVersion) ? null : daprVersion

@@ -311,7 +311,7 @@ describe("tokens", () => {
     azure.tokenLifetime = 400; // seconds; about to expire once the clock has moved six minutes ahead
     const first = issuer.token();
     writeFileSync(tokenFile, first);
-    await start({ ...workload(), NODE_OPTIONS: "--import ./test/support/clock.ts" });
+    await start({ ...workload(), NODE_OPTIONS: "--import ./test/support/shift-clock.ts" });
     expect((await noCache()).status).toBe(200);
     const second = issuer.token();
     writeFileSync(tokenFile, second);

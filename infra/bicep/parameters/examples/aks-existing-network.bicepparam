@@ -4,7 +4,7 @@ using '../../main.bicep'
 // company's network. Replace the id. The deployment assigns Network Contributor on the subnet to the cluster, so it
 // needs the right to assign roles there.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
-var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
@@ -22,6 +22,6 @@ param hosting = {
   apiServer: { dns: 'public' }
   administrator: empty(administrator)
     ? null
-    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
+    : { id: administrator, type: empty(principalType) ? 'User' : principalType }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
 }

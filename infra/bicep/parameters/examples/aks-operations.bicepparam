@@ -3,7 +3,7 @@ using '../../main.bicep'
 // AKS as a team operates it: a control plane with an SLA, at least three nodes in each pool, upgrades on Sunday morning,
 // and logs, Kubernetes events and metrics in Azure Monitor.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
-var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
@@ -16,7 +16,7 @@ param hosting = {
   apiServer: { dns: 'public' }
   administrator: empty(administrator)
     ? null
-    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
+    : { id: administrator, type: empty(principalType) ? 'User' : principalType }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
   maintenance: { day: 'Sunday', hour: 1, hours: 4, utcOffset: '+01:00' }
   monitoring: ['containerInsights', 'prometheus']

@@ -3,7 +3,7 @@ using '../../main.bicep'
 // Like aks.bicepparam with its default sizes, but with a private API server, whose name is in a private DNS zone that
 // the template creates. MY_ADDRESS has no effect: only networks that reach the network of the nodes can connect.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
-var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 var region = readEnvironmentVariable('AZURE_LOCATION')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
@@ -18,6 +18,6 @@ param hosting = {
   apiServer: { dns: 'custom', zone: 'privatelink.${region}.azmk8s.io' }
   administrator: empty(administrator)
     ? null
-    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
+    : { id: administrator, type: empty(principalType) ? 'User' : principalType }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
 }

@@ -6,7 +6,7 @@ using '../../main.bicep'
 // each endpoint by the hour. Build and push the images from a computer that reaches the network: az acr build and azd's
 // remote build run outside of it, and the registry refuses them.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
-var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 var spoke = '/subscriptions/44444444-4444-4444-4444-444444444444/resourceGroups/rg-spoke/providers/Microsoft.Network/virtualNetworks/vnet-spoke'
 var zones = '/subscriptions/55555555-5555-5555-5555-555555555555/resourceGroups/rg-hub/providers/Microsoft.Network/privateDnsZones'
 
@@ -30,6 +30,6 @@ param hosting = {
   apiServer: { dns: 'public' }
   administrator: empty(administrator)
     ? null
-    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
+    : { id: administrator, type: empty(principalType) ? 'User' : principalType }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
 }

@@ -4,7 +4,7 @@ using '../../main.bicep'
 // spoke. Replace the ids; the zone must belong to the region of the deployment. The deployment assigns two roles to the
 // cluster: Network Contributor on the virtual network and Private DNS Zone Contributor on the zone.
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
-var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 var region = readEnvironmentVariable('AZURE_LOCATION')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
@@ -26,6 +26,6 @@ param hosting = {
   }
   administrator: empty(administrator)
     ? null
-    : { id: administrator, type: principalType == 'ServicePrincipal' ? 'ServicePrincipal' : 'User' }
+    : { id: administrator, type: empty(principalType) ? 'User' : principalType }
   privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
 }
