@@ -13,7 +13,7 @@ targetScope = 'subscription'
 @discriminator('on')
 type Hosting = Aks | ContainerApps
 
-@description('Required. Name of the deployment: 2 to 20 characters. The resource group is rg-NAME; most other resource names contain it.')
+@description('Required. Name of the deployment: 2 to 20 of a to z, 0 to 9 and hyphens, with no hyphen at the beginning or the end. The resource group is rg-NAME; most other resource names contain it.')
 @minLength(2)
 @maxLength(20)
 param name string
@@ -91,7 +91,7 @@ var networkId = join(take(split(subnetId, '/'), 9), '/')
 
 var errors = concat(
   hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting),
-  optionErrors(tags, zoneRedundant, privateEndpoints, network)
+  optionErrors(name, tags, zoneRedundant, privateEndpoints, network)
 )
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {

@@ -89,15 +89,23 @@ func aksErrors(hosting Aks, location string) string[] =>
       : ''
   ])
 
+// The name of the cluster is its DNS prefix, and a Container Apps environment accepts no upper case.
+// https://azure.github.io/PSRule.Rules.Azure/en/rules/Azure.ContainerApp.EnvNaming
+var nameCharacters = 'abcdefghijklmnopqrstuvwxyz0123456789-'
+
 @export()
 @description('Returns a message for each invalid option that both platforms have; empty when all are valid.')
 func optionErrors(
+  name string,
   tags Tags,
   zoneRedundant bool,
   privateEndpoints PrivateEndpoints?,
   network 'none' | 'created' | 'existing'
 ) string[] =>
   nonEmpty([
+    isName(name)
+      ? ''
+      : 'name ${name} is not valid. Use a to z, 0 to 9 and hyphens, with no hyphen at the beginning or the end.'
     length(tags) > 15
       ? 'tags has ${length(tags)} names. Remove ${length(tags) - 15}: a Key Vault secret and a DNS zone accept 15.'
       : ''
@@ -126,6 +134,12 @@ func areEndpointZones(zones EndpointZones) bool =>
     toLower(zones.vault),
     '/privatednszones/privatelink.vaultcore.'
   ) && contains(toLower(zones.cosmos), '/privatednszones/privatelink.documents.')
+
+func isName(name string) bool =>
+  !startsWith(name, '-') && !endsWith(name, '-') && empty(filter(
+    range(0, length(name)),
+    index => !contains(nameCharacters, substring(name, index, 1))
+  ))
 
 func nonEmpty(messages string[]) string[] => filter(messages, message => !empty(message))
 

@@ -106,6 +106,12 @@ test("azd finds the cluster by its name, and the manifests of each service in a 
   }
 });
 
+test("azd deploys the services to AKS one after the other, because none has uses", () => {
+  for (const service of Object.values(readProject(join(root, "infra/azd/aks")).services)) {
+    expect(service).not.toHaveProperty("uses");
+  }
+});
+
 /** The variables that a parameter file reads. */
 function readVariables(file: string): string[] {
   return [...readFileSync(file, "utf8").matchAll(/readEnvironmentVariable\('(\w+)'/g)].map(([, name = ""]) => name);

@@ -134,6 +134,17 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
     });
   });
 
+  // https://learn.microsoft.com/azure/azure-monitor/reference/supported-logs/microsoft-containerservice-managedclusters-logs
+  test("the audit logs go to tables of their own instead of AzureDiagnostics", () => {
+    expect(plans.find("aks", "Microsoft.Insights/diagnosticSettings").properties).toMatchObject({
+      logAnalyticsDestinationType: "Dedicated",
+      logs: [
+        { category: "guard", enabled: true },
+        { category: "kube-audit-admin", enabled: true },
+      ],
+    });
+  });
+
   test("enables workload identity, Azure RBAC, Key Vault with rotation, Azure Policy and automatic upgrades", () => {
     expect(cluster("aks")).toMatchObject({
       oidcIssuerProfile: { enabled: true },

@@ -482,6 +482,14 @@ describe("features/gateway", () => {
   const gateway = () => find("features/gateway", "Gateway/public");
   const namespaceLabel = "kubernetes.io/metadata.name";
 
+  // https://learn.microsoft.com/azure/aks/configure-load-balancer-standard#custom-load-balancer-health-probe-for-port
+  test("the load balancer probes the port of HTTPS by a TCP connection, which needs no host name", () => {
+    const listeners = listAt(gateway(), "spec.listeners").filter((item) => field(item, "protocol") === "HTTPS");
+    expect(listeners).toHaveLength(1);
+    const annotation = `service.beta.kubernetes.io/port_${field(listeners[0], "port")}_health-probe_protocol`;
+    expect(field(at(gateway(), "spec.infrastructure.annotations"), annotation)).toBe("tcp");
+  });
+
   test("the network policy admits only the pods that Istio creates for the Gateway to welcome", async () => {
     // AKS runs Istio, which creates the pods of a Gateway from this template.
     const istio = await findSource("cluster", "istio.io/istio@v0.0.0-20260827124520-eed52ebb66ad");

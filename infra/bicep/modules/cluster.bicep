@@ -320,6 +320,7 @@ resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'logs'
   properties: {
     workspaceId: workspace.id
+    logAnalyticsDestinationType: 'Dedicated' // tables AKSAuditAdmin and AKSControlPlane
     logs: [{ category: 'guard', enabled: true }, { category: 'kube-audit-admin', enabled: true }]
   }
 }
