@@ -1,5 +1,5 @@
-// The functions of ARM templates that need nothing but their arguments: those that the templates of infra/ use, and common
-// ones that a change of a template may need.
+// The functions of ARM templates that need nothing but their arguments: those that the templates of infra/ use, and
+// common ones that a change of a template may need.
 // https://learn.microsoft.com/azure/azure-resource-manager/templates/template-functions
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
