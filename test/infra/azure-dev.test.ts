@@ -12,7 +12,7 @@ interface Job {
   readonly environment?: string;
   readonly concurrency?: string;
   readonly permissions?: object;
-  readonly steps: readonly { readonly run?: string; readonly uses?: string }[];
+  readonly steps: readonly { readonly run?: string; readonly uses?: string; readonly "continue-on-error"?: boolean }[];
 }
 
 // `azd pipeline config` looks for this name only:
@@ -45,6 +45,11 @@ describe("azure-dev.yml", () => {
         [],
       );
     }
+  });
+
+  test("reads the outputs of the last deployment before it previews and deploys, and goes on without any", () => {
+    const refresh = { run: 'azd env refresh --no-prompt --cwd "$AZD_FOLDER"', "continue-on-error": true };
+    for (const job of [preview, deploy]) expect(job.steps.at(-2)).toEqual(refresh);
   });
 
   test("passes DEMO_SECRET as its only secret", () => {
