@@ -20,11 +20,13 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
   const invalid = new Set<string>();
   let runs = 0;
   const built = new Map<string, string>();
-  /** Compiles a parameter file, once for each set of values. */
-  async function build(file: string, env: Readonly<Record<string, string>>): Promise<string> {
+  /** Compiles a parameter file, once for each set of the variables that it reads. */
+  async function build(name: string): Promise<string> {
+    const file = `infra/bicep/parameters/${name}.bicepparam`;
+    const reads = new Set(readFileSync(join(root, file), "utf8").match(/(?<=readEnvironmentVariable\(')\w+/g));
+    const env = Object.fromEntries([...values].filter(([variable]) => reads.has(variable)));
     const key = `${file} ${JSON.stringify(env)}`;
-    const compiled =
-      built.get(key) ?? (await buildParameters(bicep ?? "", `infra/bicep/parameters/${file}.bicepparam`, env));
+    const compiled = built.get(key) ?? (await buildParameters(bicep ?? "", file, env));
     built.set(key, compiled);
     return compiled;
   }
@@ -35,8 +37,7 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
     values,
     async provision() {
       const location = values.get("AZURE_LOCATION") ?? "";
-      const compiled = await build(module, Object.fromEntries(values));
-      const { outputs } = await azure.deploy(`samples-${runs++}`, compiled, undefined, location);
+      const { outputs } = await azure.deploy(`samples-${runs++}`, await build(module), undefined, location);
       keep(outputs);
       for (const name of Object.keys(outputs)) invalid.add(name);
     },
@@ -52,11 +53,7 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
     async deploy(service: string, image = values.get(imageVariable(service)) ?? "") {
       values.set(imageVariable(service), image);
       const group = values.get("AZURE_RESOURCE_GROUP");
-      const { outputs, resources } = await azure.deploy(
-        `${service}-${runs++}`,
-        await build(service, Object.fromEntries(values)),
-        group,
-      );
+      const { outputs, resources } = await azure.deploy(`${service}-${runs++}`, await build(service), group);
       keep(outputs);
       return resources;
     },
