@@ -8,6 +8,7 @@ import { field } from "../../services/runtime/field.ts";
 import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { parseBody } from "../simulators/resource-manager/body.ts";
+import { removeNulls } from "../simulators/resource-manager/json.ts";
 import { createResources, type Resources } from "../simulators/resource-manager/resources.ts";
 import { type Storage, startStorage } from "../simulators/resource-manager/storage.ts";
 import type { Resource } from "../simulators/resource-manager/store.ts";
@@ -77,7 +78,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     azure.requests
       .slice(seen)
       .filter((request) => request.method === method && path.test(request.path.replace(/\?.*/, "")))
-      .map(({ body }): unknown => withoutNulls(parseBody(body)));
+      .map(({ body }): unknown => removeNulls(parseBody(body)));
 
   const deployment = (name: string) => at(sent("PUT", new RegExp(`/deployments/${name}$`)), "0.properties");
   const find = (type: string, name?: string) =>
@@ -105,7 +106,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
         }),
       );
       template = JSON.parse(compiled.templateJson);
-      const { parameters } = withoutNulls(JSON.parse(compiled.parametersJson));
+      const parameters = at(removeNulls(JSON.parse(compiled.parametersJson)), "parameters");
       expect(deployment("dapr-samples")).toEqual({ mode: "Incremental", template, parameters });
       expect(empty.groups.map(({ name }) => name)).toEqual(["rg-dapr-samples"]);
       expect(find("Microsoft.App/containerApps")).toEqual([]);
@@ -457,11 +458,6 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     expect(az.refusedHosts.filter((host) => host !== "aka.ms:443")).toEqual([]);
   });
 });
-
-/** Removes null properties: az sends null for each option that is not set. */
-function withoutNulls(value: unknown) {
-  return JSON.parse(JSON.stringify(value), (_name, inner) => inner ?? undefined);
-}
 
 /** Removes empty lists, which az leaves out. */
 function withoutEmpty(value: object): object {

@@ -29,7 +29,7 @@ export function onDeployment(
   if (isValidation) return ok({ id, properties: { provisioningState: "Succeeded" } });
   // Resources of modules are listed with those of the deployment itself, as in azd's recordings of Azure's responses:
   // https://github.com/Azure/azure-dev/blob/main/cli/azd/test/functional/testdata/recordings/Test_CLI_InfraCreateAndDelete.yaml
-  // azd looks for the app of a service here.
+  // In this list, azd searches for the app of a service.
   const outputResources: { id: string }[] = [];
   const create = (created: string, properties: Json) => {
     target.create(created, properties);
