@@ -1,5 +1,6 @@
 import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
+import type { Access } from "../runtime/access.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
 import { JSON_TYPE } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -11,7 +12,7 @@ import { openapi, validate } from "./openapi.ts";
 
 interface GroupLister {
   readonly groups: Cached<Snapshot>;
-  readonly config: { readonly GROUPS_MAX_AGE_MS: number };
+  readonly config: Access & { readonly GROUPS_MAX_AGE_MS: number };
   readonly log: Logger;
   readonly register: Registry;
   /** Resolves when requests can be served; rejects with an AzureError when they cannot. */
@@ -22,7 +23,7 @@ interface GroupLister {
 
 /** Serves the list of resource groups over HTTP. openapi.ts describes the routes, headers and statuses. */
 export function createApp({ groups, config, log, register, ready, observeStale }: GroupLister): Express {
-  const app = createServiceApp(register);
+  const app = createServiceApp(register, config);
   const maxAge = Math.floor(config.GROUPS_MAX_AGE_MS / 1000);
   const cacheControl = `private, max-age=${maxAge}`;
 

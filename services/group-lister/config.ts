@@ -1,3 +1,4 @@
+import { callerVariables, refuseOpenAddress, TOKEN_REMEDY } from "../runtime/access.ts";
 import { type Config, commonVariables, readConfig, type Variable } from "../runtime/config.ts";
 
 const uuid = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$";
@@ -5,6 +6,7 @@ const httpsOrigin = "^(https://[^/?#]+/?)?$";
 
 export const variables = {
   ...commonVariables,
+  ...callerVariables,
   AZURE_SUBSCRIPTION_ID: {
     type: "string",
     pattern: uuid,
@@ -72,7 +74,9 @@ type GroupListerConfig = Config<typeof variables>;
 
 /** @throws {ConfigError} with one message that lists every fault */
 export function readGroupListerConfig(env: Readonly<Record<string, string | undefined>>): GroupListerConfig {
-  return readConfig(variables, env);
+  const config = readConfig(variables, env);
+  refuseOpenAddress(config, config.APP_API_TOKEN, TOKEN_REMEDY);
+  return config;
 }
 
 /** https://learn.microsoft.com/azure/developer/identity/national-clouds */

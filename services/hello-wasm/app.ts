@@ -10,6 +10,7 @@ import { cgiVariables, parseCgiResponse } from "./wagi.ts";
 
 interface HelloWasm {
   readonly runner: Runner;
+  readonly config: { readonly HOST: string };
   readonly log: Logger;
   readonly register: Registry;
   /** Resolves when the service can serve requests; rejects with the reason when it cannot. */
@@ -17,8 +18,8 @@ interface HelloWasm {
 }
 
 /** A WAGI host: each request runs the module once and passes the request to it as environment variables. */
-export function createApp({ runner, log, register, ready }: HelloWasm): Express {
-  const app = createServiceApp(register);
+export function createApp({ runner, config, log, register, ready }: HelloWasm): Express {
+  const app = createServiceApp(register, config);
   new Gauge({
     name: "wasm_instances",
     help: "Instances of the module that are running",

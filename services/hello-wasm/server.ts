@@ -19,7 +19,7 @@ const runner = createRunner({
 });
 
 serve({
-  app: (ready) => createApp({ runner, log, register, ready }),
+  app: (ready) => createApp({ runner, config, log, register, ready }),
   ready: async () => {
     await runner.run({});
   },

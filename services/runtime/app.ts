@@ -1,6 +1,7 @@
 // The routes and error handling that all services share.
 import express, { type Express, type RequestHandler } from "express";
 import type { Registry } from "prom-client";
+import { type Access, accessChecks } from "./access.ts";
 import { JSON_TYPE, send, TEXT_TYPE } from "./http.ts";
 import type { Logger } from "./log.ts";
 import { requestMetrics, serveMetrics } from "./metrics.ts";
@@ -18,12 +19,12 @@ interface CommonRoutes {
   readonly ready: () => Promise<void>;
 }
 
-/** An Express app that measures its requests. Add the service's own routes to it. */
-export function createServiceApp(register: Registry): Express {
+/** An Express app that measures its requests and checks their callers. Add the service's own routes to it. */
+export function createServiceApp(register: Registry, access: Access): Express {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag"); // routes set the ETags that mean something
-  app.use(requestMetrics(register));
+  app.use(requestMetrics(register), ...accessChecks(access));
   return app;
 }
 

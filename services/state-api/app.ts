@@ -14,7 +14,7 @@ import { type Call, type Condition, partitionOf, type StateStore, StoreError } f
 
 interface StateApi {
   readonly store: StateStore;
-  readonly config: Pick<StateApiConfig, "WELCOME" | "STATESTORE_TIMEOUT_MS" | "MAX_BODY_BYTES">;
+  readonly config: StateApiConfig;
   readonly log: Logger;
   readonly register: Registry;
   /** Resolves when requests can be served; rejects with the reason when they cannot. */
@@ -23,7 +23,7 @@ interface StateApi {
 
 /** The HTTP API of the state store. openapi.ts describes routes, bodies and statuses. */
 export function createApp({ store, config, log, register, ready }: StateApi): Express {
-  const app = createServiceApp(register);
+  const app = createServiceApp(register, config);
   const run = <T>(req: Request, res: Response, work: (call: Call) => Promise<T>) =>
     runCall(req, res, config.STATESTORE_TIMEOUT_MS, work);
 

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { bodyVariables, sidecarVariables } from "../dapr/config.ts";
+import { callerVariables, refuseOpenAddress, TOKEN_REMEDY } from "../runtime/access.ts";
 import {
   type Config,
   ConfigError,
@@ -11,6 +12,7 @@ import {
 
 export const variables = {
   ...commonVariables,
+  ...callerVariables,
   ...welcomeVariables,
   STATESTORE_NAME: {
     type: "string",
@@ -44,7 +46,9 @@ export function readStateApiConfig(
   env: Readonly<Record<string, string | undefined>>,
   args: readonly string[],
 ): StateApiConfig {
-  return readConfig(variables, { ...env, ...flags(args) });
+  const config = readConfig(variables, { ...env, ...flags(args) });
+  refuseOpenAddress(config, config.APP_API_TOKEN, TOKEN_REMEDY);
+  return config;
 }
 
 function flags(args: readonly string[]): { STATESTORE_NAME?: string } {

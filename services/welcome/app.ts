@@ -20,6 +20,7 @@ interface Welcome {
   readonly sidecar: Sidecar;
   readonly config: Pick<
     WelcomeConfig,
+    | "HOST"
     | "WELCOME"
     | "MAX_BODY_BYTES"
     | "SECRET_FILE"
@@ -45,7 +46,7 @@ const SECURITY_HEADERS = {
 
 /** Serves the message, the page, and the API of the page. openapi.ts describes the routes. */
 export function createApp({ sidecar, config, log, register, ready }: Welcome): Express {
-  const app = createServiceApp(register);
+  const app = createServiceApp(register, config);
   const assets = readAssets();
   const version: Version = {
     message: config.WELCOME,

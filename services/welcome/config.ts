@@ -1,8 +1,10 @@
 import { bodyVariables, sidecarVariables } from "../dapr/config.ts";
-import { type Config, commonVariables, type Variable, welcomeVariables } from "../runtime/config.ts";
+import { directCallVariables, refuseOpenAddress } from "../runtime/access.ts";
+import { type Config, commonVariables, readConfig, type Variable, welcomeVariables } from "../runtime/config.ts";
 
 export const variables = {
   ...commonVariables,
+  ...directCallVariables,
   ...welcomeVariables,
   ...bodyVariables,
   ...sidecarVariables,
@@ -47,3 +49,10 @@ export const variables = {
 } as const satisfies Record<string, Variable>;
 
 export type WelcomeConfig = Config<typeof variables>;
+
+/** @throws {ConfigError} with one message that lists every fault */
+export function readWelcomeConfig(env: Readonly<Record<string, string | undefined>>): WelcomeConfig {
+  const config = readConfig(variables, env);
+  refuseOpenAddress(config, env.SIGN_IN_CLIENT_ID ?? "", "SIGN_IN_CLIENT_ID so that callers sign in");
+  return config;
+}

@@ -1,13 +1,13 @@
 import { sidecarOrigin } from "../dapr/config.ts";
-import { configOrExit, readConfig } from "../runtime/config.ts";
+import { configOrExit } from "../runtime/config.ts";
 import { createLogger } from "../runtime/log.ts";
 import { createRegistry } from "../runtime/metrics.ts";
 import { serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
-import { variables } from "./config.ts";
+import { readWelcomeConfig } from "./config.ts";
 import { createSidecar } from "./sidecar.ts";
 
-const config = configOrExit(() => readConfig(variables, process.env));
+const config = configOrExit(() => readWelcomeConfig(process.env));
 const log = await createLogger("welcome", config.LOG_LEVEL);
 const register = createRegistry();
 const sidecar = createSidecar({

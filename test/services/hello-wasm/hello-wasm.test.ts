@@ -37,7 +37,9 @@ function serve(
 ) {
   runner = createRunner({ module, threads, timeoutMs, maxWaiting });
   const log = pino({ level: "silent" });
-  return request(createApp({ runner, log, register: new Registry(), ready: async () => {} }));
+  return request(
+    createApp({ runner, config: { HOST: "0.0.0.0" }, log, register: new Registry(), ready: async () => {} }),
+  );
 }
 
 describe("hello.wasm", () => {
@@ -134,7 +136,7 @@ describe("GET /", () => {
       let response = "";
       const socket = connect(port, "127.0.0.1", () => {
         socket.end(
-          "GET /?a\x0bb=\xff HTTP/1.1\r\nHost: x\r\nX-A: \xe4\x0b\nInjected: 1\r\nConnection: close\r\n\r\n",
+          "GET /?a\x0bb=\xff HTTP/1.1\r\nHost: localhost\r\nX-A: \xe4\x0b\nInjected: 1\r\nConnection: close\r\n\r\n",
           "latin1",
         );
       });

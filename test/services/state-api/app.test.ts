@@ -163,7 +163,7 @@ describe("invalid input, which never reaches the store", () => {
       "/state/%zz",
     ]) {
       const socket = connect(port, "127.0.0.1");
-      socket.end(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+      socket.end(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
       let response = "";
       for await (const chunk of socket) response += chunk;
       expect(response).toMatch(/^HTTP\/1.1 40[04] /);
@@ -362,7 +362,7 @@ describe("errors of the store", () => {
     const put = async (value: number) => {
       const arrived = once(server, "request");
       const socket = connect(port, "127.0.0.1");
-      const headers = "Host: x\r\nContent-Type: application/json\r\nContent-Length: 1\r\n";
+      const headers = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n";
       socket.write(`PUT /state/k HTTP/1.1\r\n${headers}\r\n${value}`);
       await arrived;
       return socket;

@@ -1,0 +1,130 @@
+// Who may call a service. On loopback: any program on the machine, but no web page whose name resolves to 127.0.0.1. On
+// any other address: a caller with the token of the service's own sidecar, unless DIRECT_CALLS=anywhere.
+import { timingSafeEqual } from "node:crypto";
+import { isIPv4 } from "node:net";
+import type { RequestHandler } from "express";
+import { type Config, ConfigError, type Variable } from "./config.ts";
+import { Problem } from "./problem.ts";
+
+export const directCallVariables = {
+  DIRECT_CALLS: {
+    type: "string",
+    enum: ["loopback", "anywhere"],
+    default: "loopback",
+    description:
+      "Calls without a token or sign-in: loopback serves them only if HOST is a loopback address, anywhere always",
+  },
+} as const satisfies Record<string, Variable>;
+
+/** For the services that other services call through their sidecar. */
+export const callerVariables = {
+  APP_API_TOKEN: {
+    type: "string",
+    default: "",
+    writeOnly: true,
+    description: "Token that the service's own sidecar sends with each call; Container Apps sets it",
+  },
+  ALLOWED_CALLERS: {
+    type: "string",
+    pattern: "^[A-Za-z0-9.-]+(,[A-Za-z0-9.-]+)*$",
+    default: "welcome",
+    description: "Dapr app ids that may call through their sidecars, separated by commas; needs APP_API_TOKEN",
+  },
+  ...directCallVariables,
+} as const satisfies Record<string, Variable>;
+
+interface Exposure extends Config<typeof directCallVariables> {
+  readonly HOST: string;
+}
+
+/** What `createServiceApp` needs; a service whose callers are not checked has only HOST. */
+export type Access = { readonly HOST: string } | (Exposure & Config<typeof callerVariables>);
+
+export const TOKEN_REMEDY = "APP_API_TOKEN to the token of the service's sidecar";
+
+/**
+ * @param protection the setting that makes the service check its callers; empty: it does not check them
+ * @param remedy what to set for that
+ * @throws {ConfigError} when other machines could call a service that does not check its callers, and DIRECT_CALLS does
+ * not allow that
+ */
+export function refuseOpenAddress({ HOST, DIRECT_CALLS }: Exposure, protection: string, remedy: string): void {
+  if (protection !== "" || isLoopback(HOST) || DIRECT_CALLS === "anywhere") return;
+  throw new ConfigError(
+    `HOST=${JSON.stringify(HOST)} is not a loopback address, and nothing checks who calls the service.\n` +
+      `  Set ${remedy}; or set HOST=127.0.0.1;\n` +
+      "  or set DIRECT_CALLS=anywhere if the network around the service decides who may call it.",
+  );
+}
+
+/** The checks of each request, in this order; empty when every caller is allowed. */
+export function accessChecks(access: Access): RequestHandler[] {
+  return [
+    ...(isLoopback(access.HOST) ? [checkHost] : []),
+    ...("APP_API_TOKEN" in access && access.APP_API_TOKEN !== "" ? [callerCheck(access)] : []),
+  ];
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}
+
+const OWN_HOST = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/i;
+
+/**
+ * Stops DNS rebinding: a page of evil.example whose name now resolves to 127.0.0.1 has the same origin as the service,
+ * so the browser lets it read and write, but sends the page's name as Host.
+ */
+const checkHost: RequestHandler = (req, _res, next) => {
+  // The target of a request to a proxy is a URL, which takes precedence over the header: RFC 9112 §3.2.2.
+  const host = req.url.startsWith("/") ? req.headers.host : (URL.parse(req.url)?.host ?? req.headers.host);
+  if (host === undefined || !OWN_HOST.test(host)) {
+    throw new Problem(421, "wrong-host", "The Host header does not name this machine", {
+      detail: "The service listens on loopback. Call it as 127.0.0.1, localhost or [::1].",
+    });
+  }
+  next();
+};
+
+/** Platforms call these without a token. Their responses contain nothing secret. */
+const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
+
+/**
+ * A request with the token comes from the service's own sidecar, whose `dapr-caller-app-id` names the app that called
+ * it. daprd 1.18.2 appends its own value to one that the caller sends, and Node joins the two, so a forged name matches
+ * none. https://docs.dapr.io/operations/security/app-api-token/
+ */
+function callerCheck(access: Exposure & Config<typeof callerVariables>): RequestHandler {
+  const token = Buffer.from(access.APP_API_TOKEN);
+  const allowed: ReadonlySet<unknown> = new Set(access.ALLOWED_CALLERS.split(","));
+  const servesDirectCalls = access.DIRECT_CALLS === "anywhere" || isLoopback(access.HOST);
+
+  return (req, _res, next) => {
+    if (PROBES.has(req.path)) return next();
+    const sent = req.headers["dapr-api-token"];
+    if (sent === undefined) {
+      if (servesDirectCalls) return next();
+      throw new Problem(401, "no-token", "The request has no token", unauthorized);
+    }
+    if (!isEqual(Buffer.from(String(sent), "latin1"), token)) {
+      throw new Problem(401, "wrong-token", "The token is not that of the service's sidecar", unauthorized);
+    }
+    const caller = req.headers["dapr-caller-app-id"];
+    if (!allowed.has(caller)) {
+      throw new Problem(403, "caller-not-allowed", `The app ${caller ?? "without an id"} may not call this service`, {
+        detail: "Add its Dapr app id to ALLOWED_CALLERS of the service.",
+      });
+    }
+    next();
+  };
+}
+
+const unauthorized = {
+  detail: "Call through a Dapr sidecar. Give the service and its sidecar the same APP_API_TOKEN.",
+  headers: { "WWW-Authenticate": "dapr-api-token" }, // RFC 9110 §15.5.2 requires the header
+};
+
+/** Takes the same time for every wrong token of the right length, which is no secret. */
+function isEqual(sent: Buffer, expected: Buffer): boolean {
+  return sent.length === expected.length && timingSafeEqual(sent, expected);
+}
