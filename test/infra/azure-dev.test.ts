@@ -1,74 +1,193 @@
-// Tests the workflow that deploys from GitHub: .github/workflows/azure-dev.yml.
+// Tests the workflows of .github/workflows: who can sign in to Azure, what they can run beside the token, and what
+// azure-dev.yml does. Also tests the identity that azure-dev.yml signs in as: infra/bicep/deployer.bicep.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { runInNewContext } from "node:vm";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { at, textAt } from "../support/at.ts";
 import { projects, readProject } from "../support/azd.ts";
+import { findBicepOrSkip } from "../support/bicep.ts";
+import { makePlans, type Plans, shipped } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
+
+interface Step {
+  readonly run?: string;
+  readonly uses?: string;
+  readonly with?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly "continue-on-error"?: boolean;
+}
 
 interface Job {
   readonly needs?: string;
-  readonly environment?: string;
+  readonly environment?: string | undefined;
   readonly concurrency?: string;
-  readonly permissions?: object;
-  readonly steps: readonly { readonly run?: string; readonly uses?: string; readonly "continue-on-error"?: boolean }[];
+  readonly permissions?: Readonly<Record<string, string>>;
+  readonly uses?: string;
+  readonly steps?: readonly Step[];
 }
 
-// `azd pipeline config` looks for this name only:
-// https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/pipeline/pipeline.go (pipelineFileNames)
-const workflow: {
+interface Workflow {
   readonly on: unknown;
-  readonly permissions: object;
+  readonly permissions?: Readonly<Record<string, string>> | undefined;
   readonly concurrency?: string;
-  readonly env: Readonly<Record<string, string>>;
-  readonly jobs: { readonly preview: Job; readonly approve: Job; readonly deploy: Job };
-} = parse(readFileSync(join(root, ".github/workflows/azure-dev.yml"), "utf8"));
-const { preview, approve, deploy } = workflow.jobs;
-const commands = (job: Job) => job.steps.flatMap(({ run }) => run ?? []);
-
-/** The value of a variable of the workflow. JavaScript and GitHub evaluate its operators in the same way. */
-function readVariable(name: string, vars: Readonly<Record<string, string>>): unknown {
-  const [, expression = "undefined"] = /^\$\{\{ (.+) \}\}$/.exec(workflow.env[name] ?? "") ?? [];
-  return runInNewContext(expression, { vars });
+  readonly env?: Readonly<Record<string, string>>;
+  readonly jobs: Readonly<Record<string, Job>>;
 }
+
+const folder = join(root, ".github/workflows");
+const files = readdirSync(folder);
+const read = (file: string): Workflow => parse(readFileSync(join(folder, file), "utf8"));
+const commands = (job: Job | undefined) => (job?.steps ?? []).flatMap(({ run }) => run ?? []);
+
+const secret = (name: string) => `\${{ secrets.${name} }}`;
+
+/** Actions that may run in a job that can get a token for Azure. */
+const trusted = ["actions/checkout", "Azure/setup-azd"];
+/** Commands that read the parameter file, which contains DEMO_SECRET. */
+const needSecret = /^azd (env refresh|provision|up) /;
+
+/** Returns what lets an unreviewed change sign in to Azure or read a secret; [] for a sound workflow. */
+function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
+  const faults: string[] = [];
+  const readsSecret = (value: unknown) => /secrets\b/.test(JSON.stringify(value ?? ""));
+  const writes = (granted: Workflow["permissions"]) =>
+    typeof granted !== "object" || Object.values(granted).some((level) => level !== "read" && level !== "none");
+  if (writes(permissions)) faults.push("the workflow grants more than to read, or does not limit its permissions");
+  if (readsSecret(env)) faults.push("every job gets a secret");
+  for (const [name, job] of Object.entries(jobs)) {
+    const { "id-token": token, ...others } = job.permissions ?? {};
+    const signsIn = token !== undefined || /azure\/login|\baz(d auth)? login/i.test(JSON.stringify(job));
+    if (job.permissions !== undefined && writes(others)) faults.push(`${name} grants more than to read`);
+    if ((signsIn || readsSecret(job)) && job.environment !== "azure") faults.push(`${name} needs no approval`);
+    if (signsIn && on !== "workflow_dispatch") faults.push(`${name} starts without a person`);
+    const { steps = [], ...rest } = job;
+    if (rest.uses !== undefined) faults.push(`${name} calls another workflow`);
+    if (readsSecret(rest)) faults.push(`every step of ${name} gets a secret`);
+    for (const step of steps) {
+      const [action = "", version] = step.uses?.split("@") ?? [];
+      if (step.uses !== undefined && !/^[0-9a-f]{40}$/.test(version ?? "")) faults.push(`${action} is not pinned`);
+      if (step.uses !== undefined && signsIn && !trusted.includes(action)) faults.push(`${action} sees the token`);
+      if (action === "actions/checkout" && step.with?.["persist-credentials"] !== false)
+        faults.push(`${name} keeps the token of GitHub`);
+      if (readsSecret(step) && !needSecret.test(step.run ?? "")) faults.push(`${step.run ?? action} gets a secret`);
+      if (/\$\{\{[^}]*(github\.event|head_ref|inputs\.)/.test(step.run ?? "")) faults.push(`${name} runs its input`);
+    }
+  }
+  return faults;
+}
+
+describe("workflows", () => {
+  test.each(files)("no unreviewed change can sign in to Azure or read a secret through %s", (file) => {
+    expect(findFaults(read(file))).toEqual([]);
+  });
+
+  test.each(files)("%s names the version of each action beside its commit", (file) => {
+    for (const line of readFileSync(join(folder, file), "utf8").match(/uses: .+/g) ?? [])
+      expect(line).toMatch(/^uses: [\w.-]+\/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+  });
+
+  const checkout = `actions/checkout@${"a".repeat(40)}`;
+  const sound: Workflow = {
+    on: "workflow_dispatch",
+    permissions: {},
+    jobs: {
+      deploy: {
+        environment: "azure",
+        permissions: { contents: "read", "id-token": "write" },
+        steps: [
+          { uses: checkout, with: { "persist-credentials": false } },
+          { run: "azd auth login --federated-credential-provider github" },
+          { run: "azd up --no-prompt", env: { DEMO_SECRET: secret("DEMO_SECRET") } },
+        ],
+      },
+    },
+  };
+  const change = (job: Partial<Job>): Workflow => {
+    const { deploy } = sound.jobs;
+    return { ...sound, jobs: { deploy: { ...(deploy as Job), ...job } } };
+  };
+  const addStep = (step: Step) => change({ steps: [...(sound.jobs.deploy?.steps ?? []), step] });
+
+  test.each<[string, Workflow, string]>([
+    ["no environment", change({ environment: undefined }), "deploy needs no approval"],
+    ["another environment", change({ environment: "preview" }), "deploy needs no approval"],
+    ["a start by a pull request", { ...sound, on: { pull_request: null } }, "deploy starts without a person"],
+    ["a start by a push", { ...sound, on: ["workflow_dispatch", "push"] }, "deploy starts without a person"],
+    [
+      "a token for every job",
+      { ...sound, permissions: { "id-token": "write" } },
+      "the workflow grants more than to read, or does not limit its permissions",
+    ],
+    [
+      "the permissions of the repository's default",
+      { ...sound, permissions: undefined },
+      "the workflow grants more than to read, or does not limit its permissions",
+    ],
+    ["the right to push", change({ permissions: { contents: "write" } }), "deploy grants more than to read"],
+    ["a secret for every job", { ...sound, env: { S: secret("S") } }, "every job gets a secret"],
+    [
+      "an action with a tag",
+      addStep({ uses: "actions/checkout@v5", with: { "persist-credentials": false } }),
+      "actions/checkout is not pinned",
+    ],
+    ["a third-party action", addStep({ uses: `a/b@${"a".repeat(40)}` }), "a/b sees the token"],
+    ["a token in .git/config", addStep({ uses: checkout }), "deploy keeps the token of GitHub"],
+    ["a secret for a script", addStep({ run: "npm ci", env: { S: secret("S") } }), "npm ci gets a secret"],
+    ["a call of another workflow", change({ uses: "./other.yml" }), "deploy calls another workflow"],
+    ["a title in a script", addStep({ run: `echo \${{ github.event.issue.title }}` }), "deploy runs its input"],
+  ])("a workflow with %s is reported", (_, workflow, fault) => {
+    expect(findFaults(sound)).toEqual([]);
+    expect(findFaults(workflow)).toEqual([fault]);
+  });
+});
 
 describe("azure-dev.yml", () => {
-  test("signs azd in with OIDC, has no other permission than to read the repository, and never signs az in", () => {
-    expect(workflow.permissions).toEqual({ contents: "read", "id-token": "write" });
+  // `azd pipeline config` looks for this name only:
+  // https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/pipeline/pipeline.go (pipelineFileNames)
+  const workflow = read("azure-dev.yml");
+  const { preview, deploy } = workflow.jobs;
+
+  /** The value of a variable of the workflow. JavaScript and GitHub evaluate its operators in the same way. */
+  function readVariable(name: string, vars: Readonly<Record<string, string>>): unknown {
+    const [, expression = "undefined"] = /^\$\{\{ (.+) \}\}$/.exec(workflow.env?.[name] ?? "") ?? [];
+    return runInNewContext(expression, { vars });
+  }
+
+  test("signs azd in with OIDC, and never signs az in", () => {
     for (const job of [preview, deploy]) {
+      expect(job?.permissions).toEqual({ contents: "read", "id-token": "write" });
       expect(commands(job)).toContain(
         'azd auth login --client-id "$AZURE_CLIENT_ID" --tenant-id "$AZURE_TENANT_ID" --federated-credential-provider github',
       );
-      expect(job).not.toHaveProperty("permissions");
-      expect(job.steps.filter(({ uses, run }) => uses?.startsWith("azure/login") || run?.includes("az login"))).toEqual(
-        [],
-      );
+      expect(JSON.stringify(job)).not.toMatch(/azure\/login|az login/i);
     }
   });
 
   test("reads the outputs of the last deployment before it previews and deploys, and goes on without any", () => {
     const refresh = { run: 'azd env refresh --no-prompt --cwd "$AZD_FOLDER"', "continue-on-error": true };
-    for (const job of [preview, deploy]) expect(job.steps.at(-2)).toEqual(refresh);
+    for (const job of [preview, deploy]) expect(job?.steps?.at(-2)).toMatchObject(refresh);
   });
 
-  test("passes DEMO_SECRET as its only secret", () => {
-    const secrets = Object.entries(workflow.env).filter(([, value]) => value.includes("secrets."));
-    expect(secrets.map(([name]) => name)).toEqual(["DEMO_SECRET"]);
+  test("passes DEMO_SECRET, and no other secret, to each command that compiles the parameter file", () => {
+    const steps = Object.values(workflow.jobs).flatMap(({ steps = [] }) => steps);
+    const compiling = steps.filter(({ run }) => needSecret.test(run ?? ""));
+    expect(compiling).toHaveLength(4);
+    for (const step of compiling) expect(step.env).toEqual({ DEMO_SECRET: secret("DEMO_SECRET") });
   });
 
   test.each(Object.keys(projects))(
-    "passes every variable and secret that azd copies from the project in %s",
+    "passes every variable that azd copies from the project in %s, which copies no secret",
     (folder) => {
       const { variables, secrets } = readProject(join(root, folder)).pipeline;
-      // azd sets these five without being told: pkg/pipeline/github_provider.go (setPipelineVariables)
-      const always = ["CLIENT_ID", "ENV_NAME", "LOCATION", "SUBSCRIPTION_ID", "TENANT_ID"].map(
-        (name) => `AZURE_${name}`,
-      );
-      for (const name of [...always, ...variables]) {
+      for (const name of variables) {
         expect(readVariable(name, { AZD_FOLDER: folder, [name]: "value" }), name).toBe("value");
       }
-      for (const name of secrets) expect(workflow.env[name]).toBe(`\${{ secrets.${name} }}`);
+      expect(secrets).toBeUndefined(); // azd makes them secrets of the repository, without an environment
+      // Only these five sign in and find the subscription; azd sets none of them where it creates no identity.
+      const needed = ["CLIENT_ID", "ENV_NAME", "LOCATION", "SUBSCRIPTION_ID", "TENANT_ID"];
+      expect(variables).toEqual(expect.arrayContaining(needed.map((name) => `AZURE_${name}`)));
     },
   );
 
@@ -79,33 +198,98 @@ describe("azure-dev.yml", () => {
   });
 
   test("names the kind of its principal, which azd does not set for .bicepparam files", () => {
-    expect(workflow.env.AZURE_PRINCIPAL_TYPE).toBe("ServicePrincipal");
+    expect(workflow.env?.AZURE_PRINCIPAL_TYPE).toBe("ServicePrincipal");
   });
 
-  test("starts only by hand, so that no pull request can run a job of it", () => {
-    expect(workflow.on).toBe("workflow_dispatch");
-  });
-
-  test("previews, waits for the approval, whose job alone has an environment, and deploys once at a time", () => {
-    expect(Object.keys(workflow.jobs)).toEqual(["preview", "approve", "deploy"]);
+  test("previews, then deploys once at a time, each after an approval", () => {
+    expect(Object.keys(workflow.jobs)).toEqual(["preview", "deploy"]);
     expect(preview).not.toHaveProperty("needs");
     expect(commands(preview).at(-1)).toBe('azd provision --preview --no-prompt --cwd "$AZD_FOLDER"');
-    expect(approve).toMatchObject({ needs: "preview", environment: "azure", permissions: {} });
-    expect(deploy).toMatchObject({ needs: "approve", concurrency: "azure-dev" });
-    for (const job of Object.values(workflow.jobs)) expect(job).not.toHaveProperty("if"); // a skipped job would not block
-    // The subject of a token names the environment, and azd creates credentials only for branches and pull requests:
-    // https://github.com/Azure/azure-dev/blob/main/cli/azd/pkg/pipeline/github_provider.go (credentialOptions)
-    for (const job of [preview, deploy]) expect(job).not.toHaveProperty("environment");
+    expect(deploy).toMatchObject({ needs: "preview", concurrency: "azure-dev" });
     expect(workflow).not.toHaveProperty("concurrency"); // one that waits for an approval would block all others
     expect(commands(deploy).at(-1)).toBe('azd up --no-prompt --cwd "$AZD_FOLDER"');
   });
+
+  test("installs one version of azd, kubectl and kubelogin", () => {
+    for (const job of [preview, deploy]) {
+      const [azd] = job?.steps?.filter(({ uses }) => uses?.startsWith("Azure/setup-azd@")) ?? [];
+      expect(azd?.with?.version).toMatch(/^\d+\.\d+\.\d+$/);
+    }
+    const [tools] = commands(deploy).filter((command) => command.includes("install-cli"));
+    expect(tools).toMatch(/--client-version \d+\.\d+\.\d+ --kubelogin-version \d+\.\d+\.\d+$/);
+  });
 });
 
-test("no workflow that a pull request starts can sign in to Azure or read a secret of the repository", () => {
-  const folder = join(root, ".github/workflows");
-  const started = readdirSync(folder)
-    .map((file) => readFileSync(join(folder, file), "utf8"))
-    .filter((text) => /pull_request/.test(JSON.stringify(parse(text).on)));
-  expect(started.length).toBeGreaterThan(0);
-  for (const text of started) expect(text).not.toMatch(/id-token|secrets\.(?!GITHUB_TOKEN)|write-all|azd /);
+const path = await findBicepOrSkip();
+
+describe.skipIf(!path)("the identity of deployer.bicep", { timeout: 120_000 }, () => {
+  const hosts = ["aks", "containerapps"] as const;
+  const assignment = "Microsoft.Authorization/roleAssignments";
+  const ids = (text: string) => text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) ?? [];
+  let plans: Plans;
+  beforeAll(async () => {
+    plans = await makePlans(path ?? "", [...shipped, ...hosts.map((host) => `deployer-${host}`)]);
+  }, 120_000);
+
+  const roleOf = (properties: object) => textAt(properties, "roleDefinitionId").split("/").at(-1) ?? "";
+  const rolesOf = (plan: string) =>
+    plans
+      .of(plan)
+      .resources.filter(({ type }) => type === assignment)
+      .map(({ properties }) => roleOf(properties));
+
+  test.for(hosts)("%s: trusts only the subject of the environment, and a lock keeps it so", (host) => {
+    const plan = `deployer-${host}`;
+    const { type, properties } = plans.find(
+      plan,
+      "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials",
+    );
+    expect([type, properties]).toEqual([
+      expect.any(String),
+      {
+        issuer: "https://token.actions.githubusercontent.com",
+        subject: "repo:contoso/samples:environment:azure",
+        audiences: ["api://AzureADTokenExchange"],
+      },
+    ]);
+    expect(plans.find(plan, "Microsoft.Authorization/locks").properties).toMatchObject({ level: "ReadOnly" });
+  });
+
+  test.for([
+    ["aks", ["Contributor", "Resource Policy Contributor", "Role Based Access Control Administrator"]],
+    ["containerapps", ["Contributor", "Role Based Access Control Administrator"]],
+  ] as const)("%s: has exactly the roles that a deployment needs, and is not Owner", ([host, expected]) => {
+    const names: Record<string, string> = {
+      "b24988ac-6180-42a0-ab88-20f7382dd24c": "Contributor",
+      "36243c78-bf99-498c-9df9-86d9f8d28608": "Resource Policy Contributor", // for the policy assignment
+      "f58310d9-a9f6-439a-9e8d-f62e7b41a168": "Role Based Access Control Administrator",
+    };
+    expect(rolesOf(`deployer-${host}`).map((role) => names[role])).toEqual(expected);
+  });
+
+  test.for(hosts)("%s: may assign and remove exactly the roles that the parameter files assign", (host) => {
+    const conditions = plans
+      .of(`deployer-${host}`)
+      .resources.flatMap(({ properties }) => at(properties, "condition") ?? []);
+    expect(conditions).toHaveLength(1);
+    const [write = "", remove = "", ...more] = String(conditions[0]).split(" AND ((");
+    expect(more).toEqual([]);
+    const assigned = shipped
+      .filter((plan) => plans.of(plan).resources.some(({ type }) => type.endsWith("/vaults")))
+      .filter((plan) => plan.startsWith("aks") === (host === "aks"))
+      .flatMap(rolesOf);
+    // LISTED=subscription assigns the role of listed=resourceGroup, with a wider scope.
+    const expected = [...new Set(assigned)].sort();
+    for (const [part, action, source] of [
+      [write, "write", "@Request"],
+      [remove, "delete", "@Resource"],
+    ] as const) {
+      expect(part).toContain(`!(ActionMatches{'${assignment}/${action}'})`);
+      expect(part).toContain(`${source}[${assignment}:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {`);
+      expect(part).toContain(
+        `AND ${source}[${assignment}:PrincipalType] ForAnyOfAnyValues:StringEqualsIgnoreCase {'ServicePrincipal'}`,
+      );
+      expect(ids(part).sort()).toEqual(expected);
+    }
+  });
 });

@@ -34,7 +34,7 @@ export interface AzureYaml {
   readonly infra: { readonly path: string; readonly module: string };
   readonly hooks?: Readonly<Record<string, Hook | readonly Hook[]>>;
   readonly services: Readonly<Record<string, Service>>;
-  readonly pipeline: { readonly variables: readonly string[]; readonly secrets: readonly string[] };
+  readonly pipeline: { readonly variables: readonly string[]; readonly secrets?: readonly string[] };
 }
 
 /** Folders with an azure.yaml, relative to the repository, and the name of their parameter file. */

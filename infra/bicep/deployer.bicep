@@ -1,0 +1,66 @@
+metadata name = 'Deployer for GitHub'
+metadata description = 'The identity with which .github/workflows/azure-dev.yml deploys. Only jobs of one GitHub environment can sign in as it. It manages all resources of the subscription, but assigns only the roles that main.bicep assigns, and only to service principals.'
+
+targetScope = 'subscription'
+
+@description('Required. Subject of the tokens of the environment, such as repo:OWNER/REPOSITORY:environment:azure.')
+param subject string
+
+@description('Required. Platform that the workflow deploys.')
+param host 'aks' | 'containerapps'
+
+@description('Optional. Azure region of the identity. Defaults to the region of the deployment.')
+param location string = deployment().location
+
+// A token of a branch or a pull request needs no approval.
+var trusted = contains(subject, ':environment:')
+  ? subject
+  : fail('subject ${subject} names no environment. Use repo:OWNER/REPOSITORY:environment:azure.')
+
+// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+var contributor = 'b24988ac-6180-42a0-ab88-20f7382dd24c'
+var accessAdministrator = 'f58310d9-a9f6-439a-9e8d-f62e7b41a168' // Role Based Access Control Administrator
+var policyContributor = '36243c78-bf99-498c-9df9-86d9f8d28608' // Contributor may not assign policies
+
+// The roles that main.bicep assigns.
+var common = [
+  '7f951dda-4ed3-4680-a7ca-43fe172d538d' // AcrPull
+  '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User
+  'acdd72a7-3385-48ef-bd42-f606fba81ae7' // Reader
+]
+var ofCluster = [
+  'b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b' // Azure Kubernetes Service RBAC Cluster Admin
+  '4d97b98b-1d4f-4787-a291-c67834d212e7' // Network Contributor
+  'b12aa53e-6015-4669-85d0-8515ebb3ae7f' // Private DNS Zone Contributor
+]
+var assignable = join(host == 'aks' ? concat(common, ofCluster) : common, ', ')
+
+@description('Returns the part of the condition for one action, with the attribute source that Azure has for it.')
+func limit(action string, source 'Request' | 'Resource', roles string) string =>
+  '((!(ActionMatches{\'Microsoft.Authorization/roleAssignments/${action}\'})) OR (@${source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {${roles}} AND @${source}[Microsoft.Authorization/roleAssignments:PrincipalType] ForAnyOfAnyValues:StringEqualsIgnoreCase {\'ServicePrincipal\'}))'
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: 'rg-deployer-${host}'
+  location: location
+}
+
+module identity 'modules/deployer-identity.bicep' = {
+  scope: group
+  params: { name: 'id-deployer', location: location, subject: trusted }
+}
+
+module roles 'modules/deployer-roles.bicep' = {
+  params: {
+    principalId: identity.outputs.principalId
+    roles: concat([contributor], host == 'aks' ? [policyContributor] : [])
+    accessAdministrator: accessAdministrator
+    // https://learn.microsoft.com/azure/role-based-access-control/delegate-role-assignments-examples
+    condition: '${limit('write', 'Request', assignable)} AND ${limit('delete', 'Resource', assignable)}'
+  }
+}
+
+@description('Client id of the identity.')
+output AZURE_CLIENT_ID string = identity.outputs.clientId
+
+@description('Microsoft Entra tenant of the identity.')
+output AZURE_TENANT_ID string = tenant().tenantId
