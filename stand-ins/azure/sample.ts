@@ -1,4 +1,5 @@
-// Sample data. Every id is invented, and every name contains `sample`, so that nobody takes the groups for real ones.
+// Sample data. Every id is invented, and every name contains `sample`, so that nobody takes the data for real.
+import type { Application, User } from "./entra/directory.ts";
 import type { Subscription } from "./resource-manager.ts";
 import type { Principal } from "./tokens.ts";
 
@@ -29,4 +30,27 @@ export const sampleTenantId = "00000000-5a4d-4b1e-8000-00000000000a";
 export const sampleIdentity: Principal = {
   clientId: "00000000-5a4d-4b1e-8000-0000000000c1",
   objectId: "00000000-5a4d-4b1e-8000-0000000000b1",
+};
+
+/** The user whom `npm start` and the tests sign in, and one who must not see the first one's data. */
+export const sampleUsers: readonly [User, User] = [
+  {
+    objectId: "00000000-5a4d-4b1e-8000-0000000000d1",
+    name: "Ada Sample",
+    username: "ada@sample.example",
+  },
+  {
+    objectId: "00000000-5a4d-4b1e-8000-0000000000d2",
+    name: "Ben Sample",
+    username: "ben@sample.example",
+  },
+];
+
+/** The registration of welcome, whose page gets tokens for its own API. The port does not matter on loopback. */
+export const sampleApplication: Application = {
+  clientId: "00000000-5a4d-4b1e-8000-0000000000e1",
+  objectId: "00000000-5a4d-4b1e-8000-0000000000e2",
+  displayName: "sample-welcome",
+  spaRedirectUris: ["http://localhost/", "http://127.0.0.1/"],
+  exposedScopes: ["user_impersonation"],
 };

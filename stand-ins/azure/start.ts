@@ -4,13 +4,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { createServer as createTlsServer } from "node:https";
 import { loadKeys } from "./certificate.ts";
 import { identityHeader } from "./defaults.ts";
-import { type Application, onEntra } from "./entra.ts";
+import type { Application, User } from "./entra/directory.ts";
+import { onEntra } from "./entra/entra.ts";
+import { createGrants } from "./entra/grants.ts";
+import { userClaims } from "./entra/user-claims.ts";
 import { close, listen, readRequest, writeResponse } from "./http.ts";
 import { onContainerApps, onImds } from "./managed-identity.ts";
 import { partOf } from "./parts.ts";
 import { onResourceManager, type ResourceHandler, type Subscription } from "./resource-manager.ts";
-import { sampleIdentity, sampleSubscription, sampleTenantId } from "./sample.ts";
-import { createTokens, type Principal } from "./tokens.ts";
+import { sampleApplication, sampleIdentity, sampleSubscription, sampleTenantId, sampleUsers } from "./sample.ts";
+import { type Claims, createTokens, type Principal } from "./tokens.ts";
 import { createTraffic, type Traffic } from "./traffic.ts";
 
 interface AzureOptions {
@@ -22,7 +25,9 @@ interface AzureOptions {
   /** Folder for the keys; default: data/stand-ins/azure. */
   folder?: string;
   userAssigned?: readonly Principal[];
+  /** Default: the sample's. */
   applications?: readonly Application[];
+  users?: readonly User[];
   subscriptions?: Subscription[];
   /** Object ids that have the role Reader. Default: those of every token. */
   readers?: readonly string[];
@@ -45,6 +50,11 @@ export interface Azure extends Traffic {
   subscriptions: Subscription[];
   /** Origin of the links to the next page; undefined: `httpsUrl`. */
   nextLinkOrigin: string | undefined;
+  /**
+   * An access token for the sample application, as a user would get by signing in. `claims` replaces claims; one that
+   * is undefined is left out.
+   */
+  issueUserToken(user: User, claims?: Claims): string;
   /** Makes Azure Resource Manager reject every token issued so far. */
   revokeTokens(): void;
   close(): Promise<void>;
@@ -57,7 +67,8 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
     host = "127.0.0.1",
     port = 0,
     httpsPort = 0,
-    applications = [],
+    applications = [sampleApplication],
+    users = sampleUsers,
     userAssigned = [],
     readers,
     resources,
@@ -67,7 +78,7 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
   const keys = await loadKeys(options.folder);
   const tokens = createTokens(keys.tokenKey, tenantId);
   const identities = { systemAssigned: sampleIdentity, userAssigned, header: identityHeader, tokens, audiences };
-  const directory = { tenantId, applications, tokens, audiences };
+  const directory = { tenantId, applications, users, tokens, grants: createGrants(), audiences };
 
   const { respond, ...traffic } = createTraffic({
     identity: (request) => onContainerApps(request, identities),
@@ -121,6 +132,16 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
     },
     set tokenLifetime(seconds) {
       tokens.lifetime = seconds;
+    },
+    issueUserToken(user, claims) {
+      const { accessToken } = userClaims({
+        authority: `${azure.httpsUrl}/${tenantId}`,
+        tenantId,
+        client: sampleApplication,
+        user,
+        scopes: { openId: ["profile"], api: sampleApplication, permissions: sampleApplication.exposedScopes ?? [] },
+      });
+      return tokens.sign({ ...accessToken, ...claims }).token;
     },
     revokeTokens: tokens.revokeAll,
     async close() {

@@ -1,5 +1,5 @@
 // Access tokens in Entra ID's format: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
-import { createHash, createPrivateKey, createPublicKey, randomUUID, sign, verify, type webcrypto } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, randomBytes, sign, verify, type webcrypto } from "node:crypto";
 
 export type Jwk = webcrypto.JsonWebKey & { readonly kid?: string };
 
@@ -25,6 +25,9 @@ interface Token {
 export type Claims = Readonly<Record<string, unknown>>;
 
 export interface Tokens {
+  /** Signs `claims`, to which it adds the id and the times of a new token; `claims` take precedence. */
+  sign(claims: Claims): Token;
+  /** Issues an application's token, in version 1.0. */
   issue(principal: Principal, options: TokenOptions): Token;
   /** The claims of a token that this stand-in signed, even if it expired or was revoked; undefined for any other. */
   check(token: string): { claims: Claims; isRevoked: boolean } | undefined;
@@ -40,44 +43,43 @@ export function createTokens(key: string, tenantId: string): Tokens {
   const publicKey = createPublicKey(privateKey);
   const jwk = publicKey.export({ format: "jwk" });
   const kid = createHash("sha256").update(String(jwk.n)).digest("base64url");
-  const issued = new Set<unknown>();
-  const revoked = new Set<unknown>();
+  // The first characters of every token's id since the last revocation. A set of all ids would grow without bound.
+  let generation = newId(6);
+  const revoked = new Set<string>();
 
   const tokens: Tokens = {
     lifetime: 3_600,
-    jwks: { keys: [{ ...jwk, kid, use: "sig", alg: "RS256" }] },
-    issue({ clientId, objectId }, { audience, continuousAccess = false }) {
+    jwks: { keys: [{ ...jwk, kid, use: "sig" }] },
+    sign(claims) {
       const now = Math.floor(Date.now() / 1000);
       const expiresOn = now + tokens.lifetime;
-      const uti = randomUUID();
-      issued.add(uti);
-      const claims = {
-        aud: audience,
-        iss: `https://sts.windows.net/${tenantId}/`,
-        iat: now,
-        nbf: now,
-        exp: expiresOn,
-        appid: clientId,
-        idtyp: "app",
-        oid: objectId,
-        sub: objectId,
-        tid: tenantId,
-        uti,
-        ver: "1.0",
-        ...(continuousAccess ? { xms_cc: ["CP1"] } : {}),
-      };
-      const content = `${encode({ typ: "JWT", alg: "RS256", kid })}.${encode(claims)}`;
+      const all = { iat: now, nbf: now, exp: expiresOn, uti: generation + newId(12), ...claims };
+      const content = `${encode({ typ: "JWT", alg: "RS256", kid })}.${encode(all)}`;
       return {
         token: `${content}.${sign("sha256", Buffer.from(content), privateKey).toString("base64url")}`,
         expiresOn,
       };
     },
+    issue({ clientId, objectId }, { audience, continuousAccess = false }) {
+      return tokens.sign({
+        aud: audience,
+        iss: `https://sts.windows.net/${tenantId}/`,
+        appid: clientId,
+        idtyp: "app",
+        oid: objectId,
+        sub: objectId,
+        tid: tenantId,
+        ver: "1.0",
+        ...(continuousAccess ? { xms_cc: ["CP1"] } : {}),
+      });
+    },
     check(token) {
       const claims = isSignedWith(token, jwk) ? decode(token)?.claims : undefined;
-      return claims && { claims, isRevoked: revoked.has(claims.uti) };
+      return claims && { claims, isRevoked: revoked.has(String(claims.uti).slice(0, generation.length)) };
     },
     revokeAll() {
-      for (const uti of issued) revoked.add(uti);
+      revoked.add(generation);
+      generation = newId(6);
     },
   };
   return tokens;
@@ -108,6 +110,10 @@ export function isSignedWith(token: string, key: Jwk): boolean {
   const end = token.lastIndexOf(".");
   const signature = Buffer.from(token.slice(end + 1), "base64url");
   return verify("sha256", Buffer.from(token.slice(0, end)), createPublicKey({ key, format: "jwk" }), signature);
+}
+
+function newId(bytes: number): string {
+  return randomBytes(bytes).toString("base64url");
 }
 
 function encode(part: object): string {
