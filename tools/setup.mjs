@@ -1,14 +1,17 @@
 // Runs before `npm start`, `npm test` and other npm scripts: installs the packages of package-lock.json, the pinned
 // Node 26 among them, unless they are installed. Plain JavaScript without dependencies, for any Node from 20 on.
+// Packages run no code of their own while they are installed: docs/decisions/0004-node-from-npm.md
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { takeLock } from "./build-cache/lock.mjs";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const stamp = "node_modules/.setup"; // deleted with node_modules, so that the next run installs again
-const wanted = createHash("sha256").update(readFileSync("package-lock.json")).digest("hex");
+const machine = `${process.platform}-${process.arch}`;
+// With the platform, because a development container shares this folder, binaries included, with its host.
+const wanted = `${createHash("sha256").update(readFileSync("package-lock.json")).digest("hex")} ${machine}`;
 
 if (Number(process.versions.node.split(".")[0]) < 20) {
   fail(
@@ -32,8 +35,13 @@ function install() {
   console.log("Installing the npm packages of package-lock.json, Node 26 included (once, about a minute) …");
   // Without these, npm retries for minutes where there is no network.
   const retries = ["--fetch-retry-mintimeout=2000", "--fetch-retry-maxtimeout=5000"];
-  const { status } = npm(["ci", "--no-audit", "--no-fund", "--loglevel=error", ...retries], "inherit");
-  if (status === 0) return writeFileSync(stamp, wanted);
+  // Node 26 is an optional package, one for each platform, so a user's `omit` setting must not apply.
+  const packages = ["--ignore-scripts", "--include=dev", "--include=optional"];
+  const { status } = npm(["ci", ...packages, "--no-audit", "--no-fund", "--loglevel=error", ...retries], "inherit");
+  if (status === 0) {
+    requireNode();
+    return writeFileSync(stamp, wanted);
+  }
 
   const ping = npm(["ping", "--fetch-retries=0", "--fetch-timeout=5000"], "pipe");
   if (ping.error) fail(`npm failed to start: ${ping.error.message}. It comes with Node (https://nodejs.org).`);
@@ -42,6 +50,31 @@ function install() {
     unreachable
       ? "The npm registry is unreachable. Check the network, and the registry and proxy that `npm config list` shows; then run the same command again."
       : "npm ci failed; its message is above. Fix the cause and run the same command again.",
+  );
+}
+
+/** npm ci succeeds without an optional package that it cannot download, or whose SHA-512 is not that of the lock file. */
+function requireNode() {
+  const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
+  const names = Object.keys(packages[""].optionalDependencies ?? {});
+  if (names.length === 0) return;
+  /** @type {(values: string | string[], value: string) => boolean} */
+  const include = (values, value) => [values].flat().includes(value);
+  const name = names.find((name) => {
+    const { os, cpu } = packages[`node_modules/${name}`];
+    return include(os, process.platform) && include(cpu, process.arch);
+  });
+  if (!name) {
+    fail(
+      `npm has no Node 26 for ${machine}, only these: ${names.join(", ")}. Use Docker (docs/deploy/containers.md) ` +
+        "or the development container (docs/get-started.md).",
+    );
+  }
+  if (existsSync(`node_modules/${name}`)) return;
+  fail(
+    `npm left out ${name}, the Node 26 of this platform. Either its download failed, or its content is not what ` +
+      "package-lock.json expects. Run the same command again; to see npm's reason, run: " +
+      "npm ci --ignore-scripts --loglevel=verbose",
   );
 }
 
