@@ -8,10 +8,15 @@ import { fileURLToPath } from "node:url";
 import { takeLock } from "./build-cache/lock.mjs";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
-const stamp = "node_modules/.setup"; // deleted with node_modules, so that the next run installs again
+const lockFile = readFileSync("package-lock.json", "utf8");
+const { packages } = JSON.parse(lockFile);
+/** The packages with Node 26, one for each platform. */
+const nodes = Object.keys(packages[""].optionalDependencies ?? {});
+const command = `node_modules/.bin/node${process.platform === "win32" ? ".cmd" : ""}`;
 const machine = `${process.platform}-${process.arch}`;
+const stamp = "node_modules/.setup"; // deleted with node_modules, so that the next run installs again
 // With the platform, because a development container shares this folder, binaries included, with its host.
-const wanted = `${createHash("sha256").update(readFileSync("package-lock.json")).digest("hex")} ${machine}`;
+const wanted = `${createHash("sha256").update(lockFile).digest("hex")} ${machine}`;
 
 if (Number(process.versions.node.split(".")[0]) < 20) {
   fail(
@@ -19,7 +24,7 @@ if (Number(process.versions.node.split(".")[0]) < 20) {
       "Node 26, which runs the samples, then comes with the npm packages.",
   );
 }
-if (readStamp() !== wanted) {
+if (!isInstalled()) {
   // One install at a time, because npm ci begins by deleting node_modules.
   let waits = 0;
   const release = await takeLock(process.cwd(), (port) => {
@@ -27,7 +32,7 @@ if (readStamp() !== wanted) {
       console.log(`Another run is installing the npm packages (it holds port ${port} as a lock); waiting for it …`);
     }
   });
-  if (readStamp() !== wanted) install();
+  if (!isInstalled()) install();
   release();
 }
 
@@ -36,10 +41,11 @@ function install() {
   // Without these, npm retries for minutes where there is no network.
   const retries = ["--fetch-retry-mintimeout=2000", "--fetch-retry-maxtimeout=5000"];
   // Node 26 is an optional package, one for each platform, so a user's `omit` setting must not apply.
-  const packages = ["--ignore-scripts", "--include=dev", "--include=optional"];
-  const { status } = npm(["ci", ...packages, "--no-audit", "--no-fund", "--loglevel=error", ...retries], "inherit");
+  const include = ["--include=dev", "--include=optional"];
+  const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
+  const { status } = npm(["ci", "--ignore-scripts", ...include, ...quiet, ...retries], "inherit");
   if (status === 0) {
-    requireNode();
+    if (nodes.length > 0) linkNode();
     return writeFileSync(stamp, wanted);
   }
 
@@ -53,29 +59,34 @@ function install() {
   );
 }
 
-/** npm ci succeeds without an optional package that it cannot download, or whose SHA-512 is not that of the lock file. */
-function requireNode() {
-  const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
-  const names = Object.keys(packages[""].optionalDependencies ?? {});
-  if (names.length === 0) return;
+function linkNode() {
   /** @type {(values: string | string[], value: string) => boolean} */
   const include = (values, value) => [values].flat().includes(value);
-  const name = names.find((name) => {
+  const name = nodes.find((name) => {
     const { os, cpu } = packages[`node_modules/${name}`];
     return include(os, process.platform) && include(cpu, process.arch);
   });
   if (!name) {
     fail(
-      `npm has no Node 26 for ${machine}, only these: ${names.join(", ")}. Use Docker (docs/deploy/containers.md) ` +
-        "or the development container (docs/get-started.md).",
+      `npm has no Node 26 for ${machine}, only these packages: ${nodes.join(", ")}. Use Docker ` +
+        "(docs/deploy/containers.md) or the development container (docs/get-started.md).",
     );
   }
-  if (existsSync(`node_modules/${name}`)) return;
-  fail(
-    `npm left out ${name}, the Node 26 of this platform. Either its download failed, or its content is not what ` +
-      "package-lock.json expects. Run the same command again; to see npm's reason, run: " +
-      "npm ci --ignore-scripts --loglevel=verbose",
-  );
+  // npm ci succeeds without an optional package that it cannot download, or whose SHA-512 is not the lock file's.
+  if (!existsSync(`node_modules/${name}`)) {
+    fail(
+      `npm left out ${name}, the Node 26 of this platform: its download failed, or its content is not what ` +
+        "package-lock.json expects. Run the same command again. To see npm's reason, run:\n" +
+        "  npm ci --ignore-scripts --loglevel=verbose",
+    );
+  }
+  // npm 11.0 and older remove the command together with the packages of other platforms, which name it too.
+  if (!existsSync(command)) npm(["rebuild", name, "--ignore-scripts", "--loglevel=error"], "pipe");
+  if (!existsSync(command)) fail(`npm did not create ${command}. Update npm (npm install --global npm).`);
+}
+
+function isInstalled() {
+  return readStamp() === wanted && (nodes.length === 0 || existsSync(command));
 }
 
 /**

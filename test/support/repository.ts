@@ -18,7 +18,9 @@ export function copyRepository(folder: string): void {
  */
 export async function copyRunnableRepository(folder: string): Promise<Map<string, string>> {
   // Otherwise the copy's `npm start` would install into the node_modules that it shares with this run.
-  const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
   if (!readFileSync(join(root, "node_modules/.setup"), "utf8").startsWith(lock)) {
     throw new Error("The packages are not those of package-lock.json. Run: node tools/setup.mjs");
   }

@@ -1,11 +1,12 @@
 // Runs tools/setup.mjs with the real npm in a temporary project.
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { freePorts, root } from "../support/processes.ts";
 
 let folder: string;
@@ -97,4 +98,89 @@ test("names what to check when the registry is unreachable, and does not mark th
   expect(failed.status).toBe(1);
   expect(failed.stderr).toContain("The npm registry is unreachable. Check the network");
   expect(existsSync(join(folder, "node_modules/.setup"))).toBe(false);
+});
+
+/** Writes the project of an archive: its only dependency, which is optional or required. */
+function writeProjectOf(name: string, manifest: object, locked: object, optional: boolean) {
+  mkdirSync(join(folder, "package/bin"), { recursive: true });
+  writeFileSync(join(folder, "package/bin/node"), "#!/bin/sh\necho the pinned Node\n", { mode: 0o755 });
+  writeFileSync(join(folder, "package/package.json"), JSON.stringify({ name, version: "1.0.0", ...manifest }));
+  execFileSync("tar", ["-czf", `${name}.tgz`, "package"], { cwd: folder });
+  const integrity = `sha512-${createHash("sha512")
+    .update(readFileSync(join(folder, `${name}.tgz`)))
+    .digest("base64")}`;
+  const resolved = `file:${name}.tgz`;
+  const self = {
+    name: "x",
+    version: "1.0.0",
+    [optional ? "optionalDependencies" : "dependencies"]: { [name]: resolved },
+  };
+  writeFileSync(join(folder, "package.json"), JSON.stringify(self));
+  const entry = { version: "1.0.0", resolved, integrity, optional, ...manifest, ...locked };
+  const packages = { "": self, [`node_modules/${name}`]: entry };
+  writeFileSync(join(folder, "package-lock.json"), JSON.stringify({ name: "x", lockfileVersion: 3, packages }));
+}
+
+test.each(["preinstall", "install", "postinstall"])("does not run a package's %s script", (script) => {
+  const ran = join(folder, "ran");
+  writeProjectOf("scripted", { scripts: { [script]: `touch ${ran}` } }, { hasInstallScript: true }, false);
+  const { status, stderr } = run();
+  expect(status, stderr).toBe(0);
+  expect(existsSync(join(folder, "node_modules/scripted/package.json"))).toBe(true);
+  expect(existsSync(ran)).toBe(false);
+});
+
+describe("the package with the Node of this platform", () => {
+  const command = () => join(folder, "node_modules/.bin/node");
+  const platform = { os: [process.platform], cpu: [process.arch], bin: { node: "bin/node" } };
+
+  test("is installed and becomes node_modules/.bin/node, although the user's settings omit optional packages", () => {
+    writeProjectOf("node-here", platform, {}, true);
+    const { status, stderr } = run({ npm_config_omit: "optional" });
+    expect(status, stderr).toBe(0);
+    expect(execFileSync(command(), { encoding: "utf8" })).toBe("the pinned Node\n");
+  });
+
+  test("becomes node_modules/.bin/node although npm removes that, as npm 10 does", () => {
+    writeProjectOf("node-here", platform, {}, true);
+    const [npm = ""] = execFileSync("sh", ["-c", "command -v npm"], { encoding: "utf8" }).split("\n");
+    mkdirSync(join(folder, "npm-10"));
+    const remove = `[ "$1" != ci ] || rm ${command()}`;
+    writeFileSync(join(folder, "npm-10/npm"), `#!/bin/sh\n${npm} "$@" && { ${remove}; }\n`, { mode: 0o755 });
+    const { status, stderr } = run({ PATH: `${join(folder, "npm-10")}:${process.env.PATH}` });
+    expect(status, stderr).toBe(0);
+    expect(execFileSync(command(), { encoding: "utf8" })).toBe("the pinned Node\n");
+  });
+
+  test("is installed again after its command is lost", () => {
+    writeProjectOf("node-here", platform, {}, true);
+    expect(run().status).toBe(0);
+    rmSync(command());
+    expect(run().stdout).toContain("Installing");
+    expect(existsSync(command())).toBe(true);
+  });
+
+  test("fails the setup when its content is not what package-lock.json expects", () => {
+    writeProjectOf("node-here", platform, { integrity: `sha512-${Buffer.alloc(64).toString("base64")}` }, true);
+    const { status, stderr } = run();
+    expect(status).toBe(1);
+    expect(stderr).toContain("npm left out node-here, the Node 26 of this platform");
+    expect(existsSync(join(folder, "node_modules/.setup"))).toBe(false);
+  });
+
+  test("fails the setup, which names the platforms that there are, when this platform is not among them", () => {
+    writeProjectOf("node-elsewhere", { ...platform, os: ["aix"] }, {}, true);
+    const { status, stderr } = run();
+    expect(status).toBe(1);
+    expect(stderr).toContain(`npm has no Node 26 for ${process.platform}-${process.arch}, only these packages: `);
+    expect(stderr).toContain("node-elsewhere");
+  });
+
+  test("is installed again where another platform has installed the same folder", () => {
+    writeProjectOf("node-here", platform, {}, true);
+    expect(run().status).toBe(0);
+    const stamp = join(folder, "node_modules/.setup");
+    writeFileSync(stamp, readFileSync(stamp, "utf8").replace(process.platform, "aix"));
+    expect(run().stdout).toContain("Installing");
+  });
 });
