@@ -20,16 +20,19 @@ export const keySchema = {
   examples: ["greeting", "alice~cart"],
 } as const;
 
-export const KEY_RULE = `a key has 1 to ${MAX_KEY} of the characters A-Z a-z 0-9 . _ ~ : @ = + , - and is not "." or ".."`;
+export const keyRule = (maxLength: number = MAX_KEY) =>
+  `a key has 1 to ${maxLength} of the characters A-Z a-z 0-9 . _ ~ : @ = + , - and is not "." or ".."`;
 
 const isKey = Compile(keySchema);
 
 /**
  * The path parameter `key`.
+ * @param prefix the caller's key is stored with it, so their common length is limited
  * @throws {Problem} 400 when it is not a key
  */
-export function keyOf(req: Request): string {
+export function keyOf(req: Request, prefix = ""): string {
   const { key } = req.params;
-  if (isKey.Check(key)) return key;
-  throw new Problem(400, "bad-key", "This key is not allowed", { detail: `${KEY_RULE}.` });
+  const maxLength = MAX_KEY - prefix.length;
+  if (isKey.Check(key) && key.length <= maxLength) return key;
+  throw new Problem(400, "bad-key", "This key is not allowed", { detail: `${keyRule(maxLength)}.` });
 }

@@ -1,5 +1,5 @@
 import type { TLocalizedValidationError } from "typebox/error";
-import { KEY_RULE } from "../dapr/key.ts";
+import { keyRule } from "../dapr/key.ts";
 import { Problem } from "../runtime/problem.ts";
 import { validate } from "./openapi.ts";
 import type { Operation } from "./store.ts";
@@ -66,7 +66,7 @@ function faults(value: unknown, validator: Validator<unknown>, place = ""): stri
       default:
         add(
           path,
-          /\/keys?(\/\d+)?$/.test(path) && /^pattern$|Length$/.test(keyword) ? `is invalid: ${KEY_RULE}` : message,
+          /\/keys?(\/\d+)?$/.test(path) && /^pattern$|Length$/.test(keyword) ? `is invalid: ${keyRule()}` : message,
         );
     }
   }

@@ -9,6 +9,17 @@ export interface Version {
   readonly replica: string;
 }
 
+/** `GET /api/sign-in`: whether callers must sign in, and how. */
+export type SignInSettings =
+  | { readonly required: false }
+  | {
+      readonly required: true;
+      readonly clientId: string;
+      /** Origin of Entra ID and the tenant. */
+      readonly authority: string;
+      readonly scope: string;
+    };
+
 /** `unknown`: the request failed before it reached the service or sidecar. */
 export type HealthStatus = "up" | "not ready" | "no response" | "unknown";
 

@@ -1,4 +1,4 @@
-import type { Express, Response } from "express";
+import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
 import type { SidecarResponse } from "../dapr/client.ts";
 import { keyOf } from "../dapr/key.ts";
@@ -8,16 +8,19 @@ import { parseJson } from "../runtime/json.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
 import { traceOf } from "../runtime/trace.ts";
-import type { Version } from "./api.ts";
+import type { SignInSettings, Version } from "./api.ts";
 import { readAssets } from "./assets.ts";
 import type { WelcomeConfig } from "./config.ts";
 import { checkServices } from "./health.ts";
-import { openapi } from "./openapi.ts";
+import { openapi, openapiWithSignIn } from "./openapi.ts";
 import { inspectSecret } from "./secret.ts";
 import type { Sidecar } from "./sidecar.ts";
+import { PUBLIC_API, type SignIn } from "./sign-in.ts";
 
 interface Welcome {
   readonly sidecar: Sidecar;
+  /** Undefined: nobody has to sign in, and keys are not separated by user. */
+  readonly signIn: SignIn | undefined;
   readonly config: Pick<
     WelcomeConfig,
     | "HOST"
@@ -36,18 +39,22 @@ interface Welcome {
   readonly ready: () => Promise<void>;
 }
 
-const SECURITY_HEADERS = {
-  "Content-Security-Policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  "Referrer-Policy": "no-referrer",
-  "X-Content-Type-Options": "nosniff",
+const securityHeaders = (signIn: SignIn | undefined) => {
+  const entra = signIn ? ` ${new URL(signIn.settings.authority).origin}` : ""; // the page redeems codes for tokens there
+  return {
+    "Content-Security-Policy":
+      `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'${entra}; ` +
+      "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+  };
 };
 
 /** Serves the message, the page, and the API of the page. openapi.ts describes the routes. */
-export function createApp({ sidecar, config, log, register, ready }: Welcome): Express {
+export function createApp({ sidecar, signIn, config, log, register, ready }: Welcome): Express {
   const app = createServiceApp(register, config);
-  const assets = readAssets();
+  const assets = readAssets({ signIn: signIn !== undefined });
+  const headers = securityHeaders(signIn);
   const version: Version = {
     message: config.WELCOME,
     version: config.CONTAINER_APP_REVISION || config.POD_TEMPLATE_HASH || "local",
@@ -55,13 +62,16 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   };
 
   app.use((_req, res, next) => {
-    res.set(SECURITY_HEADERS);
+    res.set(headers);
     next();
   });
-  app.use("/api", (_req, res, next) => {
+  app.use("/api", (req, res, next) => {
     res.set("Cache-Control", "no-store");
+    if (signIn && !PUBLIC_API.has(req.baseUrl + req.path)) return signIn.authenticate(req, res, next);
     next();
   });
+
+  const prefixOf = (req: Request) => signIn?.prefixOf(req) ?? "";
 
   app.get("/", (req, res) => {
     res.set({ Vary: "Accept", "Cache-Control": "no-cache" });
@@ -74,6 +84,11 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
       send(res, type, body);
     });
   }
+
+  app.get("/api/sign-in", (_req, res) => {
+    const settings: SignInSettings = signIn?.settings ?? { required: false };
+    send(res, JSON_TYPE, JSON.stringify(settings));
+  });
 
   app.get("/api/version", (_req, res) => {
     // A browser that reuses its connection would keep polling the same pod after the Service switched to another.
@@ -98,27 +113,37 @@ export function createApp({ sidecar, config, log, register, ready }: Welcome): E
   });
 
   app.get("/api/state/:key", async (req, res) => {
-    const response = await sidecar.invoke("state-api", `/state/${keyOf(req)}`, {
-      trace: traceOf(req),
-    });
-    relay(res, "state-api", response);
+    const prefix = prefixOf(req);
+    const key = keyOf(req, prefix);
+    const response = await sidecar.invoke("state-api", `/state/${prefix}${key}`, { trace: traceOf(req) });
+    relay(res, "state-api", hidePrefix(response, prefix, key));
   });
 
   app.put("/api/state/:key", async (req, res) => {
-    const key = keyOf(req);
+    const prefix = prefixOf(req);
+    const key = keyOf(req, prefix);
     const body = await readJsonText(req, config.MAX_BODY_BYTES);
     parseJson(body); // rejects bad JSON without a call; state-api receives the text as the caller sent it
-    const response = await sidecar.invoke("state-api", `/state/${key}`, {
+    const response = await sidecar.invoke("state-api", `/state/${prefix}${key}`, {
       method: "PUT",
       headers: { "if-match": req.get("If-Match"), "if-none-match": req.get("If-None-Match") },
       body,
       trace: traceOf(req),
     });
-    relay(res, "state-api", response);
+    relay(res, "state-api", hidePrefix(response, prefix, key));
   });
 
-  addCommonRoutes(app, { openapi, log, register, ready });
+  const document = signIn ? openapiWithSignIn(signIn.settings) : openapi;
+  addCommonRoutes(app, { openapi: document, log, register, ready });
   return app;
+}
+
+/** Problem details of state-api name the key as it is stored. The caller gets the key that the request named. */
+function hidePrefix(response: SidecarResponse, prefix: string, key: string): SidecarResponse {
+  if (prefix === "" || response.statusCode < 400) return response;
+  // Splits at the stored key first, because the caller's key may itself contain the prefix.
+  const parts = response.text.split(prefix + key).map((part) => part.replaceAll(prefix, ""));
+  return { ...response, text: parts.join(key) };
 }
 
 /**

@@ -1,6 +1,15 @@
 import { bodyVariables, sidecarVariables } from "../dapr/config.ts";
 import { directCallVariables, refuseOpenAddress } from "../runtime/access.ts";
-import { type Config, commonVariables, readConfig, type Variable, welcomeVariables } from "../runtime/config.ts";
+import {
+  type Config,
+  ConfigError,
+  commonVariables,
+  readConfig,
+  type Variable,
+  welcomeVariables,
+} from "../runtime/config.ts";
+
+const UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
 
 export const variables = {
   ...commonVariables,
@@ -14,6 +23,24 @@ export const variables = {
     maximum: 60_000,
     default: 1_900,
     description: "Maximum time to wait for another service's response through both sidecars",
+  },
+  SIGN_IN_CLIENT_ID: {
+    type: "string",
+    pattern: `^(${UUID})?$`,
+    default: "",
+    description: "Client id of the application in Entra ID that callers sign in to; without it, nobody has to sign in",
+  },
+  SIGN_IN_TENANT_ID: {
+    type: "string",
+    pattern: `^(${UUID})?$`,
+    default: "",
+    description: "Tenant whose users may sign in; set it together with SIGN_IN_CLIENT_ID",
+  },
+  SIGN_IN_AUTHORITY: {
+    type: "string",
+    pattern: "^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?$",
+    default: "https://login.microsoftonline.com",
+    description: "Origin of Entra ID, for sign-in; another one in a national cloud",
   },
   SECRET_FILE: {
     type: "string",
@@ -50,9 +77,21 @@ export const variables = {
 
 export type WelcomeConfig = Config<typeof variables>;
 
-/** @throws {ConfigError} with one message that lists every fault */
+/** @throws {ConfigError} as `readConfig`; when only one of the ids for sign-in is set; as `refuseOpenAddress` */
 export function readWelcomeConfig(env: Readonly<Record<string, string | undefined>>): WelcomeConfig {
   const config = readConfig(variables, env);
-  refuseOpenAddress(config, env.SIGN_IN_CLIENT_ID ?? "", "SIGN_IN_CLIENT_ID so that callers sign in");
+  const { SIGN_IN_CLIENT_ID, SIGN_IN_TENANT_ID } = config;
+  if ((SIGN_IN_CLIENT_ID === "") !== (SIGN_IN_TENANT_ID === "")) {
+    const missing = SIGN_IN_CLIENT_ID === "" ? "SIGN_IN_CLIENT_ID" : "SIGN_IN_TENANT_ID";
+    throw new ConfigError(
+      `The configuration is not valid:\n  ${missing} is missing. Sign-in needs SIGN_IN_CLIENT_ID and SIGN_IN_TENANT_ID: ` +
+        "set both, or neither for a service without sign-in.",
+    );
+  }
+  refuseOpenAddress(config, SIGN_IN_CLIENT_ID, "SIGN_IN_CLIENT_ID and SIGN_IN_TENANT_ID so that callers sign in");
   return config;
+}
+
+export function isUuid(value: unknown): value is string {
+  return typeof value === "string" && new RegExp(`^${UUID}$`).test(value);
 }

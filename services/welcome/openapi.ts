@@ -1,5 +1,7 @@
 import { keySchema } from "../dapr/key.ts";
 import { commonPaths, ifMatch, ifNoneMatchAny, problem, problemSchema } from "../runtime/openapi.ts";
+import type { SignInSettings } from "./api.ts";
+import { PREFIX_LENGTH, PUBLIC_API } from "./sign-in.ts";
 
 const json = (description: string, schema: object) => ({ description, content: { "application/json": { schema } } });
 const header = (name: string, description: string) => ({ name, in: "header", schema: { type: "string" }, description });
@@ -35,6 +37,19 @@ export const openapi = {
               "text/html": { schema: string },
             },
           },
+        },
+      },
+    },
+    "/api/sign-in": {
+      get: {
+        operationId: "signIn",
+        summary: "Tells whether callers must sign in, and how.",
+        responses: {
+          200: json("The application in Entra ID and the scope to request a token for, unless `required` is false.", {
+            type: "object",
+            required: ["required"],
+            properties: { required: { type: "boolean" }, clientId: string, authority: string, scope: string },
+          }),
         },
       },
     },
@@ -161,3 +176,48 @@ export const openapi = {
   },
   components: { schemas: { Problem: problemSchema } },
 } as const;
+
+const signInProblems = {
+  401: problem("There is no valid access token. `WWW-Authenticate` tells which scope to request a token for."),
+  403: problem("The token belongs to an application instead of a user, or lacks the scope."),
+  503: problem("Entra ID is unreachable, so the token cannot be checked. Retry after `Retry-After` seconds."),
+};
+
+/** The document with the sign-in that every path below /api requires, except the public ones. */
+export function openapiWithSignIn({ authority, scope }: Extract<SignInSettings, { required: true }>) {
+  const key = {
+    ...keySchema,
+    maxLength: keySchema.maxLength - PREFIX_LENGTH,
+    description: "Letters, digits and . _ ~ : @ = + , - but not . or .. alone. Every user has keys of their own.",
+  };
+  const protect = (operation: object & { responses: object }) => ({
+    ...operation,
+    security: [{ entraId: [scope] }],
+    responses: { ...signInProblems, ...operation.responses },
+  });
+  const paths = Object.entries(openapi.paths).map(([path, item]) => {
+    if (!path.startsWith("/api/") || PUBLIC_API.has(path)) return [path, item];
+    const { parameters, ...operations } = { parameters: [], ...item };
+    return [
+      path,
+      {
+        parameters: parameters.map((parameter) => ({ ...parameter, schema: key })), // the only one is a key
+        ...Object.fromEntries(Object.entries(operations).map(([method, operation]) => [method, protect(operation)])),
+      },
+    ];
+  });
+  const endpoint = (name: string) => `${authority}/oauth2/v2.0/${name}`;
+  const authorizationCode = {
+    authorizationUrl: endpoint("authorize"),
+    tokenUrl: endpoint("token"),
+    scopes: { [scope]: "Use welcome as the signed-in user." },
+  };
+  return {
+    ...openapi,
+    paths: Object.fromEntries(paths),
+    components: {
+      ...openapi.components,
+      securitySchemes: { entraId: { type: "oauth2", flows: { authorizationCode } } },
+    },
+  };
+}

@@ -7,14 +7,24 @@ import { build } from "esbuild";
 
 interface Program {
   readonly source: string;
-  /** A folder that the program reads at run time from beside its file. */
-  readonly assets?: string;
+  /** Files and folders that the program reads at run time, and their paths beside its file. */
+  readonly assets?: Readonly<Record<string, string>>;
 }
 
 const programs = new Map<string, Program>([
   ["state-api", { source: "services/state-api/server.ts" }],
   ["group-lister", { source: "services/group-lister/server.ts" }],
-  ["welcome", { source: "services/welcome/server.ts", assets: "services/welcome/page" }],
+  [
+    "welcome",
+    {
+      source: "services/welcome/server.ts",
+      assets: {
+        "services/welcome/page": "page",
+        "node_modules/@azure/msal-browser/lib/msal-browser.min.js": "page/msal-browser/lib/msal-browser.min.js",
+        "node_modules/@azure/msal-browser/LICENSE": "page/msal-browser/LICENSE",
+      },
+    },
+  ],
   ["azure-stand-in", { source: "stand-ins/azure/server.ts" }],
   ["cosmos-check", { source: "tools/cosmos-check/cosmos-check.ts" }],
 ]);
@@ -48,6 +58,6 @@ await build({
   legalComments: "none",
   logLevel: "warning",
 });
-if (program.assets !== undefined) {
-  cpSync(join(root, program.assets), join(folder, "page"), { recursive: true });
+for (const [asset, path] of Object.entries(program.assets ?? {})) {
+  cpSync(join(root, asset), join(folder, path), { recursive: true });
 }

@@ -1,5 +1,6 @@
 // The page: polls /api and shows the results. It inserts everything it receives as text, never as HTML.
-import type { Group, Health, HealthStatus, ProblemDetails, Version } from "../api.ts";
+import type { Group, Health, HealthStatus, ProblemDetails, SignInSettings, Version } from "../api.ts";
+import { type Account, openAccount } from "./sign-in.ts";
 
 const VERSION_INTERVAL_MS = 1_500;
 const HEALTH_INTERVAL_MS = 5_000;
@@ -13,11 +14,37 @@ type ApiResponse =
   | { readonly ok: true; readonly status: number; readonly headers: Headers; readonly text: string }
   | { readonly ok: false; readonly status: number; readonly problem: ProblemDetails };
 
+/** Undefined while it is not known whether the user has to sign in, and when nobody has to. */
+let account: Account | undefined;
+
+/** As `requestPublic`, with the user's token. */
+async function request(path: string, options: RequestInit = {}): Promise<ApiResponse> {
+  if (!account) return requestPublic(path, options);
+  try {
+    const response = await send(await account.getToken());
+    // The clocks of the browser and the service may differ: retry once with a new token.
+    return response.status === 401 ? await send(await account.getToken({ renew: true })) : response;
+  } catch {
+    const detail = "The token cannot be renewed. Check your connection, then retry.";
+    return { ok: false, status: 0, problem: { title: "No response from Entra ID", detail } };
+  }
+
+  async function send(token: string | undefined): Promise<ApiResponse> {
+    if (token === undefined) {
+      const title = account?.status === "expired" ? "Your sign-in has expired" : "You are signed out";
+      return { ok: false, status: 0, problem: { title, detail: "Sign in, then repeat this." } };
+    }
+    const headers = new Headers(options.headers);
+    headers.set("Authorization", `Bearer ${token}`);
+    return requestPublic(path, { ...options, headers });
+  }
+}
+
 /**
  * Never rejects: a failure is a response with a problem.
  * @param path path below `api/`, which is relative to the page because an ingress may add a prefix
  */
-async function request(path: string, options: RequestInit = {}): Promise<ApiResponse> {
+async function requestPublic(path: string, options: RequestInit = {}): Promise<ApiResponse> {
   try {
     const response = await fetch(`api/${path}`, { signal: AbortSignal.timeout(5_000), ...options });
     const { ok, status, headers } = response;
@@ -115,7 +142,7 @@ const versions = new Map<string, HistoryEntry>();
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
 async function checkVersion(): Promise<void> {
-  const response = await request("version");
+  const response = await requestPublic("version");
   const now = new Date();
   const version: Version | undefined = response.ok ? JSON.parse(response.text) : undefined;
   const id = version ? JSON.stringify([version.version, version.message]) : "";
@@ -271,8 +298,13 @@ async function checkHealth(): Promise<void> {
   const response = await request("health");
   const health: Health[] = response.ok
     ? JSON.parse(response.text)
-    : [{ appId: "welcome", service: "no response", sidecar: "unknown", reason: response.problem.title }];
+    : [{ appId: "welcome", service: unanswered(), sidecar: "unknown", reason: response.problem.title }];
   byId("health", HTMLTableSectionElement).replaceChildren(...health.map(healthRow));
+}
+
+/** Without a token, the page does not ask. */
+function unanswered(): HealthStatus {
+  return account?.status === "expired" ? "unknown" : "no response";
 }
 
 function healthRow({ appId, service, sidecar, reason }: Health): HTMLElement {
@@ -286,9 +318,57 @@ function healthBadge(status: HealthStatus): HTMLElement {
   return badge;
 }
 
+// --- sign-in --------------------------------------------------------------------------------------------------------
+
+const signInButton = byId("sign-in", HTMLButtonElement);
+const signOutButton = byId("sign-out", HTMLButtonElement);
+
+/** Resolves when the page knows whether the user has to sign in. */
+async function checkSignIn(): Promise<void> {
+  for (;;) {
+    const response = await requestPublic("sign-in");
+    if (response.ok) {
+      const settings: SignInSettings = JSON.parse(response.text);
+      if (settings.required) account = await openAccount(settings, showAccount);
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, VERSION_INTERVAL_MS));
+  }
+}
+
+function showAccount(): void {
+  if (!account) return;
+  const { status, name = "", failure } = account;
+  byId("account", HTMLDivElement).hidden = false;
+  byId("user", HTMLParagraphElement).textContent = status === "expired" ? `${name}: your sign-in has expired` : name;
+  signInButton.textContent = status === "expired" ? "Sign in again" : "Sign in";
+  signInButton.hidden = status === "signed-in";
+  signOutButton.hidden = status === "signed-out";
+  for (const part of document.querySelectorAll<HTMLElement>(".protected")) part.hidden = status === "signed-out";
+  for (const note of document.querySelectorAll<HTMLElement>(".signed-out")) note.hidden = status !== "signed-out";
+  for (const note of document.querySelectorAll<HTMLElement>(".signed-in")) note.hidden = status === "signed-out";
+  if (failure) showProblem(byId("sign-in-status", HTMLDivElement), { title: "Sign-in failed", detail: failure });
+}
+
+// A browser may show the page again as it was before the user signed out.
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted && account) location.reload();
+});
+signInButton.addEventListener("click", () => whileBusy([signInButton], async () => account?.signIn()));
+signOutButton.addEventListener("click", () => whileBusy([signOutButton], async () => account?.signOut()));
+
 // --- start ----------------------------------------------------------------------------------------------------------
 
 showWriteHint();
-listGroups();
 poll(VERSION_INTERVAL_MS, checkVersion);
-poll(HEALTH_INTERVAL_MS, checkHealth);
+try {
+  await checkSignIn();
+  showAccount();
+  if (account?.status !== "signed-out") {
+    listGroups();
+    poll(HEALTH_INTERVAL_MS, checkHealth);
+  }
+} catch (error) {
+  const detail = error instanceof Error ? error.message : String(error);
+  showProblem(byId("sign-in-status", HTMLDivElement), { title: "This page cannot sign you in", detail });
+}

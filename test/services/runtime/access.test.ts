@@ -167,7 +167,7 @@ describe("the start of a service on an address that other machines reach", () =>
   test.each([
     ["state-api", "APP_API_TOKEN to the token of the service's sidecar"],
     ["group-lister", "APP_API_TOKEN to the token of the service's sidecar"],
-    ["welcome", "SIGN_IN_CLIENT_ID so that callers sign in"],
+    ["welcome", "SIGN_IN_CLIENT_ID and SIGN_IN_TENANT_ID so that callers sign in"],
   ])("fails for %s when nothing checks its callers, and names the remedies", async (name, remedy) => {
     for (const host of ["0.0.0.0", "::", "10.0.0.1", "127.0.0.1.evil.example"]) {
       const { status, stderr } = await startOn(name, { HOST: host });

@@ -14,6 +14,7 @@ import { createApp } from "../../../services/welcome/app.ts";
 import { variables } from "../../../services/welcome/config.ts";
 import { openapi } from "../../../services/welcome/openapi.ts";
 import { createSidecar } from "../../../services/welcome/sidecar.ts";
+import { createSignIn } from "../../../services/welcome/sign-in.ts";
 import { inProcess } from "../../support/in-process.ts";
 import { freePorts } from "../../support/processes.ts";
 
@@ -41,7 +42,9 @@ function serve(env: Record<string, string> = {}, ready = async () => {}) {
     apiToken: config.DAPR_API_TOKEN,
   });
   opened.push(client);
-  return request(createApp({ sidecar: client, config, log, register: new Registry(), ready }));
+  return request(
+    createApp({ sidecar: client, signIn: createSignIn(config), config, log, register: new Registry(), ready }),
+  );
 }
 
 let api: ReturnType<typeof serve>;
@@ -344,7 +347,12 @@ describe("GET /", () => {
   test("serves a script that parses as JavaScript, without a warning from Node", async () => {
     const warned = vi.spyOn(process, "emitWarning");
     const { text } = await serve().get("/page.js");
-    await import(`data:text/javascript,${encodeURIComponent(`async () => { ${text} }`)}`);
+    const { text: imported } = await serve().get("/sign-in.js");
+    expect(text).toContain('from "./sign-in.js"');
+    for (const module of [text, imported]) {
+      const body = module.replaceAll(/^(import .*|export )/gm, ""); // not allowed inside of a function
+      await import(`data:text/javascript,${encodeURIComponent(`async () => { ${body} }`)}`);
+    }
     expect(warned).not.toHaveBeenCalled();
   });
 });
