@@ -3,6 +3,7 @@ import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { composeHost } from "./defaults.ts";
 
 export interface Keys {
   /** PEM file with the CA's certificate, for NODE_EXTRA_CA_CERTS. */
@@ -87,7 +88,7 @@ async function write(folder: string): Promise<void> {
         name: "subjectAltName",
         altNames: [
           { type: 2, value: "localhost" },
-          { type: 2, value: "azure-stand-in" }, // in docker-compose.yml
+          { type: 2, value: composeHost },
           { type: 7, ip: "127.0.0.1" },
         ],
       },

@@ -1,14 +1,13 @@
 // A stand-in on loopback for the parts of Azure that the group lister uses: managed identity (http), Entra ID and Azure
 // Resource Manager (https, with a certificate from a CA of its own).
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { isIPv4 } from "node:net";
 import { loadKeys } from "./certificate.ts";
-import { identityHeader } from "./defaults.ts";
+import { composeHost, identityHeader } from "./defaults.ts";
 import type { Application, User } from "./entra/directory.ts";
 import { onEntra } from "./entra/entra.ts";
 import { createGrants } from "./entra/grants.ts";
 import { userClaims } from "./entra/user-claims.ts";
-import { close, listen, readRequest, writeResponse } from "./http.ts";
+import { type AzureRequest, type AzureResponse, close, createHttpServer, createHttpsServer, listen } from "./http.ts";
 import { onContainerApps, onImds } from "./managed-identity.ts";
 import { partOf } from "./parts.ts";
 import { onResourceManager, type ResourceHandler, type Subscription } from "./resource-manager.ts";
@@ -35,6 +34,8 @@ interface AzureOptions {
   resources?: ResourceHandler;
   /** Resources that Entra ID issues tokens for and Resource Manager accepts. Default: those of the public cloud. */
   audiences?: readonly string[];
+  /** Keeps every request in `requests`. Default: no, because they would fill the memory. */
+  record?: boolean;
 }
 
 export interface Azure extends Traffic {
@@ -60,6 +61,10 @@ export interface Azure extends Traffic {
   close(): Promise<void>;
 }
 
+/** Enough for a form with a token of several kilobytes. */
+const tokenRequestBytes = 64 * 1024;
+/** Resource Manager's limit. https://learn.microsoft.com/azure/azure-resource-manager/templates/best-practices */
+const templateBytes = 4 * 1024 * 1024;
 const publicCloud = ["https://management.azure.com", "https://management.core.windows.net"];
 
 export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
@@ -80,11 +85,11 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
   const identities = { systemAssigned: sampleIdentity, userAssigned, header: identityHeader, tokens, audiences };
   const directory = { tenantId, applications, users, tokens, grants: createGrants(), audiences };
 
-  const { respond, ...traffic } = createTraffic({
-    identity: (request) => onContainerApps(request, identities),
-    imds: (request) => onImds(request, identities),
-    entra: (request) => onEntra(request, directory),
-    arm(request) {
+  const handlers = {
+    identity: (request: AzureRequest) => onContainerApps(request, identities),
+    imds: (request: AzureRequest) => onImds(request, identities),
+    entra: (request: AzureRequest) => onEntra(request, directory),
+    arm(request: AzureRequest) {
       const { nextLinkOrigin, subscriptions } = azure;
       return onResourceManager(request, {
         tenantId,
@@ -96,24 +101,22 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
         resources,
       });
     },
-  });
+  };
+  const { respond, ...traffic } = createTraffic(handlers, options.record ?? false);
 
-  async function handle(scheme: "http" | "https", message: IncomingMessage, response: ServerResponse): Promise<void> {
-    const request = await readRequest(message, scheme);
+  async function handle(request: AzureRequest): Promise<AzureResponse | undefined> {
     const part = partOf(request);
-    if (part === undefined) {
-      const isReadiness = request.url.pathname === "/readyz";
-      writeResponse(response, isReadiness ? { status: 200, body: "ok" } : { status: 404, body: "No such path." });
-      return;
-    }
-    const result = await respond(part, request);
-    if (result) writeResponse(response, result);
+    if (part !== undefined) return respond(part, request);
+    const isReadiness = request.url.pathname === "/readyz";
+    return isReadiness ? { status: 200, body: "ok" } : { status: 404, body: "No such path." };
   }
 
-  const http = createServer((message, response) => handle("http", message, response));
-  const https = createTlsServer({ key: keys.key, cert: keys.cert }, (message, response) =>
-    handle("https", message, response),
-  );
+  const limits = {
+    hostNames: ["127.0.0.1", "localhost", ...(isLoopback(host) ? [] : [composeHost])],
+    maximumBodyBytes: resources ? templateBytes : tokenRequestBytes,
+  };
+  const http = createHttpServer(limits, handle);
+  const https = createHttpsServer({ key: keys.key, cert: keys.cert }, limits, handle);
   const listeningPort = await listen(http, host, port);
   const listeningHttpsPort = await listen(https, host, httpsPort).catch(async (error) => {
     await close(http); // otherwise it would keep the process alive
@@ -149,4 +152,8 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
     },
   };
   return azure;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || (isIPv4(host) && host.startsWith("127."));
 }

@@ -1,11 +1,11 @@
-// Every request to a part of Azure passes through this file. It records requests, and delays or fails them on demand.
+// Every request to a part of Azure passes through this file. For tests, it records requests, and delays or fails them.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AzureRequest, AzureResponse } from "./http.ts";
 import type { Part } from "./parts.ts";
 import { decode } from "./tokens.ts";
 
 export interface Traffic {
-  /** All requests since the start, in the order of arrival. */
+  /** All requests since the start, in the order of arrival, if they are recorded. */
   readonly requests: readonly RecordedRequest[];
   /** Milliseconds by which a part delays its responses; Infinity: it accepts requests and never responds. */
   readonly latencyMs: Record<Part, number>;
@@ -34,7 +34,8 @@ interface RecordedRequest {
 
 type Handler = (request: AzureRequest) => AzureResponse | Promise<AzureResponse>;
 
-export function createTraffic(handlers: Readonly<Record<Part, Handler>>) {
+/** @param isRecording Recorded requests stay in memory until the process ends, so only tests record them. */
+export function createTraffic(handlers: Readonly<Record<Part, Handler>>, isRecording: boolean) {
   const requests: RecordedRequest[] = [];
   const failures: Record<Part, AzureResponse[]> = { identity: [], imds: [], entra: [], arm: [] };
   const traffic: Traffic = {
@@ -48,13 +49,13 @@ export function createTraffic(handlers: Readonly<Record<Part, Handler>>) {
     ...traffic,
     /** Resolves with undefined when the client is to get no response. */
     async respond(part: Part, request: AzureRequest): Promise<AzureResponse | undefined> {
-      const recorded = record(part, request);
-      requests.push(recorded);
+      const recorded = isRecording ? record(part, request) : undefined;
+      if (recorded) requests.push(recorded);
       const latency = traffic.latencyMs[part];
       if (latency === Number.POSITIVE_INFINITY) return undefined;
       if (latency > 0) await sleep(latency);
       const response = failures[part].shift() ?? (await handlers[part](request));
-      recorded.status = response.status;
+      if (recorded) recorded.status = response.status;
       return response;
     },
   };

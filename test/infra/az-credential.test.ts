@@ -13,7 +13,7 @@ let azure: Azure;
 let az: AzureCli;
 let service: Process | undefined;
 beforeAll(async () => {
-  azure = await startAzure({ folder: join(folder, "azure") });
+  azure = await startAzure({ folder: join(folder, "azure"), record: true });
   az = await startAzureCli(azure);
 });
 afterAll(async () => {

@@ -45,7 +45,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       storage: storage.url,
       isReady: (image) => !broken.has(image.replace(/^.*\//, "")),
     });
-    azure = await startAzure({ subscriptions: [empty], resources });
+    azure = await startAzure({ record: true, subscriptions: [empty], resources });
     az = await startAzureCli(azure, bicep ?? "");
     await az.run("export MY_ADDRESS=198.51.100.7");
   });

@@ -186,6 +186,7 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
 
     test("group-lister lists the subscription of the plan with the identity of the plan", async () => {
       const azure = await startAzure({
+        record: true,
         userAssigned: [{ clientId, objectId: "00000000-0000-0000-0000-0000000000b2" }],
         subscriptions: [sampleSubscription, { ...sampleSubscription, id: subscription, groups: [] }],
       });

@@ -29,6 +29,7 @@ beforeAll(async () => {
   const { jwksUri } = issuer;
   azure = await startAzure({
     folder: join(folder, "azure"),
+    record: true,
     userAssigned: [user],
     applications: [
       { ...app, secret: "right", federatedCredentials: [{ issuer: issuer.issuer, subject, jwksUri }] },

@@ -37,7 +37,7 @@ beforeAll(async () => {
   );
   const { ca } = await loadKeys();
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
-  azure = await startAzure();
+  azure = await startAzure({ record: true });
 });
 afterAll(async () => {
   await azure.close();

@@ -30,6 +30,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   const federated = { issuer: issuer.issuer, subject, jwksUri: issuer.jwksUri };
   azure = await startAzure({
+    record: true,
     userAssigned: [user],
     applications: [{ ...app, secret: "right", federatedCredentials: [federated] }],
   });
@@ -133,7 +134,7 @@ describe("sign-in of the process", () => {
       [{ AZURE_AD_RESOURCE: "https://management.core.windows.net/" }, "https://management.core.windows.net/"],
     ] as const) {
       await azure.close();
-      azure = await startAzure({ audiences: [audience.replace(/\/$/, "")] });
+      azure = await startAzure({ record: true, audiences: [audience.replace(/\/$/, "")] });
       await start({ ...containerApps(), ...env });
       expect((await get("/groupz")).body).toEqual(names);
       expect(requestsTo("identity")[0]?.path).toContain(`resource=${encodeURIComponent(audience)}`);
