@@ -16,8 +16,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { readPinnedVersion } from "../../tools/daprd/build.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
-import type { Machine } from "../../tools/daprd/machine.ts";
+import { nameArchive, recordHashes } from "../../tools/daprd/hashes.ts";
+import { describeMachine, type Machine } from "../../tools/daprd/machine.ts";
 
 const script = fileURLToPath(new URL("../../tools/daprd/find.ts", import.meta.url));
 const fakeDaprd = (version: string) => `#!/bin/sh\necho ${version}\n`;
@@ -29,6 +31,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "daprd-test-"));
   progress = [];
   mkdirSync(join(folder, "bin"));
+  commit(hashOf("another release"));
   vi.stubEnv("NO_PROXY", "127.0.0.1");
 });
 
@@ -37,11 +40,20 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+const hashOf = (content: string | Buffer) => createHash("sha256").update(content).digest("hex");
+
+/** Writes the file of committed hashes, with one for this platform. */
+function commit(sha256: string, { version = "1.18.2", arch = process.arch } = {}): void {
+  const name = nameArchive({ platform: process.platform, arch });
+  writeFileSync(join(folder, "releases.json"), JSON.stringify({ version, sha256: { [name]: sha256 } }));
+}
+
 /** A machine with an empty home, only the system's tools on PATH, and no network. */
 function machine(differences: Partial<Machine> = {}): Partial<Machine> {
   return {
     env: { HOME: folder, XDG_CACHE_HOME: join(folder, "cache"), PATH: `${join(folder, "bin")}:/usr/bin:/bin` },
     releases: "http://127.0.0.1:2",
+    hashes: join(folder, "releases.json"),
     report: (line) => progress.push(line),
     ...differences,
   };
@@ -192,33 +204,56 @@ describe("downloading daprd", () => {
     return { url: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
   }
 
-  test("unpacks the release when its SHA-256 is the published one, although Go is installed", async () => {
+  test("unpacks the release when its SHA-256 is the committed one, although Go is installed", async () => {
     installGo();
     const release = archive();
-    const sha256 = createHash("sha256").update(release).digest("hex");
+    commit(hashOf(release), { arch: "x64" });
     const asked: string[] = [];
     await using releases = await serveReleases((path) => {
       asked.push(path);
-      return path.endsWith(".sha256") ? `${sha256}  daprd_linux_amd64.tar.gz\n` : release;
+      return release;
     });
     const downloaded = await findDaprd(machine({ releases: releases.url, arch: "x64" }));
     expect(execFileSync(downloaded, { encoding: "utf8" })).toBe("1.18.2\n");
-    const system = process.platform;
     expect(existsSync(join(folder, "builds"))).toBe(false);
-    expect(asked).toEqual([`/v1.18.2/daprd_${system}_amd64.tar.gz.sha256`, `/v1.18.2/daprd_${system}_amd64.tar.gz`]);
+    expect(asked).toEqual([`/v1.18.2/daprd_${process.platform}_amd64.tar.gz`]);
     expect(listCache().filter((name) => name.includes("making-"))).toEqual([]);
   });
 
-  test("discards a release with another SHA-256", async () => {
+  test("discards a release that has the SHA-256 published beside it, but not the committed one", async () => {
     const release = archive();
-    await using releases = await serveReleases((path) => (path.endsWith(".sha256") ? "0".repeat(64) : release));
-    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/has SHA-256 .*: discarded/);
+    await using releases = await serveReleases((path) => (path.endsWith(".sha256") ? hashOf(release) : release));
+    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(
+      `has SHA-256 ${hashOf(release)}, but tools/daprd/releases.json has ${hashOf("another release")}: discarded`,
+    );
     expect(listCache().filter((name) => name.includes("making-") || name.endsWith("/daprd"))).toEqual([]);
+  });
+
+  test.for([
+    ["platform", { arch: "s390x" }],
+    ["version", { version: "1.18.1" }],
+  ] as const)("asks no server, and builds, when only another %s has a committed SHA-256", async ([, other]) => {
+    installGo();
+    const release = archive();
+    commit(hashOf(release), other);
+    let requests = 0;
+    await using releases = await serveReleases((path) => {
+      requests++;
+      return path.endsWith(".sha256") ? hashOf(release) : release;
+    });
+    expect(await findDaprd(machine({ releases: releases.url }))).toContain("daprd-1.18.2-");
+    expect(readFileSync(join(folder, "builds"), "utf8")).toBe("build\n");
+    expect(requests).toBe(0);
+    expect(progress).toContainEqual(
+      expect.stringMatching(
+        /releases\.json has no SHA-256 of daprd_.* npm run daprd:hashes records it\. Building from/,
+      ),
+    );
   });
 
   test("reports a release that is not published", async () => {
     await using releases = await serveReleases(() => undefined);
-    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/download: .*\.sha256 returned 404/);
+    await expect(findDaprd(machine({ releases: releases.url }))).rejects.toThrow(/download: .*_.* returned 404/);
   });
 
   test("falls back to a build within 4 s when packets get no reply", async () => {
@@ -235,10 +270,7 @@ describe("downloading daprd", () => {
     ["stalls in the middle of the release", (response: ServerResponse) => response.write("the beginning")],
   ] as const)("falls back to a build within 8 s when the server %s", async ([, stall]) => {
     installGo();
-    await using server = await serve((path, response) => {
-      if (path.endsWith(".sha256") && stall.length > 0) response.end("0".repeat(64));
-      else stall(response);
-    });
+    await using server = await serve((_path, response) => stall(response));
     const startedAt = performance.now();
     expect(await findDaprd(machine({ releases: server.url }))).toContain("daprd-1.18.2-");
     expect(performance.now() - startedAt).toBeLessThan(8_000);
@@ -260,4 +292,48 @@ test("finding no daprd at all fails with three remedies and everything that was 
   expect(message).toContain(`installed: ${join(folder, "bin", "daprd")}: version 1.12.0 is older than 1.16.0`);
   expect(message).toContain("build: go is not on PATH");
   expect(message).toMatch(/download: .*ECONNREFUSED/);
+});
+
+test("finding no daprd where no SHA-256 is committed names the command that records it", async () => {
+  commit(hashOf("another release"), { version: "1.18.1" });
+  await expect(findDaprd(machine())).rejects.toThrow(
+    "run npm run daprd:hashes and check what it records; the next run then downloads http",
+  );
+});
+
+describe("recording the hashes of the releases", () => {
+  const archives = ["darwin_arm64.tar.gz", "darwin_amd64.tar.gz", "linux_arm64.tar.gz", "linux_amd64.tar.gz"];
+  const names = [...archives, "windows_amd64.zip"].map((name) => `daprd_${name}`);
+  const read = () => JSON.parse(readFileSync(join(folder, "releases.json"), "utf8"));
+  const record = async (publish: (name: string) => string | undefined) => {
+    const server = createServer(({ url = "" }, response) => {
+      const body = publish(url);
+      response.writeHead(body === undefined ? 404 : 200).end(body);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await using _ = server;
+    const releases = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await recordHashes({ ...describeMachine(), ...machine({ releases }) });
+  };
+
+  test("writes the pinned version and the published SHA-256 of every platform", async () => {
+    await record((path) => `${hashOf(path).toUpperCase()}  ${path}\n`);
+    const expected = names.map((name) => [name, hashOf(`/v1.18.2/${name}.sha256`)]);
+    expect(read()).toEqual({ version: "1.18.2", sha256: Object.fromEntries(expected) });
+  });
+
+  test("fails, and leaves the file as it is, when one is missing", async () => {
+    const before = read();
+    const recording = record((path) => (path.includes("windows") ? undefined : hashOf(path)));
+    await expect(recording).rejects.toThrow(/daprd_windows_amd64\.zip\.sha256 returned 404 and no SHA-256/);
+    expect(read()).toEqual(before);
+  });
+
+  test("is done for the version in go.mod, or for none of its platforms yet", () => {
+    const committed = JSON.parse(readFileSync(describeMachine().hashes, "utf8"));
+    expect(committed.version).toBe(readPinnedVersion(describeMachine()));
+    const recorded = Object.entries(committed.sha256);
+    expect([[], names.toSorted()]).toContainEqual(recorded.map(([name]) => name).toSorted());
+    for (const [, hash] of recorded) expect(hash).toMatch(/^[0-9a-f]{64}$/);
+  });
 });

@@ -5,14 +5,15 @@ import { join } from "node:path";
 import { findCacheFolder } from "../build-cache/folder.ts";
 import { makeOnce } from "../build-cache/make-once.ts";
 import { build, nameBuild, readPinnedVersion } from "./build.ts";
-import { download, locateRelease } from "./download.ts";
+import { download } from "./download.ts";
+import { findHash, locateRelease } from "./hashes.ts";
 import { findFault, listInstalled } from "./installed.ts";
 import { describeMachine, type Machine, nameExecutable } from "./machine.ts";
 
 /**
  * Returns the path of a usable daprd, the first of: the one that the environment variable DAPRD names; an installed one
- * (PATH, the Dapr CLI's home); the one in the cache folder. An empty cache is filled with the official release, or with
- * a build of the Go module when the download fails.
+ * (PATH, the Dapr CLI's home); the one in the cache folder. An empty cache is filled with the official release if its
+ * SHA-256 is committed, or with a build of the Go module, whose sources go.sum locks.
  *
  * @throws Error with a message for the user: three remedies and what was tried
  */
@@ -57,8 +58,12 @@ export async function findDaprd(differences: Partial<Machine> = {}): Promise<str
 }
 
 function explainAbsence(machine: Machine, version: string, faults: string[]): string {
+  const url = locateRelease(machine, version);
+  const remedy = findHash(machine, version)
+    ? `let this machine download ${url}`
+    : `run npm run daprd:hashes and check what it records; the next run then downloads ${url}`;
   return `No usable daprd (the Dapr sidecar) on this machine, and none could be downloaded or built. Do one of these:
-  - let this machine download ${locateRelease(machine, version)},
+  - ${remedy},
     or unpack that file elsewhere and set DAPRD=/path/to/daprd
   - install the Dapr CLI, then run: dapr init --slim    (https://docs.dapr.io/getting-started/install-dapr-cli/)
   - install Go 1.21 or newer; it fetches Go 1.26, and the next run builds daprd once, in 3-4 minutes    (https://go.dev/doc/install)

@@ -10,6 +10,8 @@ export interface Machine {
   module: string;
   /** Where daprd's releases are published, without the version. */
   releases: string;
+  /** The file with the SHA-256 of the releases. */
+  hashes: string;
   report: Report;
   /** Ends a build or a download early. */
   signal: AbortSignal;
@@ -22,6 +24,7 @@ export function describeMachine(): Machine {
     arch: process.arch,
     module: fileURLToPath(new URL("module", import.meta.url)),
     releases: "https://github.com/dapr/dapr/releases/download",
+    hashes: fileURLToPath(new URL("releases.json", import.meta.url)),
     report: createReporter(process.stderr),
     signal: new AbortController().signal,
   };
