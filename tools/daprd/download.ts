@@ -12,7 +12,7 @@ import { type Machine, nameExecutable } from "./machine.ts";
 /** Short, because a build from source follows where there is no network. */
 const timeouts = { connect: { timeout: 2_000 }, headersTimeout: 3_000, bodyTimeout: 5_000 };
 
-/** @throws Error when no SHA-256 of the release is committed, or the release is unreachable, stalls or has another one */
+/** @throws Error when no SHA-256 of the release is committed, or the release is unreachable, stalls or has another. */
 export async function download(machine: Machine, version: string, to: string): Promise<void> {
   const expected = findHash(machine, version);
   if (!expected) {
