@@ -9,6 +9,7 @@ export interface Load {
 
 export interface Target {
   readonly port: number;
+  readonly headers?: Readonly<Record<string, string>>;
   request(index: number): { method: "GET" | "POST"; path: string; body?: string };
 }
 
@@ -19,9 +20,16 @@ export interface Target {
  *
  * @throws Error at the first response whose status is not 20x
  */
-export async function load({ port, request }: Target, connections: number, milliseconds: number): Promise<Load> {
+export async function load(
+  { port, headers = {}, request }: Target,
+  connections: number,
+  milliseconds: number,
+): Promise<Load> {
   const latencies: number[] = [];
   const end = performance.now() + milliseconds;
+  const head = Object.entries({ Host: "127.0.0.1", "Content-Type": "application/json", ...headers })
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join("");
   let next = 0;
 
   function sendOneByOne(): Promise<void> {
@@ -36,10 +44,7 @@ export async function load({ port, request }: Target, connections: number, milli
           return resolve();
         }
         const { method, path, body = "" } = request(next++);
-        socket.write(
-          `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-          "latin1",
-        );
+        socket.write(`${method} ${path} HTTP/1.1\r\n${head}Content-Length: ${body.length}\r\n\r\n${body}`, "latin1");
       }
       socket.setEncoding("latin1");
       socket.on("error", reject);

@@ -8,4 +8,5 @@ export const ports = {
   azureHttps: 13_509,
   helloWasm: 13_510,
   welcome: 13_511,
+  withoutChecks: 13_512,
 };

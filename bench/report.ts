@@ -58,6 +58,12 @@ function listRatios({ find, ratio }: Results) {
         3,
       ),
       target(
+        `${operation}/s, 32 at a time, to the same service without checks of the caller`,
+        ratio(32, operation, "perSecond", "state-api", "state-api without checks"),
+        ">=",
+        0.97,
+      ),
+      target(
         `sidecar CPU of a ${operation}, 32 at a time, to the bare sidecar`,
         ratio(32, operation, "sidecarCpu", "state-api", bare),
         "<=",

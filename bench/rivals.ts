@@ -19,9 +19,13 @@ const post = (port: number, path: string, body: (index: number) => unknown): Tar
   request: (index) => ({ method: "POST", path, body: JSON.stringify(body(index)) }),
 });
 
+export const appToken = "the-token-of-the-benchmark";
+/** What a sidecar sends, so that every check of a caller runs. */
+const fromSidecar = { "dapr-api-token": appToken, "dapr-caller-app-id": "welcome" };
+
 const stateApi = (port: number) => ({
-  save: post(port, "/state", (index) => ({ key: keyOf(index), data: value })),
-  get: get(port, (index) => `/state/${keyOf(index)}`),
+  save: { ...post(port, "/state", (index) => ({ key: keyOf(index), data: value })), headers: fromSidecar },
+  get: { ...get(port, (index) => `/state/${keyOf(index)}`), headers: fromSidecar },
 });
 const bareSidecar = (port: number) => ({
   save: post(port, "/v1.0/state/statestore", (index) => [{ key: keyOf(index), value }]),
@@ -32,6 +36,7 @@ const hello = (port: number) => ({ hello: get(port, () => "/") });
 
 const rivals = {
   "state-api": stateApi(ports.stateApi),
+  "state-api without checks": stateApi(ports.withoutChecks),
   "bare sidecar": bareSidecar(ports.sidecar.http),
   "plain SDK service": stateApi(ports.plainSdk),
   "group-lister": groupz(ports.groupLister),

@@ -6,7 +6,7 @@ import { describeSidecar } from "../tools/daprd/sidecar.ts";
 import { readTemplate } from "../tools/launch/template.ts";
 import { kill, type Running, type Server, startProcess, waitUntilReady } from "../tools/processes/process.ts";
 import { ports } from "./ports.ts";
-import type { Rival } from "./rivals.ts";
+import { appToken, type Rival } from "./rivals.ts";
 
 const GROUPS = 1_000;
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -39,8 +39,11 @@ export async function startServers(): Promise<Servers> {
     if (group) subscription.groups = Array.from({ length: GROUPS }, (_, index) => ({ ...group, name: `rg-${index}` }));
   }
   const groupLister = describeApp("group-lister", ports.groupLister);
+  const withoutChecks = describeApp("state-api", ports.withoutChecks);
+  const importHook = ["--import", "./bench/without-checks.ts"];
   const services = {
     "state-api": await startReady(describeApp("state-api", ports.stateApi)),
+    "state-api without checks": await startReady({ ...withoutChecks, args: [...importHook, ...withoutChecks.args] }),
     "plain SDK service": await startReady({
       ...describeScript("bench/plain-sdk.ts", ports.plainSdk, { DAPR_HTTP_PORT: `${ports.sidecar.http}` }),
       readyPath: "/state/x",
@@ -64,6 +67,7 @@ export function describeApp(appId: string, port: number, env: NodeJS.ProcessEnv 
     DAPR_HTTP_PORT: `${ports.sidecar.http}`,
     AZURE_STAND_IN_PORT: `${ports.azure}`,
     AZURE_STAND_IN_HTTPS_PORT: `${ports.azureHttps}`,
+    APP_API_TOKEN: appToken,
     LOG_LEVEL: "warn",
   };
   return describeNode(appId, app.command.slice(1), port, "/readyz", { ...app.env, ...benchmark, ...env });

@@ -2,7 +2,7 @@
 // any other address: a caller with the token of the service's own sidecar, unless DIRECT_CALLS=anywhere.
 import { timingSafeEqual } from "node:crypto";
 import { isIPv4 } from "node:net";
-import type { RequestHandler } from "express";
+import type { Request } from "express";
 import { type Config, ConfigError, type Variable } from "./config.ts";
 import { Problem } from "./problem.ts";
 
@@ -57,12 +57,16 @@ export function refuseOpenAddress({ HOST, DIRECT_CALLS }: Exposure, protection: 
   );
 }
 
-/** The checks of each request, in this order; empty when every caller is allowed. */
-export function accessChecks(access: Access): RequestHandler[] {
-  return [
-    ...(isLoopback(access.HOST) ? [checkHost] : []),
-    ...("APP_API_TOKEN" in access && access.APP_API_TOKEN !== "" ? [callerCheck(access)] : []),
-  ];
+type Check = (req: Request) => void;
+
+/** Returns a function that throws a Problem for a request that must not be served. */
+export function accessCheck(access: Access): Check {
+  const checkCaller = "APP_API_TOKEN" in access && access.APP_API_TOKEN !== "" ? callerCheck(access) : () => {};
+  if (!isLoopback(access.HOST)) return checkCaller;
+  return (req) => {
+    checkHost(req);
+    checkCaller(req);
+  };
 }
 
 function isLoopback(host: string): boolean {
@@ -75,7 +79,7 @@ const OWN_HOST = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/i;
  * Stops DNS rebinding: a page of evil.example whose name now resolves to 127.0.0.1 has the same origin as the service,
  * so the browser lets it read and write, but sends the page's name as Host.
  */
-const checkHost: RequestHandler = (req, _res, next) => {
+const checkHost: Check = (req) => {
   // The target of a request to a proxy is a URL, which takes precedence over the header: RFC 9112 §3.2.2.
   const host = req.url.startsWith("/") ? req.headers.host : (URL.parse(req.url)?.host ?? req.headers.host);
   if (host === undefined || !OWN_HOST.test(host)) {
@@ -83,7 +87,6 @@ const checkHost: RequestHandler = (req, _res, next) => {
       detail: "The service listens on loopback. Call it as 127.0.0.1, localhost or [::1].",
     });
   }
-  next();
 };
 
 /** Platforms call these without a token. Their responses contain nothing secret. */
@@ -94,16 +97,16 @@ const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
  * it. daprd 1.18.2 appends its own value to one that the caller sends, and Node joins the two, so a forged name matches
  * none. https://docs.dapr.io/operations/security/app-api-token/
  */
-function callerCheck(access: Exposure & Config<typeof callerVariables>): RequestHandler {
+function callerCheck(access: Exposure & Config<typeof callerVariables>): Check {
   const token = Buffer.from(access.APP_API_TOKEN);
   const allowed: ReadonlySet<unknown> = new Set(access.ALLOWED_CALLERS.split(","));
   const servesDirectCalls = access.DIRECT_CALLS === "anywhere" || isLoopback(access.HOST);
 
-  return (req, _res, next) => {
-    if (PROBES.has(req.path)) return next();
+  return (req) => {
+    if (PROBES.has(req.path)) return;
     const sent = req.headers["dapr-api-token"];
     if (sent === undefined) {
-      if (servesDirectCalls) return next();
+      if (servesDirectCalls) return;
       throw new Problem(401, "no-token", "The request has no token", unauthorized);
     }
     if (!isEqual(Buffer.from(String(sent), "latin1"), token)) {
@@ -115,7 +118,6 @@ function callerCheck(access: Exposure & Config<typeof callerVariables>): Request
         detail: "Add its Dapr app id to ALLOWED_CALLERS of the service.",
       });
     }
-    next();
   };
 }
 

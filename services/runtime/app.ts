@@ -1,7 +1,7 @@
 // The routes and error handling that all services share.
 import express, { type Express, type RequestHandler } from "express";
 import type { Registry } from "prom-client";
-import { type Access, accessChecks } from "./access.ts";
+import { type Access, accessCheck } from "./access.ts";
 import { JSON_TYPE, send, TEXT_TYPE } from "./http.ts";
 import type { Logger } from "./log.ts";
 import { requestMetrics, serveMetrics } from "./metrics.ts";
@@ -24,7 +24,15 @@ export function createServiceApp(register: Registry, access: Access): Express {
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag"); // routes set the ETags that mean something
-  app.use(requestMetrics(register), ...accessChecks(access));
+  const measure = requestMetrics(register);
+  const checkAccess = accessCheck(access);
+  // One middleware for both: Express takes 0.2 µs of CPU for each, and a get takes 30 µs.
+  app.use((req, res, next) =>
+    measure(req, res, () => {
+      checkAccess(req);
+      next();
+    }),
+  );
   return app;
 }
 

@@ -2,7 +2,7 @@
 // that follow them. The blocks run in a copy of the repository, on ports of its own.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -42,7 +42,10 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
       command: ["node_modules/.bin/node", "services/another/server.ts"],
       env: { PORT: app },
     };
-    appendFileSync(join(folder, "dapr.yaml"), `  - ${JSON.stringify(entry)}\n`);
+    const file = join(folder, "dapr.yaml");
+    const template = readFileSync(file, "utf8");
+    const allowed = template.replace("\n    env:\n", '\n    env:\n      ALLOWED_CALLERS: "welcome,another"\n');
+    writeFileSync(file, `${allowed}  - ${JSON.stringify(entry)}\n`);
   });
   afterAll(async () => {
     await stop();
@@ -68,6 +71,8 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
   test("a copied service folder with an entry in dapr.yaml starts with the others", async () => {
     const response = await fetch(`http://127.0.0.1:${anotherPort}/api/state/greeting`);
     expect(await response.json()).toEqual({ hello: "world" });
+    // group-lister's ALLOWED_CALLERS does not name it.
+    expect((await fetch(`http://127.0.0.1:${anotherPort}/api/groups`)).status).toBe(403);
   });
 
   /** Starts `npm start` and waits for its output; returns a function that stops it. */

@@ -35,13 +35,21 @@ interface Launch {
 
 interface Differences {
   apps?: string[];
+  /** The program of each app. */
+  command?: string;
   args?: string[];
   env?: Record<string, string>;
   prepare?: (folder: string, ports: Launch["ports"]) => void;
 }
 
 /** Starts a suite in a temporary folder: the fixture app, the repository's components, free ports. */
-async function launch({ apps = ["state-api"], args = [], env = {}, prepare }: Differences = {}): Promise<Launch> {
+async function launch({
+  apps = ["state-api"],
+  command = inRepository("test/tools/fixtures/app.ts"),
+  args = [],
+  env = {},
+  prepare,
+}: Differences = {}): Promise<Launch> {
   const folder = mkdtempSync(join(tmpdir(), "launcher-test-"));
   const all = await freePorts(apps.length * 5);
   const portsOf = (index: number) => {
@@ -76,7 +84,7 @@ async function launch({ apps = ["state-api"], args = [], env = {}, prepare }: Di
             daprInternalGRPCPort: portsOf(index).internal,
             metricsPort: portsOf(index).metrics,
           }),
-      command: [process.execPath, inRepository("test/tools/fixtures/app.ts")],
+      command: [process.execPath, command],
       env: { PORT: portsOf(index).app, ...env },
     })),
   };
@@ -154,7 +162,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** Calls a method of Dapr's gRPC API with an empty message and returns its grpc-status. */
-function callGrpc(port: number, method: string): Promise<number> {
+function callGrpc(port: number, method: string, token: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const session = connectHttp2(`http://127.0.0.1:${port}`).on("error", reject);
     const request = session.request({
@@ -162,6 +170,7 @@ function callGrpc(port: number, method: string): Promise<number> {
       ":path": `/dapr.proto.runtime.v1.Dapr/${method}`,
       "content-type": "application/grpc",
       te: "trailers",
+      "dapr-api-token": token,
     });
     const settle = (headers: Record<string, unknown>) => {
       if (headers["grpc-status"] === undefined) return;
@@ -173,14 +182,26 @@ function callGrpc(port: number, method: string): Promise<number> {
   });
 }
 
+/** The environment of a process at its start. */
+function readEnvironment(pid: number): Record<string, string> {
+  const lines = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").filter(Boolean);
+  return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]));
+}
+
 describe.skipIf(process.platform !== "linux")("the launcher with two apps", () => {
   let run: Launch;
   let pids: number[];
+  let environments: Record<string, string>[];
+  /** The API tokens of the sidecars by app id. */
+  const tokens = new Map<string, string>();
+  const withToken = (appId: string) => ({ "dapr-api-token": tokens.get(appId) ?? "" });
 
   beforeAll(async () => {
     run = await launch({ apps: ["state-api", "caller"] });
     await untilReady(run);
     pids = listDescendants(run.launcher.pid ?? 0);
+    environments = pids.map(readEnvironment);
+    for (const { APP_ID, DAPR_API_TOKEN = "" } of environments) if (APP_ID) tokens.set(APP_ID, DAPR_API_TOKEN);
   });
 
   afterAll(async () => {
@@ -217,20 +238,52 @@ describe.skipIf(process.platform !== "linux")("the launcher with two apps", () =
     expect(await response.text()).toBe(`state-api beside ${run.ports.http}`);
   });
 
+  test("gives each pair two random tokens of its own, which the app and its sidecar share", () => {
+    for (const name of ["DAPR_API_TOKEN", "APP_API_TOKEN"]) {
+      const values = environments.map((environment) => environment[name] ?? "");
+      expect(values).toHaveLength(4);
+      for (const value of values) expect(value).toMatch(/^[\w-]{43}$/);
+      expect(new Set(values).size).toBe(2);
+    }
+    expect(tokens.size).toBe(2);
+    expect(new Set(environments.flatMap((each) => [each.DAPR_API_TOKEN, each.APP_API_TOKEN])).size).toBe(4);
+  });
+
+  test("puts no token on a command line or into the output", () => {
+    const secrets = environments.flatMap((each) => [each.DAPR_API_TOKEN ?? "", each.APP_API_TOKEN ?? ""]);
+    const commandLines = pids.map((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8"));
+    for (const secret of secrets) expect([...commandLines, run.output()].join("\n")).not.toContain(secret);
+  });
+
+  test("starts sidecars that answer 401 or Unauthenticated without their token, or with that of another", async () => {
+    const url = `http://127.0.0.1:${run.ports.http}/v1.0/state/statestore`;
+    for (const wrong of [{}, { "dapr-api-token": "" }, withToken("caller")]) {
+      const saved = await fetch(url, { method: "POST", headers: wrong, body: '[{"key":"owned","value":1}]' });
+      expect(saved.status).toBe(401);
+      for (const path of ["/owned", "/../../metadata", "/../../invoke/state-api/method/whoami"]) {
+        expect([path, (await fetch(url + path, { headers: wrong })).status]).toEqual([path, 401]);
+      }
+    }
+    expect((await fetch(`${url}/owned`, { headers: withToken("state-api") })).status).toBe(204);
+    const unauthenticated = 16;
+    expect(await callGrpc(run.ports.grpc, "UnlockAlpha1", "wrong")).toBe(unauthenticated);
+  });
+
   test("stores state in the data folder", async () => {
     const states = `http://127.0.0.1:${run.ports.http}/v1.0/state/statestore`;
     const saved = await fetch(states, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", ...withToken("state-api") },
       body: JSON.stringify([{ key: "a", value: { b: 1 } }]),
     });
     expect(saved.status).toBe(204);
-    expect(await (await fetch(`${states}/a`)).json()).toEqual({ b: 1 });
+    expect(await (await fetch(`${states}/a`, { headers: withToken("state-api") })).json()).toEqual({ b: 1 });
     expect(readdirSync(join(run.folder, "data"))).toContain("state.db");
   });
 
   test("lets one app call another through their sidecars", async () => {
-    const response = await fetch(`http://127.0.0.1:${run.all[6]}/v1.0/invoke/state-api/method/whoami`);
+    const url = `http://127.0.0.1:${run.all[6]}/v1.0/invoke/state-api/method/whoami`;
+    const response = await fetch(url, { headers: withToken("caller") });
     expect(await response.text()).toBe(`state-api beside ${run.ports.http}`);
   });
 
@@ -244,7 +297,8 @@ describe.skipIf(process.platform !== "linux")("the launcher with two apps", () =
     "shutdown",
   ])("returns 404 for the sidecar API %s", async (path) => {
     for (const method of ["GET", "POST"]) {
-      const response = await fetch(`http://127.0.0.1:${run.ports.http}/v1.0/${path}`, { method });
+      const url = `http://127.0.0.1:${run.ports.http}/v1.0/${path}`;
+      const response = await fetch(url, { method, headers: withToken("state-api") });
       expect([method, response.status]).toEqual([method, 404]);
     }
   });
@@ -252,7 +306,7 @@ describe.skipIf(process.platform !== "linux")("the launcher with two apps", () =
   test.for(["GetSecret", "GetBulkSecret", "GetMetadata", "GetState", "SaveState", "InvokeService", "Shutdown"])(
     "returns Unimplemented for %s over gRPC",
     async (method) => {
-      expect(await callGrpc(run.ports.grpc, method)).toBe(12);
+      expect(await callGrpc(run.ports.grpc, method, tokens.get("state-api") ?? "")).toBe(12);
     },
   );
 
@@ -410,7 +464,8 @@ describe.skipIf(process.platform !== "linux")("the Azure stand-in", () => {
   });
 
   test("is switched off by AZURE_STAND_IN=off in .env", async () => {
-    run = await launch({ prepare: (folder) => writeFileSync(join(folder, ".env"), "AZURE_STAND_IN=off\n") });
+    const prepare = (folder: string) => writeFileSync(join(folder, ".env"), "AZURE_STAND_IN=off\n");
+    run = await launch({ command: inRepository("test/tools/fixtures/service/server.ts"), prepare });
     await untilReady(run);
     const whoami = await fetch(`http://127.0.0.1:${run.ports.app}/whoami`);
     expect(await whoami.text()).toContain("stand-in off");

@@ -1,3 +1,4 @@
+import { baseEnvironment } from "../processes/environment.ts";
 import { flags } from "../processes/flags.ts";
 import type { Server } from "../processes/process.ts";
 
@@ -15,6 +16,7 @@ export interface SidecarOptions {
   logLevel: string;
   /** The folder that paths in components are relative to. */
   cwd: string;
+  /** Its environment, in addition to the variables that every process gets. */
   env?: NodeJS.ProcessEnv;
 }
 
@@ -50,8 +52,8 @@ export function describeSidecar({
       "log-as-json": true,
     }),
     cwd,
-    env: { ...process.env, ...env, DAPR_HOST_IP: loopback }, // the address that it announces to other sidecars
+    env: { ...baseEnvironment(), ...env, DAPR_HOST_IP: loopback }, // the address that it announces to other sidecars
     origin: `http://${loopback}:${ports.http}`,
-    readyPath: "/v1.0/healthz/outbound", // 204 once the components are loaded
+    readyPath: "/v1.0/healthz/outbound", // 204 once the components are loaded; needs no DAPR_API_TOKEN
   };
 }

@@ -3,6 +3,7 @@ import { styleText } from "node:util";
 import { describeSidecar } from "../daprd/sidecar.ts";
 import { type Running, type Server, startProcess } from "../processes/process.ts";
 import { renderLog } from "../processes/render-log.ts";
+import { createTokens, environmentOf, type Settings } from "./environment.ts";
 import type { AppTemplate, SidecarPorts, Suite } from "./template.ts";
 
 export interface App {
@@ -12,8 +13,9 @@ export interface App {
 
 const colors = ["cyan", "magenta", "green", "yellow", "blue"] as const;
 
-export function startApps(suite: Suite, daprd: string): App[] {
+export async function startApps(suite: Suite, daprd: string, settings: Settings): Promise<App[]> {
   const width = Math.max(...suite.apps.map(({ appID }) => appID.length)) + " daprd".length;
+  const environments = await Promise.all(suite.apps.map((template) => environmentOf(template, settings)));
   return suite.apps.map((template, index) => {
     const start = (server: Server) => {
       const prefix = styleText(colors[index % colors.length] ?? "cyan", `${server.name.padEnd(width)} |`);
@@ -21,12 +23,20 @@ export function startApps(suite: Suite, daprd: string): App[] {
         for (const part of renderLog(line)) process.stdout.write(`${prefix} ${part}\n`);
       });
     };
-    const sidecar = template.daprHTTPPort === undefined ? undefined : start(sidecarOf(suite, template, daprd));
-    return { server: start(serverOf(template)), sidecar };
+    const env = environments[index] ?? {};
+    if (template.daprHTTPPort === undefined) return { server: start(serverOf(template, env)), sidecar: undefined };
+    const tokens = createTokens(template, settings);
+    const sidecar = start(sidecarOf(suite, template, daprd, tokens));
+    return { server: start(serverOf(template, { ...env, ...tokens })), sidecar };
   });
 }
 
-function sidecarOf(suite: Suite, { appID, appPort, ...ports }: AppTemplate & SidecarPorts, daprd: string): Server {
+function sidecarOf(
+  suite: Suite,
+  { appID, appPort, ...ports }: AppTemplate & SidecarPorts,
+  daprd: string,
+  env: Record<string, string>,
+): Server {
   return describeSidecar({
     daprd,
     appId: appID,
@@ -41,10 +51,11 @@ function sidecarOf(suite: Suite, { appID, appPort, ...ports }: AppTemplate & Sid
     config: suite.configuration,
     logLevel: suite.logLevel,
     cwd: suite.root,
+    env,
   });
 }
 
-function serverOf(template: AppTemplate): Server {
+function serverOf(template: AppTemplate, env: Record<string, string>): Server {
   const { appID, appPort, appDirPath } = template;
   const [path = "", ...args] = template.command;
   // The variables that the Dapr CLI sets.
@@ -62,7 +73,7 @@ function serverOf(template: AppTemplate): Server {
     path,
     args,
     cwd: appDirPath,
-    env: { ...process.env, ...dapr, ...template.env },
+    env: { ...env, ...dapr, ...template.env },
     origin: `http://127.0.0.1:${appPort}`,
     readyPath: "/readyz",
   };

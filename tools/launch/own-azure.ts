@@ -2,11 +2,12 @@
 import { createCredential } from "../../services/group-lister/azure/credential.ts";
 import { AzureError } from "../../services/group-lister/azure/error.ts";
 import { azureOf, readGroupListerConfig } from "../../services/group-lister/config.ts";
+import { type Settings, withAzureSettings } from "./environment.ts";
 import type { Suite } from "./template.ts";
 
 /** Fails before anything starts, because group-lister can do nothing without an identity. */
-export async function signIn(): Promise<void> {
-  const config = readGroupListerConfig(process.env);
+export async function signIn(settings: Settings): Promise<void> {
+  const config = readGroupListerConfig(settings);
   const { authorityHost, resource } = azureOf(config);
   const credential = createCredential({
     resource,
@@ -15,7 +16,7 @@ export async function signIn(): Promise<void> {
     timeoutMs: 5_000, // the Azure CLI alone takes a second or two
     observe: () => {},
   });
-  await credential.getToken(resource).catch((error) => {
+  await withAzureSettings(settings, () => credential.getToken(resource)).catch((error) => {
     throw error instanceof AzureError ? new Error(`Nothing was started. ${error.message}\n${error.advice}`) : error;
   });
 }

@@ -1,12 +1,13 @@
 // `npm start`: runs every app of dapr.yaml with its sidecar, on loopback, until Ctrl-C or until one of them ends.
 // `npm start -- --azure` uses your own Azure instead of the stand-in.
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { findDaprd } from "../daprd/find.ts";
 import { kill, type Running, rejectAtEnd, type Server, stop, waitUntilReady } from "../processes/process.ts";
 import { type App, startApps } from "./apps.ts";
+import { readSettings, type Settings } from "./environment.ts";
 import { listenForInterrupts } from "./interrupts.ts";
 import { signIn, withoutStandIn } from "./own-azure.ts";
 import { refuseTakenPorts } from "./refuse-taken-ports.ts";
@@ -28,10 +29,9 @@ process.on("exit", killAll);
 try {
   const { values, positionals } = parseArgs({ options: { azure: { type: "boolean" } }, allowPositionals: true });
   const suite = readTemplate(positionals[0] ?? fileURLToPath(new URL("../../dapr.yaml", import.meta.url)));
-  const settings = join(suite.root, ".env");
-  if (existsSync(settings)) process.loadEnvFile(settings);
-  if (values.azure) await signIn();
-  await runSuite(values.azure ? withoutStandIn(suite) : suite);
+  const settings = readSettings(suite.root);
+  if (values.azure) await signIn(settings);
+  await runSuite(values.azure ? withoutStandIn(suite) : suite, settings);
 } catch (error) {
   if (!interrupted.aborted) {
     console.error(`\n${error instanceof Error ? error.message : error}`);
@@ -46,7 +46,7 @@ try {
 }
 
 /** Never resolves; rejects when the start fails, a process ends or the user interrupts. */
-async function runSuite(suite: Suite): Promise<never> {
+async function runSuite(suite: Suite, settings: Settings): Promise<never> {
   mkdirSync(join(suite.root, "data"), { recursive: true });
   await refuseTakenPorts(suite);
   const daprd = await findDaprd({ signal: interrupted });
@@ -55,7 +55,7 @@ async function runSuite(suite: Suite): Promise<never> {
   console.log(`Sidecar: ${daprd}`);
   console.log(`Starting ${suite.apps.map(({ appID }) => appID).join(", ")} …\n`);
   const startedAt = performance.now();
-  apps = startApps(suite, daprd);
+  apps = await startApps(suite, daprd, settings);
   const ending = Promise.race([rejectOnInterrupt(), ...[...servers(), ...sidecars()].map(rejectAtEnd)]);
   // Sidecars first, because an app may not be ready before its sidecar.
   await Promise.race([waitForAll(sidecars()), ending]);
@@ -68,6 +68,7 @@ async function runSuite(suite: Suite): Promise<never> {
 
 function rejectOnInterrupt(): Promise<never> {
   return new Promise((_, reject) => {
+    if (interrupted.aborted) reject(interrupted.reason);
     interrupted.addEventListener("abort", () => reject(interrupted.reason));
   });
 }

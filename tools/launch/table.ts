@@ -1,6 +1,7 @@
 // The text that `npm start` prints once everything is ready.
 import { join, relative } from "node:path";
 import { styleText } from "node:util";
+import type { Server } from "../processes/process.ts";
 import type { App } from "./apps.ts";
 import { findDatabaseFile, type Suite } from "./template.ts";
 
@@ -9,7 +10,7 @@ export async function renderTable(suite: Suite, apps: readonly App[]): Promise<s
   const rows = await Promise.all(
     apps.map(async ({ server, sidecar }) => {
       const { name, origin } = server.program;
-      const stores = sidecar ? await listStores(suite, sidecar.program.origin) : [];
+      const stores = sidecar ? await listStores(suite, sidecar.program) : [];
       const data = [...stores, ...(await listSamples(origin))].join(", ");
       return [name, origin, sidecar?.program.origin ?? "", data];
     }),
@@ -38,9 +39,10 @@ function align(rows: readonly (readonly string[])[]): string[] {
 }
 
 /** The state stores that a sidecar has loaded, e.g. "statestore (state.sqlite, data/state.db)". */
-async function listStores(suite: Suite, sidecar: string): Promise<string[]> {
+async function listStores(suite: Suite, { origin, env }: Server): Promise<string[]> {
   const { components = [] } = await fetchJson<{ components?: { name: string; type: string }[] }>(
-    `${sidecar}/v1.0/metadata`,
+    `${origin}/v1.0/metadata`,
+    { "dapr-api-token": env.DAPR_API_TOKEN ?? "" },
   );
   return components
     .filter(({ type }) => type.startsWith("state."))
@@ -67,8 +69,8 @@ async function listCommands(origin: string): Promise<string[]> {
   }
 }
 
-async function fetchJson<T>(url: string): Promise<T> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+async function fetchJson<T>(url: string, headers: Record<string, string> = {}): Promise<T> {
+  const response = await fetch(url, { headers, signal: AbortSignal.timeout(2_000) });
   if (!response.ok) throw new Error(`GET ${url} returned ${response.status}`);
   return (await response.json()) as T;
 }
