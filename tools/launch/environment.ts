@@ -50,7 +50,8 @@ async function readDeclared({ appDirPath, command }: AppTemplate): Promise<Set<s
 const DEBUGGER: ReadonlySet<string> = new Set(["NODE_OPTIONS", "VSCODE_INSPECTOR_OPTIONS"]);
 
 /**
- * True for what @azure/identity, the tools that it runs and the Azure stand-in read: credentials, proxies, certificates.
+ * True for what @azure/identity, the tools that it runs and the Azure stand-in read: credentials, proxies and
+ * certificates.
  * https://learn.microsoft.com/javascript/api/overview/azure/identity-readme#environment-variables
  */
 function isForAzure(name: string): boolean {
