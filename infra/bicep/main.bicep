@@ -33,11 +33,14 @@ param listed 'resourceGroup' | 'subscription' = 'resourceGroup'
 @description('Optional. Billing mode and throughput of Cosmos DB.')
 param cosmosCapacity Capacity = { mode: 'serverless' }
 
-@description('Optional. Sends the audit logs of the registry, the vault and Cosmos DB to the Log Analytics workspace, which bills them by size.')
-param diagnostics bool = false
+@description('Optional. Sends the audit logs of the registry, the vault and Cosmos DB to the Log Analytics workspace, which bills them by size: a few MB a day. Requests to the store are not among them.')
+param diagnostics bool = true
 
-@description('Optional. Private endpoints of the registry, the vault and Cosmos DB, which then have no public access. Without it, they are public and need a role for each call.')
+@description('Optional. Private endpoints of the registry, the vault and Cosmos DB, which then have no public access. Without it, the registry is public, and needs a role for each call.')
 param privateEndpoints PrivateEndpoints?
+
+@description('Optional. Public IPv4 addresses such as 203.0.113.7, or ranges in CIDR notation, that also reach Cosmos DB and, on AKS, the vault, where their firewalls admit only the network that this template creates. Without effect in an existing network, without a network and with private endpoints.')
+param clientAddresses string[] = []
 
 @description('Optional. Spreads Cosmos DB and the Container Apps environment over the availability zones of the region, which must have zones. Registry and vault are always spread; the nodes of AKS have zones of their own in hosting.')
 param zoneRedundant bool = false
@@ -83,15 +86,31 @@ var hasZone = contains(['custom', 'existing'], hosting.?apiServer.dns ?? '')
 @description('Returns a part of a resource id: 2 is the subscription, 4 the resource group, 8 the name.')
 func segment(id string, index int) string => split(id, '/')[?index] ?? 'invalid' // reported by validate.bicep
 
+var appsSubnetId = hosting.?network.?source == 'created'
+  ? resourceId(
+      subscription().subscriptionId,
+      'rg-${name}',
+      'Microsoft.Network/virtualNetworks/subnets',
+      'vnet-${name}',
+      'environment'
+    )
+  : hosting.?network.?subnetId
+
 // The network of the services.
 var network = hosting.?network.?subnetId != null
   ? 'existing'
   : hosting.on == 'aks' || hosting.?network != null ? 'created' : 'none'
 var networkId = join(take(split(subnetId, '/'), 9), '/')
 
+// Service endpoints are free, but belong to the subnet, so an existing network keeps the ones that it has. Container Apps
+// without a network have no fixed addresses to admit.
+var firewall = network == 'created' && privateEndpoints == null
+  ? { subnetId: hosting.on == 'aks' ? subnetId : appsSubnetId!, addresses: clientAddresses }
+  : null
+
 var errors = concat(
   hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting),
-  optionErrors(name, tags, zoneRedundant, privateEndpoints, network)
+  optionErrors(name, tags, zoneRedundant, privateEndpoints, network, clientAddresses)
 )
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
@@ -199,10 +218,11 @@ module cosmos 'modules/cosmos.bicep' = {
     credential: hosting.?stateStore ?? 'identity'
     principalId: stateApiIdentity.outputs.principalId
     publicNetworkAccess: publicNetworkAccess
+    firewall: firewall
     zoneRedundant: zoneRedundant
     workspaceName: auditWorkspaceName
   }
-  dependsOn: [logs]
+  dependsOn: [logs, clusterNetwork, appsNetwork]
 }
 
 module vault 'modules/key-vault.bicep' = {
@@ -216,9 +236,12 @@ module vault 'modules/key-vault.bicep' = {
     demoSecret: demoSecret
     principalId: welcomeIdentity.outputs.principalId
     publicNetworkAccess: publicNetworkAccess
+    // Reports differ whether Container Apps reads secrets through a service endpoint: it works in
+    // https://github.com/microsoft/azure-container-apps/issues/739, not in .../issues/1287. So only AKS has the firewall.
+    firewall: hosting.on == 'aks' ? firewall : null
     workspaceName: auditWorkspaceName
   }
-  dependsOn: [logs]
+  dependsOn: [logs, clusterNetwork]
 }
 
 module readerOfGroup 'modules/reader-of-group.bicep' = if (listed == 'resourceGroup') {
@@ -229,6 +252,17 @@ module readerOfGroup 'modules/reader-of-group.bicep' = if (listed == 'resourceGr
 // This assignment outlives the resource group.
 module readerOfSubscription 'modules/reader-of-subscription.bicep' = if (listed == 'subscription') {
   params: { principalId: groupListerIdentity.outputs.principalId }
+}
+
+module appsNetwork 'modules/container-apps-network.bicep' = if (hosting.?network.?source == 'created') {
+  scope: group
+  params: {
+    name: 'vnet-${name}'
+    location: location
+    tags: tags
+    prefix: hosting.?network.?prefix ?? ''
+    endpoints: privateEndpoints != null
+  }
 }
 
 module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'containerapps') {
@@ -243,9 +277,9 @@ module containerApps 'modules/container-apps.bicep' = if (hosting.on == 'contain
     accountName: accountName
     identityName: identityNames.stateApi
     zoneRedundant: zoneRedundant
-    endpoints: privateEndpoints != null
+    subnetId: appsSubnetId
   }
-  dependsOn: [logs, cosmos]
+  dependsOn: [logs, cosmos, appsNetwork]
 }
 
 // A role in the Kubernetes API takes effect after up to five minutes, and azd calls that API as soon as the deployment

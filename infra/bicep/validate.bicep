@@ -100,9 +100,13 @@ func optionErrors(
   tags Tags,
   zoneRedundant bool,
   privateEndpoints PrivateEndpoints?,
-  network 'none' | 'created' | 'existing'
+  network 'none' | 'created' | 'existing',
+  clientAddresses string[]
 ) string[] =>
   nonEmpty([
+    !empty(filter(clientAddresses, address => startsWith(address, '0.') || endsWith(address, '/0')))
+      ? 'clientAddresses contains an address that admits strangers: 0.0.0.0 is all of Azure, a /0 range every address. Use your own public address.'
+      : ''
     isName(name)
       ? ''
       : 'name ${name} is not valid. Use a to z, 0 to 9 and hyphens, with no hyphen at the beginning or the end.'

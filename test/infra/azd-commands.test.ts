@@ -19,7 +19,7 @@ const known: Readonly<Record<string, { readonly arguments: readonly number[]; re
   "env get-value": { arguments: [1], flags: ["environment"] },
   "env new": { arguments: [1], flags: ["location", "subscription"] },
   "env refresh": { arguments: [0, 1], flags: ["environment"] },
-  "env set": { arguments: [2], flags: ["environment"] },
+  "env set": { arguments: [2], flags: ["environment", "file"] },
   "env set-secret": { arguments: [1], flags: ["environment"] },
   monitor: { arguments: [0], flags: ["environment", "live", "logs", "overview"] },
   "pipeline config": { arguments: [0], flags: ["environment"] },

@@ -136,7 +136,13 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
 
   // https://learn.microsoft.com/azure/azure-monitor/reference/supported-logs/microsoft-containerservice-managedclusters-logs
   test("the audit logs go to tables of their own instead of AzureDiagnostics", () => {
-    expect(plans.find("aks", "Microsoft.Insights/diagnosticSettings").properties).toMatchObject({
+    const settings = plans
+      .of("aks")
+      .resources.filter(({ id }) =>
+        /managedClusters\/[^/]+\/providers\/Microsoft.Insights\/diagnosticSettings/.test(id),
+      );
+    expect(settings).toHaveLength(1);
+    expect(settings[0]?.properties).toMatchObject({
       logAnalyticsDestinationType: "Dedicated",
       logs: [
         { category: "guard", enabled: true },

@@ -51,10 +51,22 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
         publicNetworkAccess: "Enabled",
       });
       const workspace = plans.find("containerapps", "Microsoft.OperationalInsights/workspaces");
-      expect(plans.find("containerapps", "Microsoft.Insights/diagnosticSettings")).toMatchObject({
-        id: expect.stringContaining(id),
-        properties: { workspaceId: workspace.id, logs: [{ categoryGroup: "allLogs", enabled: true }] },
+      const [logs, ...others] = plans
+        .of("containerapps")
+        .resources.filter((resource) => resource.id === `${id}/providers/Microsoft.Insights/diagnosticSettings/logs`);
+      expect(others).toEqual([]);
+      expect(logs?.properties).toEqual({
+        workspaceId: workspace.id,
+        logs: [{ categoryGroup: "allLogs", enabled: true }],
       });
+    });
+
+    test("encrypts the traffic between the ingress and the apps, with and without a network of its own", () => {
+      for (const name of ["containerapps", "containerapps-private", "containerapps-existing-network"]) {
+        expect(plans.find(name, "Microsoft.App/managedEnvironments").properties).toMatchObject({
+          peerTrafficConfiguration: { encryption: { enabled: true } },
+        });
+      }
     });
 
     test("examples/containerapps-private.bicepparam creates a network, and resolves the apps to its private address", () => {

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
 import { at, listAt, objectAt } from "../support/at.ts";
-import { findBicepOrSkip, openWorkshop, type Plan, type Workshop } from "../support/bicep.ts";
+import { environment, findBicepOrSkip, openWorkshop, type Plan, type Workshop } from "../support/bicep.ts";
 import { fileOf, shipped } from "../support/plans.ts";
 
 const path = await findBicepOrSkip();
+const { MY_ADDRESS } = environment;
 
 describe.skipIf(!path)("the options of main.bicep", { timeout: 120_000 }, () => {
   let workshop: Workshop;
@@ -90,36 +91,114 @@ describe.skipIf(!path)("the options of main.bicep", { timeout: 120_000 }, () => 
     });
   });
 
-  test("without options a plan has no audit log, no lock, no zones and no private endpoint", async () => {
+  test("without options a plan has no lock, no zones and no private endpoint", async () => {
     for (const name of ["containerapps", "aks"]) {
       const { resources, text } = await planOf(name, (unchanged) => unchanged);
       const types = resources.map(({ type }) => type);
       expect(types).not.toContain("Microsoft.Authorization/locks");
       expect(types).not.toContain("Microsoft.Network/privateEndpoints");
-      expect(text).not.toMatch(/(registries|vaults|databaseAccounts)\/[^/]*\/providers\/Microsoft.Insights/);
       expect(text).not.toMatch(/"(isZ|z)oneRedundant":true/);
     }
   });
 
-  test("diagnostics adds an audit log to the registry, the vault and Cosmos DB, and nothing else", async () => {
-    const { on, added, removed } = await compare("diagnostics", "diagnostics");
-    expect(removed).toEqual([]);
-    const workspaceId = on.resources.find(({ type }) => type === "Microsoft.OperationalInsights/workspaces")?.id;
+  test("diagnostics: false removes the audit logs of the registry, the vault and Cosmos DB, and nothing else", async () => {
+    const { off: byDefault, added, removed } = await compare("without-audit-logs", "diagnostics");
+    expect(added).toEqual([]);
+    const workspaceId = byDefault.resources.find(({ type }) => type === "Microsoft.OperationalInsights/workspaces")?.id;
     /** The logged resource is the first whose type an id or, for the vault, an expression contains. */
     const typeOf = (id: string) => /Microsoft\.\w+\/\w+/.exec(id.replace(/^.*?\/providers\//, ""))?.[0];
-    const logged = on.resources.filter(({ id }) => added.includes(id));
-    expect(logged.map(({ type }) => type)).toEqual(Array(added.length).fill("Microsoft.Insights/diagnosticSettings"));
+    const logged = byDefault.resources.filter(({ id }) => removed.includes(id));
+    expect(logged.map(({ type }) => type)).toEqual(Array(removed.length).fill("Microsoft.Insights/diagnosticSettings"));
     expect(Object.fromEntries(logged.map(({ id, properties }) => [typeOf(id), properties]))).toEqual({
       "Microsoft.ContainerRegistry/registries": { workspaceId, logs: [{ categoryGroup: "audit", enabled: true }] },
       "Microsoft.KeyVault/vaults": { workspaceId, logs: [{ categoryGroup: "audit", enabled: true }] },
       "Microsoft.DocumentDB/databaseAccounts": {
         workspaceId,
         logAnalyticsDestinationType: "Dedicated",
-        logs: [
-          { category: "ControlPlaneRequests", enabled: true },
-          { category: "PartitionKeyStatistics", enabled: true },
-        ],
+        logs: [{ category: "ControlPlaneRequests", enabled: true }],
       },
+    });
+  });
+
+  describe("the firewalls of Cosmos DB and the vault", () => {
+    const cosmos = "Microsoft.DocumentDB/databaseAccounts";
+    const vault = "Microsoft.KeyVault/vaults";
+    const services = { [cosmos]: "Microsoft.AzureCosmosDB", [vault]: "Microsoft.KeyVault" };
+    const propertiesOf = (plan: Plan, type: string) => plan.resources.find((item) => item.type === type)?.properties;
+    const asItIs = (text: string) => text;
+
+    /** The subnets and addresses that a firewall admits; undefined if it admits every address. */
+    function admittedBy(plan: Plan, type: string) {
+      const properties = propertiesOf(plan, type);
+      const isCosmos = type === cosmos;
+      const closed = isCosmos
+        ? at(properties, "isVirtualNetworkFilterEnabled") === true
+        : at(properties, "networkAcls.defaultAction") === "Deny";
+      const rules = isCosmos ? properties : at(properties, "networkAcls");
+      const subnets = listAt(rules, "virtualNetworkRules").map((rule) => field(rule, "id"));
+      const addresses = listAt(rules, "ipRules").map((rule) => field(rule, isCosmos ? "ipAddressOrRange" : "value"));
+      if (!closed) expect([...subnets, ...addresses]).toEqual([]);
+      return closed ? { subnets, addresses } : undefined;
+    }
+
+    /** The subnets with a service endpoint: parts of a network, or resources of their own. */
+    function subnetsWith(plan: Plan, service: string): unknown[] {
+      const networks = plan.resources.filter(({ type }) => type === "Microsoft.Network/virtualNetworks");
+      const parts = networks.flatMap(({ id, properties }) =>
+        [at(properties, "subnets") ?? []].flat().map((subnet) => ({
+          id: `${id}/subnets/${field(subnet, "name")}`,
+          properties: field(subnet, "properties"),
+        })),
+      );
+      const own = plan.resources.filter(({ type }) => type === "Microsoft.Network/virtualNetworks/subnets");
+      return [...parts, ...own]
+        .filter(({ properties }) => JSON.stringify(at(properties, "serviceEndpoints") ?? []).includes(`"${service}"`))
+        .map(({ id }) => id);
+    }
+
+    test.for([
+      ["aks", cosmos, [MY_ADDRESS]],
+      ["aks", vault, [MY_ADDRESS]],
+      ["aks-operations", vault, [MY_ADDRESS]],
+      ["aks-private-custom-dns", cosmos, [MY_ADDRESS]],
+      ["zone-redundant", cosmos, [MY_ADDRESS]],
+      ["containerapps-private", cosmos, []], // MY_ADDRESS is an address in the network
+    ] as const)("%s: %s admits the subnet of the services, which has its service endpoint, and %j", async (row) => {
+      const [name, type, addresses] = row;
+      const plan = await planOf(name, asItIs);
+      const subnets = subnetsWith(plan, services[type] ?? "");
+      expect(subnets).toEqual([expect.stringMatching(/\/virtualNetworks\/vnet-dapr-samples\/subnets\/\w+$/)]);
+      expect(admittedBy(plan, type)).toEqual({ subnets, addresses });
+    });
+
+    test.for([
+      ["containerapps", cosmos], // the apps have no fixed address
+      ["containerapps", vault],
+      ["containerapps-private", vault], // it is not known whether references work through a service endpoint
+      ["zone-redundant", vault],
+      ["containerapps-existing-network", cosmos], // the subnet may lack the service endpoint
+      ["aks-existing-network", cosmos],
+      ["aks-existing-network", vault],
+    ] as const)("%s: %s admits every address", async ([name, type]) => {
+      const plan = await planOf(name, asItIs);
+      expect(admittedBy(plan, type)).toBeUndefined();
+      expect(propertiesOf(plan, type)).toMatchObject({ publicNetworkAccess: "Enabled" });
+    });
+
+    test("with private endpoints, the vault admits no address, although it trusts services of Azure", async () => {
+      for (const name of ["aks-private-endpoints", "containerapps-private-endpoints"]) {
+        const plan = await planOf(name, asItIs);
+        expect(admittedBy(plan, vault)).toEqual({ subnets: [], addresses: [] });
+        expect(propertiesOf(plan, cosmos)).toMatchObject({ publicNetworkAccess: "Disabled" });
+      }
+    });
+
+    test("the subnet has its service endpoints before Cosmos DB and the vault admit it", async () => {
+      const template = JSON.parse((await workshop.compile("infra/bicep/main.bicep")).contents);
+      expect(at(template, "resources.cosmos.dependsOn")).toEqual(
+        expect.arrayContaining(["clusterNetwork", "appsNetwork"]),
+      );
+      expect(at(template, "resources.vault.dependsOn")).toContain("clusterNetwork");
     });
   });
 

@@ -41,20 +41,27 @@ const exceptions: Readonly<Record<string, Exception>> = {
     reason: "Private connections need the Premium tier.",
     holdsIn: ["containerapps-private-endpoints", "aks-private-endpoints"],
   },
-  "Azure.ACR.Logs": { reason: "Logs are billed by volume.", holdsIn: ["diagnostics"] },
+  "Azure.ACR.Logs": { reason: "without-audit-logs exists to have none.", holdsIn: ["containerapps", "aks"] },
   "Azure.KeyVault.SoftDelete": { reason: "Azure turns it on for every vault, and it cannot be turned off." },
   "Azure.KeyVault.Firewall": {
     reason:
-      "Apps without a virtual network have no fixed address to allow. With private endpoints, public access is off, and " +
-      "the firewall has no effect.",
+      "Container Apps without a virtual network have no fixed address to allow, and may not reach the vault through a " +
+      "service endpoint. An existing network may have none.",
+    holdsIn: [
+      "aks",
+      "aks-operations",
+      "aks-private-custom-dns",
+      "aks-private-endpoints",
+      "containerapps-private-endpoints",
+    ],
   },
-  "Azure.KeyVault.Logs": { reason: "Logs are billed by volume.", holdsIn: ["diagnostics"] },
+  "Azure.KeyVault.Logs": { reason: "without-audit-logs exists to have none.", holdsIn: ["containerapps", "aks"] },
   "Azure.Cosmos.DisableLocalAuth": {
     reason: "containerapps-keyed exists to use a key.",
     holdsIn: ["containerapps", "aks"],
   },
   "Azure.Cosmos.PublicAccess": {
-    reason: "Private endpoints are billed by the hour. Keys are off.",
+    reason: "Private endpoints are billed by the hour. Keys are off; a created network closes the firewall.",
     holdsIn: ["containerapps-private-endpoints", "aks-private-endpoints"],
   },
   "Azure.Cosmos.ContinuousBackup": { reason: "Periodic backup is free, and its two copies are enough for samples." },
@@ -68,7 +75,7 @@ const exceptions: Readonly<Record<string, Exception>> = {
   },
   "Azure.AKS.AuthorizedIPs": {
     reason: "A private API server cannot have them. With MY_ADDRESS, a public one has.",
-    holdsIn: ["aks"],
+    holdsIn: ["aks", "aks-operations", "aks-existing-network", "aks-private-endpoints"],
   },
   "Azure.AKS.StandardLB": { reason: "Standard is the default; Basic was retired." },
   "Azure.AKS.ContainerInsights": { reason: "Container insights is billed by volume.", holdsIn: ["aks-operations"] },

@@ -22,7 +22,17 @@ resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
   properties: {
     addressSpace: { addressPrefixes: ['10.1.0.0/16'] }
     subnets: concat(
-      [{ name: 'nodes', properties: { addressPrefix: '10.1.0.0/22' } }],
+      [
+        {
+          name: 'nodes'
+          properties: {
+            addressPrefix: '10.1.0.0/22'
+            // Pods reach other networks with the address of their node, so this covers the sidecars and the Key Vault
+            // driver: https://learn.microsoft.com/azure/aks/concepts-network-azure-cni-overlay
+            serviceEndpoints: [{ service: 'Microsoft.AzureCosmosDB' }, { service: 'Microsoft.KeyVault' }]
+          }
+        }
+      ],
       endpoints ? [{ name: 'endpoints', properties: { addressPrefix: '10.1.4.0/24' } }] : []
     )
   }

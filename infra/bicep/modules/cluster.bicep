@@ -238,7 +238,10 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-08-01' = {
       networkPlugin: 'azure'
       networkPluginMode: 'overlay'
       networkDataplane: 'cilium'
-      networkPolicy: 'cilium' // enforces the network policies of infra/kubernetes
+      // Enforces the network policies of infra/kubernetes, which also keep pods from the metadata service of the node.
+      // podLinkLocalAccess 'None' would, too: a preview that AKS refuses for clusters with Azure Policy.
+      // https://learn.microsoft.com/azure/aks/imds-restriction#limitations
+      networkPolicy: 'cilium'
       serviceCidr: serviceCidr
       dnsServiceIP: cidrHost(serviceCidr, 9) // the tenth address, as Kubernetes does by default
       podCidr: network.?podCidr ?? '10.244.0.0/16'

@@ -49,6 +49,9 @@ resource environment 'Microsoft.App/managedEnvironments@2026-07-01' = {
     }
     vnetConfiguration: subnetId == null ? null : { infrastructureSubnetId: subnetId, internal: private }
     zoneRedundant: zoneRedundant
+    // Encrypts the traffic between the ingress and the apps, and between apps; sidecars encrypt theirs without it.
+    // https://learn.microsoft.com/azure/container-apps/ingress-environment-configuration#peer-to-peer-encryption
+    peerTrafficConfiguration: { encryption: { enabled: true } }
     publicNetworkAccess: private ? 'Disabled' : 'Enabled'
   }
 }

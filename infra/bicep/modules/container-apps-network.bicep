@@ -30,6 +30,7 @@ resource subnet 'Microsoft.Network/virtualNetworks/subnets@2026-03-01' = {
   name: 'environment'
   properties: {
     addressPrefix: cidrSubnet(prefix, parseCidr(prefix).cidr + 1, 0)
+    serviceEndpoints: [{ service: 'Microsoft.AzureCosmosDB' }]
     delegations: [{ name: 'environment', properties: { serviceName: 'Microsoft.App/environments' } }]
   }
 }

@@ -1,5 +1,5 @@
 metadata name = 'Container Apps'
-metadata description = 'Container Apps environment with its network and the Dapr state store. The apps are in ../apps.'
+metadata description = 'Container Apps environment with its DNS records and the Dapr state store. The apps are in ../apps.'
 
 import { Tags } from 'tags.bicep'
 
@@ -82,6 +82,9 @@ param tags Tags
 @description('Required. Container Apps settings of the deployment.')
 param hosting ContainerApps
 
+@description('Optional. Resource id of the subnet of the environment. Required if hosting has a network.')
+param subnetId string?
+
 @description('Required. Name of the Log Analytics workspace, in this resource group.')
 param workspaceName string
 
@@ -97,9 +100,6 @@ param identityName string
 @description('Required. Spreads the environment over the availability zones of the region.')
 param zoneRedundant bool
 
-@description('Optional. Adds a subnet for private endpoints to the network.')
-param endpoints bool = false
-
 @description('Returns the name of the record that resolves every name in a domain, relative to a zone.')
 func recordFor(domain string, zone string) string =>
   domain == zone
@@ -109,24 +109,10 @@ func recordFor(domain string, zone string) string =>
         : fail('The domain of the environment, ${domain}, is not in the zone ${zone}. Set network.private.zoneId to a zone that contains it.')
 
 var environmentName = 'cae-${name}'
-var networkName = 'vnet-${name}'
 
-var createdNetworkId = resourceId('Microsoft.Network/virtualNetworks', networkName)
-var createdNetwork = hosting.?network.?source == 'created'
-var subnetId = createdNetwork ? '${createdNetworkId}/subnets/environment' : hosting.?network.?subnetId
 var networkId = join(take(split(subnetId ?? '', '/'), 9), '/')
 var dns = hosting.?network.?private.?dns ?? 'none'
 var zoneId = split(hosting.?network.?private.?zoneId ?? '', '/')
-
-module network 'container-apps-network.bicep' = if (createdNetwork) {
-  params: {
-    name: networkName
-    location: location
-    tags: tags
-    prefix: hosting.?network.?prefix ?? ''
-    endpoints: endpoints
-  }
-}
 
 module environment 'container-apps-environment.bicep' = {
   params: {
@@ -139,7 +125,6 @@ module environment 'container-apps-environment.bicep' = {
     zoneRedundant: zoneRedundant
     private: hosting.?network.?private != null
   }
-  dependsOn: [network]
 }
 
 module createdZone 'private-dns-zone.bicep' = if (dns == 'created') {

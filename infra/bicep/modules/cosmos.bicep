@@ -1,6 +1,7 @@
 metadata name = 'Cosmos DB for Dapr'
 metadata description = 'Account, database and container for the Dapr component statestore.'
 
+import { Firewall } from 'firewall.bicep'
 import { Tags } from 'tags.bicep'
 
 @export()
@@ -56,6 +57,9 @@ param principalId string
 @description('Optional. Disabled: only private endpoints reach the items.')
 param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
 
+@description('Optional. Callers that reach the items. Without it, every address can connect; requests need a role or a key.')
+param firewall Firewall?
+
 @description('Optional. Spreads the replicas over the availability zones of the region. A serverless account keeps the value it was created with.')
 param zoneRedundant bool = false
 
@@ -79,6 +83,9 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2026-03-15' = {
     disableLocalAuth: credential == 'identity'
     disableKeyBasedMetadataWriteAccess: true // keys can write items, but not change databases and containers
     publicNetworkAccess: publicNetworkAccess
+    isVirtualNetworkFilterEnabled: firewall != null
+    virtualNetworkRules: firewall == null ? [] : [{ id: firewall!.subnetId, ignoreMissingVNetServiceEndpoint: false }]
+    ipRules: map(firewall.?addresses ?? [], address => { ipAddressOrRange: address })
     minimalTlsVersion: 'Tls12'
     consistencyPolicy: { defaultConsistencyLevel: 'Session' }
     locations: [{ locationName: location, failoverPriority: 0, isZoneRedundant: zoneRedundant }]
@@ -125,7 +132,7 @@ resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if
   properties: {
     workspaceId: workspace.id
     logAnalyticsDestinationType: 'Dedicated' // tables of Cosmos DB, such as CDBControlPlaneRequests; a query reads less
-    logs: [{ category: 'ControlPlaneRequests', enabled: true }, { category: 'PartitionKeyStatistics', enabled: true }]
+    logs: [{ category: 'ControlPlaneRequests', enabled: true }] // changes of settings, keys and roles
   }
 }
 

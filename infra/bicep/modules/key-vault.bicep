@@ -1,6 +1,7 @@
 metadata name = 'Key Vault'
 metadata description = 'A vault with the secret demosecret. Access is granted with roles, not access policies.'
 
+import { Firewall } from 'firewall.bicep'
 import { Tags } from 'tags.bicep'
 
 @description('Required. Name of the vault: 3 to 24 characters, globally unique.')
@@ -24,6 +25,9 @@ param principalId string
 @description('Optional. Disabled: only private endpoints reach the secrets. Resource Manager still writes demosecret.')
 param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
 
+@description('Optional. Callers that reach the secrets. Without it, every address can connect; requests need a role.')
+param firewall Firewall?
+
 @description('Optional. Name of the Log Analytics workspace for the audit log, in this resource group. Without it there is none.')
 param workspaceName string?
 
@@ -46,6 +50,14 @@ resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
     publicNetworkAccess: publicNetworkAccess
+    // Resource Manager writes demosecret through the control plane, which has no firewall:
+    // https://learn.microsoft.com/azure/key-vault/general/overview-vnet-service-endpoints
+    networkAcls: {
+      bypass: 'AzureServices'
+      defaultAction: firewall == null && publicNetworkAccess == 'Enabled' ? 'Allow' : 'Deny'
+      virtualNetworkRules: firewall == null ? [] : [{ id: firewall!.subnetId }]
+      ipRules: map(firewall.?addresses ?? [], address => { value: address })
+    }
     enablePurgeProtection: true
     softDeleteRetentionInDays: 7 // purge protection reserves the name of a deleted vault for this long
   }

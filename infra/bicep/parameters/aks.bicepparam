@@ -1,8 +1,9 @@
 using '../main.bicep'
 
 // AKS with a public API server. Deploy infra/kubernetes/overlays/aks to it.
-// Set MY_ADDRESS to your public IPv4 address to close the API server to all others; without it, any address can connect,
-// but every request needs a token. Set WELCOME_HOST for infra/kubernetes/features/gateway.
+// Set MY_ADDRESS to your public IPv4 address to close the API server to all others, and to reach the vault and Cosmos DB,
+// whose firewalls admit only the nodes. Without it, any address can connect to the API server, but every request needs a
+// token. Set WELCOME_HOST for infra/kubernetes/features/gateway.
 // AKS_DAPR_VERSION pins the version of the Dapr extension; none leaves the extension out, for Dapr by Helm.
 // The nodes: AKS_ZONES is none, or a list such as 1,3, where a zone does not offer the size. At least 6 vCPU run, and at
 // most 14, or 20 while an upgrade adds a node to each pool.
@@ -19,6 +20,7 @@ var userSize = readEnvironmentVariable('AKS_USER_VM_SIZE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
+param clientAddresses = empty(address) ? [] : [address]
 param listed = empty(groups) ? 'resourceGroup' : groups
 param hosting = {
   on: 'aks'

@@ -3,6 +3,7 @@ using '../../main.bicep'
 // Like aks.bicepparam with its default sizes, but with the nodes in a subnet that exists, for example in a spoke of your
 // company's network. Replace the id. The deployment assigns Network Contributor on the subnet to the cluster, so it
 // needs the right to assign roles there.
+var address = readEnvironmentVariable('MY_ADDRESS', '')
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 
@@ -19,7 +20,7 @@ param hosting = {
     podCidr: '100.64.0.0/16' // no other network that the subnet reaches may use these two
     serviceCidr: '100.65.0.0/24'
   }
-  apiServer: { dns: 'public' }
+  apiServer: { dns: 'public', authorizedRanges: empty(address) ? null : ['${address}/32'] }
   administrator: empty(administrator)
     ? null
     : { id: administrator, type: empty(principalType) ? 'User' : principalType }

@@ -1,7 +1,9 @@
 using '../../main.bicep'
 
 // Like aks.bicepparam with its default sizes, but with a private API server, whose name is in a private DNS zone that
-// the template creates. MY_ADDRESS has no effect: only networks that reach the network of the nodes can connect.
+// the template creates. Only networks that reach the network of the nodes can connect to it. MY_ADDRESS reaches the vault
+// and Cosmos DB.
+var address = readEnvironmentVariable('MY_ADDRESS', '')
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 var region = readEnvironmentVariable('AZURE_LOCATION')
@@ -9,6 +11,7 @@ var region = readEnvironmentVariable('AZURE_LOCATION')
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param location = region
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
+param clientAddresses = empty(address) ? [] : [address]
 param hosting = {
   on: 'aks'
   tier: 'Free'

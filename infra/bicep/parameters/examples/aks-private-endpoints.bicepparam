@@ -5,6 +5,7 @@ using '../../main.bicep'
 // resolve the zones, or set no zones and the template creates and links them. The Premium registry is billed by the day,
 // each endpoint by the hour. Build and push the images from a computer that reaches the network: az acr build and azd's
 // remote build run outside of it, and the registry refuses them.
+var address = readEnvironmentVariable('MY_ADDRESS', '')
 var administrator = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 var principalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', '')
 var spoke = '/subscriptions/44444444-4444-4444-4444-444444444444/resourceGroups/rg-spoke/providers/Microsoft.Network/virtualNetworks/vnet-spoke'
@@ -27,7 +28,7 @@ param hosting = {
   systemPool: { vmSize: 'Standard_D4s_v5', osDiskSizeGB: 64, min: 1, max: 2 }
   userPool: { vmSize: 'Standard_D2s_v5', osDiskSizeGB: 64, min: 1, max: 3 }
   network: { subnetId: '${spoke}/subnets/snet-aks' }
-  apiServer: { dns: 'public' }
+  apiServer: { dns: 'public', authorizedRanges: empty(address) ? null : ['${address}/32'] }
   administrator: empty(administrator)
     ? null
     : { id: administrator, type: empty(principalType) ? 'User' : principalType }
