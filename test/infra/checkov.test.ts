@@ -95,7 +95,7 @@ function write(file: string, resources: readonly object[]): void {
 
 /** Returns the ids of the failed checks by plan name. */
 async function scan(folder: string): Promise<Map<string, Set<string>>> {
-  const python = await findPythonWith("checkov==3.3.30");
+  const python = await findPythonWith("checkov");
   const args = ["-m", "checkov.main", "--directory", folder, "--framework", "arm", "--output", "json"];
   const options = { maxBuffer: 64 * 1024 ** 2 };
   const { stdout } = await promisify(execFile)(python, [...args, "--skip-download", "--soft-fail"], options);

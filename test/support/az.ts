@@ -9,14 +9,13 @@ import { promisify } from "node:util";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import type { Azure } from "../../stand-ins/azure/start.ts";
 import { root } from "./processes.ts";
-import { findPythonWith } from "./python-tools.ts";
+import { findPythonWith, readVersion } from "./python-tools.ts";
 
 const execute = promisify(execFile);
-const version = "2.91.0";
 
 /** Returns the Python that can import the Azure CLI. */
 export function findAzPython(): Promise<string> {
-  return findPythonWith(`azure-cli==${version}`);
+  return findPythonWith("azure-cli");
 }
 
 /**
@@ -125,7 +124,10 @@ export async function startAzureCli(azure: Azure, bicep?: string): Promise<Azure
 function makeHome(): string {
   const home = mkdtempSync(join(tmpdir(), "az-"));
   // Without this file, the first command looks for a newer version on the internet.
-  writeFileSync(join(home, "versionCheck.json"), JSON.stringify({ versions: { core: { local: version } } }));
+  writeFileSync(
+    join(home, "versionCheck.json"),
+    JSON.stringify({ versions: { core: { local: readVersion("azure-cli") } } }),
+  );
   return home;
 }
 

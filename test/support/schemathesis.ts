@@ -7,15 +7,13 @@ import { flags } from "../../tools/processes/flags.ts";
 import { root } from "./processes.ts";
 import { findPythonWith } from "./python-tools.ts";
 
-const requirement = "schemathesis==4.32.5";
-
 /**
  * The Python that has Schemathesis; undefined, with a message, when it cannot be installed.
  * @throws in CI, where a missing tool is an error
  */
 export async function findSchemathesisOrSkip(): Promise<string | undefined> {
   try {
-    return await findPythonWith(requirement);
+    return await findPythonWith("schemathesis");
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (process.env.CI) throw new Error(`The OpenAPI fuzzer cannot run. ${message}`);

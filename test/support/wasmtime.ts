@@ -6,7 +6,7 @@ const run = promisify(execFile);
 
 /** Runs a WASI command in Wasmtime (the PyPI package `wasmtime`) and resolves with its standard output. */
 export async function runInWasmtime(module: string, env: Readonly<Record<string, string>>): Promise<string> {
-  const python = await findPythonWith("wasmtime==50.0.1");
+  const python = await findPythonWith("wasmtime");
   const { stdout } = await run(python, ["-c", PROGRAM, module, JSON.stringify(Object.entries(env))]);
   return stdout;
 }
