@@ -63,6 +63,7 @@ var insightsName = 'appi-${name}'
 var registryName = 'cr${token}'
 var accountName = 'cosmos-${token}'
 var identityNames = { stateApi: 'id-state-api', groupLister: 'id-group-lister', welcome: 'id-welcome' }
+var pullIdentityName = 'id-pull' // pulls the images of all apps: modules/container-app.bicep
 var clusterIdentityName = 'id-cluster'
 var clusterName = 'aks-${name}'
 var clusterNetworkName = 'vnet-${name}'
@@ -173,6 +174,11 @@ module welcomeIdentity 'modules/identity.bicep' = {
   params: { name: identityNames.welcome, location: location, tags: tags }
 }
 
+module pullIdentity 'modules/identity.bicep' = if (hosting.on == 'containerapps') {
+  scope: group
+  params: { name: pullIdentityName, location: location, tags: tags }
+}
+
 module clusterIdentity 'modules/identity.bicep' = if (hosting.on == 'aks') {
   scope: group
   params: { name: clusterIdentityName, location: location, tags: tags }
@@ -190,21 +196,9 @@ module registry 'modules/registry.bicep' = {
   dependsOn: [logs]
 }
 
-module stateApiPuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
+module puller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
   scope: group
-  params: { registryName: registryName, principalId: stateApiIdentity.outputs.principalId }
-  dependsOn: [registry]
-}
-
-module groupListerPuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
-  scope: group
-  params: { registryName: registryName, principalId: groupListerIdentity.outputs.principalId }
-  dependsOn: [registry]
-}
-
-module welcomePuller 'modules/registry-puller.bicep' = if (hosting.on == 'containerapps') {
-  scope: group
-  params: { registryName: registryName, principalId: welcomeIdentity.outputs.principalId }
+  params: { registryName: registryName, principalId: pullIdentity.?outputs.principalId ?? '' }
   dependsOn: [registry]
 }
 

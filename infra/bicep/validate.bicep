@@ -3,7 +3,7 @@ metadata description = 'Checks the rules that parameter types cannot express. ma
 
 import { Aks } from 'modules/aks.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
-import { Access, Candidate, Domain, Scale } from 'modules/container-app.bicep'
+import { Access, Candidate, Domain, Scale, SignIn } from 'modules/container-app.bicep'
 import { EndpointZones, PrivateEndpoints } from 'modules/private-endpoints.bicep'
 import { Tags } from 'modules/tags.bicep'
 
@@ -30,11 +30,20 @@ func appErrors(name string, image string, access Access, scale Scale, candidate 
     scale.min > scale.max
       ? 'scale.min (${scale.min}) is greater than scale.max (${scale.max}). Lower min or raise max.'
       : ''
-    access.who == 'addresses' && length(filter(access.ranges, range => parseCidr(range).cidr == 0)) > 0
-      ? 'access.ranges contains a /0 range, which admits every address. For public access, set access.who to \'anyone\'.'
+    access.who == 'addresses' && length(filter(access.ranges, range => parseCidr(range).cidr < 8)) > 0
+      ? 'access.ranges contains a range that is larger than a /8, which admits strangers. List the ranges of your callers.'
       : ''
     candidate != null && (!startsWith(candidate!.live, '${name}--') || endsWith(candidate!.live, '--'))
       ? 'candidate.live ${candidate!.live} is not a revision of ${name}. Use the whole name, ${name}--SUFFIX.'
+      : ''
+  ])
+
+@export()
+@description('Returns a message when any address can call welcome without sign-in; empty otherwise.')
+func signInErrors(access Access, signIn SignIn?) string[] =>
+  nonEmpty([
+    access.who == 'anyone' && signIn == null
+      ? 'access.who \'anyone\' needs signIn: without it, every address could read your resource groups and change the state. Set WELCOME_SIGN_IN_CLIENT_ID to the client id of an app registration (docs/operate/sign-in.md), or restrict access to addresses.'
       : ''
   ])
 
@@ -46,7 +55,7 @@ func domainErrors(domain Domain?, access Access) string[] =>
       ? 'domain.name ${domain!.name} is not a domain name. Use one name such as welcome.example.com, without https:// and *.'
       : ''
     domain != null && access.who != 'anyone'
-      ? 'domain needs access.who \'anyone\', because the certificate authority calls the app. Set WELCOME_ACCESS to anyone, or remove domain.'
+      ? 'domain needs access.who \'anyone\', because the certificate authority calls the app. Set WELCOME_ACCESS to anyone and WELCOME_SIGN_IN_CLIENT_ID, or remove domain.'
       : ''
   ])
 

@@ -35,6 +35,8 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     return resources.find((resource) => resource.type === type) ?? expect.fail(`no app in the plan of ${file}`);
   }
 
+  const signIn = { WELCOME_SIGN_IN_CLIENT_ID: "55555555-5555-5555-5555-555555555555" };
+
   const errorsOf = (variables: Record<string, string>, file: string) =>
     errorsIn(path ?? "", { ...environment, ...variables }, `infra/bicep/parameters/${file}.bicepparam`);
 
@@ -168,10 +170,17 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     expect(at(properties, "template.terminationGracePeriodSeconds")).toBe(30);
   });
 
-  test.for(apps)("%s pulls the image of SERVICE_*_IMAGE_NAME with the identity that main.bicep creates", (name) => {
-    const { id } = plans.find("containerapps", "Microsoft.ManagedIdentity/userAssignedIdentities", `id-${name}`);
-    expect(Object.keys(at(plans.find(name, type), "identity.userAssignedIdentities") ?? {})).toEqual([id]);
-    expect(at(app(name), "configuration.registries")).toEqual([{ server: "registry.azurecr.io", identity: id }]);
+  /** The id of an identity that main.bicep creates. */
+  const identity = (name: string) =>
+    plans.find("containerapps", "Microsoft.ManagedIdentity/userAssignedIdentities", name).id;
+
+  test.for(apps)("%s pulls the image of SERVICE_*_IMAGE_NAME with the identity id-pull of main.bicep", (name) => {
+    const pull = identity("id-pull");
+    expect(Object.keys(at(plans.find(name, type), "identity.userAssignedIdentities") ?? {})).toEqual([
+      identity(`id-${name}`),
+      pull,
+    ]);
+    expect(at(app(name), "configuration.registries")).toEqual([{ server: "registry.azurecr.io", identity: pull }]);
     expect(at(app(name), "template.containers.0.image")).toBe(`registry.azurecr.io/${name}:v1`);
   });
 
@@ -202,9 +211,9 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
 
     test.for(apps)(
-      "WELCOME_ACCESS=anyone opens welcome to every address, and changes no other app: %s",
+      "WELCOME_ACCESS=anyone with sign-in opens welcome to every address, and changes no other app: %s",
       async (name) => {
-        const { properties } = await appWith({ WELCOME_ACCESS: "anyone" }, name);
+        const { properties } = await appWith({ WELCOME_ACCESS: "anyone", ...signIn }, name);
         const open = { external: true, ipSecurityRestrictions: [] };
         expect(at(properties, "configuration.ingress")).toMatchObject(
           name === "welcome" ? open : (ingress(name) ?? {}),
@@ -266,7 +275,8 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
 
     test("an empty variable, which is how azd unsets one, counts as not set", async () => {
       const domain = ["WELCOME_DOMAIN", "WELCOME_DOMAIN_VALIDATION", "WELCOME_DOMAIN_CERTIFICATE"];
-      const names = ["LIVE", "CANDIDATE_WEIGHT", "WELCOME", "WELCOME_ACCESS", ...domain];
+      const access = ["WELCOME_ACCESS", "WELCOME_SIGN_IN_CLIENT_ID"];
+      const names = ["LIVE", "CANDIDATE_WEIGHT", "WELCOME", ...access, ...domain];
       const empty = Object.fromEntries(names.map((name) => [name, ""]));
       expect((await appWith(empty, "welcome")).properties).toEqual(app("welcome"));
       const { properties } = await appWith({ ...empty, LIVE: "welcome--0000001" }, "welcome");
@@ -281,14 +291,12 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
 
   describe("demosecret", () => {
     test("welcome reads it from the vault with its identity, and finds it as the file SECRET_FILE", () => {
-      const welcome = plans.find("welcome", type);
-      const [identity] = Object.keys(at(welcome, "identity.userAssignedIdentities") ?? {});
       expect(at(app("welcome"), "configuration.secrets")).toEqual([
         {
           name: "demosecret",
           // the suffix starts with a dot: .vault.azure.net
           keyVaultUrl: `[format('https://{0}{1}/secrets/demosecret', '${environment.AZURE_KEY_VAULT_NAME}', environment().suffixes.keyvaultDns)]`,
-          identity,
+          identity: identity("id-welcome"),
         },
       ]);
       const [volume] = listAt(app("welcome"), "template.volumes");
@@ -308,14 +316,19 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   });
 
   test.for([
-    ["state-api", "All"], // the sidecar, too
-    ["group-lister", "Main"],
-    ["welcome", "None"],
-    ["blue-green", "All"],
-  ] as const)("containers of %s that can use its identity: %s", ([plan, lifecycle]) => {
-    const [identity] = Object.keys(at(plans.find(plan, type), "identity.userAssignedIdentities") ?? {});
-    expect(at(app(plan), "configuration.identitySettings")).toEqual([{ identity, lifecycle }]);
-  });
+    ["state-api", "id-state-api", "All"], // the sidecar, too
+    ["group-lister", "id-group-lister", "Main"],
+    ["welcome", "id-welcome", "None"],
+    ["blue-green", "id-welcome", "None"], // with sign-in
+  ] as const)(
+    "containers of %s that can use its identity %s: %s; no container can use id-pull",
+    ([plan, name, lifecycle]) => {
+      expect(at(app(plan), "configuration.identitySettings")).toEqual([
+        { identity: identity(name), lifecycle },
+        { identity: identity("id-pull"), lifecycle: "None" },
+      ]);
+    },
+  );
 
   describe("a domain of your own", () => {
     const certificateType = "Microsoft.App/managedEnvironments/managedCertificates";
@@ -327,12 +340,15 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
         path ?? "",
         {
           ...environment,
+          ...signIn,
           WELCOME_ACCESS: "anyone",
           WELCOME_DOMAIN: "welcome.example.com",
           WELCOME_DOMAIN_CERTIFICATE: certificate,
         },
         "infra/bicep/parameters/welcome.bicepparam",
       );
+    const certificatesIn = (resources: readonly Resource[]) =>
+      resources.filter((resource) => resource.type === certificateType);
     const onlyDomain = (resources: readonly Resource[]) => {
       const [domain, ...others] = listAt(resources[0], "properties.configuration.ingress.customDomains");
       expect(others).toEqual([]);
@@ -343,12 +359,12 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     test("WELCOME_DOMAIN adds a subdomain to welcome, and then requests a certificate of Azure", async () => {
       const { resources } = await planWith("requested");
       expect(onlyDomain(resources)).toEqual({ name: expect.any(String), bindingType: "Disabled" });
-      expect(resources[1]).toMatchObject({
-        type: certificateType,
-        name: "cae-dapr-samples/welcome-example-com",
-        properties: { subjectName: "welcome.example.com", domainControlValidation: "CNAME" },
-      });
-      expect(resources).toHaveLength(2);
+      expect(certificatesIn(resources)).toMatchObject([
+        {
+          name: "cae-dapr-samples/welcome-example-com",
+          properties: { subjectName: "welcome.example.com", domainControlValidation: "CNAME" },
+        },
+      ]);
       const bicep = startBicep(path ?? "");
       const { contents } = await bicep.compile("infra/bicep/modules/container-app.bicep");
       bicep.close();
@@ -356,14 +372,14 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
 
     test("WELCOME_DOMAIN_CERTIFICATE=bound binds the domain to the certificate that was requested", async () => {
-      const [, requested] = (await planWith("requested")).resources;
+      const [requested] = certificatesIn((await planWith("requested")).resources);
       const { resources } = await planWith("bound");
       expect(onlyDomain(resources)).toEqual({
         name: expect.any(String),
         bindingType: "SniEnabled",
-        certificateId: requested?.id,
+        certificateId: requested?.id ?? expect.fail("no certificate was requested"),
       });
-      expect(resources).toHaveLength(1);
+      expect(certificatesIn(resources)).toEqual([]);
     });
 
     test("WELCOME_URL is the address that Azure gives the app, and the domain once it is bound", async () => {
@@ -376,7 +392,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
 
     test("WELCOME_DOMAIN without WELCOME_DOMAIN_CERTIFICATE is rejected, so that a bound domain keeps its certificate", async () => {
-      const domain = { WELCOME_ACCESS: "anyone", WELCOME_DOMAIN: "welcome.example.com" };
+      const domain = { ...signIn, WELCOME_ACCESS: "anyone", WELCOME_DOMAIN: "welcome.example.com" };
       for (const file of ["welcome", "examples/welcome-sign-in"]) {
         const errors = await errorsOf({ ...domain, WELCOME_DOMAIN_CERTIFICATE: "" }, file);
         expect(errors).toEqual([expect.stringContaining(message)]);
@@ -415,25 +431,71 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
   });
 
-  test("signIn requires callers of welcome to sign in, with the identity of welcome instead of a client secret", () => {
-    const auth = plans.find("blue-green", "Microsoft.App/containerApps/authConfigs");
-    expect(auth.name).toBe("welcome/current");
-    expect(auth.properties).toMatchObject({
-      platform: { enabled: true },
-      globalValidation: { unauthenticatedClientAction: "RedirectToLoginPage" },
-      identityProviders: {
-        azureActiveDirectory: {
-          registration: {
-            clientId: "44444444-4444-4444-4444-444444444444",
-            clientSecretSettingName: "override-use-mi-fic-assertion-client-id",
-            openIdIssuer: `[format('{0}{1}/v2.0', environment().authentication.loginEndpoint, '${tenant}')]`,
+  describe("sign-in", () => {
+    const authority = "format('https://{0}', split(environment().authentication.loginEndpoint, '/')[2])";
+    const clientId = "44444444-4444-4444-4444-444444444444"; // of plans/blue-green.bicepparam
+    const auth = () => plans.find("blue-green", "Microsoft.App/containerApps/authConfigs");
+    const variablesOf = (resource: object) =>
+      Object.fromEntries(
+        listAt(resource, "template.containers.0.env").map((variable) => [
+          textAt(variable, "name"),
+          textAt(variable, "value"),
+        ]),
+      );
+
+    test("the platform answers 401 without a token of the tenant for the client id, and needs no client secret", () => {
+      expect(auth().name).toBe("welcome/current");
+      expect(auth().properties).toEqual({
+        platform: { enabled: true },
+        globalValidation: { unauthenticatedClientAction: "Return401", excludedPaths: expect.any(Array) },
+        identityProviders: {
+          azureActiveDirectory: {
+            enabled: true,
+            registration: { clientId, openIdIssuer: `[format('{0}/{1}/v2.0', ${authority}, '${tenant}')]` },
+            validation: { allowedAudiences: [clientId] },
           },
         },
-      },
+        login: { tokenStore: { enabled: false } },
+      });
+      expect(listAt(app("blue-green"), "configuration.secrets").map((secret) => field(secret, "name"))).toEqual([
+        "demosecret",
+      ]);
     });
-    const secret = listAt(app("blue-green"), "configuration.secrets").find(
-      (item) => field(item, "name") === "override-use-mi-fic-assertion-client-id",
-    );
-    expect(textAt(secret, "value")).toMatch(/userAssignedIdentities\/id-welcome', '[\d-]+'\)\.clientId\]$/);
+
+    test("welcome checks the same tokens as the platform", () => {
+      expect(variablesOf(app("blue-green"))).toEqual({
+        WELCOME: "Hello from v2!",
+        SIGN_IN_CLIENT_ID: clientId,
+        SIGN_IN_TENANT_ID: tenant,
+        SIGN_IN_AUTHORITY: `[${authority}]`,
+      });
+    });
+
+    test("WELCOME_SIGN_IN_CLIENT_ID sets the client id, whoever can call welcome", async () => {
+      for (const access of [{}, { MY_ADDRESS: "" }, { WELCOME_ACCESS: "anyone" }]) {
+        const env = { ...environment, ...signIn, ...access };
+        const { resources } = await planIn(path ?? "", env, "infra/bicep/parameters/welcome.bicepparam");
+        const checked = resources.find((resource) => resource.type === "Microsoft.App/containerApps/authConfigs");
+        expect(at(checked, "properties.identityProviders.azureActiveDirectory.registration.clientId")).toBe(
+          signIn.WELCOME_SIGN_IN_CLIENT_ID,
+        );
+        const [welcome] = resources.filter((resource) => resource.type === type);
+        expect(variablesOf(welcome?.properties ?? {})).toMatchObject({
+          SIGN_IN_CLIENT_ID: signIn.WELCOME_SIGN_IN_CLIENT_ID,
+        });
+        expect(variablesOf(welcome?.properties ?? {})).not.toHaveProperty("DIRECT_CALLS");
+      }
+    });
+
+    test.for([
+      ["state-api", environment.MY_ADDRESS, "anywhere"],
+      ["state-api", "", undefined],
+      ["group-lister", environment.MY_ADDRESS, "anywhere"],
+      ["group-lister", "", undefined],
+      ["welcome", environment.MY_ADDRESS, "anywhere"],
+      ["welcome", "", "anywhere"],
+    ] as const)("without sign-in, %s with MY_ADDRESS=%s has DIRECT_CALLS=%s", async ([name, MY_ADDRESS, value]) => {
+      expect(variablesOf((await appWith({ MY_ADDRESS }, name)).properties).DIRECT_CALLS).toBe(value);
+    });
   });
 });

@@ -81,6 +81,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       "Microsoft.App/managedEnvironments/cae-dapr-samples/daprComponents/statestore",
       "Microsoft.App/managedEnvironments/cae-dapr-samples/daprComponents/statestore/resiliencyPolicies/statestore",
       "Microsoft.App/managedEnvironments/cae-dapr-samples/providers/Microsoft.Insights/diagnosticSettings/logs",
+      "Microsoft.ManagedIdentity/userAssignedIdentities/id-pull",
     ];
     const appsNetwork = "Microsoft.Network/virtualNetworks/vnet-dapr-samples";
     const appsZone = "Microsoft.Network/privateDnsZones/environment.domain";
@@ -119,9 +120,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
   });
 
   describe("role assignments", () => {
-    const pulls = ["id-group-lister", "id-state-api", "id-welcome"].map(
-      (identity) => `${identity} AcrPull Microsoft.ContainerRegistry/registries/cr…`,
-    );
+    const pull = "id-pull AcrPull Microsoft.ContainerRegistry/registries/cr…";
     const account = "Microsoft.DocumentDB/databaseAccounts/cosmos-…";
     const data = `id-state-api Cosmos DB Built-in Data Contributor ${account}/dbs/dapr-db/colls/statestore`;
     const secret = `id-welcome Key Vault Secrets User ${vault}/secrets/demosecret`;
@@ -134,8 +133,8 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     const writeZone = `id-cluster Private DNS Zone Contributor ${zone}`;
 
     test.for([
-      ["containerapps", [...pulls, data, secret, readGroup]],
-      ["containerapps-keyed", [...pulls, secret, readGroup]],
+      ["containerapps", [pull, data, secret, readGroup]],
+      ["containerapps-keyed", [pull, secret, readGroup]],
       ["aks", [...nodes, `${network}/subnets/nodes`, data, secret, readGroup]],
       ["aks-private-custom-dns", [...nodes, network, data, secret, readGroup, writeZone]],
     ] as const)("%s assigns exactly the expected roles", ([plan, expected]) => {
@@ -193,6 +192,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
       "groupListerIdentity.principalId": "id-group-lister",
       "stateApiIdentity.principalId": "id-state-api",
       "welcomeIdentity.principalId": "id-welcome",
+      "pullIdentity.principalId": "id-pull",
       "clusterIdentity.principalId": "id-cluster",
       "cluster.kubeletPrincipalId": "the kubelet",
     };

@@ -18,7 +18,8 @@ interface Exception {
 const exceptions: Readonly<Record<string, Exception>> = {
   "Azure.ContainerApp.MinReplicas": { reason: "Two replicas of each app cost twice as much; set scale.min." },
   "Azure.ContainerApp.RestrictIngress": {
-    reason: "welcome-sign-in lets everyone call, for its domain. Without it, the apps allow MY_ADDRESS only.",
+    reason:
+      "welcome-sign-in lets every address call, and each caller signs in. Otherwise, the apps allow MY_ADDRESS only.",
     holdsIn: ["state-api", "group-lister", "welcome"],
   },
   "Azure.ContainerApp.Storage": {

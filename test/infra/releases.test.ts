@@ -162,6 +162,8 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
     azd.values.set("WELCOME_DOMAIN", "welcome.example.com").set("WELCOME_DOMAIN_CERTIFICATE", "requested");
     await expect(azd.deploy("welcome")).rejects.toThrow(/domain needs access.who 'anyone'/);
     azd.values.set("WELCOME_ACCESS", "anyone");
+    await expect(azd.deploy("welcome")).rejects.toThrow(/needs signIn/);
+    azd.values.set("WELCOME_SIGN_IN_CLIENT_ID", "44444444-4444-4444-4444-444444444444");
     await azd.deploy("welcome");
     await azd.deploy("welcome");
     expect(host()).toMatch(/^welcome\.[^.]+\.westeurope\.azurecontainerapps\.io$/);

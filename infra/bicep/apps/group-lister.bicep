@@ -1,7 +1,7 @@
 metadata name = 'group-lister'
 metadata description = 'Deploys group-lister to the Container Apps environment that main.bicep creates.'
 
-import { Access, Candidate, Scale } from '../modules/container-app.bicep'
+import { Candidate, RestrictedAccess, Scale, directCalls } from '../modules/container-app.bicep'
 import { appErrors } from '../validate.bicep'
 import { Tags } from '../modules/tags.bicep'
 
@@ -18,7 +18,7 @@ param tags Tags = {}
 param image string
 
 @description('Required. Callers outside the environment that can reach the app.')
-param access Access
+param access RestrictedAccess
 
 @description('Required. Number of replicas, and the load that adds one.')
 param scale Scale
@@ -44,14 +44,16 @@ module groupLister '../modules/container-app.bicep' = {
     tags: tags
     environmentName: 'cae-${name}'
     identityName: identity.name
-    clientId: identity.properties.clientId
     image: empty(errors) ? image : fail(join(errors, ' '))
     candidate: candidate
     isLiveActive: candidate == null ? true : live!.properties.active
-    variables: [
-      { name: 'AZURE_CLIENT_ID', value: identity.properties.clientId }
-      { name: 'AZURE_SUBSCRIPTION_ID', value: subscription().subscriptionId }
-    ]
+    variables: concat(
+      [
+        { name: 'AZURE_CLIENT_ID', value: identity.properties.clientId }
+        { name: 'AZURE_SUBSCRIPTION_ID', value: subscription().subscriptionId }
+      ],
+      directCalls(access)
+    )
     access: access
     scale: scale
     identityUsers: 'Main'

@@ -1,7 +1,7 @@
 metadata name = 'state-api'
 metadata description = 'Deploys state-api to the Container Apps environment that main.bicep creates.'
 
-import { Access, Candidate, Scale } from '../modules/container-app.bicep'
+import { Candidate, RestrictedAccess, Scale, directCalls } from '../modules/container-app.bicep'
 import { appErrors } from '../validate.bicep'
 import { Tags } from '../modules/tags.bicep'
 
@@ -18,7 +18,7 @@ param tags Tags = {}
 param image string
 
 @description('Required. Callers outside the environment that can reach the app.')
-param access Access
+param access RestrictedAccess
 
 @description('Required. Number of replicas, and the load that adds one.')
 param scale Scale
@@ -32,10 +32,6 @@ param welcome string?
 var app = 'state-api'
 var errors = appErrors(app, image, access, scale, candidate)
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
-  name: 'id-${app}'
-}
-
 resource live 'Microsoft.App/containerApps/revisions@2026-07-01' existing = if (candidate != null) {
   name: '${app}/${candidate.?live ?? 'none'}'
 }
@@ -46,14 +42,14 @@ module stateApi '../modules/container-app.bicep' = {
     location: location
     tags: tags
     environmentName: 'cae-${name}'
-    identityName: identity.name
-    clientId: identity.properties.clientId
+    identityName: 'id-${app}'
     image: empty(errors) ? image : fail(join(errors, ' '))
     candidate: candidate
     isLiveActive: candidate == null ? true : live!.properties.active
     variables: concat(
       [{ name: 'STATESTORE_NAME', value: 'statestore' }],
-      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]
+      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }],
+      directCalls(access)
     )
     access: access
     scale: scale

@@ -2,7 +2,7 @@ metadata name = 'welcome'
 metadata description = 'Deploys welcome to the Container Apps environment that main.bicep creates.'
 
 import { Access, Candidate, Domain, Scale, SignIn } from '../modules/container-app.bicep'
-import { appErrors, domainErrors } from '../validate.bicep'
+import { appErrors, domainErrors, signInErrors } from '../validate.bicep'
 import { Tags } from '../modules/tags.bicep'
 
 @description('Required. Name of the deployment of main.bicep.')
@@ -32,18 +32,35 @@ param candidate Candidate?
 @description('Optional. Greeting that GET / returns.')
 param welcome string?
 
-@description('Optional. Requires callers to sign in with Microsoft Entra ID.')
+@description('Optional. Requires callers to sign in with Microsoft Entra ID: docs/operate/sign-in.md.')
 param signIn SignIn?
 
 @description('Optional. Domain of your own for welcome. First deploy without it and add the DNS records that the outputs WELCOME_CNAME or WELCOME_A, and WELCOME_TXT contain.')
 param domain Domain?
 
 var app = 'welcome'
-var errors = concat(appErrors(app, image, access, scale, candidate), domainErrors(domain, access))
+var errors = concat(
+  appErrors(app, image, access, scale, candidate),
+  signInErrors(access, signIn),
+  domainErrors(domain, access)
+)
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
-  name: 'id-${app}'
-}
+// Of the cloud: https://login.microsoftonline.com, without the slash that loginEndpoint ends with.
+var authority = 'https://${split(environment().authentication.loginEndpoint, '/')[2]}'
+var tenantId = tenant().tenantId
+
+// Paths that welcome serves without a token: the page, which signs callers in, and what tells nothing secret.
+var publicPaths = [
+  '/'
+  '/api/sign-in'
+  '/api/version'
+  '/healthz'
+  '/icon.svg'
+  '/openapi.json'
+  '/page.js'
+  '/readyz'
+  '/style.css'
+]
 
 resource live 'Microsoft.App/containerApps/revisions@2026-07-01' existing = if (candidate != null) {
   name: '${app}/${candidate.?live ?? 'none'}'
@@ -59,18 +76,28 @@ module welcomeApp '../modules/container-app.bicep' = {
     location: location
     tags: tags
     environmentName: 'cae-${name}'
-    identityName: identity.name
-    clientId: identity.properties.clientId
+    identityName: 'id-${app}'
     image: empty(errors) ? image : fail(join(errors, ' '))
     candidate: candidate
     isLiveActive: candidate == null ? true : live!.properties.active
-    variables: welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]
+    variables: concat(
+      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }],
+      signIn == null
+        ? [{ name: 'DIRECT_CALLS', value: 'anywhere' }] // access restricts the callers
+        : [
+            { name: 'SIGN_IN_CLIENT_ID', value: signIn!.clientId }
+            { name: 'SIGN_IN_TENANT_ID', value: tenantId }
+            { name: 'SIGN_IN_AUTHORITY', value: authority }
+          ]
+    )
     access: access
     scale: scale
-    signIn: signIn
+    tokenCheck: signIn == null
+      ? null
+      : { clientId: signIn!.clientId, issuer: '${authority}/${tenantId}/v2.0', publicPaths: publicPaths }
     domain: domain
     isPrivate: domain == null ? false : appEnvironment!.properties.publicNetworkAccess == 'Disabled'
-    identityUsers: signIn == null ? 'None' : 'All' // a sidecar of the platform signs callers in
+    identityUsers: 'None' // the platform reads the secret
     secret: {
       name: 'demosecret'
       url: 'https://${keyVaultName}${environment().suffixes.keyvaultDns}/secrets/demosecret'

@@ -24,6 +24,10 @@ type Variable = { name: string, value: string }
 @discriminator('who')
 type Access = Nobody | Addresses | Anyone
 
+@export()
+@discriminator('who')
+type RestrictedAccess = Nobody | Addresses
+
 @sealed()
 type Nobody = {
   @description('Required. Only apps in the same environment can call.')
@@ -42,7 +46,7 @@ type Addresses = {
 
 @sealed()
 type Anyone = {
-  @description('Required. Any address can call.')
+  @description('Required. Any address can call. Requires signIn.')
   who: 'anyone'
 }
 
@@ -67,11 +71,29 @@ type Scale = {
 @export()
 @sealed()
 type SignIn = {
-  @description('Required. Client id of the app registration, a UUID. A federated credential of the registration must trust the identity of the app.')
+  @description('Required. Client id of the app registration in the tenant of the deployment, a UUID. The page of welcome signs callers in with it, so it needs no client secret.')
   @minLength(36)
   @maxLength(36)
   clientId: string
 }
+
+@export()
+@sealed()
+type TokenCheck = {
+  @description('Required. Client id of the app registration: the audience of the tokens.')
+  clientId: string
+
+  @description('Required. URL of the tenant that issues the tokens, such as https://login.microsoftonline.com/TENANT/v2.0.')
+  issuer: string
+
+  @description('Required. Paths that need no token.')
+  publicPaths: string[]
+}
+
+@export()
+@description('Returns the variable that lets a service without sign-in answer direct calls. Without it, state-api and group-lister answer only their own sidecars.')
+func directCalls(access RestrictedAccess) Variable[] =>
+  access.who == 'addresses' ? [{ name: 'DIRECT_CALLS', value: 'anywhere' }] : []
 
 @export()
 @sealed()
@@ -111,13 +133,10 @@ param tags Tags
 @description('Required. Name of the Container Apps environment, in this resource group.')
 param environmentName string
 
-@description('Required. Name of the managed identity that runs the service and pulls its image, in this resource group.')
+@description('Required. Name of the managed identity of the service, in this resource group.')
 param identityName string
 
-@description('Required. Client id of the identity.')
-param clientId string
-
-@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1. The identity pulls it.')
+@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1. The identity id-pull pulls it.')
 param image string
 
 @description('Optional. Keeps the traffic on the live revision while you test the new one. Without it the new revision receives all traffic as soon as it is ready.')
@@ -135,8 +154,8 @@ param access Access
 @description('Required. Number of replicas, and the load that adds one.')
 param scale Scale
 
-@description('Optional. Requires callers to sign in with Microsoft Entra ID.')
-param signIn SignIn?
+@description('Optional. Requires a token of Microsoft Entra ID from every caller. The platform checks it before the service does.')
+param tokenCheck TokenCheck?
 
 @description('Optional. Domain of your own for the app, with a certificate that Azure issues and renews. Requires access anyone.')
 param domain Domain?
@@ -144,7 +163,7 @@ param domain Domain?
 @description('Optional. true: the environment is private, where domain is not possible.')
 param isPrivate bool = false
 
-@description('Required. Containers that can get tokens of the identity. Main: that of the service. All: sidecars, too. None: only the platform uses it, to pull the image and to read secrets.')
+@description('Required. Containers that can get tokens of the identity of the service. Main: that of the service. All: sidecars, too. None: only the platform uses it, to read secrets.')
 param identityUsers 'All' | 'Main' | 'None'
 
 @description('Optional. Key Vault secret to mount as a file. The identity reads it.')
@@ -158,7 +177,6 @@ var certificateId = resourceId(
   certificateName
 )
 var port = 8080 // PORT in the images
-var signInSecret = 'override-use-mi-fic-assertion-client-id' // name that the platform requires; the value is not a secret
 
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
   name: environmentName
@@ -168,28 +186,33 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   name: identityName
 }
 
+resource pullIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: 'id-pull'
+}
+
 // An array or object of an app must not contain a property of another resource: the preflight of Azure does not read
 // resources, so it would compare an expression, a string, with the schema: https://github.com/Azure/bicep/issues/7836,
-// https://github.com/microsoft/azure-container-apps/issues/391. The caller passes such properties as parameters, which
-// also makes the preflight leave out this module.
+// https://github.com/microsoft/azure-container-apps/issues/391. The caller passes such properties as parameters, and
+// the preflight then leaves out this module.
 resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
   tags: union(tags, { 'azd-service-name': name }) // azd finds the app by this tag
-  identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {} } }
+  identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {}, '${pullIdentity.id}': {} } }
   properties: {
     environmentId: environment.id
     workloadProfileName: 'Consumption'
     configuration: {
       // Single waits until the new revision is ready, moves the traffic, and deactivates the old revision.
       activeRevisionsMode: candidate == null ? 'Single' : 'Multiple'
+      // No container gets tokens of the identity that pulls images, so code in a container cannot read other images.
       // https://learn.microsoft.com/azure/container-apps/managed-identity#control-managed-identity-availability
-      identitySettings: [{ identity: identity.id, lifecycle: identityUsers }]
-      registries: [{ server: split(image, '/')[0], identity: identity.id }]
-      secrets: concat(
-        signIn == null ? [] : [{ name: signInSecret, value: clientId }],
-        secret == null ? [] : [{ name: secret!.name, keyVaultUrl: secret!.url, identity: identity.id }]
-      )
+      identitySettings: [
+        { identity: identity.id, lifecycle: identityUsers }
+        { identity: pullIdentity.id, lifecycle: 'None' }
+      ]
+      registries: [{ server: split(image, '/')[0], identity: pullIdentity.id }]
+      secrets: secret == null ? [] : [{ name: secret!.name, keyVaultUrl: secret!.url, identity: identity.id }]
       dapr: {
         enabled: true
         appId: name
@@ -283,24 +306,27 @@ resource certificate 'Microsoft.App/managedEnvironments/managedCertificates@2026
   dependsOn: [app]
 }
 
-resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (signIn != null) {
+// The platform validates the bearer token of a request in a sidecar of each replica, before the service sees the request:
+// https://learn.microsoft.com/azure/container-apps/authentication-entra#daemon-client-application-service-to-service-calls
+// It needs no client secret for that. The settings, like those of the ingress, are of the app and not of a revision:
+// https://learn.microsoft.com/azure/container-apps/revisions#application-scope-changes. So they also cover the labels.
+resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (tokenCheck != null) {
   parent: app
   name: 'current'
   properties: {
     platform: { enabled: true }
     globalValidation: {
-      unauthenticatedClientAction: 'RedirectToLoginPage'
-      redirectToProvider: 'azureactivedirectory'
+      unauthenticatedClientAction: 'Return401'
+      excludedPaths: tokenCheck.?publicPaths
     }
     identityProviders: {
       azureActiveDirectory: {
-        registration: {
-          clientId: signIn.?clientId
-          clientSecretSettingName: signInSecret
-          openIdIssuer: '${az.environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
-        }
+        enabled: true
+        registration: { clientId: tokenCheck.?clientId, openIdIssuer: tokenCheck.?issuer }
+        validation: { allowedAudiences: [tokenCheck.?clientId ?? ''] }
       }
     }
+    login: { tokenStore: { enabled: false } }
   }
 }
 

@@ -1,16 +1,18 @@
 using '../apps/welcome.bicep'
 
-// Set MY_ADDRESS to your public IPv4 address to call the app directly; without it only apps in the environment can. Set
-// WELCOME_ACCESS to anyone to let every address call it, and through it the other apps.
+// Set MY_ADDRESS to your public IPv4 address to call the app directly; without it only apps in the environment can.
+// Set WELCOME_SIGN_IN_CLIENT_ID to the client id of an app registration in the tenant of the deployment to require
+// sign-in with Microsoft Entra ID: docs/operate/sign-in.md. With it, WELCOME_ACCESS=anyone lets every address call.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
 // green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. To promote it, deploy with
 // CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
 // For a domain of your own, add the DNS records, then set WELCOME_ACCESS to anyone, WELCOME_DOMAIN to its name and
-// WELCOME_DOMAIN_CERTIFICATE to requested. For an apex domain such as example.com, also set WELCOME_DOMAIN_VALIDATION to
+// WELCOME_DOMAIN_CERTIFICATE to requested. This also needs WELCOME_SIGN_IN_CLIENT_ID. For an apex domain such as example.com, also set WELCOME_DOMAIN_VALIDATION to
 // HTTP. When the certificate is issued, set WELCOME_DOMAIN_CERTIFICATE to bound and deploy again. It has no default,
 // because a deployment with requested removes the certificate from a bound domain.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var callers = readEnvironmentVariable('WELCOME_ACCESS', '')
+var clientId = readEnvironmentVariable('WELCOME_SIGN_IN_CLIENT_ID', '')
 var live = readEnvironmentVariable('LIVE', '')
 var isOfAnotherApp = contains(['state-api', 'group-lister'], split(live, '--')[0])
 var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
@@ -28,6 +30,7 @@ param access = !empty(callers)
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
 param candidate = empty(live) || isOfAnotherApp ? null : { live: live, weight: empty(weight) ? 0 : int(weight) }
 param welcome = empty(greeting) ? null : greeting
+param signIn = empty(clientId) ? null : { clientId: clientId }
 param domain = empty(domainName)
   ? null
   : {

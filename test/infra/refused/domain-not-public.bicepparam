@@ -1,4 +1,4 @@
-// domain needs access.who 'anyone', because the certificate authority calls the app. Set WELCOME_ACCESS to anyone, or remove domain.
+// domain needs access.who 'anyone', because the certificate authority calls the app. Set WELCOME_ACCESS to anyone and WELCOME_SIGN_IN_CLIENT_ID, or remove domain.
 using '../../../infra/bicep/apps/welcome.bicep'
 
 param name = 'refused'

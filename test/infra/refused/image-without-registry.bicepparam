@@ -4,5 +4,5 @@ using '../../../infra/bicep/apps/welcome.bicep'
 param name = 'refused'
 param image = 'welcome:v1'
 param keyVaultName = 'kv-refused'
-param access = { who: 'anyone' }
+param access = { who: 'nobody' }
 param scale = { min: 1, max: 1, concurrentRequests: 50 }

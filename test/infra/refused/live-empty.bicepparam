@@ -4,6 +4,6 @@ using '../../../infra/bicep/apps/welcome.bicep'
 param name = 'refused'
 param image = 'registry.azurecr.io/welcome:v1'
 param keyVaultName = 'kv-refused'
-param access = { who: 'anyone' }
+param access = { who: 'nobody' }
 param scale = { min: 1, max: 1, concurrentRequests: 50 }
 param candidate = { live: '', weight: 0 }

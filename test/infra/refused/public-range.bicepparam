@@ -1,4 +1,4 @@
-// access.ranges contains a /0 range, which admits every address. For public access, set access.who to 'anyone'.
+// access.ranges contains a range that is larger than a /8, which admits strangers. List the ranges of your callers.
 using '../../../infra/bicep/apps/state-api.bicep'
 
 param name = 'refused'

@@ -4,5 +4,5 @@ using '../../../infra/bicep/apps/welcome.bicep'
 param name = 'refused'
 param image = 'registry.azurecr.io/welcome:v1'
 param keyVaultName = 'kv-refused'
-param access = { who: 'anyone' }
+param access = { who: 'nobody' }
 param scale = { min: 3, max: 1, concurrentRequests: 50 }

@@ -1,8 +1,8 @@
 using '../../apps/welcome.bicep'
 
 // Like welcome.bicepparam, but anyone can call and has to sign in with Microsoft Entra ID, on an apex domain. The app
-// registration has the redirect URI https://example.com/.auth/login/aad/callback. Set WELCOME_DOMAIN_CERTIFICATE to
-// requested. When the certificate is issued, set it to bound and deploy again.
+// registration is that of docs/operate/sign-in.md, with the redirect URI https://example.com/. Set
+// WELCOME_DOMAIN_CERTIFICATE to requested. When the certificate is issued, set it to bound and deploy again.
 var certificate = readEnvironmentVariable('WELCOME_DOMAIN_CERTIFICATE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')

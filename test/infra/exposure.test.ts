@@ -1,0 +1,141 @@
+// Who can call the apps of Container Apps: for each parameter file, in each environment that changes that, no app answers
+// callers of any address unless they have signed in.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { field } from "../../services/runtime/field.ts";
+import { at, listAt } from "../support/at.ts";
+import { environment, findBicepOrSkip, type Resource, startBicep } from "../support/bicep.ts";
+import { fileOf, shipped } from "../support/plans.ts";
+import { root } from "../support/processes.ts";
+
+const appType = "Microsoft.App/containerApps";
+const ofTests = readdirSync(join(root, "test/infra/plans")).map((name) => name.replace(/\.bicepparam$/, ""));
+const names = [...shipped, ...ofTests];
+
+/** Names of the apps that answer a caller of any address without sign-in. */
+function openApps(resources: readonly Pick<Resource, "type" | "name" | "properties">[]): string[] {
+  const signsIn = (app: string) =>
+    resources.some(
+      ({ type, name, properties }) =>
+        type === `${appType}/authConfigs` &&
+        name === `${app}/current` &&
+        at(properties, "platform.enabled") === true &&
+        at(properties, "globalValidation.unauthenticatedClientAction") === "Return401" &&
+        listAt(properties, "globalValidation.excludedPaths").every((path) => !String(path).includes("*")),
+    );
+  return resources
+    .filter(({ type }) => type === appType)
+    .filter(({ name, properties }) => {
+      const ingress = at(properties, "configuration.ingress");
+      const rules = (field(ingress, "ipSecurityRestrictions") ?? []) as object[];
+      const isRestricted =
+        rules.length > 0 &&
+        rules.every(
+          (rule) =>
+            field(rule, "action") === "Allow" && Number(String(field(rule, "ipAddressRange")).split("/")[1]) >= 8,
+        );
+      const otherPorts = (field(ingress, "additionalPortMappings") ?? []) as object[];
+      const isExternal = field(ingress, "external") === true;
+      // Restrictions and sign-in are of HTTP ingress: https://learn.microsoft.com/azure/container-apps/ingress-overview
+      return (isExternal && !isRestricted && !signsIn(name)) || otherPorts.some((port) => field(port, "external"));
+    })
+    .map(({ name }) => name);
+}
+
+describe("the check of a plan for apps that answer anyone", () => {
+  const rule = (ipAddressRange: string, action = "Allow") => ({ action, ipAddressRange });
+  const app = (ingress: object) => ({ type: appType, name: "app", properties: { configuration: { ingress } } });
+  const auth = (globalValidation: object, enabled = true) => ({
+    type: `${appType}/authConfigs`,
+    name: "app/current",
+    properties: { platform: { enabled }, globalValidation },
+  });
+  const open = app({ external: true, ipSecurityRestrictions: [] });
+  const checked = { unauthenticatedClientAction: "Return401", excludedPaths: ["/"] };
+
+  test.for([
+    ["without a restriction", [open]],
+    [
+      "with a restriction that admits half of all addresses",
+      [app({ external: true, ipSecurityRestrictions: [rule("0.0.0.0/1")] })],
+    ],
+    [
+      "with a restriction that only denies",
+      [app({ external: true, ipSecurityRestrictions: [rule("203.0.113.7/32", "Deny")] })],
+    ],
+    [
+      "with another external port",
+      [app({ external: false, additionalPortMappings: [{ external: true, targetPort: 9464 }] })],
+    ],
+    ["with a sign-in that is off", [open, auth(checked, false)]],
+    [
+      "with a sign-in that lets anonymous callers pass",
+      [open, auth({ ...checked, unauthenticatedClientAction: "AllowAnonymous" })],
+    ],
+    ["with a sign-in that leaves out all paths", [open, auth({ ...checked, excludedPaths: ["/*"] })]],
+  ] as const)("finds an app %s", ([_what, resources]) => {
+    expect(openApps(resources)).toEqual(["app"]);
+  });
+
+  test.for([
+    ["inside the environment", [app({ external: false })]],
+    ["that one address can call", [app({ external: true, ipSecurityRestrictions: [rule("203.0.113.7/32")] })]],
+    ["that needs sign-in", [open, auth(checked)]],
+  ] as const)("accepts an app %s", ([_what, resources]) => {
+    expect(openApps(resources)).toEqual([]);
+  });
+});
+
+const path = await findBicepOrSkip();
+
+describe.skipIf(!path)("parameter files", { timeout: 300_000 }, () => {
+  const signIn = { WELCOME_SIGN_IN_CLIENT_ID: "44444444-4444-4444-4444-444444444444" };
+  const environments = {
+    "as in the pages": {},
+    "without MY_ADDRESS": { MY_ADDRESS: "" },
+    "with sign-in": signIn,
+    "with WELCOME_ACCESS=anyone": { WELCOME_ACCESS: "anyone" },
+    "with WELCOME_ACCESS=anyone and sign-in": { WELCOME_ACCESS: "anyone", ...signIn },
+    "with a candidate": { LIVE: "welcome--0000001", CANDIDATE_WEIGHT: "20" },
+  };
+  /** By environment and parameter file: the plan's resources, or the message that rejects the file. */
+  const results = new Map<string, readonly Resource[] | string>();
+
+  beforeAll(async () => {
+    for (const [what, variables] of Object.entries(environments)) {
+      const bicep = startBicep(path ?? "", { env: { ...environment, ...variables } });
+      for (const name of names) {
+        const result = await bicep.plan(fileOf(name)).then(
+          ({ resources }) => resources,
+          (error: Error) => error.message,
+        );
+        results.set(`${what}: ${name}`, result);
+      }
+      bicep.close();
+    }
+  }, 300_000);
+
+  test.for(Object.keys(environments))("%s, no app answers callers of any address without sign-in", (what) => {
+    const open = names.flatMap((name) => {
+      const result = results.get(`${what}: ${name}`) ?? expect.fail(`${name} was not planned`);
+      return typeof result === "string" ? [] : openApps(result).map((app) => `${name}: ${app}`);
+    });
+    expect(open).toEqual([]);
+  });
+
+  test("only welcome with WELCOME_ACCESS=anyone and without sign-in is rejected, with what to set", () => {
+    const rejected = [...results].filter(([, result]) => typeof result === "string");
+    expect(Object.fromEntries(rejected)).toEqual({
+      "with WELCOME_ACCESS=anyone: welcome": expect.stringContaining("Set WELCOME_SIGN_IN_CLIENT_ID to the client id"),
+    });
+  });
+
+  test("with WELCOME_ACCESS=anyone and sign-in, every address reaches the sign-in page", () => {
+    const [welcome] = results.get("with WELCOME_ACCESS=anyone and sign-in: welcome") ?? [];
+    expect(at(welcome, "properties.configuration.ingress")).toMatchObject({
+      external: true,
+      ipSecurityRestrictions: [],
+    });
+  });
+});
