@@ -324,6 +324,13 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       const [created] = sent("PUT", /\/containerApps\/state-api$/);
       const plannedApp = byTemplate("Microsoft.App/containerApps", "state-api");
       expect(at(created, "properties.template")).toMatchObject(withoutEmpty(objectAt(plannedApp, "template")));
+      const inGroupByHand = (value: unknown) =>
+        JSON.parse(JSON.stringify(value).replaceAll("/rg-dapr-samples/", "/rg-by-hand/"));
+      for (const name of ["identitySettings", "registries"]) {
+        expect(at(created, `properties.configuration.${name}`)).toEqual(
+          inGroupByHand(at(plannedApp, `configuration.${name}`)),
+        );
+      }
       expect(field(plannedApp, "configuration")).toMatchObject({
         dapr: at(created, "properties.configuration.dapr"),
         ingress: at(created, "properties.configuration.ingress"),
@@ -333,11 +340,14 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     test("the commands assign the same roles as the template", async () => {
       const [data] = sent("PUT", /\/sqlRoleAssignments\/[^/]+$/);
       const [pull] = sent("PUT", /registries\/[^/]+\/providers\/Microsoft.Authorization\/roleAssignments\/[^/]+$/);
-      const identity = find("Microsoft.ManagedIdentity/userAssignedIdentities").find(({ id }) =>
-        id.includes("by-hand"),
-      );
-      for (const assignment of [data, pull]) {
-        expect(at(assignment, "properties.principalId")).toBe(identity?.properties.principalId);
+      const principal = (name: string) =>
+        find("Microsoft.ManagedIdentity/userAssignedIdentities", name).find(({ id }) => id.includes("by-hand"))
+          ?.properties.principalId ?? expect.fail(`no identity ${name}`);
+      for (const [assignment, name] of [
+        [data, "id-state-api"],
+        [pull, "id-pull"],
+      ] as const) {
+        expect(at(assignment, "properties.principalId")).toBe(principal(name));
         const role = textAt(assignment, "properties.roleDefinitionId").split("/").at(-1);
         expect(JSON.stringify(template)).toContain(role);
       }

@@ -7,12 +7,14 @@ import { afterEach, beforeAll, describe, expect, onTestFinished, test } from "vi
 import { parse } from "yaml";
 import { variables as groupListerVariables, readGroupListerConfig } from "../../services/group-lister/config.ts";
 import { openapi as groupListerApi } from "../../services/group-lister/openapi.ts";
-import { commonVariables, readConfig, type Variable } from "../../services/runtime/config.ts";
+import { commonVariables, type Variable } from "../../services/runtime/config.ts";
 import { field } from "../../services/runtime/field.ts";
 import { readStateApiConfig, variables as stateApiVariables } from "../../services/state-api/config.ts";
 import { openapi as stateApiApi } from "../../services/state-api/openapi.ts";
-import { variables as welcomeVariables } from "../../services/welcome/config.ts";
+import { readAssets } from "../../services/welcome/assets.ts";
+import { readWelcomeConfig, variables as welcomeVariables } from "../../services/welcome/config.ts";
 import { openapi as welcomeApi } from "../../services/welcome/openapi.ts";
+import { PUBLIC_API } from "../../services/welcome/sign-in.ts";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { startAzure } from "../../stand-ins/azure/start.ts";
@@ -40,30 +42,43 @@ const services: Record<string, Service> = {
   welcome: {
     variables: welcomeVariables,
     paths: welcomeApi.paths,
-    read: (env) => readConfig(welcomeVariables, env),
+    read: readWelcomeConfig,
   },
 };
 
 describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () => {
   const clientId = "00000000-0000-0000-0000-0000000000c2";
   const plan = "containerapps"; // everything but the apps, each of which has a plan of its own
-  const withGreeting = "blue-green";
+  const withSignIn = "blue-green"; // and with a greeting
   let plans: Plans;
+  let inside: Plans;
 
   beforeAll(async () => {
-    plans = await makePlans(path ?? "", [plan, withGreeting, ...Object.keys(services)]);
+    plans = await makePlans(path ?? "", [plan, withSignIn, ...Object.keys(services)]);
+    inside = await makePlans(path ?? "", Object.keys(services), { MY_ADDRESS: "" });
   }, 120_000);
 
   const app = (of: string) => plans.find(of, "Microsoft.App/containerApps").properties;
   const component = () => plans.find(plan, "Microsoft.App/managedEnvironments/daprComponents");
-  /** Environment variables of an app. Where the plan has an expression for a client id, this is `clientId`. */
-  const environmentOf = (of: string): Record<string, string> =>
+  /**
+   * Environment variables of an app. Where the plan has an expression for a client id, this is `clientId`; where it has
+   * one for Entra ID, this is the host of the public cloud.
+   */
+  const environmentOf = (of: string, from = plans): Record<string, string> =>
     Object.fromEntries(
-      listAt(app(of), "template.containers.0.env").map((variable) => [
+      listAt(from.find(of, "Microsoft.App/containerApps").properties, "template.containers.0.env").map((variable) => [
         textAt(variable, "name"),
-        textAt(variable, "value").replace(/^\[reference\('.*'\)\.clientId\]$/, clientId),
+        textAt(variable, "value")
+          .replace(/^\[reference\('.*'\)\.clientId\]$/, clientId)
+          .replace(
+            /^\[format\('(https:\/\/)\{0\}', split\(.*\.loginEndpoint, '\/'\)\[2\]\)\]$/,
+            "$1login.microsoftonline.com",
+          ),
       ]),
     );
+  /** The address that the images listen on, and the token that the platform gives to an app and its sidecar. */
+  const [, HOST = ""] = /\bHOST=(\S+)/.exec(readFileSync(join(root, "Dockerfile"), "utf8")) ?? [];
+  const platform = { HOST, APP_API_TOKEN: "token-of-the-platform" };
 
   test("have the same apps as dapr.yaml, with the same app ids, in the environment that main.bicep creates", () => {
     const apps = readTemplate(join(root, "dapr.yaml")).apps.filter(({ appID }) => appID in services);
@@ -77,12 +92,20 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
   });
 
   describe.each(Object.entries(services))("%s", (name, { variables, paths, read }) => {
-    test("gets only variables that the service reads, with values that it accepts", () => {
-      for (const of of name === "welcome" ? [name, withGreeting] : [name]) {
+    test("gets only variables that the service reads, with values that it accepts on the address of the images", () => {
+      for (const of of name === "welcome" ? [name, withSignIn] : [name]) {
         const env = environmentOf(of);
         expect(Object.keys(variables)).toEqual(expect.arrayContaining(Object.keys(env)));
-        expect(read(env)).toMatchObject(env);
+        expect(read({ ...platform, ...env })).toMatchObject(env);
       }
+    });
+
+    test("without MY_ADDRESS, starts with the token of the platform, and without it only if it is welcome", () => {
+      const env = environmentOf(name, inside);
+      expect(read({ ...platform, ...env })).toMatchObject(env);
+      const start = () => read({ HOST, ...env });
+      if (name === "welcome") start();
+      else expect(start).toThrow(/nothing checks who calls the service/);
     });
 
     test("has the port and probe paths of the service, and a grace period longer than its shutdown", () => {
@@ -204,8 +227,31 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
     });
 
     test("welcome returns the greeting of its release", async () => {
-      const { origin } = await run(startService("welcome", environmentOf(withGreeting)));
+      const { origin } = await run(startService("welcome", environmentOf(withSignIn)));
       expect(await (await fetch(origin)).text()).toContain("Hello from v2!");
+    });
+
+    test("welcome serves the paths that the platform's sign-in leaves out without a token, and no other one", async () => {
+      const auth = plans.find(withSignIn, "Microsoft.App/containerApps/authConfigs").properties;
+      const excluded = listAt(auth, "globalValidation.excludedPaths").map(String);
+      expect(excluded.toSorted()).toEqual(
+        [
+          "/",
+          "/healthz",
+          "/openapi.json",
+          "/readyz",
+          ...Object.keys(readAssets({ signIn: true }).others),
+          ...PUBLIC_API,
+        ].toSorted(),
+      );
+      const { origin } = await run(startService("welcome", environmentOf(withSignIn)));
+      const statusOf = async (path: string) => (await fetch(`${origin}${path}`)).status;
+      for (const path of excluded) expect([path, await statusOf(path)]).toEqual([path, 200]);
+      const others = Object.keys(welcomeApi.paths).filter((path) => !excluded.includes(path) && path !== "/metrics");
+      expect(others).not.toEqual([]);
+      for (const path of others) {
+        expect([path, await statusOf(path.replace("{key}", "greeting"))]).toEqual([path, 401]);
+      }
     });
   });
 });

@@ -48,8 +48,8 @@ module stateApi '../modules/container-app.bicep' = {
     isLiveActive: candidate == null ? true : live!.properties.active
     variables: concat(
       [{ name: 'STATESTORE_NAME', value: 'statestore' }],
-      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }],
-      directCalls(access)
+      directCalls(access),
+      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]
     )
     access: access
     scale: scale

@@ -56,9 +56,11 @@ var publicPaths = [
   '/api/version'
   '/healthz'
   '/icon.svg'
+  '/msal-browser.js'
   '/openapi.json'
   '/page.js'
   '/readyz'
+  '/sign-in.js'
   '/style.css'
 ]
 
@@ -81,14 +83,14 @@ module welcomeApp '../modules/container-app.bicep' = {
     candidate: candidate
     isLiveActive: candidate == null ? true : live!.properties.active
     variables: concat(
-      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }],
       signIn == null
         ? [{ name: 'DIRECT_CALLS', value: 'anywhere' }] // access restricts the callers
         : [
             { name: 'SIGN_IN_CLIENT_ID', value: signIn!.clientId }
             { name: 'SIGN_IN_TENANT_ID', value: tenantId }
             { name: 'SIGN_IN_AUTHORITY', value: authority }
-          ]
+          ],
+      welcome == null ? [] : [{ name: 'WELCOME', value: welcome! }]
     )
     access: access
     scale: scale
