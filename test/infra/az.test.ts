@@ -211,7 +211,10 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       await walkThrough("--set-env-vars");
       expect(objectAt(app("welcome"), "template.containers.0")).toEqual({
         ...before,
-        env: [{ name: "WELCOME", value: "Hello from an experiment!" }],
+        env: [
+          { name: "DIRECT_CALLS", value: "anywhere" },
+          { name: "WELCOME", value: "Hello from an experiment!" },
+        ],
       });
       await walkThrough("deploy welcome");
       expect(objectAt(app("welcome"), "template.containers.0")).toEqual(before);
