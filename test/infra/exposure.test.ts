@@ -1,5 +1,5 @@
-// Who can call the apps of Container Apps: for each parameter file, in each environment that changes that, no app answers
-// callers of any address unless they have signed in.
+// Who can call the apps of Container Apps: for each parameter file, in each environment that changes that, no app
+// answers callers of any address unless they have signed in.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
