@@ -1,13 +1,12 @@
 // Builds infra/kubernetes without a cluster and validates every object against the schemas of three Kubernetes versions
 // and of the custom resources. Compares names and settings with the rest of the repository.
 import { execFile } from "node:child_process";
-import { cpSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { BlockList } from "node:net";
-import { tmpdir } from "node:os";
-import { basename, dirname, join, relative } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parse, parseAllDocuments, stringify } from "yaml";
+import { beforeAll, describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
 import { variables as groupLister } from "../../services/group-lister/config.ts";
 import { field } from "../../services/runtime/field.ts";
 import { variables as stateApi } from "../../services/state-api/config.ts";
@@ -15,35 +14,27 @@ import { variables as welcome } from "../../services/welcome/config.ts";
 import { at, listAt, numberAt, objectAt, textAt } from "../support/at.ts";
 import { buildTimeout, findNetworkCrds, findSource, findTools } from "../support/kubernetes-tools.ts";
 import { root } from "../support/processes.ts";
+import {
+  build,
+  buildAll,
+  compose,
+  folder,
+  hostPlaceholder,
+  kustomizations,
+  type Resource,
+  settings,
+  temporary,
+} from "./kustomize.ts";
 
 /** The newest versions that kubectl-validate supports. cluster.test.ts runs a newer API server. */
 const versions = ["1.33", "1.34", "1.35"];
 
-const folder = join(root, "infra/kubernetes");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
-/** The ConfigMap `azure` of overlays/aks. Kubernetes accepts every placeholder in it but the one of the host name. */
-const settings: { data: Record<string, string> } = parse(read("infra/kubernetes/overlays/aks/settings.yaml"));
-const hostPlaceholder = settings.data.WELCOME_HOST;
-settings.data.WELCOME_HOST = "welcome.example.com";
 
-/** Folders with a kustomization, by its kind: Kustomizations can be applied, Components are features. */
-const kustomizations: Record<"Kustomization" | "Component", string[]> = { Kustomization: [], Component: [] };
-for (const file of globSync("**/kustomization.yaml", { cwd: folder }).sort()) {
-  const { kind }: { kind: keyof typeof kustomizations } = parse(readFileSync(join(folder, file), "utf8"));
-  kustomizations[kind].push(dirname(file));
-}
-
-interface Resource {
-  readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
-}
-
-const temporary = mkdtempSync(join(tmpdir(), "manifests-test-"));
-afterAll(() => rmSync(temporary, { recursive: true }));
 let tools: string;
 let dapr: string;
 let crds: string[];
-/** Objects by kustomization. A feature is built on base. `policy` has the files of infra/kubernetes/policy itself. */
+/** What buildAll builds, and `policy`, which has the files of infra/kubernetes/policy itself. */
 let built: Map<string, Resource[]>;
 
 beforeAll(async () => {
@@ -57,29 +48,11 @@ beforeAll(async () => {
     join(await findSource("cluster", "github.com/spinkube/spin-operator@v0.6.1"), "config/crd/bases"),
     ...(await findNetworkCrds()),
   ];
-  const applied = kustomizations.Kustomization.map(async (name) => [name, await build(join(folder, name))] as const);
-  const switched = kustomizations.Component.map(async (name) => [name, await compose(basename(name), [name])] as const);
   const policy = ["template", "privileged-nginx"].map((name) => parse(read(`infra/kubernetes/policy/${name}.yaml`)));
-  built = new Map([...(await Promise.all([...applied, ...switched])), ["policy", policy]]);
+  built = new Map([...(await buildAll()), ["policy", policy]]);
 }, buildTimeout);
 
 const run = promisify(execFile);
-
-async function build(path: string): Promise<Resource[]> {
-  const { stdout } = await run(join(tools, "kubectl"), ["kustomize", path]);
-  return parseAllDocuments(stdout).map((document) => document.toJS());
-}
-
-/** Builds base with features and settings, as overlays/aks does. */
-function compose(name: string, features: readonly string[], data = settings.data) {
-  const overlay = join(temporary, name);
-  mkdirSync(overlay);
-  const path = (to: string) => relative(overlay, join(folder, to));
-  writeFileSync(join(overlay, "settings.yaml"), stringify({ ...settings, data }));
-  const kustomization = { resources: [path("base"), "settings.yaml"], components: features.map(path) };
-  writeFileSync(join(overlay, "kustomization.yaml"), stringify(kustomization));
-  return build(overlay);
-}
 
 /** @param object `KIND/NAME` */
 function find(kustomization: string, object: string): Resource {
@@ -279,6 +252,8 @@ describe("blue-green", () => {
     expect(objects.map(({ kind, metadata: { name } }) => `${kind} ${name}`).sort()).toEqual([
       expect.stringMatching(/^ConfigMap dev-superapi-config-geba-[a-z0-9]{10}$/),
       "Namespace blue-green",
+      "NetworkPolicy dev-default-deny-geba",
+      "NetworkPolicy dev-superapi-geba",
       "Rollout dev-superapi-geba",
       "Service dev-superapi-svc-active-geba",
       "Service dev-superapi-svc-preview-geba",
@@ -326,9 +301,13 @@ describe("blue-green", () => {
 });
 
 describe("files that repeat each other", () => {
-  test("Configuration and Resiliency equal those of components/local, except for name resolution", () => {
+  test("Configuration and Resiliency equal those of components/local, except for name resolution and access control", () => {
     const { nameResolution, ...spec } = parse(read("components/local/config.yaml")).spec;
-    expect(find("base", "Configuration/sidecar")).toHaveProperty("spec", spec);
+    const { accessControl, ...built } = {
+      accessControl: {},
+      ...objectAt(find("base", "Configuration/sidecar"), "spec"),
+    };
+    expect(built).toEqual(spec);
     const { metadata, ...resiliency } = parse(read("components/local/resiliency.yaml"));
     expect(find("base", "Resiliency/statestore")).toMatchObject(resiliency);
   });
@@ -373,14 +352,24 @@ describe("files that repeat each other", () => {
     }
   });
 
-  test("the sidecars of the Rollout have the annotations of the Deployments, except for dapr.io/config", () => {
+  test("the sidecars of the Rollout have the annotations of the Deployments, and a Configuration that admits no caller", () => {
     const annotations = (kustomization: string, object: string) =>
       objectAt(find(kustomization, object), "spec.template.metadata.annotations");
-    const { "dapr.io/config": _, ...expected } = { "dapr.io/config": "", ...annotations("base", "Deployment/welcome") };
     expect(annotations("blue-green-dapr", "Rollout/dev-superapi-geba")).toEqual({
-      ...expected,
+      ...annotations("base", "Deployment/welcome"),
       "dapr.io/app-id": "superapi",
     });
+    const spec = (kustomization: string) => objectAt(find(kustomization, "Configuration/sidecar"), "spec");
+    expect(spec("blue-green-dapr")).toEqual({
+      ...spec("base"),
+      accessControl: { defaultAction: "deny", trustDomain: "public" },
+    });
+  });
+
+  test("the sidecars of the Rollout may send the same requests as every pod of base", () => {
+    expect(at(find("blue-green-dapr", "NetworkPolicy/sidecar"), "spec")).toEqual(
+      at(find("base", "NetworkPolicy/every-pod"), "spec"),
+    );
   });
 });
 
@@ -398,14 +387,23 @@ describe("pods", () => {
         })),
     );
 
+  /** Read by @azure/identity, not by group-lister. */
+  const credentials = ["AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"];
+
   test("pods have only environment variables that their service reads", () => {
     for (const { label, template } of templates()) {
       const container = at(template, "spec.containers.0");
       const [, service = ""] = /(?:^|\/)([a-z-]+)(?::|$)/.exec(textAt(container, "image")) ?? [];
       for (const variable of field(container, "env") === undefined ? [] : listAt(container, "env")) {
-        expect(Object.keys(services[service] ?? {}), label).toContain(field(variable, "name"));
+        const known = [...Object.keys(services[service] ?? {}), ...(service === "group-lister" ? credentials : [])];
+        expect(known, label).toContain(field(variable, "name"));
       }
     }
+  });
+
+  test("pods read named keys of a Secret, never all of them", () => {
+    const sources = templates().map(({ template }) => at(template, "spec.containers.0.envFrom"));
+    expect(JSON.stringify(sources)).not.toContain("secretRef");
   });
 
   /** Seconds from SIGTERM until the service has ended: preStop and SHUTDOWN_TIMEOUT_MS. */
@@ -438,8 +436,11 @@ describe("pods", () => {
     }
   });
 
-  test("pods have only annotations that the Dapr injector reads", () => {
-    const known = readFileSync(join(dapr, "pkg/injector/annotations/annotations.go"), "utf8");
+  test("pods have only annotations that the Dapr injector or the webhook of workload identity reads", async () => {
+    const webhook = await findSource("dapr", "github.com/Azure/azure-workload-identity");
+    const known = [join(dapr, "pkg/injector/annotations/annotations.go"), join(webhook, "pkg/webhook/consts.go")]
+      .map((file) => readFileSync(file, "utf8"))
+      .join("");
     for (const { label, template } of templates()) {
       const annotations = at(template, "metadata.annotations") ?? {};
       for (const name of Object.keys(annotations)) expect(known, label).toContain(`"${name}"`);
