@@ -126,6 +126,14 @@ describe("the predeploy hooks of AKS", () => {
     expect(existsSync(join(project, "manifests"))).toBe(false);
   });
 
+  test.each(services)("refuse WELCOME_HOST without a sign-in before azd applies anything of %s", async (service) => {
+    rmSync(join(project, "manifests"), { recursive: true, force: true });
+    await expect(render(service, { WELCOME_HOST: "welcome.example.com" })).rejects.toThrow(
+      /WELCOME_HOST needs WELCOME_SIGN_IN_CLIENT_ID.* azd env set WELCOME_SIGN_IN_CLIENT_ID CLIENT-ID/,
+    );
+    expect(existsSync(join(project, "manifests"))).toBe(false);
+  });
+
   test("render on a computer whose kubeconfig lacks the cluster, because azd adds it only after the hook", async () => {
     expect((await render("welcome", { KUBECONFIG: join(temporary, "missing") })).map(nameOf)).toContain(
       "Deployment/welcome",
@@ -147,8 +155,10 @@ describe("the predeploy hooks of AKS", () => {
     const original = readFileSync(overlay, "utf8");
     writeFileSync(overlay, original.replace(/^components:$/m, "components:\n  - ../../features/gateway"));
     try {
-      const objects = await render("welcome", { WELCOME_HOST: "welcome.example.com", WELCOME_DNS_LABEL: "welcome-1" });
+      const published = { WELCOME_HOST: "welcome.example.com", WELCOME_DNS_LABEL: "welcome-1" };
+      const objects = await render("welcome", { ...published, WELCOME_SIGN_IN_CLIENT_ID: "sign-in" });
       expect(objects.map(nameOf)).toEqual(expect.arrayContaining(["Namespace/gateway", "HTTPRoute/welcome"]));
+      expect(JSON.stringify(objects)).toContain('{"name":"SIGN_IN_CLIENT_ID","value":"sign-in"}');
     } finally {
       writeFileSync(overlay, original);
     }
@@ -175,9 +185,13 @@ describe("azd up on a cluster", () => {
     cluster.sh("kubectl create namespace dapr-samples --dry-run=client -o yaml | kubectl apply -f -");
   async function provision() {
     await ensureNamespace();
-    const namespace = hook("postprovision", "namespace");
-    await runHook(namespace, project, { PATH: path, ...outputs, ...env() });
+    for (const text of ["namespace.yaml", "create-tokens.sh"])
+      await runHook(hook("postprovision", text), project, { PATH: path, ...outputs, ...env() });
   }
+  const readToken = async (service: string) => {
+    const token = await cluster.sh(`kubectl get secret ${service}-token -n dapr-samples -o jsonpath={.data.token}`);
+    return Buffer.from(token, "base64").toString();
+  };
   /** deployManifests: azd applies each file of the folder, then waits for the Deployment. */
   async function deploy(service: string, tag = "1") {
     await render(service, { [imageVariable(service)]: imageOf(service, tag), ...env() });
@@ -208,9 +222,32 @@ describe("azd up on a cluster", () => {
     expect(JSON.parse(await readLabels())).toMatchObject({ "pod-security.kubernetes.io/enforce": "restricted" });
   });
 
+  test("gives each service a random token, and keeps it in later deployments", async () => {
+    await cluster.sh("kubectl delete secret state-api-token -n dapr-samples --ignore-not-found");
+    await provision();
+    const tokens = await Promise.all(["state-api", "group-lister"].map(readToken));
+    for (const token of tokens) expect(token).toMatch(/^[0-9a-f]{64}$/);
+    expect(new Set(tokens).size).toBe(2);
+    await provision();
+    expect(await Promise.all(["state-api", "group-lister"].map(readToken))).toEqual(tokens);
+  });
+
+  test.each(["state-api", "group-lister"])(
+    "stops before azd applies anything of %s when its Secret is missing, and names the remedy",
+    async (service) => {
+      await cluster.sh(`kubectl delete secret ${service}-token -n dapr-samples`);
+      rmSync(join(project, "manifests"), { recursive: true, force: true });
+      await expect(render(service, env())).rejects.toThrow(
+        `The cluster has no Secret ${service}-token. Run azd provision, which creates it. Then run azd deploy`,
+      );
+      expect(existsSync(join(project, "manifests"))).toBe(false);
+      await provision();
+    },
+  );
+
   test("stops before azd applies anything when the cluster has no Dapr, and names the page that installs it", async () => {
     await cluster.kubectl("delete", "crd", "components.dapr.io");
-    rmSync(join(project, "manifests"), { recursive: true });
+    rmSync(join(project, "manifests"), { recursive: true, force: true });
     await expect(render("welcome", env())).rejects.toThrow(
       "The cluster has no Dapr. Install it with Helm: docs/deploy/kubernetes.md#install-dapr. Then run azd deploy",
     );

@@ -178,6 +178,7 @@ describe("features", () => {
       "azure_key_vault_name: keyvaultName of SecretProviderClass welcome-tls",
       "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
       "azure_tenant_id: tenantId of SecretProviderClass welcome-tls",
+      "azure_tenant_id: value of Deployment welcome",
       "cosmos_url: value of Component statestore",
       "group_lister_client_id: azure.workload.identity/client-id of ServiceAccount group-lister",
       "state_api_client_id: azure.workload.identity/client-id of ServiceAccount state-api",
@@ -187,6 +188,7 @@ describe("features", () => {
       "welcome_dns_label: service.beta.kubernetes.io/azure-dns-label-name of Gateway public",
       "welcome_host: hostname of Gateway public",
       "welcome_host: hostname of Gateway public",
+      "welcome_sign_in_client_id: value of Deployment welcome",
     ]);
     expect(fieldsWithSettings(await compose("addon", ["features/key-vault-addon-identity"], data)).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",

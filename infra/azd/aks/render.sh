@@ -11,6 +11,13 @@ if [ -z "$image" ]; then
   exit 1
 fi
 
+if [ -n "${WELCOME_HOST:-}" ] && [ -z "${WELCOME_SIGN_IN_CLIENT_ID:-}" ]; then
+  echo "WELCOME_HOST needs WELCOME_SIGN_IN_CLIENT_ID, because callers from the Internet must sign in. Create the" \
+    "application as in infra/kubernetes/features/gateway/README.md, and run" \
+    "azd env set WELCOME_SIGN_IN_CLIENT_ID CLIENT-ID. To publish nothing, run azd env set WELCOME_HOST \"\"" >&2
+  exit 1
+fi
+
 # Without Dapr, `kubectl apply` rejects its objects after it has created the others. Any other error is left to azd: the
 # hook runs before azd adds the cluster to the kubeconfig of a computer that has not provisioned it.
 found=$(kubectl get crd components.dapr.io --context "$AZURE_AKS_CLUSTER_NAME" --request-timeout 10s 2>&1) || true
@@ -20,6 +27,18 @@ case $found in
   exit 1
   ;;
 esac
+
+# Without its Secret, no pod of the service starts, and azd would wait for the Deployment.
+if [ "$service" != welcome ]; then
+  found=$(kubectl get secret "$service-token" --namespace dapr-samples --context "$AZURE_AKS_CLUSTER_NAME" \
+    --request-timeout 10s 2>&1) || true
+  case $found in
+  *NotFound*)
+    echo "The cluster has no Secret $service-token. Run azd provision, which creates it. Then run azd deploy" >&2
+    exit 1
+    ;;
+  esac
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -120,6 +120,9 @@ export const listContainers = ({ spec }: Pod): Container[] => [...(spec.initCont
 
 /** A service account token, bound to a pod of the service. */
 export async function tokenOf(service: string, audience = "api://AzureADTokenExchange"): Promise<string> {
-  const pod = await readyPod(service);
-  return createToken(cluster, service, namespace, pod.metadata.name, audience);
+  return createPodToken(await readyPod(service), service, audience);
+}
+
+export function createPodToken({ metadata }: Pod, serviceAccount: string, audience: string): Promise<string> {
+  return createToken(cluster, serviceAccount, metadata.namespace, metadata.name, audience);
 }

@@ -20,7 +20,7 @@ export function describeWorkloadIdentity(): void {
     const azureVariables = ({ env = [] }: Container) =>
       Object.fromEntries(env.filter(({ name }) => name.startsWith("AZURE_")).map(({ name, value }) => [name, value]));
 
-    test("the webhook adds variables and a token volume to the pods of group-lister", async () => {
+    test("the webhook adds variables and a token to group-lister, and not to its sidecar", async () => {
       for (const pod of await readyPods("group-lister")) {
         const volumes = pod.spec.volumes.filter(({ name }) => name.startsWith("azure-workload-identity"));
         expect(volumes).toHaveLength(1);
@@ -33,14 +33,22 @@ export function describeWorkloadIdentity(): void {
             },
           },
         ]);
-        for (const container of listContainers(pod)) {
-          expect(azureVariables(container)).toEqual(variables());
-          expect(container.volumeMounts).toContainEqual({
-            name: volumes[0]?.name,
-            mountPath: "/var/run/secrets/azure/wi",
-            readOnly: true,
-          });
-        }
+        const mount = { name: volumes[0]?.name, mountPath: "/var/run/secrets/azure/wi", readOnly: true };
+        const [daprd, app] = listContainers(pod);
+        expect(app && azureVariables(app)).toEqual(variables());
+        expect(app?.volumeMounts).toContainEqual(mount);
+        expect(daprd && azureVariables(daprd)).toEqual({});
+        expect(daprd?.volumeMounts).not.toContainEqual(mount);
+      }
+    });
+
+    test("the webhook adds variables and a token only to the sidecars of state-api", async () => {
+      for (const pod of await readyPods("state-api")) {
+        const [daprd, app] = listContainers(pod);
+        expect(daprd && azureVariables(daprd)).toMatchObject({ AZURE_FEDERATED_TOKEN_FILE: expect.any(String) });
+        expect(JSON.stringify(daprd?.volumeMounts)).toContain("/var/run/secrets/azure/wi");
+        expect(app && azureVariables(app)).toEqual({});
+        expect(JSON.stringify(app?.volumeMounts ?? [])).not.toContain("/var/run/secrets/azure/wi");
       }
     });
 
