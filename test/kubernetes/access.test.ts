@@ -200,12 +200,11 @@ describe("connections", () => {
   });
 
   test("with the gateway: the Internet reaches only the Gateway, and only the Gateway reaches welcome and hello-wasm", () => {
-    const connections = listConnections(policiesOf("features/gateway", "hello-wasm-gateway"), (port) => port !== 443);
     const strangers = ["superapi", ...outside, ...Object.keys(addresses)];
     const inside = ["welcome", "state-api", "group-lister", "neighbor"];
-    expect(connections.sort()).toEqual(
+    expect(listConnections(policiesOf("features/gateway", "hello-wasm-gateway")).sort()).toEqual(
       [
-        ...strangers.flatMap((name) => [80, 15021].map((port) => `${name} -> gateway:${port}`)),
+        ...strangers.flatMap((name) => [80, 443, 15021].map((port) => `${name} -> gateway:${port}`)),
         "gateway -> welcome:8080",
         "gateway -> hello-wasm:80",
         "gateway -> istiod:15012",
@@ -213,6 +212,8 @@ describe("connections", () => {
         "welcome -> group-lister:50002",
         ...dns("gateway", ...inside),
         ...controlPlane(...inside),
+        ...https("group-lister", ["gateway", ...strangers]),
+        ...https("welcome", ["gateway", ...strangers]), // the keys of Entra ID
       ].sort(),
     );
   });
