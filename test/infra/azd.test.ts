@@ -134,6 +134,7 @@ describe("azd hooks", () => {
     expect(all.map(({ project, name }) => `${project}: ${name}`).sort()).toEqual([
       "infra/azd/aks: postprovision",
       "infra/azd/aks: postprovision",
+      "infra/azd/aks: postprovision",
       ...services.map((name) => `infra/azd/aks: predeploy of ${name}`),
     ]);
   });
