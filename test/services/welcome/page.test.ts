@@ -1,16 +1,15 @@
 // Tests the page in a real browser, with three services, three sidecars and the Azure stand-in.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
+import { findViolations } from "../../support/accessibility.ts";
 import { findChromium } from "../../support/chromium.ts";
 import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
 
-const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const store = sqliteResources();
 const folder = mkdtempSync(join(tmpdir(), "welcome-page-test-"));
 const blue = { WELCOME: "Hello from blue", CONTAINER_APP_REVISION: "welcome--blue", HOSTNAME: "replica-1" };
@@ -113,6 +112,14 @@ test("shows the message, the version, the groups as sample data, and the health 
   expect(complaints).toEqual([]);
 });
 
+test("does not ask the user to sign in, and does not load the library for it", async () => {
+  await healthy();
+  expect(await page.getByRole("button", { name: /Sign/ }).count()).toBe(0);
+  const loaded = await page.evaluate<string[]>("performance.getEntriesByType('resource').map(({ name }) => name)");
+  expect(loaded).toContain(`${welcome.origin}/sign-in.js`);
+  expect(loaded).not.toContain(`${welcome.origin}/msal-browser.js`);
+});
+
 test("writes a value and reads it back through both sidecars", async () => {
   await page.getByLabel("Key").fill("page~greeting");
   await page.getByLabel("Value (JSON)").fill('{ "hello": "page", "markup": "<img src=x>" }');
@@ -213,13 +220,7 @@ describe.each(["light", "dark"] as const)("the page in the %s colour scheme", (c
     await press("Write");
     await status(/^Value written|^The value changed/);
     await page.getByText("Sample data.").waitFor();
-    // Evaluated, because the page's content security policy forbids a script element.
-    await page.evaluate(readFileSync(axe, "utf8"));
-    const violations = await page.evaluate(async () => {
-      const { violations } = await (globalThis as unknown as { axe: typeof import("axe-core") }).axe.run();
-      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-    });
-    expect(violations).toEqual([]);
+    expect(await findViolations(page)).toEqual([]);
     expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
     await page.screenshot({ path: join(root, `coverage/welcome-${colorScheme}-${width}.png`), fullPage: true });
   });
