@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sampleUsers } from "../../stand-ins/azure/sample.ts";
 import { findSchemathesisOrSkip, fuzz } from "../support/schemathesis.ts";
 import { type Suite, startSuite } from "../support/suite.ts";
 
@@ -22,6 +23,19 @@ describe.skipIf(!python)("Schemathesis", { timeout: 300_000 }, () => {
     expect(exitCode, report).toBe(0);
     expect(report).toContain("No issues found");
     expect(suite.services[name].output()).not.toContain('"level":"error"');
+  });
+
+  test("finds no difference between welcome with sign-in and its OpenAPI document", async () => {
+    const withSignIn = await startSuite({ signIn: true });
+    try {
+      const { azure, services } = withSignIn;
+      const token = azure.issueUserToken(sampleUsers[0]);
+      const { exitCode, report } = await fuzz(python ?? "", services.welcome.origin, { token });
+      expect(exitCode, report).toBe(0);
+      expect(report).toContain("No issues found");
+    } finally {
+      await withSignIn.end();
+    }
   });
 
   test("finds every fault of a document that describes state-api wrongly", async () => {

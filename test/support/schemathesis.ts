@@ -34,22 +34,25 @@ interface FuzzOptions {
   readonly document?: string;
   /** Default all. */
   readonly phases?: string;
+  /** Access token to send, unless a check removes it. */
+  readonly token?: string;
 }
 
 /** Fuzzes the service at `origin`. */
 export async function fuzz(python: string, origin: string, options: FuzzOptions = {}): Promise<Findings> {
-  const { document = `${origin}/openapi.json`, phases = "examples,coverage,fuzzing,stateful" } = options;
+  const { document = `${origin}/openapi.json`, phases = "examples,coverage,fuzzing,stateful", token } = options;
   const support = join(root, "test/support");
   const config = join(support, "schemathesis.toml");
   const env = { ...process.env, SCHEMATHESIS_HOOKS: join(support, "schemathesis_hooks.py") };
   const cwd = mkdtempSync(join(tmpdir(), "schemathesis-")); // it leaves files in the folder that it runs in
   const command = ["-m", "schemathesis.cli", "--config-file", config, "run", document];
   const choices = flags({ url: origin, phases, checks: "all", "continue-on-failure": true, "no-color": true });
+  const header = token === undefined ? [] : ["--header", `Authorization: Bearer ${token}`];
   try {
     return await new Promise((resolve) => {
       execFile(
         python,
-        [...command, ...choices],
+        [...command, ...choices, ...header],
         { cwd, env, maxBuffer: 64 * 1024 ** 2, timeout: 240_000 },
         (error, stdout, stderr) => {
           const code = error === null ? 0 : field(error, "code");
