@@ -19,6 +19,7 @@ const settings = {
   demosecret: "the-demo-secret",
   AZURE_CLIENT_SECRET: "the-client-secret",
   AZURE_TENANT_ID: "the-tenant",
+  NO_PROXY: "the-hosts-without-a-proxy",
   DATABASE_PASSWORD: "the-password-of-another-project",
 };
 
@@ -41,7 +42,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, ".env"), lines.join(""));
   launcher = spawn(process.execPath, ["tools/launch/start.ts"], {
     cwd: folder,
-    env: { ...process.env, SHELL_SECRET: "the-secret-of-the-shell" },
+    env: { ...process.env, NO_PROXY: undefined, SHELL_SECRET: "the-secret-of-the-shell" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   for (const stream of [launcher.stdout, launcher.stderr]) stream?.on("data", (chunk) => (output += chunk));
@@ -246,7 +247,7 @@ describe.skipIf(!existsSync("/proc/self/environ"))("the environment of the proce
     return processes;
   }
 
-  test("has a value of .env in the services that declare it, and in no other process", () => {
+  test("has a value of .env in the services that need it, and in no other process", () => {
     const processes = listProcesses();
     expect([...processes.keys()].sort()).toEqual([
       "azure-stand-in",
@@ -264,6 +265,7 @@ describe.skipIf(!existsSync("/proc/self/environ"))("the environment of the proce
     expect(readers(settings.demosecret)).toEqual(["welcome"]);
     expect(readers(settings.AZURE_CLIENT_SECRET)).toEqual(["group-lister"]);
     expect(readers(settings.AZURE_TENANT_ID)).toEqual(["group-lister"]);
+    expect(readers(settings.NO_PROXY)).toEqual(["group-lister", "welcome"]); // they call Azure and Entra ID
     expect(readers(settings.DATABASE_PASSWORD)).toEqual([]);
     expect(readers("the-secret-of-the-shell")).toEqual([]);
   });

@@ -31,10 +31,16 @@ export function createTokens({ env }: AppTemplate, settings: Settings): Tokens {
 /** The settings that an app declares in the `config.ts` beside its `server.ts`; none for another program. */
 export async function environmentOf(app: AppTemplate, settings: Settings): Promise<Record<string, string>> {
   const declared = await readDeclared(app);
+  const callsAzure = declared.has("AZURE_CLIENT_ID");
+  const callsEntra = declared.has("SIGN_IN_CLIENT_ID");
   return {
     ...baseEnvironment(),
     ...pickVariables(process.env, (name) => DEBUGGER.has(name)),
-    ...pickVariables(settings, (name) => declared.has(name) || (declared.has("AZURE_CLIENT_ID") && isForAzure(name))),
+    ...pickVariables(
+      settings,
+      (name) =>
+        declared.has(name) || (callsAzure && isForAzure(name)) || ((callsAzure || callsEntra) && isForOtherHosts(name)),
+    ),
   };
 }
 
@@ -50,18 +56,25 @@ async function readDeclared({ appDirPath, command }: AppTemplate): Promise<Set<s
 const DEBUGGER: ReadonlySet<string> = new Set(["NODE_OPTIONS", "VSCODE_INSPECTOR_OPTIONS"]);
 
 /**
- * True for what @azure/identity, the tools that it runs and the Azure stand-in read: credentials, proxies and
- * certificates.
+ * True for the credentials that @azure/identity, the tools that it runs and the Azure stand-in read.
  * https://learn.microsoft.com/javascript/api/overview/azure/identity-readme#environment-variables
  */
 function isForAzure(name: string): boolean {
-  return /^((AZURE|IDENTITY|IMDS|MSI)_.*|(HTTPS?|NO|ALL)_PROXY|NODE_EXTRA_CA_CERTS)$/i.test(name);
+  return /^(AZURE|IDENTITY|IMDS|MSI)_/i.test(name);
+}
+
+/** True for proxies and for certificates to trust. */
+function isForOtherHosts(name: string): boolean {
+  return /^((HTTPS?|NO|ALL)_PROXY|NODE_USE_ENV_PROXY|NODE_EXTRA_CA_CERTS)$/i.test(name);
 }
 
 /** Runs `use` while this process has the variables for Azure: @azure/identity reads them from `process.env`. */
 export async function withAzureSettings<T>(settings: Settings, use: () => Promise<T>): Promise<T> {
   const before = { ...process.env };
-  const added = pickVariables(settings, (name) => isForAzure(name) && before[name] === undefined);
+  const added = pickVariables(
+    settings,
+    (name) => (isForAzure(name) || isForOtherHosts(name)) && before[name] === undefined,
+  );
   Object.assign(process.env, added);
   try {
     return await use();
