@@ -35,10 +35,10 @@ RUN mkdir -p /image/etc \
 FROM scratch
 COPY --from=node /image /
 COPY --from=bundle /image /
-ENV PATH=/usr/local/bin NODE_ENV=production HOST=0.0.0.0 PORT=8080
+ENV PATH=/usr/local/bin NODE_ENV=production HOST=0.0.0.0 PORT=8080 METRICS_PORT=9464
 WORKDIR /app
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 9464
 # Two warnings of Node that the suite knows: a dependency of @dapr/dapr uses its punycode module (Node warns about that
 # outside node_modules, as in a bundle), and welcome strips types with a function that is experimental.
 ENTRYPOINT ["node", "--disable-warning=DEP0040", "--disable-warning=ExperimentalWarning", "/app/main.mjs"]

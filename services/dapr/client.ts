@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher, Pool } from "undici";
+import { BodyBuffer, bodyMemory } from "../runtime/body-memory.ts";
 import { JSON_TYPE } from "../runtime/http.ts";
 import { readTraceContext, type Trace } from "../runtime/trace.ts";
 
@@ -39,10 +40,13 @@ export interface SidecarClient {
   close(): Promise<void>;
 }
 
-/** The sidecar sent no complete response. After a `timeout`, or when `interrupted`, it may have acted. */
+/**
+ * There is no complete response from the sidecar. Except when it is `unreachable`, it may have acted. `too-large`: the
+ * response exceeds MAX_RESPONSE_BYTES. `overloaded`: the process holds too many large bodies.
+ */
 export class SidecarError extends Error {
   override readonly name = "SidecarError";
-  readonly kind: "unreachable" | "interrupted" | "timeout";
+  readonly kind: "unreachable" | "interrupted" | "timeout" | "too-large" | "overloaded";
 
   constructor(kind: SidecarError["kind"], message: string, options?: ErrorOptions) {
     super(message, options);
@@ -51,6 +55,8 @@ export class SidecarError extends Error {
 }
 
 const CONNECT_TIMEOUT_MS = 1_000;
+/** A value has at most 4 MiB, because the sidecar accepts no larger body. The rest is for the keys of a bulk read. */
+export const MAX_RESPONSE_BYTES = 5 * 1_048_576;
 
 /** A pool of connections to the sidecar's HTTP API. */
 export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClientOptions): SidecarClient {
@@ -90,37 +96,50 @@ type Dispatch = Dispatcher.DispatchOptions & { readonly origin: string };
  */
 function dispatch(pool: Pool, options: Dispatch, timeoutMs: number): Promise<SidecarResponse> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
+    const memory = bodyMemory();
+    const body = new BodyBuffer(memory);
     let statusCode = 0;
     let headers: IncomingHttpHeaders = {};
     let sent: Dispatcher.DispatchController | undefined;
-    let timeout: SidecarError | undefined;
+    let aborted: SidecarError | undefined;
+    const abort = (kind: SidecarError["kind"], message: string) => {
+      aborted = new SidecarError(kind, message);
+      settle();
+      reject(aborted);
+      sent?.abort(aborted);
+    };
+    const settle = () => {
+      clearTimeout(timer);
+      body.free();
+      memory.release();
+    };
     const timer = setTimeout(() => {
-      timeout = new SidecarError(
-        "timeout",
-        `no response from the Dapr sidecar at ${options.origin} within ${timeoutMs} ms`,
-      );
-      reject(timeout);
-      sent?.abort(timeout);
+      abort("timeout", `no response from the Dapr sidecar at ${options.origin} within ${timeoutMs} ms`);
     }, timeoutMs);
     pool.dispatch(options, {
       onRequestStart(controller) {
         sent = controller;
-        if (timeout) controller.abort(timeout);
+        if (aborted) controller.abort(aborted);
       },
       onResponseStart(_controller, status, received) {
         statusCode = status;
         headers = received;
       },
       onResponseData(_controller, chunk) {
-        chunks.push(chunk);
+        if (aborted) return;
+        if (body.length + chunk.length > MAX_RESPONSE_BYTES) {
+          abort("too-large", `the Dapr sidecar's response is larger than ${MAX_RESPONSE_BYTES} bytes`);
+        } else if (!body.add(chunk)) {
+          abort("overloaded", "the service holds too many large bodies");
+        }
       },
       onResponseEnd() {
-        clearTimeout(timer);
-        resolve({ statusCode, headers, text: Buffer.concat(chunks).toString() });
+        const text = body.read((bytes) => bytes.toString());
+        settle();
+        resolve({ statusCode, headers, text });
       },
       onResponseError(_controller, cause) {
-        clearTimeout(timer);
+        settle();
         reject(
           sent
             ? new SidecarError("interrupted", `the Dapr sidecar at ${options.origin} closed the connection`, { cause })

@@ -12,7 +12,7 @@ import { openapi, validate } from "./openapi.ts";
 
 interface GroupLister {
   readonly groups: Cached<Snapshot>;
-  readonly config: Access & { readonly GROUPS_MAX_AGE_MS: number };
+  readonly config: Access & { readonly GROUPS_MAX_AGE_MS: number; readonly METRICS_PORT: number };
   readonly log: Logger;
   readonly register: Registry;
   /** Resolves when requests can be served; rejects with an AzureError when they cannot. */
@@ -59,7 +59,7 @@ export function createApp({ groups, config, log, register, ready, observeStale }
 
   app.get("/", listGroups);
   app.get("/groupz", listGroups);
-  addCommonRoutes(app, { openapi, log, register, ready: () => ready().catch(throwNotReady) });
+  addCommonRoutes(app, { openapi, config, log, register, ready: () => ready().catch(throwNotReady) });
   return app;
 }
 

@@ -45,5 +45,6 @@ serve({
   warmUp: () =>
     ready().catch((error) => log.warn(error instanceof AzureError ? `${error.message}. ${error.advice}` : error)),
   log,
+  register,
   config,
 });

@@ -10,7 +10,7 @@ import { cgiVariables, parseCgiResponse } from "./wagi.ts";
 
 interface HelloWasm {
   readonly runner: Runner;
-  readonly config: { readonly HOST: string };
+  readonly config: { readonly HOST: string; readonly METRICS_PORT: number };
   readonly log: Logger;
   readonly register: Registry;
   /** Resolves when the service can serve requests; rejects with the reason when it cannot. */
@@ -35,7 +35,7 @@ export function createApp({ runner, config, log, register, ready }: HelloWasm): 
     res.writeHead(200, { "Content-Type": type, "Content-Length": body.length }).end(body);
   });
 
-  addCommonRoutes(app, { openapi, log, register, ready });
+  addCommonRoutes(app, { openapi, config, log, register, ready });
   return app;
 }
 

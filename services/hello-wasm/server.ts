@@ -25,5 +25,6 @@ serve({
   },
   close: runner.close,
   log,
+  register,
   config,
 });

@@ -11,6 +11,7 @@ import { serveReadiness } from "./readiness.ts";
 interface CommonRoutes {
   /** Served unchanged. The header `Allow` lists the methods described for a path, so describe all of them. */
   readonly openapi: { readonly paths: Readonly<Record<string, object>> };
+  readonly config: MetricsConfig;
   readonly log: Logger;
   readonly register: Registry;
   /**
@@ -19,11 +20,14 @@ interface CommonRoutes {
   readonly ready: () => Promise<void>;
 }
 
+interface MetricsConfig {
+  /** Unless 0, another port serves the metrics, see `createMetricsApp`. */
+  readonly METRICS_PORT: number;
+}
+
 /** An Express app that measures its requests and checks their callers. Add the service's own routes to it. */
 export function createServiceApp(register: Registry, access: Access): Express {
-  const app = express();
-  app.disable("x-powered-by");
-  app.disable("etag"); // routes set the ETags that mean something
+  const app = createBareApp();
   const measure = requestMetrics(register);
   const checkAccess = accessCheck(access);
   // One middleware for both: Express takes 0.2 µs of CPU for each, and a get takes 30 µs.
@@ -36,27 +40,56 @@ export function createServiceApp(register: Registry, access: Access): Express {
   return app;
 }
 
+function createBareApp(): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag"); // routes set the ETags that mean something
+  return app;
+}
+
+/** Serves only the metrics. No caller has a token for it: the network decides who reaches METRICS_PORT. */
+export function createMetricsApp(register: Registry, { HOST }: Access, log: Logger): Express {
+  const app = createBareApp();
+  const checkAccess = accessCheck({ HOST });
+  app.use((req, _res, next) => {
+    checkAccess(req);
+    next();
+  });
+  app.get("/metrics", serveMetrics(register));
+  app.use((req) => {
+    throw new Problem(404, "no-such-route", `No route for ${req.path}`, { detail: "This port has only GET /metrics." });
+  });
+  app.use(problemHandler(log));
+  return app;
+}
+
 /**
  * Call after adding the service's own routes. Adds liveness, readiness, metrics and the OpenAPI document; returns 405
  * for other methods of a described path, 404 for other paths, and problem details for errors.
  */
-export function addCommonRoutes(app: Express, { openapi, log, register, ready }: CommonRoutes): void {
+export function addCommonRoutes(app: Express, { openapi, config, log, register, ready }: CommonRoutes): void {
+  const described = config.METRICS_PORT === 0 ? openapi : withoutMetrics(openapi);
   app.get("/healthz", (_req, res) => {
     send(res, TEXT_TYPE, "ok");
   });
   app.get("/readyz", serveReadiness(ready, log));
-  app.get("/metrics", serveMetrics(register));
+  if (config.METRICS_PORT === 0) app.get("/metrics", serveMetrics(register));
   app.get("/openapi.json", (_req, res) => {
-    send(res, JSON_TYPE, JSON.stringify(openapi));
+    send(res, JSON_TYPE, JSON.stringify(described));
   });
 
   // Concrete paths before templated ones, as OpenAPI matches them.
-  const paths = Object.entries(openapi.paths).sort(([a], [b]) => Number(a.includes("{")) - Number(b.includes("{")));
+  const paths = Object.entries(described.paths).sort(([a], [b]) => Number(a.includes("{")) - Number(b.includes("{")));
   for (const [path, item] of paths) app.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), refuseMethod(methodsOf(item)));
   app.use((req) => {
     throw new Problem(404, "no-such-route", `No route for ${req.path}`, { detail: "See GET /openapi.json." });
   });
   app.use(problemHandler(log));
+}
+
+function withoutMetrics(openapi: CommonRoutes["openapi"]): CommonRoutes["openapi"] {
+  const paths = Object.entries(openapi.paths).filter(([path]) => path !== "/metrics");
+  return { ...openapi, paths: Object.fromEntries(paths) };
 }
 
 /** HTTP methods of an OpenAPI path item. Express serves HEAD wherever it serves GET. */

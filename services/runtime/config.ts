@@ -29,6 +29,13 @@ export const commonVariables = {
     default: "127.0.0.1",
     description: "Address the service listens on; 0.0.0.0 in a container",
   },
+  METRICS_PORT: {
+    type: "integer",
+    minimum: 0,
+    maximum: 65535,
+    default: 0,
+    description: "Port for /metrics alone; 0: PORT serves it, to every caller of the service",
+  },
   LOG_LEVEL: {
     type: "string",
     enum: ["trace", "debug", "info", "warn", "error", "fatal", "silent"],

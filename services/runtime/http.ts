@@ -3,12 +3,20 @@
 // does not use.
 import { isUtf8 } from "node:buffer";
 import type { Request, Response } from "express";
-import { parseJson } from "./json.ts";
+import { BodyBuffer, type BodyMemory, bodyMemory, fits } from "./body-memory.ts";
+import { parseMeasured } from "./json.ts";
 import { Problem } from "./problem.ts";
 
 export const JSON_TYPE = "application/json; charset=utf-8";
 export const TEXT_TYPE = "text/plain; charset=utf-8";
 export const RETRY_SOON = { "Retry-After": "1" };
+
+/** How long the rest of a refused body is read and dropped: a client that still sends would miss the response. */
+const DROP_MS = 500;
+/** A client has this time to read a response, so the slowest one that gets a response of 1 MiB reads 35 kB/s. */
+const SEND_TIMEOUT_MS = 30_000;
+
+const LARGE = 16_384;
 
 const PLAIN_JSON = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
 
@@ -18,16 +26,30 @@ const PLAIN_JSON = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
  * @throws {Problem} as `readJsonText`, and 400 when the body is not JSON or has a value that cannot be stored exactly
  */
 export async function readJson(req: Request, limit: number): Promise<unknown> {
-  return parseJson(await readJsonText(req, limit));
+  const memory = memoryOf(req);
+  const { value, bytes } = parseMeasured(await readText(req, limit, memory));
+  if (!memory.resize(bytes)) throw overloaded();
+  return value;
 }
 
 /**
  * Reads the request's body as text that is declared as JSON, without parsing it.
  * @param limit maximum size in bytes
  * @throws {Problem} 400 when it is empty or not UTF-8; 413 when it is too large; 415 when it is not declared as plain
- * JSON in UTF-8
+ * JSON in UTF-8; 503 when the process holds too many large bodies
  */
-export async function readJsonText(req: Request, limit: number): Promise<string> {
+export function readJsonText(req: Request, limit: number): Promise<string> {
+  return readText(req, limit, memoryOf(req));
+}
+
+/** For the body of a request, until its response is closed. */
+function memoryOf(req: Request): BodyMemory {
+  const memory = bodyMemory();
+  req.res?.once("close", memory.release);
+  return memory;
+}
+
+async function readText(req: Request, limit: number, memory: BodyMemory): Promise<string> {
   if (!PLAIN_JSON.test(req.headers["content-type"] ?? "")) {
     throw new Problem(415, "not-json", "The body must be declared as JSON", {
       detail: "Send the header Content-Type: application/json. The only charset is utf-8.",
@@ -36,30 +58,82 @@ export async function readJsonText(req: Request, limit: number): Promise<string>
   if ((req.headers["content-encoding"] ?? "identity") !== "identity") {
     throw new Problem(415, "encoded", "The body must not be compressed", { detail: "Omit Content-Encoding." });
   }
-  const body = await readBody(req, limit);
+  const body = await readBody(req, limit, memory);
   if (body.length === 0) throw new Problem(400, "bad-request", "The body is empty", { detail: "Send JSON." });
-  if (!isUtf8(body)) throw new Problem(400, "bad-request", "The body is not valid UTF-8", { detail: "Send UTF-8." });
-  return body.toString();
+  return body.read((bytes) => {
+    if (isUtf8(bytes)) return bytes.toString();
+    throw new Problem(400, "bad-request", "The body is not valid UTF-8", { detail: "Send UTF-8." });
+  });
 }
 
-function readBody(req: Request, limit: number): Promise<Buffer> {
-  const tooLarge = () =>
-    new Problem(413, "too-large", "The body is too large", { detail: `The maximum is ${limit} bytes.` });
+function readBody(req: Request, limit: number, memory: BodyMemory): Promise<BodyBuffer> {
   return new Promise((resolve, reject) => {
-    if (Number(req.headers["content-length"]) > limit) return reject(tooLarge());
-    const chunks: Buffer[] = [];
-    let length = 0;
+    const declared = Number(req.headers["content-length"] ?? 0);
+    const tooLarge = () =>
+      new Problem(413, "too-large", "The body is too large", { detail: `The maximum is ${limit} bytes.` });
+    if (declared > limit) return reject(tooLarge());
+    const body = new BodyBuffer(memory);
+    let refused = false;
+    const refuse = (problem: Problem, afterMs: number) => {
+      refused = true;
+      body.free();
+      memory.release();
+      setTimeout(() => reject(problem), afterMs);
+      req.on("end", () => reject(problem));
+    };
+    if (!fits(declared)) refuse(overloaded(), DROP_MS);
     req.on("data", (chunk: Buffer) => {
-      length += chunk.length;
-      if (length > limit) reject(tooLarge());
-      else chunks.push(chunk);
+      if (refused) return;
+      if (body.length + chunk.length > limit) refuse(tooLarge(), 0);
+      else if (!body.add(chunk)) refuse(overloaded(), DROP_MS);
     });
-    req.on("end", () => resolve(Buffer.concat(chunks)));
-    req.on("error", () => reject(new Problem(400, "bad-request", "The body is incomplete")));
+    req.on("end", () => {
+      if (!refused) resolve(body);
+    });
+    req.on("error", () => {
+      body.free();
+      reject(new Problem(400, "bad-request", "The body is incomplete"));
+    });
+  });
+}
+
+function overloaded(): Problem {
+  return new Problem(503, "overloaded", "The service holds too many large bodies", {
+    detail: "Nothing was changed. Retry.",
+    headers: { ...RETRY_SOON, Connection: "close" },
   });
 }
 
 /** Sends a complete 200 response. */
 export function send(res: Response, type: string, text: string): void {
-  res.writeHead(200, { "Content-Type": type, "Content-Length": Buffer.byteLength(text) }).end(text);
+  sendBody(res, { "Content-Type": type }, text);
+}
+
+/**
+ * Sends a complete response with the status of `res`, 200 by default.
+ * @throws {Problem} 503 when the process holds too many large bodies
+ */
+export function sendBody(res: Response, headers: Readonly<Record<string, string>>, text: string): void {
+  const length = Buffer.byteLength(text);
+  if (!fits(length)) throw overloaded();
+  // Node keeps a string until the client has read it, beside its bytes.
+  const body = length > LARGE ? Buffer.from(text) : text;
+  res.writeHead(res.statusCode, { ...headers, "Content-Length": length }).end(body);
+  boundSending(res);
+}
+
+/**
+ * Call after the end of a response that may be large. While the client does not read it, its bytes count, and after
+ * SEND_TIMEOUT_MS the connection is closed.
+ */
+export function boundSending(res: Response): void {
+  const unsent = res.writableLength;
+  if (unsent === 0) return; // the operating system has taken all bytes
+  const memory = bodyMemory();
+  memory.resize(unsent);
+  const timer = setTimeout(() => res.destroy(), SEND_TIMEOUT_MS);
+  res.once("close", () => {
+    clearTimeout(timer);
+    memory.release();
+  });
 }

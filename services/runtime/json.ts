@@ -6,6 +6,12 @@ import { Problem } from "./problem.ts";
  */
 const MAX_DEPTH = 9_998;
 
+/**
+ * Nesting from which a value is checked for whether JSON.stringify can write it. V8 writes most values in a loop, but
+ * objects with numbers as names by recursion, which overflows the stack at a depth of less than 3,000.
+ */
+const DEEP = 1_000;
+
 /** A double holds every decimal number with at most 15 digits and a moderate exponent. */
 const EXACT_DIGITS = 15;
 
@@ -36,6 +42,14 @@ const CLOSE_BRACE = 0x7d;
  * @throws {Problem} 400 with the place in the document (JSON Pointer, RFC 6901) and what to send instead
  */
 export function parseJson(text: string): unknown {
+  return parseMeasured(text).value;
+}
+
+/** V8's size of an empty object, which is the smallest text with the largest value: `{}` and a comma. */
+const CONTAINER_BYTES = 64;
+
+/** As `parseJson`; `bytes` is an estimate of the memory that the value takes. */
+export function parseMeasured(text: string): { readonly value: unknown; readonly bytes: number } {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -44,21 +58,27 @@ export function parseJson(text: string): unknown {
       detail: error instanceof Error ? `${error.message}.` : "",
     });
   }
-  if (checkLimits(text) > countMembers(value)) {
+  const { members, containers } = count(value);
+  const limits = checkLimits(text);
+  if (limits.depth > DEEP && !isWritable(value)) {
+    throw refuse("too many nested objects whose names are numbers", "Send a flatter document", text, 0);
+  }
+  if (limits.members > members) {
     const place = findRepeatedName(text);
     throw refuse("an object has two members with this name", "Send each name once", text, place);
   }
-  return value;
+  return { value, bytes: 3 * text.length + containers * CONTAINER_BYTES };
 }
 
 /**
  * @param text valid JSON, so the first character of a token identifies its type
- * @returns the number of members of all objects
+ * @returns the number of members of all objects, and the maximum nesting
  */
-function checkLimits(text: string): number {
+function checkLimits(text: string): { readonly members: number; readonly depth: number } {
   const hasEscapes = text.includes("\\");
   const hasSurrogates = hasEscapes && /\\u[dD][89a-fA-F]/.test(text);
   let depth = 0;
+  let maxDepth = 0;
   let members = 0;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
@@ -80,27 +100,45 @@ function checkLimits(text: string): number {
     } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
       if (++depth > MAX_DEPTH)
         throw refuse(`more than ${MAX_DEPTH} nested levels`, "Send a flatter document", text, at);
+      if (depth > maxDepth) maxDepth = depth;
     } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) {
       depth--;
     } else if (code === COLON) {
       members++;
     }
   }
-  return members;
+  return { members, depth: maxDepth };
 }
 
-/** Walks with a list instead of recursion, because the nesting may be deeper than the stack. */
-function countMembers(value: unknown): number {
+/** Adds some levels, because the stack may be higher when the value is sent to the sidecar. */
+function isWritable(value: unknown): boolean {
+  let nested = value;
+  for (let level = 0; level < 200; level++) nested = { nested };
+  try {
+    JSON.stringify(nested);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Counts the members of all objects, and the objects and arrays. Walks with a list instead of recursion, because the
+ * nesting may be deeper than the stack.
+ */
+function count(value: unknown): { readonly members: number; readonly containers: number } {
   let members = 0;
+  let containers = 0;
   const left = [value];
   while (left.length > 0) {
     const next = left.pop();
     if (typeof next !== "object" || next === null) continue;
+    containers++;
     const values = Object.values(next);
     if (!Array.isArray(next)) members += values.length;
     for (const member of values) if (typeof member === "object") left.push(member);
   }
-  return members;
+  return { members, containers };
 }
 
 /** Offset of the colon after the first name that its object already has. */

@@ -1,5 +1,6 @@
 import type { RequestHandler } from "express";
 import { collectDefaultMetrics, Histogram, Registry } from "prom-client";
+import { send } from "./http.ts";
 
 /** Histogram buckets for durations, in seconds: from half a millisecond, as with a local sidecar, to the timeouts. */
 export const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -36,6 +37,6 @@ export function requestMetrics(register: Registry): RequestHandler {
 
 export function serveMetrics(register: Registry): RequestHandler {
   return async (_req, res) => {
-    res.type(register.contentType).send(await register.metrics());
+    send(res, register.contentType, await register.metrics());
   };
 }

@@ -1,8 +1,19 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Express } from "express";
+import type { Registry } from "prom-client";
+import { createMetricsApp } from "./app.ts";
+import type { Config, commonVariables } from "./config.ts";
 import type { Logger } from "./log.ts";
 import { withTimeout } from "./timeout.ts";
+
+/**
+ * Limits of what one client can hold. Node's own are 5 minutes for a request, 1 minute for its headers, a check every
+ * 30 s, and any number of connections: https://nodejs.org/api/http.html#httpcreateserveroptions-requestlistener
+ * A request that exceeds a timeout gets 408. A connection above the maximum is closed at once.
+ */
+const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
+const MAX_CONNECTIONS = 2_000;
 
 interface Service {
   /** Creates the app. Its `/readyz` uses the `ready` that it receives, which rejects once shutdown has begun. */
@@ -14,7 +25,8 @@ interface Service {
   /** Closes what the service opened. Runs after the last response. */
   readonly close?: () => Promise<void>;
   readonly log: Logger;
-  readonly config: { readonly PORT: number; readonly HOST: string; readonly SHUTDOWN_TIMEOUT_MS: number };
+  readonly register: Registry;
+  readonly config: Pick<Config<typeof commonVariables>, "PORT" | "HOST" | "METRICS_PORT" | "SHUTDOWN_TIMEOUT_MS">;
 }
 
 /**
@@ -22,7 +34,7 @@ interface Service {
  * finish, and the process exits with 0. It exits with 1 when draining takes longer than SHUTDOWN_TIMEOUT_MS, or when it
  * cannot listen.
  */
-export function serve({ app, ready, warmUp = ready, close = async () => {}, log, config }: Service): void {
+export function serve({ app, ready, warmUp = ready, close = async () => {}, log, register, config }: Service): void {
   let draining = false;
   const rejectWhileDraining = () => {
     if (draining) throw new Error("the service is shutting down");
@@ -32,17 +44,34 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
     await ready();
     rejectWhileDraining(); // shutdown may have begun meanwhile
   };
-  const server = createServer(app(readyUnlessDraining));
-  server.once("error", (error) => {
-    const taken = "code" in error && error.code === "EADDRINUSE";
-    log.fatal({ err: error }, taken ? `port ${config.PORT} is in use; set PORT to a free one` : "cannot listen");
-    process.exit(1);
-  });
-  server.listen(config.PORT, config.HOST, () => {
-    const { address, port } = server.address() as AddressInfo;
-    log.info(`listening on http://${address}:${port}`);
-    warmUp().catch((error) => log.warn(error.message));
-  });
+  const listen = (handle: RequestListener, variable: "PORT" | "METRICS_PORT", listening: (url: string) => void) => {
+    const server = createServer(LIMITS, (req, res) => {
+      dropUnusedBody(req);
+      handle(req, res);
+    });
+    server.maxConnections = MAX_CONNECTIONS;
+    server.once("error", (error) => {
+      const taken = "code" in error && error.code === "EADDRINUSE";
+      const reason = taken ? `port ${config[variable]} is in use; set ${variable} to a free one` : "cannot listen";
+      log.fatal({ err: error }, reason);
+      process.exit(1);
+    });
+    server.listen(config[variable], config.HOST, () => {
+      const { address, port } = server.address() as AddressInfo;
+      listening(`http://${address}:${port}`);
+    });
+    return server;
+  };
+  const servers = [
+    listen(app(readyUnlessDraining), "PORT", (url) => {
+      log.info(`listening on ${url}`);
+      warmUp().catch((error) => log.warn(error.message));
+    }),
+  ];
+  if (config.METRICS_PORT !== 0) {
+    const metrics = createMetricsApp(register, config, log);
+    servers.push(listen(metrics, "METRICS_PORT", (url) => log.info(`metrics on ${url}/metrics`)));
+  }
 
   async function shutDown(signal: string): Promise<void> {
     if (draining) return;
@@ -51,7 +80,7 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
     const timeoutMs = config.SHUTDOWN_TIMEOUT_MS;
     try {
       const tooSlow = () => new Error(`requests still in flight after SHUTDOWN_TIMEOUT_MS (${timeoutMs} ms)`);
-      await withTimeout(drain(server).then(close), timeoutMs, tooSlow);
+      await withTimeout(Promise.all(servers.map(drain)).then(close), timeoutMs, tooSlow);
       process.exit(0);
     } catch (error) {
       log.error({ err: error }, "shutdown failed");
@@ -60,6 +89,13 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
   }
   process.once("SIGTERM", shutDown);
   process.once("SIGINT", shutDown);
+}
+
+/** Without it, a body that no route reads would stay in the buffers of the connection until the response. */
+function dropUnusedBody(req: IncomingMessage): void {
+  if (req.method === "POST" || req.method === "PUT") return;
+  const { "content-length": length, "transfer-encoding": encoding } = req.headers;
+  if (length !== undefined || encoding !== undefined) req.resume();
 }
 
 /** Resolves when every request in flight has its response. */

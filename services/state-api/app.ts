@@ -27,6 +27,9 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   const run = <T>(req: Request, res: Response, work: (call: Call) => Promise<T>) =>
     runCall(req, res, config.STATESTORE_TIMEOUT_MS, work);
 
+  /** Size of a request's body; when it is not declared, the maximum. */
+  const bytesOf = (req: Request) => Number(req.headers["content-length"] ?? config.MAX_BODY_BYTES);
+
   app.post("/state", async (req, res) => {
     const body = await readJson(req, config.MAX_BODY_BYTES);
     if (field(body, "etag") !== undefined && field(body, "concurrency") === "last-write") {
@@ -37,7 +40,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     const { key, data, etag, concurrency, ttlInSeconds, consistency } = checkBody(body, validate.saveRequest);
     const condition: Condition | undefined =
       etag !== undefined ? { ifMatch: [etag] } : concurrency === "first-write" ? { ifNoneMatch: "*" } : undefined;
-    const write = { key, value: data, condition, ttlInSeconds, consistency };
+    const write = { key, value: data, bytes: bytesOf(req), condition, ttlInSeconds, consistency };
     await run(req, res, (call) => store.save(write, call)).catch(writing(409));
     const message = "Successfully wrote to statestore";
     if (prefersJson(req)) send(res, JSON_TYPE, JSON.stringify({ message, key }));
@@ -46,13 +49,13 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
 
   app.post("/state/bulk", async (req, res) => {
     const { keys } = checkBody(await readJson(req, config.MAX_BODY_BYTES), validate.bulkRequest);
-    const entries = await run(req, res, (call) => store.getMany([...new Set(keys)], call)).catch(reading);
-    const found = new Map([...new Set(keys)].map((key, index) => [key, entries[index]]));
-    const items = keys.map((key) => {
-      const entry = found.get(key);
+    const entries = await run(req, res, (call) => store.getMany(keys, call)).catch(readingMany);
+    const items = keys.map((key, index) => {
+      const entry = entries[index];
       return entry ? { key, found: true, data: entry.value, etag: entry.etag } : { key, found: false };
     });
-    send(res, JSON_TYPE, JSON.stringify(items));
+    // One by one: beside an object with numbers as names, V8 would write a deeply nested value by recursion and fail.
+    send(res, JSON_TYPE, `[${items.map((item) => JSON.stringify(item)).join(",")}]`);
   });
 
   app.post("/state/transaction", async (req, res) => {
@@ -87,7 +90,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     const key = keyOf(req);
     const condition = conditionOf(req);
     const value = await readJson(req, config.MAX_BODY_BYTES);
-    await run(req, res, (call) => store.save({ key, value, condition }, call)).catch(writing(412));
+    await run(req, res, (call) => store.save({ key, value, bytes: bytesOf(req), condition }, call)).catch(writing(412));
     res.status(condition && "ifNoneMatch" in condition ? 201 : 204).end();
   });
 
@@ -101,7 +104,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   app.get("/", (_req, res) => {
     send(res, TEXT_TYPE, config.WELCOME);
   });
-  addCommonRoutes(app, { openapi, log, register, ready });
+  addCommonRoutes(app, { openapi, config, log, register, ready });
   return app;
 }
 
@@ -143,6 +146,14 @@ function reading(error: unknown): never {
   return failed("Error reading from statestore", error, 409);
 }
 
+function readingMany(error: unknown): never {
+  if (!(error instanceof StoreError && error.kind === "too-large")) reading(error);
+  throw new Problem(422, "answer-too-large", "The entries are too large for one response", {
+    detail: "Ask for fewer keys.",
+    cause: error,
+  });
+}
+
 /**
  * Turns an error of the store into a problem. Its title starts with a fixed text that the walkthroughs of this sample
  * show.
@@ -166,6 +177,7 @@ function failed(title: string, error: unknown, conflictStatus: 409 | 412): never
         headers: RETRY_SOON,
         cause: error,
       });
+    case "too-large":
     case "refused":
       throw new Problem(500, "store-refused", message, {
         detail: "Search the log for this traceId to find the whole response.",

@@ -52,6 +52,9 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
       return await sidecar.request(path, request);
     } catch (error) {
       if (!(error instanceof SidecarError)) throw error;
+      if (error.kind === "too-large" || error.kind === "overloaded") {
+        throw new StoreError(error.kind, error.message, { cause: error });
+      }
       const advice = error.kind === "unreachable" ? '; "npm start" or "dapr run -f ." starts one' : "";
       throw new StoreError("unavailable", error.message + advice, { cause: error });
     }

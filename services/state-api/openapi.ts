@@ -45,7 +45,7 @@ const bulkRequest = {
   type: "object",
   additionalProperties: false,
   required: ["keys"],
-  properties: { keys: { type: "array", minItems: 1, maxItems: 100, items: key } },
+  properties: { keys: { type: "array", minItems: 1, maxItems: 100, uniqueItems: true, items: key } },
 } as const;
 
 const upsert = {

@@ -30,5 +30,6 @@ serve({
   ready: daprStore.ready,
   close: daprStore.close,
   log,
+  register,
   config,
 });

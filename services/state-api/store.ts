@@ -45,6 +45,8 @@ export type Condition =
 export interface Write {
   readonly key: string;
   readonly value: unknown;
+  /** About the size of the value as JSON. */
+  readonly bytes?: number;
   readonly ttlInSeconds?: number | undefined;
   readonly consistency?: "strong" | "eventual" | undefined;
   readonly condition?: Condition | undefined;
@@ -64,8 +66,10 @@ type StoreErrorKind =
   | "conflict"
   /** The sidecar or the store is unreachable, not ready or too slow. A retry may succeed; a write may have happened. */
   | "unavailable"
-  /** Too many requests are waiting. A retry may succeed; nothing was changed. */
+  /** Too many requests are waiting, or their bodies are too large together. A retry may succeed. */
   | "overloaded"
+  /** The entries are larger than one answer may be. */
+  | "too-large"
   /** The store rejected the request. A retry would also fail. */
   | "refused";
 

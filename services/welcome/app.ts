@@ -3,7 +3,7 @@ import type { Registry } from "prom-client";
 import type { SidecarResponse } from "../dapr/client.ts";
 import { keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
-import { JSON_TYPE, readJsonText, send, TEXT_TYPE } from "../runtime/http.ts";
+import { JSON_TYPE, readJsonText, send, sendBody, TEXT_TYPE } from "../runtime/http.ts";
 import { parseJson } from "../runtime/json.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
@@ -24,6 +24,7 @@ interface Welcome {
   readonly config: Pick<
     WelcomeConfig,
     | "HOST"
+    | "METRICS_PORT"
     | "WELCOME"
     | "MAX_BODY_BYTES"
     | "SECRET_FILE"
@@ -134,7 +135,7 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
   });
 
   const document = signIn ? openapiWithSignIn(signIn.settings) : openapi;
-  addCommonRoutes(app, { openapi: document, log, register, ready });
+  addCommonRoutes(app, { openapi: document, config, log, register, ready });
   return app;
 }
 
@@ -159,5 +160,7 @@ function relay(res: Response, appId: string, { statusCode, headers, text }: Side
     const value = headers[name];
     if (value !== undefined) res.setHeader(name, value);
   }
-  res.status(statusCode).end(text);
+  res.status(statusCode);
+  if (text === "") res.end();
+  else sendBody(res, {}, text);
 }

@@ -29,5 +29,6 @@ serve({
   },
   close: sidecar.close,
   log,
+  register,
   config,
 });

@@ -1,4 +1,10 @@
-import { createSidecarClient, SidecarError, type SidecarRequest, type SidecarResponse } from "../dapr/client.ts";
+import {
+  createSidecarClient,
+  MAX_RESPONSE_BYTES,
+  SidecarError,
+  type SidecarRequest,
+  type SidecarResponse,
+} from "../dapr/client.ts";
 import { RETRY_SOON } from "../runtime/http.ts";
 import { Problem } from "../runtime/problem.ts";
 import type { Trace } from "../runtime/trace.ts";
@@ -60,6 +66,19 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
         throw new Problem(503, "connection-lost", `The Dapr sidecar at ${origin} closed the connection`, {
           detail: "Retry. A write may still have succeeded.",
           headers: RETRY_SOON,
+          cause,
+        });
+      }
+      if (cause instanceof SidecarError && cause.kind === "overloaded") {
+        throw new Problem(503, "overloaded", "The service holds too many large bodies", {
+          detail: "Retry. A write may still have succeeded.",
+          headers: RETRY_SOON,
+          cause,
+        });
+      }
+      if (cause instanceof SidecarError && cause.kind === "too-large") {
+        throw new Problem(502, "bad-response", `The response of ${responder} is too large`, {
+          detail: `The maximum is ${MAX_RESPONSE_BYTES} bytes.`,
           cause,
         });
       }

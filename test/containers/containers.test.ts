@@ -124,7 +124,13 @@ describe.each(services)("the image of %s", (name) => {
     expect(config.User).toBe("65532:65532");
     expect(config.Entrypoint.at(0)).toBe("node");
     expect(config.Entrypoint.at(-1)).toBe("/app/main.mjs");
-    expect(config.Env.sort()).toEqual(["HOST=0.0.0.0", "NODE_ENV=production", "PATH=/usr/local/bin", "PORT=8080"]);
+    expect(config.Env.sort()).toEqual([
+      "HOST=0.0.0.0",
+      "METRICS_PORT=9464",
+      "NODE_ENV=production",
+      "PATH=/usr/local/bin",
+      "PORT=8080",
+    ]);
     expect(config.Labels).toMatchObject({
       "org.opencontainers.image.title": name,
       "org.opencontainers.image.base.name": expect.stringMatching(

@@ -41,6 +41,7 @@ test(".env.example has one commented line for each variable that all apps can sh
   // dapr.yaml and the platforms set these; a file that all apps share cannot.
   const perApp = [
     "PORT",
+    "METRICS_PORT",
     "DAPR_HTTP_PORT",
     "CONTAINER_APP_REVISION",
     "CONTAINER_APP_REPLICA_NAME",

@@ -3,6 +3,8 @@ import { type Call, StoreError } from "../store.ts";
 
 /** Large enough to spread the cost of a sidecar call thin, small enough that a slow item does not delay many others. */
 const MAX_BATCH = 64;
+/** The sidecar accepts a body of 4 MiB. The rest is for keys and metadata. */
+const MAX_BATCH_BYTES = 3 * 1_048_576;
 /**
  * How long items gather while another batch is at the store, in milliseconds. A local store responds sooner, so it gets
  * one batch at a time, each as large as possible. A distant store gets batches at this pace.
@@ -12,6 +14,8 @@ const MAX_IN_FLIGHT = 8;
 
 interface Batching<Item, Result> {
   keyOf(item: Item): string;
+  /** About as many bytes as the item adds to the call. */
+  bytesOf(item: Item): number;
   sendOne(item: Item, call: Call): Promise<Result>;
   /** Resolves with the results in the order of the items. The keys of the items differ. */
   sendMany(items: readonly Item[], call: Call): Promise<readonly Result[]>;
@@ -38,8 +42,9 @@ export function createBatcher<Item, Result>(batching: Batching<Item, Result>) {
     clearTimeout(gathering);
     gathering = undefined;
     if (queue.length === 0 || inFlight === MAX_IN_FLIGHT) return;
-    const batch = queue.slice(0, MAX_BATCH);
-    queue = queue.slice(MAX_BATCH);
+    const size = countFitting(queue, batching);
+    const batch = queue.slice(0, size);
+    queue = queue.slice(size);
     inFlight++;
     sendBatch(batching, batch).finally(() => {
       inFlight--;
@@ -57,6 +62,21 @@ export function createBatcher<Item, Result>(batching: Batching<Item, Result>) {
       return outcome.promise;
     },
   };
+}
+
+/** How many items at the head of the queue make a batch: at least one. */
+function countFitting<Item, Result>(
+  queue: readonly Waiting<Item, Result>[],
+  { bytesOf }: Batching<Item, Result>,
+): number {
+  let bytes = 0;
+  let count = 0;
+  for (const { item } of queue) {
+    bytes += bytesOf(item);
+    if (count === MAX_BATCH || (count > 0 && bytes > MAX_BATCH_BYTES)) break;
+    count++;
+  }
+  return count;
 }
 
 /** Settles the outcome of every item; never rejects. */
@@ -101,7 +121,8 @@ function mergeByKey<Item, Result>(
 }
 
 /**
- * One bad item can reject a whole batch, so after a rejection retry singly. An outage fails all items: do not retry.
+ * One bad item can fail a whole batch: the store rejects it, or the SDK cannot write it. So after a failure retry
+ * singly. An outage fails all items: do not retry.
  */
 async function sendTogether<Item, Result>(
   batching: Batching<Item, Result>,
@@ -115,7 +136,8 @@ async function sendTogether<Item, Result>(
       outcome.resolve(results[index] as Result); // sendMany returns as many results as it gets items
     });
   } catch (error) {
-    if (error instanceof StoreError && error.kind !== "unavailable") return sendSingly(batching, members, call);
+    const isOutage = error instanceof StoreError && error.kind === "unavailable";
+    if (!isOutage) return sendSingly(batching, members, call);
     for (const { outcome } of members) outcome.reject(error);
   }
 }

@@ -22,12 +22,14 @@ interface CoalesceOptions {
 export function coalesce(store: BatchableStore, { maxPending, observe }: CoalesceOptions): StateStore {
   const reads = createBatcher<string, Entry | undefined>({
     keyOf: (key) => key,
+    bytesOf: () => 0,
     sendOne: store.get,
     sendMany: store.getMany,
     observe: (size) => observe?.("get", size),
   });
   const writes = createBatcher<Write, void>({
     keyOf: ({ key }) => key,
+    bytesOf: ({ bytes = 0 }) => bytes,
     sendOne: store.save,
     sendMany: async (batch, call) => {
       await store.saveMany(batch, call);

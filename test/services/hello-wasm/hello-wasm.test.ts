@@ -38,7 +38,13 @@ function serve(
   runner = createRunner({ module, threads, timeoutMs, maxWaiting });
   const log = pino({ level: "silent" });
   return request(
-    createApp({ runner, config: { HOST: "0.0.0.0" }, log, register: new Registry(), ready: async () => {} }),
+    createApp({
+      runner,
+      config: { HOST: "0.0.0.0", METRICS_PORT: 0 },
+      log,
+      register: new Registry(),
+      ready: async () => {},
+    }),
   );
 }
 

@@ -83,6 +83,15 @@ describe("parseJson", () => {
     expect(detail).toMatch(/^At \/a\/0\/a\/0.*…: more than 9998 nested levels\. Send a flatter document\.$/);
   });
 
+  test("refuses nested objects that JSON.stringify could not write, and accepts a few", () => {
+    const nested = (levels: number) => `${'{"0":'.repeat(levels)}1${"}".repeat(levels)}`;
+    const { status, code, detail } = refusalOf(nested(9_000));
+    expect({ status, code }).toEqual({ status: 400, code: "not-storable" });
+    expect(detail).toMatch(/whose names are numbers\. Send a flatter document\.$/);
+    expect(() => JSON.stringify(JSON.parse(nested(9_000)))).toThrow(RangeError);
+    expect(JSON.stringify(parseJson(nested(500)))).toBe(nested(500));
+  });
+
   test("refuses invalid JSON with the parser's message", () => {
     expect(refusalOf('{"a":}')).toMatchObject({
       status: 400,

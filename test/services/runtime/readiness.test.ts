@@ -18,7 +18,7 @@ describe("GET /readyz", () => {
     const ready = async () => {
       if (failure) throw failure;
     };
-    addCommonRoutes(app, { openapi: { paths: {} }, log, register, ready });
+    addCommonRoutes(app, { openapi: { paths: {} }, config: { METRICS_PORT: 0 }, log, register, ready });
     api = request(app);
   });
 

@@ -32,14 +32,15 @@ describe("serve", () => {
           await held.promise;
           res.send("done");
         });
-        addCommonRoutes(app, { openapi: { paths: {} }, log, register, ready });
+        addCommonRoutes(app, { openapi: { paths: {} }, config: { METRICS_PORT: 0 }, log, register, ready });
         return app;
       },
       ready: async () => {},
       ...options,
       close,
       log,
-      config: { PORT: port, HOST: "127.0.0.1", SHUTDOWN_TIMEOUT_MS: 5_000 },
+      register: new Registry(),
+      config: { PORT: port, HOST: "127.0.0.1", METRICS_PORT: 0, SHUTDOWN_TIMEOUT_MS: 5_000 },
     });
     const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
     await expect.poll(() => get("/healthz").then(({ status }) => status, String)).toBe(200);

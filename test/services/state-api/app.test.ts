@@ -106,7 +106,12 @@ describe("invalid input, which never reaches the store", () => {
   test.each([
     ["without keys", {}, "/keys is missing."],
     ["with no key", { keys: [] }, "/keys must not have fewer than 1 items."],
-    ["with 101 keys", { keys: Array(101).fill("a") }, "/keys must not have more than 100 items."],
+    [
+      "with 101 keys",
+      { keys: Array.from({ length: 101 }, (_, index) => `k${index}`) },
+      "/keys must not have more than 100 items.",
+    ],
+    ["with a repeated key", { keys: ["a", "b", "a"] }, "/keys must not have duplicate items."],
     ["with invalid keys", { keys: ["a", 7, "b c"] }, `/keys/1 must be a string. /keys/2 is invalid: ${keyRule}.`],
   ])("POST /state/bulk %s returns 400 and names the place and the rule", async (_what, body, detail) => {
     const response = await api.post("/state/bulk").send(body);

@@ -109,18 +109,17 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     expect((await api.post("/state/bulk").send({ keys: ["absent"] })).body).toEqual([{ key: "absent", found: false }]);
   });
 
-  test("POST /state/bulk returns items in the order of the request, with repeated and missing keys", async () => {
+  test("POST /state/bulk returns items in the order of the request, with missing keys", async () => {
     await api.put("/state/m1").send({ v: 1 }).expect(204);
     await api.put("/state/m2").set("Content-Type", "application/json").send("null").expect(204);
     const { body } = await api
       .post("/state/bulk")
-      .send({ keys: ["m2", "none", "m1", "m2"] })
+      .send({ keys: ["m2", "none", "m1"] })
       .expect(200);
     expect(body.map(({ key, found }: { key: string; found: boolean }) => [key, found])).toEqual([
       ["m2", true],
       ["none", false],
       ["m1", true],
-      ["m2", true],
     ]);
   });
 

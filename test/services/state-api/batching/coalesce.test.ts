@@ -115,6 +115,33 @@ describe("errors", () => {
     expect(reads.map(({ status }) => status)).toEqual(keys.map((key) => (key === "bad" ? "rejected" : "fulfilled")));
   });
 
+  test("a value that JSON.stringify cannot write fails alone, not the 63 writes of its batch", async () => {
+    const inner = createMemoryStore();
+    inner.before = async (_operation, _keys, values) => {
+      await sleep(1);
+      JSON.stringify(values);
+    };
+    const store = coalesce(inner, plenty);
+    const first = store.save({ key: "first", value: 0 }, call); // the others gather meanwhile
+    const unwritable = JSON.parse(`${'{"0":'.repeat(9_000)}1${"}".repeat(9_000)}`);
+    const values = Array.from({ length: 64 }, (_, index) => (index === 30 ? unwritable : index));
+    const writes = values.map((value, index) => store.save({ key: `k${index}`, value }, call));
+    const outcomes = await Promise.allSettled([first, ...writes]);
+    const failed = outcomes.filter(({ status }) => status === "rejected");
+    expect(failed).toMatchObject([{ reason: expect.any(RangeError) }]);
+    expect(inner.entries.size).toBe(64);
+    expect(inner.calls[1]?.keys).toHaveLength(64);
+  });
+
+  test("writes of 1 MiB are sent in batches of at most 3 MiB", async () => {
+    const inner = createMemoryStore();
+    const sizes: number[] = [];
+    const store = coalesce(inner, { ...plenty, observe: (_operation, size) => sizes.push(size) });
+    const writes = Array.from({ length: 8 }, (_, i) => store.save({ key: `k${i}`, value: i, bytes: 1_048_576 }, call));
+    await Promise.all(writes);
+    expect(sizes).toEqual([1, 3, 3, 1]);
+  });
+
   test("the items of a batch are not retried when the store is unavailable", async () => {
     const inner = createMemoryStore();
     inner.before = async () => {
