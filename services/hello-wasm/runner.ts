@@ -1,9 +1,8 @@
-import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import type { Reply, WorkerData } from "./worker.ts";
 
 interface RunnerOptions {
-  /** A WASI preview 1 command. */
+  /** From `loadModule`, whose checks the limits of an instance rely on. */
   readonly module: WebAssembly.Module;
   /** Number of threads, which is also the maximum number of instances that run at once. */
   readonly threads: number;
@@ -35,9 +34,11 @@ export class RunError extends Error {
   }
 }
 
-/** Maximum memory of one instance: 256 pages of 64 KiB, so 16 MiB. A module that needs more at its start fails. */
-const MAX_MEMORY_PAGES = 256;
 const MAX_OUTPUT_BYTES = 1_048_576;
+/** More than the variables of any request: Node limits the head of a request to 16 KiB. */
+const MAX_ENVIRONMENT_BYTES = 262_144;
+/** Of a thread. A module's objects, unlike its memory, live in the heap; a thread that exceeds it ends alone. */
+const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 16, stackSizeMb: 4 };
 
 interface Job {
   readonly env: Readonly<Record<string, string>>;
@@ -46,7 +47,6 @@ interface Job {
 
 /** Runs the module in worker threads: only terminating its thread stops a module that loops. */
 export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerOptions): Runner {
-  setFlagsFromString(`--wasm-max-mem-pages=${MAX_MEMORY_PAGES}`);
   const idle: Worker[] = [];
   const busy = new Map<Worker, Job & { readonly timer: NodeJS.Timeout }>();
   const waiting: Job[] = [];
@@ -55,9 +55,7 @@ export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerO
 
   function start(): void {
     const workerData: WorkerData = { module, maxOutputBytes: MAX_OUTPUT_BYTES };
-    // Loading node:wasi prints an ExperimentalWarning. The suite pins its version of Node and tests the result.
-    const execArgv = ["--disable-warning=ExperimentalWarning"];
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData, execArgv });
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData, resourceLimits: RESOURCE_LIMITS });
     worker.on("message", (reply: Reply) => {
       const { result } = settle(worker) ?? {};
       if ("output" in reply) result?.resolve(Buffer.from(reply.output));
@@ -99,6 +97,10 @@ export function createRunner({ module, threads, timeoutMs, maxWaiting }: RunnerO
 
   return {
     run(env) {
+      const bytes = Object.entries(env).reduce((sum, [key, value]) => sum + Buffer.byteLength(key + value) + 2, 0);
+      if (bytes > MAX_ENVIRONMENT_BYTES) {
+        return Promise.reject(new RunError("failed", `the environment exceeds ${MAX_ENVIRONMENT_BYTES} bytes`));
+      }
       if (waiting.length >= maxWaiting) {
         return Promise.reject(new RunError("overloaded", `${maxWaiting} requests are already waiting`));
       }

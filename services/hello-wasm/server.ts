@@ -6,13 +6,15 @@ import { createRegistry } from "../runtime/metrics.ts";
 import { serve } from "../runtime/serve.ts";
 import { createApp } from "./app.ts";
 import { variables } from "./config.ts";
+import { loadModule } from "./load-module.ts";
 import { createRunner } from "./runner.ts";
 
 const config = configOrExit(() => readConfig(variables, process.env));
+const module = configOrExit(() => loadModule(readFileSync(new URL("hello.wasm", import.meta.url)), "hello.wasm"));
 const log = await createLogger("hello-wasm", config.LOG_LEVEL);
 const register = createRegistry();
 const runner = createRunner({
-  module: new WebAssembly.Module(readFileSync(new URL("hello.wasm", import.meta.url))),
+  module,
   threads: availableParallelism(),
   timeoutMs: config.WASM_TIMEOUT_MS,
   maxWaiting: 1_024,

@@ -35,27 +35,51 @@ export function cgiVariables(req: IncomingMessage, route: string): Record<string
   };
 }
 
-/** Credentials, connection control, and `Proxy`: HTTP_PROXY is a setting of many programs (https://httpoxy.org). */
-const WITHHELD = new Set(["authorization", "connection", "proxy", "proxy-authorization"]);
+/**
+ * A module gets no header of the connection, no `Proxy` (HTTP_PROXY is a setting of many programs: https://httpoxy.org)
+ * and nothing that could identify the caller to someone else: no header with one of these words in its name, such as
+ * Authorization, Cookie, dapr-api-token, X-MS-CLIENT-PRINCIPAL-ID or X-Api-Key.
+ */
+const WITHHELD =
+  /^(connection|proxy)$|auth|cert|cookie|credential|csrf|jwt|key|passw|principal|secret|session|token|xsrf/;
 
 function headerVariables(headers: NodeJS.Dict<string[]>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(headers)
       // CGI turns "-" into "_", so a header named with "_" could pass for the one with "-": drop it.
-      .filter(([name]) => !WITHHELD.has(name) && !name.includes("_"))
+      .filter(([name]) => !WITHHELD.test(name) && !name.includes("_"))
       .map(([name, values = []]) => [`HTTP_${name.toUpperCase().replaceAll("-", "_")}`, values.join(", ")]),
   );
 }
 
+/** Includes the empty line. Limits the time that a response takes in the host, where no timeout stops it. */
+const MAX_HEAD_BYTES = 8_192;
+
 /**
- * Splits the output of a CGI program into headers and body. Uses only the Content-Type header.
- * @throws when there is no Content-Type, or no empty line after the headers
+ * Splits the output of a CGI program into headers and body, in linear time. Uses only the Content-Type header.
+ * @throws when there is no Content-Type, or no empty line after the headers within the first 8 KiB
  */
 export function parseCgiResponse(output: Buffer): { type: string; body: Buffer } {
-  const end = /\r?\n\r?\n/.exec(output.toString("latin1"));
-  if (!end) throw new Error("the module printed no empty line after its headers");
-  const head = output.subarray(0, end.index).toString("latin1");
-  const type = /^content-type:[ \t]*([\x20-\x7e]+?)[ \t]*\r?$/im.exec(head)?.[1];
-  if (!type) throw new Error("the module printed no Content-Type");
-  return { type, body: output.subarray(end.index + end[0].length) };
+  const head = output.subarray(0, MAX_HEAD_BYTES);
+  let type: string | undefined;
+  for (let start = 0; ; ) {
+    const end = head.indexOf("\n", start);
+    if (end < 0) throw new Error(`the module printed no empty line within the first ${MAX_HEAD_BYTES} bytes`);
+    const line = head.toString("latin1", start, end).replace(/\r$/, "");
+    start = end + 1;
+    if (line === "") {
+      if (type === undefined) throw new Error("the module printed no Content-Type");
+      return { type, body: output.subarray(start) };
+    }
+    type ??= contentType(line);
+  }
+}
+
+/** The value of a Content-Type header; undefined for another header. @throws for characters that HTTP forbids */
+function contentType(line: string): string | undefined {
+  const colon = line.indexOf(":");
+  if (line.slice(0, Math.max(colon, 0)).toLowerCase() !== "content-type") return undefined;
+  const value = line.slice(colon + 1).trim();
+  if (!/^[\x20-\x7e]+$/.test(value)) throw new Error("the module printed a malformed Content-Type");
+  return value;
 }
