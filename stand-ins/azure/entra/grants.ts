@@ -11,7 +11,7 @@ export interface Consent {
   readonly platform: "spa" | "web";
 }
 
-export interface Code extends Consent {
+interface Code extends Consent {
   readonly redirectUri: string;
   readonly challenge: string | undefined;
   readonly nonce: string | undefined;
@@ -20,7 +20,7 @@ export interface Code extends Consent {
   isRedeemed: boolean;
 }
 
-export interface RefreshToken extends Consent {
+interface RefreshToken extends Consent {
   /** Milliseconds since 1970. */
   readonly issuedAt: number;
   readonly expiresAt: number;
