@@ -158,12 +158,13 @@ test("10,000 requests of 20 KiB do not fill the memory of a process whose heap i
 }, 60_000);
 
 describe.skipIf(process.platform !== "linux")("npm start, while a web page of another origin sends requests", () => {
-  const folder = mkdtempSync(join(tmpdir(), "hostile-page-test-"));
+  let folder: string;
   let browser: Browser;
   let npm: ChildProcess;
   let output = "";
   let port = 0;
   beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "hostile-page-test-"));
     const ports = await copyRunnableRepository(folder);
     port = Number(ports.get("8090"));
     npm = spawn("npm", ["start"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"], detached: true });
