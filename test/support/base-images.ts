@@ -36,9 +36,17 @@ const packages = [
 /** Includes a proxy's CA if the machine's administrator has added one. */
 const certificates = "/etc/ssl/certs/ca-certificates.crt";
 
-export async function importBaseImages(docker: Run): Promise<void> {
-  const compose = readFileSync(join(root, "docker-compose.yml"), "utf8");
-  const [, node = ""] = /^ARG NODE=(\S+)$/m.exec(readFileSync(join(root, "Dockerfile"), "utf8")) ?? [];
+/**
+ * @param folder a copy of the repository. Digests disappear from its Dockerfile and docker-compose.yml, because an
+ *   imported image has none.
+ */
+export async function importBaseImages(docker: Run, folder: string): Promise<void> {
+  const [dockerfile = "", compose = ""] = ["Dockerfile", "docker-compose.yml"].map((file) => {
+    const text = readFileSync(join(folder, file), "utf8").replaceAll(/@sha256:[0-9a-f]{64}/g, "");
+    writeFileSync(join(folder, file), text);
+    return text;
+  });
+  const [, node = ""] = /^ARG NODE=(\S+)$/m.exec(dockerfile) ?? [];
   const [, daprd = ""] = /image: (daprio\/daprd:\S+)/.exec(compose) ?? [];
   const [, emulator = ""] = /image: (\S+\/azure-cosmos-emulator:\S+)/.exec(compose) ?? [];
   await importImage(docker, node, process.version, makeNode, [

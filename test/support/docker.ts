@@ -30,7 +30,7 @@ const sources = "/etc/apt/sources.list.d/debian.sources";
 const composeVersion = "2.26.1-4"; // Debian 13's; packages of a stable release keep their version
 
 /**
- * @param folder the folder in which commands run
+ * @param folder a copy of the repository, in which commands run
  * @throws Error with the remedy, when no engine responds and none can be started on this machine
  */
 export async function startDocker(folder: string): Promise<Docker> {
@@ -114,7 +114,7 @@ async function startPrivateDocker(workFolder: string): Promise<Docker> {
       await sleep(200);
     }
     await clean(); // a killed run leaves containers in the data folder
-    await importBaseImages(docker);
+    await importBaseImages(docker, workFolder);
     return Object.assign(docker, { isPrivate: true, end });
   } catch (error) {
     await end();
