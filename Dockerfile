@@ -23,9 +23,10 @@ COPY tools tools
 COPY services services
 COPY stand-ins stand-ins
 ARG SERVICE
-# azure-stand-in writes to a volume on /data: a new volume takes over the owner of the folder that it is mounted on.
+# azure-stand-in writes to volumes on /ca and /data: a new volume takes over the owner of the folder that it is mounted
+# on.
 RUN node tools/bundle/bundle.ts "$SERVICE" /image/app \
-  && if [ "$SERVICE" = azure-stand-in ]; then mkdir /image/data && chown 65532:65532 /image/data; fi
+  && if [ "$SERVICE" = azure-stand-in ]; then mkdir /image/ca /image/data && chown 65532:65532 /image/ca /image/data; fi
 
 # Collects Node and the libraries it is linked with. The images get no shell, package manager or other program.
 FROM ${NODE} AS node

@@ -19,13 +19,23 @@ interface Service {
   networks?: Record<string, { aliases?: string[] }> | string[];
   build?: { args: { SERVICE: string } };
   pids_limit?: number;
+  cap_drop?: string[];
+  volumes?: string[];
+  network_mode?: string;
 }
 
 const read = (file: string) => readFileSync(join(root, file), "utf8");
-const services: Record<string, Service> = parse(read("docker-compose.yml"), { merge: true }).services;
+const compose: {
+  services: Record<string, Service>;
+  networks: Record<string, { internal?: boolean }>;
+} = parse(read("docker-compose.yml"), { merge: true });
+const { services } = compose;
 const apps = ["state-api", "group-lister", "welcome"];
 const sidecars = Object.entries(services).filter(([, { command }]) => command?.[0] === "/daprd");
-const networksOf = ({ networks = [] }: Service) => (Array.isArray(networks) ? networks : Object.keys(networks));
+const networksOf = ({ networks = [] }: Pick<Service, "networks"> = {}) =>
+  Array.isArray(networks) ? networks : Object.keys(networks);
+
+const fromDotEnv = (name: string) => `\${${name}:-}`;
 
 describe("docker-compose.yml", () => {
   test("uses the versions of Node and daprd that package.json and the sidecar's Go module pin", () => {
@@ -67,6 +77,52 @@ describe("docker-compose.yml", () => {
     }
   });
 
+  test("lets containers share a network only if one of them needs the other", () => {
+    const members = (network: string) =>
+      Object.keys(services)
+        .filter((name) => networksOf(services[name]).includes(network))
+        .sort();
+    expect(Object.fromEntries(Object.keys(compose.networks).map((network) => [network, members(network)]))).toEqual({
+      azure: ["azure-stand-in", "group-lister"],
+      cosmos: ["cosmos", "state-api-dapr-cosmos"],
+      sidecars: ["group-lister-dapr", "state-api-dapr", "state-api-dapr-cosmos", "welcome-dapr"],
+      "group-lister": ["group-lister", "group-lister-dapr"],
+      "group-lister-port": ["group-lister"],
+      "state-api": ["state-api", "state-api-dapr", "state-api-dapr-cosmos"],
+      "state-api-port": ["state-api"],
+      welcome: ["welcome", "welcome-dapr"],
+      "welcome-port": ["welcome"],
+    });
+    // A container without networks would join the default one.
+    for (const [name, service] of Object.entries(services)) {
+      expect(networksOf(service).length > 0 || service.network_mode === "service:cosmos", name).toBe(true);
+    }
+    const reachesOutside = Object.entries(compose.networks).flatMap(([name, { internal }]) => (internal ? [] : [name]));
+    expect(reachesOutside).toEqual(["group-lister-port", "state-api-port", "welcome-port"]);
+  });
+
+  test("gives apps and sidecars the tokens of .env, and makes apps refuse a Host of another name", () => {
+    for (const [, { environment }] of sidecars) {
+      expect(environment).toMatchObject({
+        APP_API_TOKEN: fromDotEnv("APP_API_TOKEN"),
+        DAPR_API_TOKEN: fromDotEnv("DAPR_API_TOKEN"),
+      });
+    }
+    for (const app of apps) {
+      const { environment = {} } = services[app] ?? {};
+      expect(environment.ALLOWED_HOSTS).toBe(`127.0.0.1,localhost,[::1],${app}`);
+      expect(environment.APP_API_TOKEN, app).toBe(app === "welcome" ? undefined : fromDotEnv("APP_API_TOKEN"));
+      expect(environment.DAPR_API_TOKEN, app).toBe(app === "group-lister" ? undefined : fromDotEnv("DAPR_API_TOKEN"));
+    }
+  });
+
+  test("mounts the folder with the stand-in's keys in the stand-in alone", () => {
+    const mounting = (volume: string) =>
+      Object.keys(services).filter((name) => services[name]?.volumes?.some((mount) => mount.startsWith(`${volume}:`)));
+    expect(mounting("azure-stand-in")).toEqual(["azure-stand-in"]);
+    expect(mounting("azure-ca")).toEqual(["group-lister", "azure-stand-in"]);
+  });
+
   test("publishes the ports of `npm start`, on loopback only", () => {
     const published = Object.values(services).flatMap(({ ports = [] }) => ports);
     expect(published).toEqual(["127.0.0.1:8080:8080", "127.0.0.1:8081:8080", "127.0.0.1:8082:8080"]);
@@ -77,11 +133,12 @@ describe("docker-compose.yml", () => {
     expect(new Set(keys)).toEqual(new Set([emulatorKey]));
   });
 
-  test("limits the number of processes in every container but the emulator's", () => {
+  test("limits the number of processes in every container, and the capabilities of the emulator's", () => {
     // Not in test/containers: an engine silently drops the limit if its kernel does not support it.
     for (const [name, { pids_limit: limit }] of Object.entries(services)) {
-      if (name !== "cosmos") expect(limit, name).toBe(128);
+      expect(limit, name).toBe(name === "cosmos" ? 1024 : 128);
     }
+    expect(services.cosmos?.cap_drop).toEqual(["MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT"]);
   });
 });
 

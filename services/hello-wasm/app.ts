@@ -1,5 +1,6 @@
 import type { Express } from "express";
 import { Gauge, type Registry } from "prom-client";
+import type { Access } from "../runtime/access.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
 import { RETRY_SOON } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -10,7 +11,7 @@ import { cgiVariables, parseCgiResponse } from "./wagi.ts";
 
 interface HelloWasm {
   readonly runner: Runner;
-  readonly config: { readonly HOST: string; readonly METRICS_PORT: number };
+  readonly config: Access & { readonly METRICS_PORT: number };
   readonly log: Logger;
   readonly register: Registry;
   /** Resolves when the service can serve requests; rejects with the reason when it cannot. */

@@ -3,7 +3,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { isIPv4 } from "node:net";
 import type { Request } from "express";
-import { type Config, ConfigError, type Variable } from "./config.ts";
+import { type Config, ConfigError, type commonVariables, type Variable } from "./config.ts";
 import { Problem } from "./problem.ts";
 
 export const directCallVariables = {
@@ -33,12 +33,11 @@ export const callerVariables = {
   ...directCallVariables,
 } as const satisfies Record<string, Variable>;
 
-interface Exposure extends Config<typeof directCallVariables> {
-  readonly HOST: string;
-}
+type Names = Pick<Config<typeof commonVariables>, "HOST" | "ALLOWED_HOSTS">;
+type Callers = Pick<Names, "HOST"> & Config<typeof callerVariables>;
 
-/** What `createServiceApp` needs; a service whose callers are not checked has only HOST. */
-export type Access = { readonly HOST: string } | (Exposure & Config<typeof callerVariables>);
+/** The settings that `createServiceApp` needs; a service whose callers are not checked has only the names. */
+export type Access = Names | (Names & Callers);
 
 export const TOKEN_REMEDY = "APP_API_TOKEN to the token of the service's sidecar";
 
@@ -48,7 +47,11 @@ export const TOKEN_REMEDY = "APP_API_TOKEN to the token of the service's sidecar
  * @throws {ConfigError} when other machines could call a service that does not check its callers, and DIRECT_CALLS does
  * not allow that
  */
-export function refuseOpenAddress({ HOST, DIRECT_CALLS }: Exposure, protection: string, remedy: string): void {
+export function refuseOpenAddress(
+  { HOST, DIRECT_CALLS }: Pick<Names, "HOST"> & Config<typeof directCallVariables>,
+  protection: string,
+  remedy: string,
+): void {
   if (protection !== "" || isLoopback(HOST) || DIRECT_CALLS === "anywhere") return;
   throw new ConfigError(
     `HOST=${JSON.stringify(HOST)} is not a loopback address, and nothing checks who calls the service.\n` +
@@ -61,8 +64,8 @@ type Check = (req: Request) => void;
 
 /** Returns a function that throws a Problem for a request that must not be served. */
 export function accessCheck(access: Access): Check {
+  const checkHost = hostCheck(access);
   const checkCaller = "APP_API_TOKEN" in access && access.APP_API_TOKEN !== "" ? callerCheck(access) : () => {};
-  if (!isLoopback(access.HOST)) return checkCaller;
   return (req) => {
     checkHost(req);
     checkCaller(req);
@@ -73,21 +76,24 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
-const OWN_HOST = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/i;
-
 /**
  * Stops DNS rebinding: a page of evil.example whose name now resolves to 127.0.0.1 has the same origin as the service,
  * so the browser lets it read and write, but sends the page's name as Host.
  */
-const checkHost: Check = (req) => {
-  // The target of a request to a proxy is a URL, which takes precedence over the header: RFC 9112 §3.2.2.
-  const host = req.url.startsWith("/") ? req.headers.host : (URL.parse(req.url)?.host ?? req.headers.host);
-  if (host === undefined || !OWN_HOST.test(host)) {
-    throw new Problem(421, "wrong-host", "The Host header does not name this machine", {
-      detail: "The service listens on loopback. Call it as 127.0.0.1, localhost or [::1].",
+function hostCheck({ HOST, ALLOWED_HOSTS }: Names): Check {
+  const names = ALLOWED_HOSTS || (isLoopback(HOST) ? "127.0.0.1,localhost,[::1]" : "");
+  if (names === "") return () => {};
+  const allowed = new RegExp(`^(${names.split(",").map(RegExp.escape).join("|")})(:\\d+)?$`, "i");
+
+  return (req) => {
+    // The target of a request to a proxy is a URL, which takes precedence over the header: RFC 9112 §3.2.2.
+    const host = req.url.startsWith("/") ? req.headers.host : (URL.parse(req.url)?.host ?? req.headers.host);
+    if (host !== undefined && allowed.test(host)) return;
+    throw new Problem(421, "wrong-host", "The Host header does not name this service", {
+      detail: `Call the service as ${names.replaceAll(",", ", ")}, or add the name to ALLOWED_HOSTS.`,
     });
-  }
-};
+  };
+}
 
 /** Platforms call these without a token. Their responses contain nothing secret. */
 const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
@@ -97,7 +103,7 @@ const PROBES: ReadonlySet<string> = new Set(["/healthz", "/readyz"]);
  * it. daprd 1.18.2 appends its own value to one that the caller sends, and Node joins the two, so a forged name matches
  * none. https://docs.dapr.io/operations/security/app-api-token/
  */
-function callerCheck(access: Exposure & Config<typeof callerVariables>): Check {
+function callerCheck(access: Callers): Check {
   const token = Buffer.from(access.APP_API_TOKEN);
   const allowed: ReadonlySet<unknown> = new Set(access.ALLOWED_CALLERS.split(","));
   const servesDirectCalls = access.DIRECT_CALLS === "anywhere" || isLoopback(access.HOST);

@@ -21,6 +21,8 @@ export type Config<V extends Record<string, Variable>> = {
       : string;
 };
 
+const HOST_NAME = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])";
+
 /** The settings of every service. */
 export const commonVariables = {
   PORT: { type: "integer", minimum: 0, maximum: 65535, default: 8080, description: "Port the service listens on" },
@@ -35,6 +37,14 @@ export const commonVariables = {
     maximum: 65535,
     default: 0,
     description: "Port for /metrics alone; 0: PORT serves it, to every caller of the service",
+  },
+  ALLOWED_HOSTS: {
+    type: "string",
+    pattern: `^(${HOST_NAME}(,${HOST_NAME})*)?$`,
+    default: "",
+    description:
+      "Names in the Host header to serve, separated by commas; default: 127.0.0.1, localhost and [::1] if HOST is a " +
+      "loopback address, else any",
   },
   LOG_LEVEL: {
     type: "string",

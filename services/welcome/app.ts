@@ -25,6 +25,7 @@ interface Welcome {
     WelcomeConfig,
     | "HOST"
     | "METRICS_PORT"
+    | "ALLOWED_HOSTS"
     | "WELCOME"
     | "MAX_BODY_BYTES"
     | "SECRET_FILE"

@@ -1,7 +1,9 @@
 // Builds the images and runs docker-compose.yml on a real Docker engine with Compose: the running one, or a private
 // one, which replaces the images that it cannot pull. Without an engine every test fails.
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -161,8 +163,14 @@ describe.each(services)("the image of %s", (name) => {
     );
   });
 
-  test("responds without any setting, on a read-only file system and in a terminal", async () => {
-    const options = ["--detach", "--tty", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+  test("does not start without a setting that says who may call it", async () => {
+    const fault = 'HOST="0.0.0.0" is not a loopback address, and nothing checks who calls the service.';
+    await expect(docker("run", "--rm", tag(name))).rejects.toThrow(fault);
+  });
+
+  test("responds with DIRECT_CALLS=anywhere, on a read-only file system and in a terminal", async () => {
+    const limits = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+    const options = ["--detach", "--tty", ...limits, "--env", "DIRECT_CALLS=anywhere"];
     await withContainer(["run", ...options, tag(name)], async (id) => {
       const script = `fetch("http://127.0.0.1:8080/healthz").then((response) => response.text()).then(console.log)`;
       await expect.poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 10_000 }).toBe("ok");
@@ -249,12 +257,15 @@ function testStack({ sidecar, store }: Stack): void {
     }
   });
 
-  test("lets only its app reach a sidecar's API, and lets other sidecars reach its port for calls", async () => {
+  test("lets only its app reach a sidecar's API, only its sidecar an app, and sidecars each other's calls", async () => {
     const connect = (host: string, port: number) => `require("node:net").connect(${port}, ${JSON.stringify(host)})
       .on("connect", () => { console.log("connected"); process.exit(); })
       .on("error", ({ code }) => console.log(code)).setTimeout(1500, () => { console.log("lost"); process.exit(); })`;
     const { NetworkSettings: network } = await inspect("container", await findContainer(sidecar));
     const address = network.Networks[`${project}_state-api`].IPAddress;
+    const { NetworkSettings: ofApp } = await inspect("container", await findContainer("state-api"));
+    const appAddress = ofApp.Networks[`${project}_state-api`].IPAddress;
+    const portAddress = ofApp.Networks[`${project}_state-api-port`].IPAddress;
     const from = async (service: string, host: string, port: number) =>
       evaluate(["exec", await findContainer(service), "node"], connect(host, port));
     const beside = ["run", "--rm", "--network", `${project}_sidecars`, "--entrypoint", "node", tag("state-api")];
@@ -264,6 +275,11 @@ function testStack({ sidecar, store }: Stack): void {
       "another app, by address": from("welcome", address, 3500),
       "another sidecar": evaluate(beside, connect("state-api-dapr", 3500)),
       "another sidecar, to make a call": evaluate(beside, connect("state-api-dapr", 50002)),
+      "another sidecar, past the app's own": evaluate(beside, connect("state-api", 8080)),
+      "another app, past both sidecars": from("welcome", "state-api", 8080),
+      "another app, past both sidecars, by address": from("welcome", appAddress, 8080),
+      "another app, by the address of the published port": from("welcome", portAddress, 8080),
+      "the Azure stand-in": from("azure-stand-in", "state-api", 8080),
     };
     const outcomes = Object.entries(attempts).map(async ([who, outcome]) => [who, await outcome]);
     expect(Object.fromEntries(await Promise.all(outcomes))).toEqual({
@@ -272,7 +288,27 @@ function testStack({ sidecar, store }: Stack): void {
       "another app, by address": "lost",
       "another sidecar": "ECONNREFUSED",
       "another sidecar, to make a call": "connected",
+      "another sidecar, past the app's own": "ENOTFOUND",
+      "another app, past both sidecars": "ENOTFOUND",
+      "another app, past both sidecars, by address": "lost",
+      "another app, by the address of the published port": "lost",
+      "the Azure stand-in": "ENOTFOUND",
     });
+  });
+
+  test("answers 421 to a request through a published port whose Host is that of a web page", async () => {
+    for (const service of services) {
+      const { port } = new URL(origins[service] ?? "");
+      const sent = request({ port, host: "127.0.0.1", path: "/", headers: { host: `evil.example:${port}` } }).end();
+      const [response] = await once(sent, "response");
+      response.resume();
+      expect([service, response.statusCode]).toEqual([service, 421]);
+    }
+  });
+
+  test("gives group-lister the certificate of the stand-in's CA and none of its keys", async () => {
+    const list = `console.log(require("node:fs").readdirSync("/ca").join(" "), require("node:fs").existsSync("/azure"))`;
+    expect(await evaluate(["exec", await findContainer("group-lister"), "node"], list)).toBe("ca.pem false");
   });
 
   test("limits the user, capabilities, file system and memory of every container of ours", async () => {
@@ -395,6 +431,36 @@ describe("docker compose up", () => {
   testStop(stack);
 });
 
+describe("docker compose up with APP_API_TOKEN and DAPR_API_TOKEN in .env", () => {
+  const settings = join(repository, ".env");
+  beforeAll(async () => {
+    writeFileSync(settings, "APP_API_TOKEN=app-token-of-the-test\nDAPR_API_TOKEN=dapr-token-of-the-test\n");
+    await compose("up", "--detach", "--wait");
+  }, 60_000);
+  afterAll(async () => {
+    await compose("down", "--volumes", "--timeout", "1");
+    rmSync(settings);
+  });
+
+  test("every path still works without a token on your machine", useEveryPath);
+
+  test("the sidecars require their token, and the apps refuse another one", async () => {
+    const fetchStatus = (url: string, headers: object) =>
+      `fetch("${url}", { headers: ${JSON.stringify(headers)} }).then(({ status }) => console.log(status))`;
+    const from = async (url: string, headers: object = {}) =>
+      evaluate(["exec", await findContainer("state-api"), "node"], fetchStatus(url, headers));
+    expect(await from("http://sidecar:3500/v1.0/metadata")).toBe("401");
+    expect(await from("http://sidecar:3500/v1.0/metadata", { "dapr-api-token": "dapr-token-of-the-test" })).toBe("200");
+    expect(await from("http://127.0.0.1:8080/", { "dapr-api-token": "wrong" })).toBe("401");
+    const asCaller = (caller: string) => ({
+      "dapr-api-token": "app-token-of-the-test",
+      "dapr-caller-app-id": caller,
+    });
+    expect(await from("http://127.0.0.1:8080/", asCaller("third-app"))).toBe("403");
+    expect(await from("http://127.0.0.1:8080/", asCaller("welcome"))).toBe("200");
+  });
+});
+
 describe("docker compose --profile cosmos up", () => {
   const stack = { profile: ["--profile", "cosmos"], sidecar: "state-api-dapr-cosmos", store: ["cosmos"] };
   beforeAll(() => compose(...stack.profile, "up", "--detach", "--wait"), 300_000);
@@ -431,7 +497,7 @@ describe("group-lister in a container", () => {
   });
 
   test("without a credential, /readyz and the log say how to get one", async () => {
-    await withContainer(["run", "--detach", tag("group-lister")], async (id) => {
+    await withContainer(["run", "--detach", "--env", "DIRECT_CALLS=anywhere", tag("group-lister")], async (id) => {
       const script = `fetch("http://127.0.0.1:8080/readyz").then((response) => response.text()).then(console.log)`;
       await expect
         .poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 20_000 })

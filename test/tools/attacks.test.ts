@@ -160,7 +160,9 @@ describe("a web page whose name is rebound to 127.0.0.1", () => {
     const requests: [string, object][] = reads.map((path) => [path, {}]);
     if (write) requests.push([write, put], [write, { method: "DELETE" }]);
     for (const response of await rebound(port, requests)) {
-      expect(response).toMatch(/^421 \{"type":"urn:problem:wrong-host","title":"The Host header does not name this/);
+      expect(response).toMatch(
+        /^421 \{"type":"urn:problem:wrong-host","title":"The Host header does not name this service"/,
+      );
     }
     expect(await readGreeting()).toBe("mine");
   });

@@ -42,7 +42,7 @@ function serve(
   return request(
     createApp({
       runner,
-      config: { HOST: "0.0.0.0", METRICS_PORT: 0 },
+      config: { HOST: "0.0.0.0", ALLOWED_HOSTS: "", METRICS_PORT: 0 },
       log,
       register: new Registry(),
       ready: async () => {},

@@ -85,6 +85,28 @@ describe.each(names)("%s on a loopback address", (name) => {
   });
 });
 
+describe("ALLOWED_HOSTS", () => {
+  test.each(names)("makes %s serve these hosts and no others, on any address", async (name) => {
+    const service = await start(name, {
+      HOST: "0.0.0.0",
+      DIRECT_CALLS: "anywhere",
+      ALLOWED_HOSTS: "localhost,[::1],a.example",
+    });
+    const ask = async (host: string) =>
+      (await sendRaw(service.origin, `GET /healthz HTTP/1.1\r\nHost: ${host}`)).status;
+    try {
+      for (const host of ["localhost", "LOCALHOST:1", "[::1]:8080", "a.example"]) {
+        expect([host, await ask(host)]).toEqual([host, 200]);
+      }
+      for (const host of ["127.0.0.1", "axexample", "b.a.example", "a.example.evil.example", "localhost,a.example"]) {
+        expect([host, await ask(host)]).toEqual([host, 421]);
+      }
+    } finally {
+      await service.end();
+    }
+  });
+});
+
 describe.each(withCallers)("%s with APP_API_TOKEN", (name) => {
   const path = name === "state-api" ? "/state/greeting" : "/groupz";
   const served = [503, expect.stringMatching(/^(store-unavailable|no-credential)$/)]; // past the checks
@@ -187,9 +209,12 @@ describe("the start of a service on an address that other machines reach", () =>
     await service.end();
   });
 
-  test("fails for a value of ALLOWED_CALLERS that is no list of app ids", async () => {
-    const { status, stderr } = await startOn("state-api", { ALLOWED_CALLERS: "welcome, third app" });
+  test.each([
+    ["ALLOWED_CALLERS", "welcome, third app"],
+    ["ALLOWED_HOSTS", "localhost:8080"],
+  ])("fails for %s=%s", async (name, value) => {
+    const { status, stderr } = await startOn("state-api", { [name]: value });
     expect(status).toBe(1);
-    expect(stderr).toMatch(/ALLOWED_CALLERS="welcome, third app" must match pattern/);
+    expect(stderr).toContain(`${name}="${value}" must match pattern`);
   });
 });

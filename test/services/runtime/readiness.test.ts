@@ -13,7 +13,7 @@ describe("GET /readyz", () => {
     logged = [];
     failure = undefined;
     const register = new Registry();
-    const app = createServiceApp(register, { HOST: "127.0.0.1" });
+    const app = createServiceApp(register, { HOST: "127.0.0.1", ALLOWED_HOSTS: "" });
     const log = pino({ base: null }, { write: (line: string) => logged.push(JSON.parse(line)) });
     const ready = async () => {
       if (failure) throw failure;

@@ -26,7 +26,7 @@ describe("serve", () => {
     serve({
       app: (ready) => {
         const register = new Registry();
-        const app = createServiceApp(register, { HOST: "127.0.0.1" });
+        const app = createServiceApp(register, { HOST: "127.0.0.1", ALLOWED_HOSTS: "" });
         app.get("/slow", async (_req, res) => {
           arrived.resolve();
           await held.promise;
