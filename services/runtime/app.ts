@@ -48,9 +48,9 @@ function createBareApp(): Express {
 }
 
 /** Serves only the metrics. No caller has a token for it: the network decides who reaches METRICS_PORT. */
-export function createMetricsApp(register: Registry, { HOST }: Access, log: Logger): Express {
+export function createMetricsApp(register: Registry, { HOST, ALLOWED_HOSTS }: Access, log: Logger): Express {
   const app = createBareApp();
-  const checkAccess = accessCheck({ HOST });
+  const checkAccess = accessCheck({ HOST, ALLOWED_HOSTS });
   app.use((req, _res, next) => {
     checkAccess(req);
     next();

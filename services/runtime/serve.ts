@@ -26,7 +26,10 @@ interface Service {
   readonly close?: () => Promise<void>;
   readonly log: Logger;
   readonly register: Registry;
-  readonly config: Pick<Config<typeof commonVariables>, "PORT" | "HOST" | "METRICS_PORT" | "SHUTDOWN_TIMEOUT_MS">;
+  readonly config: Pick<
+    Config<typeof commonVariables>,
+    "PORT" | "HOST" | "ALLOWED_HOSTS" | "METRICS_PORT" | "SHUTDOWN_TIMEOUT_MS"
+  >;
 }
 
 /**

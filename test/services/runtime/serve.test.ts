@@ -40,7 +40,7 @@ describe("serve", () => {
       close,
       log,
       register: new Registry(),
-      config: { PORT: port, HOST: "127.0.0.1", METRICS_PORT: 0, SHUTDOWN_TIMEOUT_MS: 5_000 },
+      config: { PORT: port, HOST: "127.0.0.1", ALLOWED_HOSTS: "", METRICS_PORT: 0, SHUTDOWN_TIMEOUT_MS: 5_000 },
     });
     const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
     await expect.poll(() => get("/healthz").then(({ status }) => status, String)).toBe(200);
