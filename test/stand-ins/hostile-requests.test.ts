@@ -160,24 +160,27 @@ test("10,000 requests of 20 KiB do not fill the memory of a process whose heap i
 describe.skipIf(process.platform !== "linux")("npm start, while a web page of another origin sends requests", () => {
   let folder: string;
   let browser: Browser;
-  let npm: ChildProcess;
+  let npm: ChildProcess | undefined;
   let output = "";
   let port = 0;
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "hostile-page-test-"));
     const ports = await copyRunnableRepository(folder);
     port = Number(ports.get("8090"));
-    npm = spawn("npm", ["start"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"], detached: true });
-    for (const stream of [npm.stdout, npm.stderr]) stream?.on("data", (chunk) => (output += chunk));
+    const started = spawn("npm", ["start"], { cwd: folder, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    for (const stream of [started.stdout, started.stderr]) stream.on("data", (chunk) => (output += chunk));
+    npm = started;
     const executablePath = await findChromium();
     browser = await chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ["--no-sandbox"] : [] });
     await vi.waitUntil(() => output.includes("Ctrl-C stops everything"), 60_000);
   }, 300_000); // installs Chromium on the first run
   afterAll(async () => {
     await browser?.close();
-    const closed = npm.exitCode === null ? once(npm, "close") : undefined;
-    if (npm.pid && closed) process.kill(-npm.pid, "SIGINT");
-    await closed;
+    if (npm?.pid && npm.exitCode === null) {
+      const closed = once(npm, "close");
+      process.kill(-npm.pid, "SIGINT");
+      await closed;
+    }
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -202,7 +205,7 @@ describe.skipIf(process.platform !== "linux")("npm start, while a web page of an
 
     await new Promise((resolve) => setTimeout(resolve, 1_000)); // time for the launcher to see that a process ended
     expect(await isReady(port)).toBe(true);
-    expect(npm.exitCode).toBeNull();
+    expect(npm?.exitCode).toBeNull();
     expect(output).not.toContain("Stopped.");
     const table = readFileSync(join(folder, "dapr.yaml"), "utf8");
     for (const [, appPort] of table.matchAll(/^ +appPort: (\d+)/gm)) expect(await isReady(Number(appPort))).toBe(true);
