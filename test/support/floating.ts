@@ -195,7 +195,7 @@ export function checkShell(script: string): string[] {
   );
 }
 
-/** Settings of Renovate without which updates would float, arrive on the day of their release or merge by themselves. */
+/** Without these settings of Renovate, updates would float, arrive on the day of release or merge by themselves. */
 export function checkRenovate(text: string): string[] {
   const config: { extends: string[]; minimumReleaseAge?: string } = JSON.parse(text);
   const required = ["helpers:pinGitHubActionDigestsToSemver", "docker:pinDigests"];
