@@ -94,7 +94,7 @@ module welcomeApp '../modules/container-app.bicep' = {
     )
     access: access
     scale: scale
-    tokenCheck: signIn == null
+    authentication: signIn == null
       ? null
       : { clientId: signIn!.clientId, issuer: '${authority}/${tenantId}/v2.0', publicPaths: publicPaths }
     domain: domain

@@ -79,7 +79,7 @@ type SignIn = {
 
 @export()
 @sealed()
-type TokenCheck = {
+type Authentication = {
   @description('Required. Client id of the app registration: the audience of the tokens.')
   clientId: string
 
@@ -155,7 +155,7 @@ param access Access
 param scale Scale
 
 @description('Optional. Requires a token of Microsoft Entra ID from every caller. The platform checks it before the service does.')
-param tokenCheck TokenCheck?
+param authentication Authentication?
 
 @description('Optional. Domain of your own for the app, with a certificate that Azure issues and renews. Requires access anyone.')
 param domain Domain?
@@ -310,20 +310,20 @@ resource certificate 'Microsoft.App/managedEnvironments/managedCertificates@2026
 // https://learn.microsoft.com/azure/container-apps/authentication-entra#daemon-client-application-service-to-service-calls
 // It needs no client secret for that. The settings, like those of the ingress, are of the app and not of a revision:
 // https://learn.microsoft.com/azure/container-apps/revisions#application-scope-changes. So they also cover the labels.
-resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (tokenCheck != null) {
+resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (authentication != null) {
   parent: app
   name: 'current'
   properties: {
     platform: { enabled: true }
     globalValidation: {
       unauthenticatedClientAction: 'Return401'
-      excludedPaths: tokenCheck.?publicPaths
+      excludedPaths: authentication.?publicPaths
     }
     identityProviders: {
       azureActiveDirectory: {
         enabled: true
-        registration: { clientId: tokenCheck.?clientId, openIdIssuer: tokenCheck.?issuer }
-        validation: { allowedAudiences: [tokenCheck.?clientId ?? ''] }
+        registration: { clientId: authentication.?clientId, openIdIssuer: authentication.?issuer }
+        validation: { allowedAudiences: [authentication.?clientId ?? ''] }
       }
     }
     login: { tokenStore: { enabled: false } }
