@@ -2,9 +2,10 @@ import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
 import type { Access } from "../runtime/access.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
-import { JSON_TYPE } from "../runtime/http.ts";
+import { boundSending, JSON_TYPE } from "../runtime/http.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
+import { traceOf } from "../runtime/trace.ts";
 import { AzureError } from "./azure/error.ts";
 import type { Cached } from "./cached.ts";
 import type { Snapshot } from "./groups.ts";
@@ -37,7 +38,12 @@ export function createApp({ groups, config, log, register, ready, observeStale }
     const receivedAt = Date.now();
     const isForced = NO_CACHE.test(req.headers["cache-control"] ?? "");
     // A client that sends no-cache gets the error rather than a stale listing: RFC 9111 §4.2.4.
-    const { value, error } = await (isForced ? groups.refresh() : groups.get()).catch(throwProblem);
+    const { value, error } = await (isForced ? groups.refresh(FORCED_MAX_AGE_MS) : groups.get()).catch((failure) => {
+      if (failure instanceof AzureError && failure.details !== undefined) {
+        log.warn({ traceId: traceOf(req).id, details: failure.details }, failure.message);
+      }
+      return throwProblem(failure);
+    });
     if (error !== undefined) observeStale();
     const { body, etag } = details === "true" ? value.details : value.names;
     const age = Math.max(0, Math.floor((Date.now() - value.at) / 1000));
@@ -55,6 +61,7 @@ export function createApp({ groups, config, log, register, ready, observeStale }
     headers["Content-Type"] = JSON_TYPE;
     headers["Content-Length"] = body.length;
     res.writeHead(200, headers).end(body);
+    boundSending(res);
   }
 
   app.get("/", listGroups);
@@ -62,6 +69,12 @@ export function createApp({ groups, config, log, register, ready, observeStale }
   addCommonRoutes(app, { openapi, config, log, register, ready: () => ready().catch(throwNotReady) });
   return app;
 }
+
+/**
+ * A listing that is not older than this counts as new for a request with no-cache, so callers cannot make the service
+ * exceed the rate that Azure allows.
+ */
+const FORCED_MAX_AGE_MS = 2_000;
 
 const NO_CACHE = /(^|,)\s*no-cache\s*(,|$)/i;
 

@@ -22,13 +22,16 @@ export interface Cached<T> {
    * Otherwise rejects with the error.
    */
   get(): Promise<Loaded<T>>;
-  /** A value whose load started after this call. Rejects when the load fails. */
-  refresh(): Promise<Loaded<T>>;
+  /** A value whose load started at most `maxAgeMs` before this call. Rejects when the load fails. */
+  refresh(maxAgeMs: number): Promise<Loaded<T>>;
 }
 
 /** A value that is loaded on demand. Concurrent callers share one `load`. */
 export function createCached<T>({ load, freshUntil, usableUntil, holdMs }: CachedOptions<T>): Cached<T> {
   let held: T | undefined;
+  /** When the load of `held` started, and that of `flight`, in milliseconds since 1970. */
+  let heldFrom = Number.NEGATIVE_INFINITY;
+  let flightFrom = Number.NEGATIVE_INFINITY;
   let failure: { readonly error: unknown; readonly until: number } | undefined;
   let flight: Promise<Loaded<T>> | undefined;
   let next: Promise<Loaded<T>> | undefined;
@@ -42,8 +45,11 @@ export function createCached<T>({ load, freshUntil, usableUntil, holdMs }: Cache
 
   async function attempt(): Promise<Loaded<T>> {
     if (failure && Date.now() < failure.until) throw failure.error;
+    const startedAt = Date.now();
+    flightFrom = startedAt;
     try {
       held = await load();
+      heldFrom = startedAt;
       failure = undefined;
       return { value: held };
     } catch (error) {
@@ -65,8 +71,10 @@ export function createCached<T>({ load, freshUntil, usableUntil, holdMs }: Cache
         throw error;
       }
     },
-    refresh() {
-      if (!flight) return fetch();
+    async refresh(maxAgeMs) {
+      const earliest = Date.now() - maxAgeMs;
+      if (held !== undefined && heldFrom > earliest) return { value: held };
+      if (!flight || flightFrom > earliest) return fetch();
       // The load in flight may have read the value before the change that the caller wants to see, so wait for the
       // next.
       next ??= flight

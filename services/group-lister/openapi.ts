@@ -52,7 +52,7 @@ const list = (operationId: string) =>
           name: "Cache-Control",
           in: "header",
           schema: { type: "string" },
-          description: "no-cache: query Azure now, and fail rather than return an older listing.",
+          description: "no-cache: return a listing that was requested from Azure at most 2 s ago, or fail.",
         },
       ],
       responses: {
@@ -72,14 +72,14 @@ const list = (operationId: string) =>
         },
         304: { description: "The listing has an ETag of If-None-Match.", headers },
         400: problem("A parameter is invalid."),
-        403: problem("The identity lacks a role; the title names the role and its scope."),
+        403: problem("The identity lacks a role, which the title names; the log has the command that assigns it."),
         404: problem("The subscription does not exist."),
         429: problem("Azure is throttling requests; Retry-After says when to retry."),
         502: problem(
           "Azure failed or is unreachable, Entra ID rejected the credential, or Resource Manager rejected the token.",
         ),
         503: problem(
-          "No credential returned a token, and Entra ID rejected none; the detail has one line for each one tried.",
+          "No credential returned a token, and Entra ID rejected none; the log has one line for each one tried.",
         ),
         504: problem("Azure or a credential did not respond before the timeout."),
       },

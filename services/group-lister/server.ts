@@ -43,7 +43,9 @@ serve({
   ready,
   // Loads the SDK and gets a token, so that no request has to wait for them.
   warmUp: () =>
-    ready().catch((error) => log.warn(error instanceof AzureError ? `${error.message}. ${error.advice}` : error)),
+    ready().catch((error) =>
+      log.warn(error instanceof AzureError ? [error.message, error.advice, error.details].join("\n") : error),
+    ),
   log,
   register,
   config,

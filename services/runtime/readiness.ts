@@ -1,4 +1,5 @@
 import type { RequestHandler } from "express";
+import { field } from "./field.ts";
 import { RETRY_SOON, send, TEXT_TYPE } from "./http.ts";
 import type { Logger } from "./log.ts";
 import { Problem, sendProblem } from "./problem.ts";
@@ -17,7 +18,10 @@ export function serveReadiness(ready: () => Promise<void>, log: Logger): Request
       const problem = toProblem(error);
       const { message, status, detail } = problem;
       // `detail` is no part of the reason: it may have an id or a time that differs in each response.
-      if (reason !== message) log.warn({ traceId: traceOf(req).id, status, detail }, `not ready: ${message}`);
+      if (reason !== message) {
+        const details = field(problem.cause, "details"); // callers do not see them
+        log.warn({ traceId: traceOf(req).id, status, detail, details }, `not ready: ${message}`);
+      }
       reason = message;
       sendProblem(res, problem);
       return;

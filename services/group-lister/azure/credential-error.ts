@@ -17,7 +17,8 @@ export function credentialTimeout(timeoutMs: number): AzureError {
 }
 
 /**
- * Explains an error of DefaultAzureCredential with one line for each credential and each origin that failed.
+ * Explains an error of DefaultAzureCredential. Its details have one line for each credential and each origin that
+ * failed.
  * @param unreachable failure by origin that did not respond during the search
  */
 export function explainCredentialError(error: unknown, unreachable: ReadonlyMap<string, string>): AzureError {
@@ -30,16 +31,19 @@ export function explainCredentialError(error: unknown, unreachable: ReadonlyMap<
   const rejected = messages.filter((message) => ENTRA_ID_CODE.test(message));
   if (rejected.length > 0 || (stopped && failures.length === 0)) {
     const others = stopped ? "or unset its variables to try others" : "because no other one returned a token";
-    const advice = `Fix this credential, ${others}:\n${list(rejected.length > 0 ? rejected : messages)}`;
-    return new AzureError("credential-refused", "Entra ID rejected the credential", advice, { cause: error });
+    const shown = rejected.length > 0 ? rejected : messages;
+    const codes = [...new Set(shown.flatMap((message) => ENTRA_ID_CODE.exec(message) ?? []))].join(", ");
+    const advice = `Fix this credential${codes && ` (${codes})`}, ${others}. The log has Entra ID's message.`;
+    const options = { cause: error, details: list(shown) };
+    return new AzureError("credential-refused", "Entra ID rejected the credential", advice, options);
   }
-  const reasons = list([...messages, ...failures]);
+  const options = { cause: error, details: list([...messages, ...failures]) };
   if (stopped) {
-    const advice = `${REACH_ENTRA_ID}\n${reasons}`;
-    return new AzureError("azure-unreachable", "Entra ID is unreachable", advice, { cause: error });
+    const advice = `${REACH_ENTRA_ID} The log has the reason.`;
+    return new AzureError("azure-unreachable", "Entra ID is unreachable", advice, options);
   }
-  const advice = `${SIGN_IN} Tried:\n${reasons}`;
-  return new AzureError("no-credential", "No Azure credential returned a token", advice, { cause: error });
+  const advice = `${SIGN_IN} The log has what was tried.`;
+  return new AzureError("no-credential", "No Azure credential returned a token", advice, options);
 }
 
 function messageOf(error: unknown): string {

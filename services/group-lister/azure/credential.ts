@@ -96,7 +96,7 @@ export function createCredential(options: CredentialOptions): Credential {
     getToken(_scopes, { claims } = {}) {
       if (claims === undefined) return current();
       requiredClaims.add(claims);
-      return waitFor(tokens.refresh());
+      return waitFor(tokens.refresh(0));
     },
   });
 }

@@ -20,20 +20,32 @@ type AzureErrorKind =
 interface AzureErrorOptions extends ErrorOptions {
   /** When to retry, in milliseconds since 1970. */
   readonly retryAt?: number | undefined;
+  /** For the log only: ids, what was tried, the command that helps. */
+  readonly details?: string;
 }
 
-/** A failed call to Azure, with advice for the operator of the service. Contains no secrets. */
+/**
+ * A failed call to Azure. Every caller may see the message and the advice, so they name no subscription, no identity and
+ * no credential; `details` does. None of them contains a secret.
+ */
 export class AzureError extends Error {
   override readonly name = "AzureError";
   readonly kind: AzureErrorKind;
   /** What the operator can do. */
   readonly advice: string;
+  readonly details: string | undefined;
   readonly retryAt: number | undefined;
 
-  constructor(kind: AzureErrorKind, message: string, advice: string, { retryAt, ...options }: AzureErrorOptions = {}) {
+  constructor(
+    kind: AzureErrorKind,
+    message: string,
+    advice: string,
+    { retryAt, details, ...options }: AzureErrorOptions = {},
+  ) {
     super(message, options);
     this.kind = kind;
     this.advice = advice;
+    this.details = details;
     this.retryAt = retryAt;
   }
 }

@@ -19,17 +19,17 @@ export function explainResponse({ status, bodyAsText, headers }: ErrorResponse, 
       const [, objectId = "OBJECT-ID"] = /object id '([^']+)'/.exec(message) ?? [];
       return new AzureError(
         "forbidden",
-        `The identity lacks the role Reader on ${scope}`,
-        `Assign it; it takes effect after a few minutes: ${assignReader(scope, objectId)}`,
-        { cause },
+        "The identity lacks the role Reader on the subscription",
+        "Assign it; it takes effect after a few minutes. The log has the command.",
+        { cause, details: assignReader(scope, objectId) },
       );
     }
     case 404:
       return new AzureError(
         "no-such-subscription",
-        `The identity's tenant has no subscription ${subscriptionId}`,
-        "Check AZURE_SUBSCRIPTION_ID. To see your subscriptions: az account list --output table",
-        { cause },
+        "The identity's tenant has no such subscription",
+        "Check AZURE_SUBSCRIPTION_ID, which the log has. To see your subscriptions: az account list --output table",
+        { cause, details: scope },
       );
     case 429:
       return new AzureError(
@@ -72,6 +72,7 @@ export function explainUnreachable(error: unknown, origin: string, timeoutMs: nu
     const message = `Azure Resource Manager did not respond within ${timeoutMs} ms`;
     return new AzureError("azure-timeout", message, "Retry.", { cause: error });
   }
+  if (failure === "too-large") return unexpectedResponse("a response that is too large", error);
   return new AzureError(
     "azure-unreachable",
     `Azure Resource Manager is unreachable at ${origin} (${failure})`,

@@ -25,8 +25,9 @@ interface ResourceManagerOptions {
   readonly found: (subscription: { readonly id: string; readonly name: string }) => void;
 }
 
-/** A subscription has at most 980 groups. More pages than this mean that the links form a loop. */
+/** A subscription has at most 980 groups. More pages or groups than this mean that the links form a loop. */
 const MAX_PAGES = 100;
+const MAX_GROUPS = 20_000;
 
 /**
  * Lists all resource groups of a subscription through @azure/arm-resources; rejects with an AzureError.
@@ -106,7 +107,7 @@ export function createResourceManager(options: ResourceManagerOptions): () => Pr
     });
     for await (const page of azurePages) {
       groups.push(...page.map(toGroup));
-      if (++pages > MAX_PAGES) throw unexpectedResponse("an endless list");
+      if (++pages > MAX_PAGES || groups.length > MAX_GROUPS) throw unexpectedResponse("an endless list");
     }
     return { groups, sampleData };
   }
