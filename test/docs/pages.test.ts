@@ -117,6 +117,7 @@ test("every page with shell blocks is listed with the test file that judges them
       "docs/get-started.md",
       "docs/reference/state-api.md",
       "docs/operate/wasm.md",
+      "docs/operate/security.md",
     ],
     "test/containers/containers.test.ts": ["docs/deploy/containers.md"],
     "test/infra/az.test.ts": ["docs/deploy/az.md"],

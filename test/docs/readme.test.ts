@@ -11,9 +11,13 @@ import { freePorts } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";
 
 // The README comes first: its `npm start` runs until the end of this file.
-const blocks = ["README.md", "docs/get-started.md", "docs/reference/state-api.md", "docs/operate/wasm.md"].flatMap(
-  readBlocks,
-);
+const blocks = [
+  "README.md",
+  "docs/get-started.md",
+  "docs/reference/state-api.md",
+  "docs/operate/wasm.md",
+  "docs/operate/security.md",
+].flatMap(readBlocks);
 /** Cannot run inside itself; .ci/run runs it. */
 const notHere = ["npm test"];
 
