@@ -7,9 +7,10 @@ using '../apps/welcome.bicep'
 // green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. To promote it, deploy with
 // CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
 // For a domain of your own, add the DNS records, then set WELCOME_ACCESS to anyone, WELCOME_DOMAIN to its name and
-// WELCOME_DOMAIN_CERTIFICATE to requested. This also needs WELCOME_SIGN_IN_CLIENT_ID. For an apex domain such as example.com, also set WELCOME_DOMAIN_VALIDATION to
-// HTTP. When the certificate is issued, set WELCOME_DOMAIN_CERTIFICATE to bound and deploy again. It has no default,
-// because a deployment with requested removes the certificate from a bound domain.
+// WELCOME_DOMAIN_CERTIFICATE to requested. This also needs WELCOME_SIGN_IN_CLIENT_ID. For an apex domain such as
+// example.com, also set WELCOME_DOMAIN_VALIDATION to HTTP. When the certificate is issued, set
+// WELCOME_DOMAIN_CERTIFICATE to bound and deploy again. It has no default, because a deployment with requested removes
+// the certificate from a bound domain.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var callers = readEnvironmentVariable('WELCOME_ACCESS', '')
 var clientId = readEnvironmentVariable('WELCOME_SIGN_IN_CLIENT_ID', '')

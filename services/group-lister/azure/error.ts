@@ -25,8 +25,8 @@ interface AzureErrorOptions extends ErrorOptions {
 }
 
 /**
- * A failed call to Azure. Every caller may see the message and the advice, so they name no subscription, no identity and
- * no credential; `details` does. None of them contains a secret.
+ * A failed call to Azure. Every caller may see the message and the advice, so they name no subscription, identity or
+ * credential; `details` does. None of them contains a secret.
  */
 export class AzureError extends Error {
   override readonly name = "AzureError";

@@ -7,8 +7,8 @@ const MAX_RESPONSE_BYTES = 8 * 1_048_576;
 class ResponseTooLarge extends Error {}
 
 /**
- * The SDK's default HTTP client with what the SDK's clients do not set: a timeout for each request and a maximum size of
- * each response.
+ * The SDK's default HTTP client with what the SDK's clients do not set: a timeout for each request and a maximum size
+ * of each response.
  */
 export async function createHttpClient(timeoutMs: number) {
   const { createDefaultHttpClient } = await import("@azure/core-rest-pipeline");
