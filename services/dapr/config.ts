@@ -19,7 +19,7 @@ export const sidecarVariables = {
     type: "string",
     default: "",
     writeOnly: true,
-    description: "API token of the sidecar, if it requires one",
+    description: "API token that the sidecar requires, if it does; npm start sets it",
   },
 } as const satisfies Record<string, Variable>;
 

@@ -12,7 +12,7 @@ export const directCallVariables = {
     enum: ["loopback", "anywhere"],
     default: "loopback",
     description:
-      "Calls without a token or sign-in: loopback serves them only if HOST is a loopback address, anywhere always",
+      "When to serve calls without a token or sign-in: loopback: if HOST is a loopback address; anywhere: always",
   },
 } as const satisfies Record<string, Variable>;
 
@@ -22,7 +22,7 @@ export const callerVariables = {
     type: "string",
     default: "",
     writeOnly: true,
-    description: "Token that the service's own sidecar sends with each call; Container Apps sets it",
+    description: "Token that the service's own sidecar sends with each call; npm start and Container Apps set it",
   },
   ALLOWED_CALLERS: {
     type: "string",

@@ -36,7 +36,7 @@ export const commonVariables = {
     minimum: 0,
     maximum: 65535,
     default: 0,
-    description: "Port for /metrics alone; 0: PORT serves it, to every caller of the service",
+    description: "Port that serves only /metrics; 0: PORT serves it, to every caller of the service",
   },
   ALLOWED_HOSTS: {
     type: "string",
