@@ -504,7 +504,7 @@ describe("group-lister in a container", () => {
       await expect
         .poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 20_000 })
         .toContain("No Azure credential returned a token");
-      const advice = /No Azure credential returned a token\. On your own machine: az login\./;
+      const advice = /No Azure credential returned a token\\nOn your own machine: az login\./;
       expect(await docker("logs", id)).toMatch(advice);
     });
   });

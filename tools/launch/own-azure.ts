@@ -17,7 +17,9 @@ export async function signIn(settings: Settings): Promise<void> {
     observe: () => {},
   });
   await withAzureSettings(settings, () => credential.getToken(resource)).catch((error) => {
-    throw error instanceof AzureError ? new Error(`Nothing was started. ${error.message}\n${error.advice}`) : error;
+    if (!(error instanceof AzureError)) throw error;
+    const { message, advice, details = "" } = error;
+    throw new Error(`Nothing was started. ${message}\n${advice}\n${details}`);
   });
 }
 
