@@ -171,10 +171,11 @@ describe("the memory of a service stays below that of its container", () => {
   test.each([
     ["state-api", "/state/large"],
     ["welcome", "/api/state/large"],
-  ])("while 300 clients ask %s for a value of 1 MiB and do not read it", async (name, path) => {
+  ])("while 300 clients ask %s for a value of 4 MiB and do not read it", async (name, path) => {
+    const value = JSON.stringify("x".repeat(4 * MIB - 2));
     const origin = await fakeSidecar((_req, res) => {
       res.setHeader("Content-Type", "application/json");
-      res.end(mebibyte);
+      res.end(value);
     });
     const service = await start(name, origin, "/healthz");
     const peak = await peakMiB(service, async () => {
