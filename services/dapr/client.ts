@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Dispatcher, Pool } from "undici";
-import { BodyBuffer, bodyMemory } from "../runtime/body-memory.ts";
+import { BodyBuffer, BodyMemory } from "../runtime/body-memory.ts";
 import { JSON_TYPE } from "../runtime/http.ts";
 import { readTraceContext, type Trace } from "../runtime/trace.ts";
 
@@ -96,7 +96,7 @@ type Dispatch = Dispatcher.DispatchOptions & { readonly origin: string };
  */
 function dispatch(pool: Pool, options: Dispatch, timeoutMs: number): Promise<SidecarResponse> {
   return new Promise((resolve, reject) => {
-    const memory = bodyMemory();
+    const memory = new BodyMemory();
     const body = new BodyBuffer(memory);
     let statusCode = 0;
     let headers: IncomingHttpHeaders = {};

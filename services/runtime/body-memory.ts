@@ -16,49 +16,60 @@ const SMALL = 16_384;
 
 let total = 0;
 
-/** The share of one body. */
-export interface BodyMemory {
-  /** Changes the size. Returns false, and changes nothing, when the budget is exceeded. */
-  resize(bytes: number): boolean;
-  release(): void;
-}
-
 /** True if a body of this size fits. One body always fits, whatever its size, because MAX_BODY_BYTES limits it. */
 export function fits(bytes: number, own = 0): boolean {
   return bytes <= SMALL || total === own || total - own + bytes <= BUDGET;
 }
 
-export function bodyMemory(): BodyMemory {
-  let own = 0;
-  return {
-    resize(bytes) {
-      if (!fits(bytes, own)) return false;
-      const counted = bytes > SMALL ? bytes : 0;
-      total += counted - own;
-      own = counted;
-      return true;
-    },
-    release() {
-      total -= own;
-      own = 0;
-    },
-  };
+/** The share of one body. A class, because every request has one. */
+export class BodyMemory {
+  private own = 0;
+  private until: Closable | undefined;
+
+  /** @param until releases the memory when it is closed; without it, call `release` */
+  constructor(until?: Closable) {
+    this.until = until;
+  }
+
+  /** Changes the size. Returns false, and changes nothing, when the budget is exceeded. */
+  resize(bytes: number): boolean {
+    if (bytes <= SMALL && this.own === 0) return true;
+    if (!fits(bytes, this.own)) return false;
+    const counted = bytes > SMALL ? bytes : 0;
+    total += counted - this.own;
+    this.own = counted;
+    this.until?.once("close", () => this.release());
+    this.until = undefined;
+    return true;
+  }
+
+  release(): void {
+    total -= this.own;
+    this.own = 0;
+  }
+}
+
+interface Closable {
+  once(event: "close", listener: () => void): unknown;
 }
 
 /** As large as the largest chunk that Node reads from a socket. */
 const BLOCK = 65_536;
 
 /**
- * Collects the chunks of a body. Copies them into blocks, so that the body takes little more memory than its size: a
- * chunk that is kept takes a hundred bytes more and holds the whole buffer that Node read, a multiple for small chunks.
+ * Collects the chunks of a body. Copies all but the first into blocks, so that the body takes little more memory than
+ * its size: a chunk that is kept takes a hundred bytes more and holds the whole buffer that Node read, a multiple for
+ * small chunks. Most bodies are one chunk, which needs no copy.
  */
 export class BodyBuffer {
-  private readonly memory: BodyMemory;
-  private readonly blocks: Buffer[] = [];
-  /** The buffers that this object allocated: all but the first block, which is a chunk. */
-  private readonly own: Buffer<ArrayBuffer>[] = [];
-  private capacity = 0;
   length = 0;
+  private readonly memory: BodyMemory;
+  private first: Buffer | undefined;
+  /** The blocks after the first chunk, and what `read` allocates. */
+  private own: Buffer<ArrayBuffer>[] | undefined;
+  /** The free end of the last block. */
+  private space: Buffer | undefined;
+  private capacity = 0;
 
   constructor(memory: BodyMemory) {
     this.memory = memory;
@@ -66,23 +77,21 @@ export class BodyBuffer {
 
   /** Returns false when the body no longer fits into the budget. */
   add(chunk: Buffer): boolean {
-    if (this.length === 0) {
-      // Most bodies are one chunk, which needs no copy.
-      if (!this.memory.resize(chunk.length)) return false;
-      this.blocks.push(chunk);
-      this.capacity = chunk.length;
+    if (!this.first) {
+      this.first = chunk;
       this.length = chunk.length;
-      return true;
+      this.capacity = chunk.length;
+      return this.memory.resize(chunk.length);
     }
     for (let rest = chunk; rest.length > 0; ) {
-      if (this.length === this.capacity) {
-        if (!this.memory.resize(this.capacity + BLOCK)) return false;
-        this.blocks.push(this.allocate(BLOCK));
+      if (!this.space || this.space.length === 0) {
         this.capacity += BLOCK;
+        if (!this.memory.resize(this.capacity)) return false;
+        this.space = this.allocate(BLOCK);
       }
-      const block = this.blocks[this.blocks.length - 1] as Buffer;
-      const copied = rest.copy(block, block.length - (this.capacity - this.length));
+      const copied = rest.copy(this.space);
       this.length += copied;
+      this.space = this.space.subarray(copied);
       rest = rest.subarray(copied);
     }
     return true;
@@ -90,11 +99,11 @@ export class BodyBuffer {
 
   /** Returns what `decode` returns for the whole body, which exists only during this call. */
   read<T>(decode: (body: Buffer) => T): T {
-    const [first] = this.blocks;
-    if (first && this.blocks.length === 1) return decode(first);
+    if (!this.first || !this.own) return decode(this.first ?? Buffer.alloc(0));
+    const parts = [this.first, ...this.own];
     const body = this.allocate(this.length);
     let at = 0;
-    for (const block of this.blocks) at += block.copy(body, at);
+    for (const part of parts) at += part.copy(body, at);
     try {
       return decode(body);
     } finally {
@@ -104,12 +113,15 @@ export class BodyBuffer {
 
   /** Frees the buffers at once. V8 would let 64 MiB of them gather before it collects them. */
   free(): void {
-    this.blocks.length = 0;
-    for (const { buffer } of this.own.splice(0)) buffer.transfer(0);
+    for (const { buffer } of this.own ?? []) buffer.transfer(0);
+    this.first = undefined;
+    this.own = undefined;
+    this.space = undefined;
   }
 
   private allocate(size: number): Buffer<ArrayBuffer> {
     const buffer = Buffer.allocUnsafeSlow(size);
+    this.own ??= [];
     this.own.push(buffer);
     return buffer;
   }

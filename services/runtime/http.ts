@@ -3,7 +3,7 @@
 // does not use.
 import { isUtf8 } from "node:buffer";
 import type { Request, Response } from "express";
-import { BodyBuffer, type BodyMemory, bodyMemory, fits } from "./body-memory.ts";
+import { BodyBuffer, BodyMemory, fits } from "./body-memory.ts";
 import { parseMeasured } from "./json.ts";
 import { Problem } from "./problem.ts";
 
@@ -26,7 +26,7 @@ const PLAIN_JSON = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
  * @throws {Problem} as `readJsonText`, and 400 when the body is not JSON or has a value that cannot be stored exactly
  */
 export async function readJson(req: Request, limit: number): Promise<unknown> {
-  const memory = memoryOf(req);
+  const memory = new BodyMemory(req.res);
   const { value, bytes } = parseMeasured(await readText(req, limit, memory));
   if (!memory.resize(bytes)) throw overloaded();
   return value;
@@ -39,14 +39,7 @@ export async function readJson(req: Request, limit: number): Promise<unknown> {
  * JSON in UTF-8; 503 when the process holds too many large bodies
  */
 export function readJsonText(req: Request, limit: number): Promise<string> {
-  return readText(req, limit, memoryOf(req));
-}
-
-/** For the body of a request, until its response is closed. */
-function memoryOf(req: Request): BodyMemory {
-  const memory = bodyMemory();
-  req.res?.once("close", memory.release);
-  return memory;
+  return readText(req, limit, new BodyMemory(req.res));
 }
 
 async function readText(req: Request, limit: number, memory: BodyMemory): Promise<string> {
@@ -104,21 +97,16 @@ function overloaded(): Problem {
   });
 }
 
-/** Sends a complete 200 response. */
-export function send(res: Response, type: string, text: string): void {
-  sendBody(res, { "Content-Type": type }, text);
-}
-
 /**
  * Sends a complete response with the status of `res`, 200 by default.
  * @throws {Problem} 503 when the process holds too many large bodies
  */
-export function sendBody(res: Response, headers: Readonly<Record<string, string>>, text: string): void {
+export function send(res: Response, type: string, text: string): void {
   const length = Buffer.byteLength(text);
   if (!fits(length)) throw overloaded();
-  // Node keeps a string until the client has read it, beside its bytes.
-  const body = length > LARGE ? Buffer.from(text) : text;
-  res.writeHead(res.statusCode, { ...headers, "Content-Length": length }).end(body);
+  res.writeHead(res.statusCode, { "Content-Type": type, "Content-Length": length });
+  // Node would keep a string until the client has read it, beside its bytes.
+  res.end(length > LARGE ? Buffer.from(text) : text);
   boundSending(res);
 }
 
@@ -129,7 +117,7 @@ export function sendBody(res: Response, headers: Readonly<Record<string, string>
 export function boundSending(res: Response): void {
   const unsent = res.writableLength;
   if (unsent === 0) return; // the operating system has taken all bytes
-  const memory = bodyMemory();
+  const memory = new BodyMemory();
   memory.resize(unsent);
   const timer = setTimeout(() => res.destroy(), SEND_TIMEOUT_MS);
   res.once("close", () => {

@@ -3,7 +3,7 @@ import type { Registry } from "prom-client";
 import type { SidecarResponse } from "../dapr/client.ts";
 import { keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
-import { JSON_TYPE, readJsonText, send, sendBody, TEXT_TYPE } from "../runtime/http.ts";
+import { JSON_TYPE, readJsonText, send, TEXT_TYPE } from "../runtime/http.ts";
 import { parseJson } from "../runtime/json.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
@@ -163,5 +163,5 @@ function relay(res: Response, appId: string, { statusCode, headers, text }: Side
   }
   res.status(statusCode);
   if (text === "") res.end();
-  else sendBody(res, {}, text);
+  else send(res, headers["content-type"] ?? JSON_TYPE, text);
 }
