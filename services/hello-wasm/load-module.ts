@@ -29,7 +29,7 @@ export function loadModule(bytes: Uint8Array, name: string): WebAssembly.Module 
   }
   const exported = new Map(WebAssembly.Module.exports(module).map((item) => [item.name, item.kind]));
   if (exported.get("_start") !== "function" || exported.get("memory") !== "memory") {
-    throw new ConfigError(`${name} is no WASI command. Build it so that it exports _start and its memory.`);
+    throw new ConfigError(`${name} is not a WASI command. Build it with the exports _start and memory.`);
   }
   // The limits above hold for each memory and each table, of which a module could have 100,000.
   for (const [section, kind] of [

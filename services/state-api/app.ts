@@ -148,7 +148,7 @@ function reading(error: unknown): never {
 
 function readingMany(error: unknown): never {
   if (!(error instanceof StoreError && error.kind === "too-large")) reading(error);
-  throw new Problem(422, "answer-too-large", "The entries are too large for one response", {
+  throw new Problem(422, "response-too-large", "The entries are too large for one response", {
     detail: "Ask for fewer keys.",
     cause: error,
   });

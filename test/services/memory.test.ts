@@ -135,7 +135,7 @@ describe("the memory of a service stays below that of its container", () => {
       const tooMany = await bulk(service, hundredKeys);
       expect(tooMany.status).toBe(422);
       expect(await tooMany.json()).toMatchObject({
-        type: "urn:problem:answer-too-large",
+        type: "urn:problem:response-too-large",
         detail: "Ask for fewer keys.",
       });
       const few = await bulk(service, hundredKeys.slice(0, 4));

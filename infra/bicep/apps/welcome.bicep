@@ -49,7 +49,7 @@ var errors = concat(
 var authority = 'https://${split(environment().authentication.loginEndpoint, '/')[2]}'
 var tenantId = tenant().tenantId
 
-// Paths that welcome serves without a token: the page, which signs callers in, and what tells nothing secret.
+// Paths that welcome serves without a token: the page, which signs callers in, and others that reveal no secret.
 var publicPaths = [
   '/'
   '/api/sign-in'
