@@ -233,6 +233,7 @@ export const openapi = {
             },
           },
           ...unreadable,
+          422: problem("The entries are too large for one response: ask for fewer keys."),
           ...storeErrors,
         },
       },

@@ -175,6 +175,11 @@ describe.each(services)("the image of %s", (name) => {
     await withContainer(["run", ...options, tag(name)], async (id) => {
       const script = `fetch("http://127.0.0.1:8080/healthz").then((response) => response.text()).then(console.log)`;
       await expect.poll(() => evaluate(["exec", id, "node"], script).catch(String), { timeout: 10_000 }).toBe("ok");
+      const metrics = [8080, 9464].map(
+        (port) => `fetch("http://127.0.0.1:${port}/metrics").then(({ status }) => status)`,
+      );
+      const statuses = `Promise.all([${metrics}]).then((statuses) => console.log(statuses.join()))`;
+      expect(await evaluate(["exec", id, "node"], statuses), "/metrics on PORT and on METRICS_PORT").toBe("404,200");
       const log = await docker("logs", "--timestamps", id);
       const [, listening = ""] = /^(\S+) .*listening on http:\/\/0\.0\.0\.0:8080/m.exec(log) ?? [];
       const { State: state } = await inspect("container", id);
