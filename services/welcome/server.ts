@@ -16,7 +16,7 @@ const sidecar = createSidecar({
   timeoutMs: config.INVOKE_TIMEOUT_MS,
   apiToken: config.DAPR_API_TOKEN,
 });
-const signIn = createSignIn(config);
+const signIn = createSignIn(config, log);
 
 serve({
   app: (ready) => createApp({ sidecar, signIn, config, log, register, ready }),

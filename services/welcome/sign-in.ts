@@ -1,8 +1,9 @@
 // Sign-in with Entra ID: checks the access tokens that callers send.
 // https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-tokens
 import type { Request, RequestHandler } from "express";
-import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { JWKSCacheInput, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
 import { field } from "../runtime/field.ts";
+import type { Logger } from "../runtime/log.ts";
 import { Problem } from "../runtime/problem.ts";
 import type { SignInSettings } from "./api.ts";
 import { isUuid, type WelcomeConfig } from "./config.ts";
@@ -35,8 +36,14 @@ type SignInConfig = Pick<WelcomeConfig, "SIGN_IN_CLIENT_ID" | "SIGN_IN_TENANT_ID
 
 /** Maximum wait for Entra ID's keys: a caller gets a response within 2 s. */
 const KEYS_TIMEOUT_MS = 1_500;
-/** Microsoft's libraries for .NET fetch the keys as often: AutomaticRefreshInterval of ConfigurationManager. */
+/**
+ * Age at which the keys are fetched again, in the background: a key that Entra ID has withdrawn is then rejected. While
+ * Entra ID is unreachable, the keys stay in use. Microsoft's libraries for .NET do the same at the same age:
+ * https://learn.microsoft.com/entra/identity-platform/howto-build-services-resilient-to-metadata-refresh
+ */
 const KEYS_MAX_AGE_MS = 12 * 3_600_000;
+/** How often the age is compared with the clock, which goes on while the machine sleeps; timers do not. */
+const AGE_CHECK_INTERVAL_MS = 60_000;
 /** Tokens with unknown keys cause at most one request to Entra ID in this time. */
 const UNKNOWN_KEY_COOLDOWN_MS = 30_000;
 /** After a failed request to Entra ID, no other one is sent for this time. */
@@ -47,7 +54,7 @@ const SCOPE_NAME = "user_impersonation";
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
 /** Undefined when sign-in is off. */
-export function createSignIn(config: SignInConfig): SignIn | undefined {
+export function createSignIn(config: SignInConfig, log: Pick<Logger, "warn">): SignIn | undefined {
   if (config.SIGN_IN_CLIENT_ID === "") return undefined;
   const clientId = config.SIGN_IN_CLIENT_ID.toLowerCase();
   const tenantId = config.SIGN_IN_TENANT_ID.toLowerCase();
@@ -57,7 +64,7 @@ export function createSignIn(config: SignInConfig): SignIn | undefined {
   const refuse = createRefusals(scope);
   let loading: Promise<Verifier> | undefined;
   const load = () => {
-    loading ??= loadVerifier({ authority, clientId });
+    loading ??= loadVerifier({ authority, clientId, log });
     return loading;
   };
 
@@ -118,17 +125,35 @@ class KeysUnavailable extends Error {
   override readonly name = "KeysUnavailable";
 }
 
+interface VerifierOptions {
+  readonly authority: string;
+  readonly clientId: string;
+  readonly log: Pick<Logger, "warn">;
+}
+
 /** Loads jose on first use: without sign-in, no service pays for it. */
-async function loadVerifier({ authority, clientId }: { authority: string; clientId: string }): Promise<Verifier> {
-  const { createRemoteJWKSet, customFetch, errors, jwtVerify } = await import("jose");
+async function loadVerifier({ authority, clientId, log }: VerifierOptions): Promise<Verifier> {
+  const { createRemoteJWKSet, customFetch, errors, jwksCache, jwtVerify } = await import("jose");
   const ofToken = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
+  /** jose records in `uat` when it last received keys. */
+  const received: JWKSCacheInput = {};
   // The URL is Entra ID's, whatever `jku` or `x5u` a token names.
   const keys = createRemoteJWKSet(new URL(`${authority}/discovery/v2.0/keys`), {
     timeoutDuration: KEYS_TIMEOUT_MS,
-    cacheMaxAge: KEYS_MAX_AGE_MS,
+    cacheMaxAge: Number.POSITIVE_INFINITY, // jose would reject every token once the keys are older
     cooldownDuration: UNKNOWN_KEY_COOLDOWN_MS,
     [customFetch]: createPatientFetch(),
+    [jwksCache]: received,
   });
+  const fetchOldKeys = () => {
+    const { uat = Number.POSITIVE_INFINITY } = received;
+    if (Date.now() - uat < KEYS_MAX_AGE_MS) return;
+    keys.reload().catch((error) => {
+      const since = new Date(uat).toISOString();
+      log.warn({ err: error }, `Entra ID at ${authority} is unreachable; its keys of ${since} stay in use`);
+    });
+  };
+  setInterval(fetchOldKeys, AGE_CHECK_INTERVAL_MS).unref();
   const findKey: JWTVerifyGetKey = (header, token) =>
     keys(header, token).catch((error) => {
       if (ofToken.some((type) => error instanceof type)) throw error;

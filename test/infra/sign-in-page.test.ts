@@ -31,7 +31,7 @@ test(`${page} starts the suite with the sample application, tenant and port of t
     ...sampleIds,
     SIGN_IN_AUTHORITY: `https://127.0.0.1:${suite.common.env.AZURE_STAND_IN_HTTPS_PORT}`,
   });
-  expect(createSignIn(readWelcomeConfig(settings))?.settings.required).toBe(true);
+  expect(createSignIn(readWelcomeConfig(settings), console)?.settings.required).toBe(true);
   expect(blocks).toContainEqual(`curl -i http://127.0.0.1:${welcomePort}/api/state/greeting`);
 });
 
@@ -45,7 +45,7 @@ test(`${page} registers the scope, the token version and the redirect URI that w
       oauth2PermissionScopes: [{ type: "User", isEnabled: true }],
     },
   });
-  const scopeName = createSignIn(readWelcomeConfig(sampleIds))?.settings.scope.split("/").at(-1);
+  const scopeName = createSignIn(readWelcomeConfig(sampleIds), console)?.settings.scope.split("/").at(-1);
   expect(field(field(body, "api"), "oauth2PermissionScopes")).toMatchObject([{ value: scopeName }]);
 });
 

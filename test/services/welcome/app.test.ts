@@ -43,7 +43,7 @@ function serve(env: Record<string, string> = {}, ready = async () => {}) {
   });
   opened.push(client);
   return request(
-    createApp({ sidecar: client, signIn: createSignIn(config), config, log, register: new Registry(), ready }),
+    createApp({ sidecar: client, signIn: createSignIn(config, log), config, log, register: new Registry(), ready }),
   );
 }
 

@@ -57,7 +57,7 @@ const sidecar: Sidecar = {
 function serve(origin = authority) {
   const config = { ...readWelcomeConfig(ids), SIGN_IN_AUTHORITY: origin }; // only https passes the check of the setting
   const log = pino({ level: "debug" }, { write: (line: string) => (logged += line) });
-  const signIn = createSignIn(config);
+  const signIn = createSignIn(config, log);
   const app = request(createApp({ sidecar, signIn, config, log, register: new Registry(), ready: async () => {} }));
   return {
     app,
@@ -112,15 +112,58 @@ describe("Entra ID's keys", () => {
     await groups(sign()).expect(401);
   });
 
-  test("let known callers in while Entra ID is down, until they are 12 hours old", async () => {
-    const { groups } = serve();
-    await groups(sign()).expect(200);
-    respond = (_req, res) => res.writeHead(500).end();
-    const lasting = sign(current, { exp: Math.floor(Date.now() / 1000) + 86_400 });
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 11 * 3_600_000 });
-    await groups(lasting).expect(200);
-    vi.setSystemTime(Date.now() + 2 * 3_600_000);
-    await groups(lasting).expect(503);
+  describe("older than 12 hours", () => {
+    const hours = (count: number) => count * 3_600_000;
+    const unreachable = () => expect.stringMatching(/Entra ID at \S+ is unreachable; its keys of \S+ stay in use/);
+    const lasting = (tokens = current) => sign(tokens, { exp: Math.floor((Date.now() + hours(72)) / 1000) });
+    const both = JSON.stringify({ keys: [...current.jwks.keys, ...next.jwks.keys] });
+
+    beforeEach(() => vi.useFakeTimers({ toFake: ["Date", "setInterval"] }));
+
+    test("stay in use while Entra ID is down, without a wait for it", async () => {
+      const { groups } = serve();
+      const token = lasting();
+      await groups(token).expect(200);
+      respond = () => {}; // never responds
+      vi.advanceTimersByTime(hours(36));
+      await vi.waitFor(() => expect(requests).toHaveLength(2));
+      const started = performance.now();
+      await groups(token).expect(200);
+      expect(performance.now() - started).toBeLessThan(1_000);
+      expect(logged).not.toEqual(unreachable()); // still waits for the keys
+      await vi.waitFor(() => expect(logged).toEqual(unreachable()), 5_000);
+      await groups(token).expect(200);
+    });
+
+    test("are fetched once a minute while Entra ID is down, and not before", async () => {
+      const { groups } = serve();
+      const token = lasting();
+      await groups(token).expect(200);
+      respond = (_req, res) => res.writeHead(500).end();
+      vi.advanceTimersByTime(hours(12) - 60_000);
+      await groups(token).expect(200);
+      expect(requests).toHaveLength(1);
+      for (let minute = 1; minute <= 5; minute++) {
+        vi.advanceTimersByTime(60_000);
+        await vi.waitFor(() => expect(logged.match(/stay in use/g)).toHaveLength(minute));
+      }
+      expect(requests).toHaveLength(6);
+    });
+
+    test("are replaced when Entra ID is back, so that a token with a withdrawn key gets 401", async () => {
+      respond = (_req, res) => res.end(both);
+      const { groups } = serve();
+      const [ofWithdrawn, ofKept] = [lasting(), lasting(next)];
+      await groups(ofWithdrawn).expect(200);
+      respond = (_req, res) => res.writeHead(500).end();
+      vi.advanceTimersByTime(hours(13));
+      await vi.waitFor(() => expect(logged).toEqual(unreachable()));
+      await groups(ofWithdrawn).expect(200);
+      respond = (_req, res) => res.end(JSON.stringify(next.jwks));
+      vi.advanceTimersByTime(60_000);
+      await vi.waitFor(() => groups(ofWithdrawn).expect(401));
+      await groups(ofKept).expect(200);
+    });
   });
 });
 
@@ -202,7 +245,7 @@ describe("the settings", () => {
       ...readWelcomeConfig({ SIGN_IN_CLIENT_ID: clientId.toUpperCase(), SIGN_IN_TENANT_ID: tenantId.toUpperCase() }),
       SIGN_IN_AUTHORITY: authority,
     };
-    expect(createSignIn(config)?.settings).toEqual({
+    expect(createSignIn(config, console)?.settings).toEqual({
       required: true,
       clientId,
       authority: `${authority}/${tenantId}`,
