@@ -127,23 +127,41 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(storage.uploads).toHaveLength(3);
     });
 
-    test("a deployment of each app creates it with its image, with MY_ADDRESS as its only caller", async () => {
+    const mine = { external: true, ipSecurityRestrictions: [{ action: "Allow", ipAddressRange: "198.51.100.7/32" }] };
+    const closed = { external: false, ipSecurityRestrictions: [] };
+    const ingress = (name: string) => at(app(name), "configuration.ingress");
+    const directCalls = (name: string) =>
+      listAt(app(name), "template.containers.0.env").find((variable) => field(variable, "name") === "DIRECT_CALLS");
+
+    test("a deployment of each app creates it with its image; MY_ADDRESS reaches welcome and no other app", async () => {
       await walkThrough("deploy $service");
       const { name } = only("Microsoft.ContainerRegistry/registries");
       for (const service of ["state-api", "group-lister", "welcome"]) {
         expect(at(app(service), "template.containers.0.image")).toBe(`${name}.azurecr.io/${service}:v1`);
-        expect(at(app(service), "configuration.ingress.ipSecurityRestrictions")).toMatchObject([
-          { action: "Allow", ipAddressRange: "198.51.100.7/32" },
-        ]);
+        expect(ingress(service)).toMatchObject(service === "welcome" ? mine : closed);
       }
     });
 
-    test("the block sets DOMAIN to the environment's default domain", async () => {
-      await walkThrough("DOMAIN=");
-      const domain = (await az.run("echo $DOMAIN")).trim();
-      for (const { name, properties } of find("Microsoft.App/containerApps")) {
-        expect(at(properties, "configuration.ingress.fqdn")).toBe(`${name}.${domain}`);
-      }
+    test("the block sets WELCOME_URL to the address of welcome, from which the label green has its own", async () => {
+      await walkThrough("WELCOME_URL=");
+      const host = textAt(ingress("welcome"), "fqdn");
+      expect((await az.run("echo $WELCOME_URL")).trim()).toBe(`https://${host}`);
+      const [, green = ""] = /^curl (\S+)$/.exec(blockWith("---green")) ?? [];
+      expect((await az.run(`echo ${green}`)).trim()).toBe(`https://${host.replace("welcome.", "welcome---green.")}`);
+    });
+
+    test("with DIRECT_CALLS, state-api answers direct calls from MY_ADDRESS, and without it again none", async () => {
+      expect(directCalls("state-api")).toBeUndefined();
+      await walkThrough("DIRECT_CALLS=anywhere");
+      expect(ingress("state-api")).toMatchObject(mine);
+      expect(directCalls("state-api")).toEqual({ name: "DIRECT_CALLS", value: "anywhere" });
+      expect((await az.run("echo https://state-api.$DOMAIN")).trim()).toBe(
+        `https://${textAt(ingress("state-api"), "fqdn")}`,
+      );
+      await walkThrough("deploy state-api");
+      expect(ingress("state-api")).toMatchObject(closed);
+      expect(directCalls("state-api")).toBeUndefined();
+      expect(ingress("group-lister")).toMatchObject(closed);
     });
 
     test("the deployments of everything but the apps and of welcome, once more, change no resource", async () => {
@@ -246,11 +264,12 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       resources.store.put(registry.id, registry);
     });
 
-    test("az acr import copies the base image of the Dockerfile", async () => {
+    test("az acr import copies the base image of the Dockerfile by its digest", async () => {
       await walkThrough("az acr import");
-      const [, base] = /^ARG NODE=(.+)$/m.exec(readFileSync(join(root, "Dockerfile"), "utf8")) ?? [];
+      const [, name, digest] =
+        /^ARG NODE=(.+):.+@(sha256:.+)$/m.exec(readFileSync(join(root, "Dockerfile"), "utf8")) ?? [];
       const [imported] = sent("POST", /\/importImage$/);
-      expect(`${at(imported, "source.registryUri")}/${at(imported, "source.sourceImage")}`).toBe(base);
+      expect(`${at(imported, "source.registryUri")}/${at(imported, "source.sourceImage")}`).toBe(`${name}@${digest}`);
       expect(at(imported, "targetTags")).toEqual(["node:base"]);
     });
 
@@ -292,7 +311,8 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
     const byTemplate = (type: string, name: string) =>
       find(type, name).find(({ id }) => id.includes("/rg-dapr-samples/"))?.properties ?? expect.fail(name);
 
-    test("the commands create state-api's resources with the template's settings", async () => {
+    test("the commands create state-api's resources with the template's settings for direct calls", async () => {
+      await az.run("DIRECT_CALLS=anywhere deploy state-api");
       await walkThrough("az containerapp create");
       const [group] = sent("PUT", /\/resourceGroups\/rg-by-hand$/i);
       expect(group).toEqual({ location: "westeurope" });

@@ -337,6 +337,29 @@ describe("a build in the registry", () => {
   });
 });
 
+describe("an import into the registry", () => {
+  const digest = `sha256:${"0".repeat(64)}`;
+  const importFrom = async (sourceImage: string) => {
+    await azure.putGroup(group);
+    await azure.put(path("Microsoft.ContainerRegistry/registries/cr"), {});
+    const source = { registryUri: "registry.example", sourceImage };
+    return azure.send("POST", `${path("Microsoft.ContainerRegistry/registries/cr")}/importImage`, {
+      source,
+      targetTags: ["node:base"],
+    });
+  };
+
+  test.for(["library/node", "library/node:26", `library/node@${digest}`])("accepts the source %s", async (image) => {
+    await importFrom(image);
+  });
+
+  test("rejects a source with both a tag and a digest", async () => {
+    await expect(importFrom(`library/node:26@${digest}`)).rejects.toThrow(
+      /BadRequest: Invalid value library\/node:26@sha256:0+ for property parameters.Source.SourceImage/,
+    );
+  });
+});
+
 describe("a deleted workspace", () => {
   const workspace = () => path("Microsoft.OperationalInsights/workspaces/log");
   const create = (location: string) => azure.put(workspace(), {}, { location });

@@ -1,5 +1,6 @@
 // Who can call the apps of Container Apps: for each parameter file, in each environment that changes that, no app
-// answers callers of any address unless they have signed in.
+// answers callers of any address unless they have signed in, and state-api and group-lister answer other apps of the
+// environment only with DIRECT_CALLS.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -13,9 +14,29 @@ const appType = "Microsoft.App/containerApps";
 const ofTests = readdirSync(join(root, "test/infra/plans")).map((name) => name.replace(/\.bicepparam$/, ""));
 const names = [...shipped, ...ofTests];
 
+type Item = Pick<Resource, "type" | "name" | "properties">;
+
+/** The environment variables of an app. */
+const variablesOf = (properties: object) =>
+  Object.fromEntries(
+    listAt(properties, "template.containers.0.env").map((variable) => [
+      field(variable, "name"),
+      field(variable, "value"),
+    ]),
+  );
+
+/**
+ * Whether the app checks the token of each caller itself. The check of the platform is not enough: Microsoft documents
+ * no rule how `excludedPaths` matches, so `/` may leave out every path.
+ */
+function checksTokens(properties: object): boolean {
+  const { SIGN_IN_CLIENT_ID, SIGN_IN_TENANT_ID, DIRECT_CALLS } = variablesOf(properties);
+  return !!SIGN_IN_CLIENT_ID && !!SIGN_IN_TENANT_ID && DIRECT_CALLS === undefined;
+}
+
 /** Names of the apps that answer a caller of any address without sign-in. */
-function openApps(resources: readonly Pick<Resource, "type" | "name" | "properties">[]): string[] {
-  const signsIn = (app: string) =>
+function openApps(resources: readonly Item[]): string[] {
+  const platformChecks = (app: string) =>
     resources.some(
       ({ type, name, properties }) =>
         type === `${appType}/authConfigs` &&
@@ -37,21 +58,31 @@ function openApps(resources: readonly Pick<Resource, "type" | "name" | "properti
         );
       const otherPorts = (field(ingress, "additionalPortMappings") ?? []) as object[];
       const isExternal = field(ingress, "external") === true;
+      const signsIn = checksTokens(properties) && platformChecks(name);
       // Restrictions and sign-in are of HTTP ingress: https://learn.microsoft.com/azure/container-apps/ingress-overview
-      return (isExternal && !isRestricted && !signsIn(name)) || otherPorts.some((port) => field(port, "external"));
+      return (isExternal && !isRestricted && !signsIn) || otherPorts.some((port) => field(port, "external"));
     })
     .map(({ name }) => name);
 }
 
 describe("the check of a plan for apps that answer anyone", () => {
   const rule = (ipAddressRange: string, action = "Allow") => ({ action, ipAddressRange });
-  const app = (ingress: object) => ({ type: appType, name: "app", properties: { configuration: { ingress } } });
+  const signIn = { SIGN_IN_CLIENT_ID: "client", SIGN_IN_TENANT_ID: "tenant" };
+  const app = (ingress: object, variables: Record<string, string> = signIn) => ({
+    type: appType,
+    name: "app",
+    properties: {
+      configuration: { ingress },
+      template: { containers: [{ env: Object.entries(variables).map(([name, value]) => ({ name, value })) }] },
+    },
+  });
   const auth = (globalValidation: object, enabled = true) => ({
     type: `${appType}/authConfigs`,
     name: "app/current",
     properties: { platform: { enabled }, globalValidation },
   });
-  const open = app({ external: true, ipSecurityRestrictions: [] });
+  const anyone = { external: true, ipSecurityRestrictions: [] };
+  const open = app(anyone);
   const checked = { unauthenticatedClientAction: "Return401", excludedPaths: ["/"] };
 
   test.for([
@@ -69,6 +100,12 @@ describe("the check of a plan for apps that answer anyone", () => {
       [app({ external: false, additionalPortMappings: [{ external: true, targetPort: 9464 }] })],
     ],
     ["with a sign-in that is off", [open, auth(checked, false)]],
+    ["with the sign-in of the platform alone", [app(anyone, {}), auth(checked)]],
+    ["with its own sign-in without a tenant", [app(anyone, { SIGN_IN_CLIENT_ID: "client" }), auth(checked)]],
+    [
+      "with sign-in that also serves direct calls",
+      [app(anyone, { ...signIn, DIRECT_CALLS: "anywhere" }), auth(checked)],
+    ],
     [
       "with a sign-in that lets anonymous callers pass",
       [open, auth({ ...checked, unauthenticatedClientAction: "AllowAnonymous" })],
@@ -94,6 +131,8 @@ describe.skipIf(!path)("parameter files", { timeout: 300_000 }, () => {
   const environments = {
     "as in the pages": {},
     "without MY_ADDRESS": { MY_ADDRESS: "" },
+    "with DIRECT_CALLS=anywhere": { DIRECT_CALLS: "anywhere" },
+    "with DIRECT_CALLS=anywhere, without MY_ADDRESS": { DIRECT_CALLS: "anywhere", MY_ADDRESS: "" },
     "with sign-in": signIn,
     "with WELCOME_ACCESS=anyone": { WELCOME_ACCESS: "anyone" },
     "with WELCOME_ACCESS=anyone and sign-in": { WELCOME_ACCESS: "anyone", ...signIn },
@@ -130,11 +169,28 @@ describe.skipIf(!path)("parameter files", { timeout: 300_000 }, () => {
     expect(open.map(([name]) => name)).toEqual([]);
   });
 
-  test("only welcome with WELCOME_ACCESS=anyone and without sign-in is rejected, with what to set", () => {
+  test("only WELCOME_ACCESS=anyone without sign-in and DIRECT_CALLS without MY_ADDRESS are rejected", () => {
     const rejected = [...results].filter(([, result]) => typeof result === "string");
     expect(Object.fromEntries(rejected)).toEqual({
       "with WELCOME_ACCESS=anyone: welcome": expect.stringContaining("Set WELCOME_SIGN_IN_CLIENT_ID to the client id"),
+      "with DIRECT_CALLS=anywhere, without MY_ADDRESS: group-lister": "Compilation failed",
+      "with DIRECT_CALLS=anywhere, without MY_ADDRESS: state-api": "Compilation failed",
     });
+  });
+
+  test("state-api and group-lister answer calls of other apps without a token only with DIRECT_CALLS=anywhere", () => {
+    const direct = [...results].filter(
+      ([, result]) =>
+        typeof result !== "string" &&
+        result.some(
+          ({ type, name, properties }) =>
+            type === appType && name !== "welcome" && variablesOf(properties).DIRECT_CALLS !== undefined,
+        ),
+    );
+    expect(direct.map(([name]) => name).sort()).toEqual([
+      "with DIRECT_CALLS=anywhere: group-lister",
+      "with DIRECT_CALLS=anywhere: state-api",
+    ]);
   });
 
   test("with WELCOME_ACCESS=anyone and sign-in, every address reaches the sign-in page", () => {

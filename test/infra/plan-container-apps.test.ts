@@ -196,17 +196,41 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   );
 
   describe("access", () => {
-    test.for(apps)("%s is open to MY_ADDRESS, or without it to no caller outside", async (name) => {
-      expect(ingress(name)).toMatchObject({
-        external: true,
-        ipSecurityRestrictions: [
-          { name: "allowed-0", action: "Allow", ipAddressRange: `${environment.MY_ADDRESS}/32` },
-        ],
+    const mine = {
+      external: true,
+      ipSecurityRestrictions: [{ name: "allowed-0", action: "Allow", ipAddressRange: `${environment.MY_ADDRESS}/32` }],
+    };
+    const closed = { external: false, ipSecurityRestrictions: [] };
+
+    test("welcome is open to MY_ADDRESS, or without it to no caller outside", async () => {
+      expect(ingress("welcome")).toMatchObject(mine);
+      const inside = await appWith({ MY_ADDRESS: "" }, "welcome");
+      expect(at(inside, "properties.configuration.ingress")).toMatchObject(closed);
+    });
+
+    describe.each(["state-api", "group-lister"])("%s", (name) => {
+      test.for(["", environment.MY_ADDRESS])(
+        "with MY_ADDRESS=%s and without DIRECT_CALLS is open to no caller outside",
+        async (MY_ADDRESS) => {
+          const { properties } = await appWith({ MY_ADDRESS }, name);
+          expect(at(properties, "configuration.ingress")).toMatchObject(closed);
+        },
+      );
+
+      test("with MY_ADDRESS and DIRECT_CALLS=anywhere is open to MY_ADDRESS", async () => {
+        const { properties } = await appWith({ DIRECT_CALLS: "anywhere" }, name);
+        expect(at(properties, "configuration.ingress")).toMatchObject(mine);
       });
-      const inside = await appWith({ MY_ADDRESS: "" }, name);
-      expect(at(inside, "properties.configuration.ingress")).toMatchObject({
-        external: false,
-        ipSecurityRestrictions: [],
+
+      test.for([
+        [{ MY_ADDRESS: "", DIRECT_CALLS: "anywhere" }, "DIRECT_CALLS=anywhere needs MY_ADDRESS. Set MY_ADDRESS to"],
+        [
+          { DIRECT_CALLS: "loopback" },
+          "DIRECT_CALLS=loopback is not valid. Set it to anywhere to call the app directly",
+        ],
+        [{ DIRECT_CALLS: "true" }, "DIRECT_CALLS=true is not valid."],
+      ] as const)("with %j is rejected, with what to set", async ([variables, message]) => {
+        expect(await errorsOf(variables, name)).toEqual([expect.stringContaining(message)]);
       });
     });
 
@@ -488,14 +512,20 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
 
     test.for([
-      ["state-api", environment.MY_ADDRESS, "anywhere"],
-      ["state-api", "", undefined],
-      ["group-lister", environment.MY_ADDRESS, "anywhere"],
-      ["group-lister", "", undefined],
-      ["welcome", environment.MY_ADDRESS, "anywhere"],
-      ["welcome", "", "anywhere"],
-    ] as const)("without sign-in, %s with MY_ADDRESS=%s has DIRECT_CALLS=%s", async ([name, MY_ADDRESS, value]) => {
-      expect(variablesOf((await appWith({ MY_ADDRESS }, name)).properties).DIRECT_CALLS).toBe(value);
-    });
+      ["state-api", environment.MY_ADDRESS, "", undefined],
+      ["state-api", environment.MY_ADDRESS, "anywhere", "anywhere"],
+      ["state-api", "", "", undefined],
+      ["group-lister", environment.MY_ADDRESS, "", undefined],
+      ["group-lister", environment.MY_ADDRESS, "anywhere", "anywhere"],
+      ["group-lister", "", "", undefined],
+      ["welcome", environment.MY_ADDRESS, "", "anywhere"],
+      ["welcome", "", "", "anywhere"],
+    ] as const)(
+      "without sign-in, %s deployed with MY_ADDRESS=%s and DIRECT_CALLS=%s has DIRECT_CALLS=%s",
+      async ([name, MY_ADDRESS, DIRECT_CALLS, value]) => {
+        const { properties } = await appWith({ MY_ADDRESS, DIRECT_CALLS }, name);
+        expect(variablesOf(properties).DIRECT_CALLS).toBe(value);
+      },
+    );
   });
 });

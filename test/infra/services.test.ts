@@ -52,10 +52,12 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
   const withSignIn = "blue-green"; // and with a greeting
   let plans: Plans;
   let inside: Plans;
+  let direct: Plans;
 
   beforeAll(async () => {
     plans = await makePlans(path ?? "", [plan, withSignIn, ...Object.keys(services)]);
     inside = await makePlans(path ?? "", Object.keys(services), { MY_ADDRESS: "" });
+    direct = await makePlans(path ?? "", ["state-api", "group-lister"], { DIRECT_CALLS: "anywhere" });
   }, 120_000);
 
   const app = (of: string) => plans.find(of, "Microsoft.App/containerApps").properties;
@@ -93,19 +95,21 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
 
   describe.each(Object.entries(services))("%s", (name, { variables, paths, read }) => {
     test("gets only variables that the service reads, with values that it accepts on the address of the images", () => {
-      for (const of of name === "welcome" ? [name, withSignIn] : [name]) {
-        const env = environmentOf(of);
+      const [more, from] = name === "welcome" ? [withSignIn, plans] : [name, direct];
+      for (const env of [environmentOf(name), environmentOf(more, from)]) {
         expect(Object.keys(variables)).toEqual(expect.arrayContaining(Object.keys(env)));
         expect(read({ ...platform, ...env })).toMatchObject(env);
       }
     });
 
-    test("without MY_ADDRESS, starts with the token of the platform, and without it only if it is welcome", () => {
-      const env = environmentOf(name, inside);
-      expect(read({ ...platform, ...env })).toMatchObject(env);
-      const start = () => read({ HOST, ...env });
-      if (name === "welcome") start();
-      else expect(start).toThrow(/nothing checks who calls the service/);
+    test("with and without MY_ADDRESS, starts without the token of the platform only if it is welcome", () => {
+      for (const from of [plans, inside]) {
+        const env = environmentOf(name, from);
+        expect(read({ ...platform, ...env })).toMatchObject(env);
+        const start = () => read({ HOST, ...env });
+        if (name === "welcome") start();
+        else expect(start).toThrow(/nothing checks who calls the service/);
+      }
     });
 
     test("has the port and probe paths of the service, and a grace period longer than its shutdown", () => {
@@ -205,6 +209,26 @@ describe.skipIf(!path)("the plans for Container Apps", { timeout: 120_000 }, () 
       });
       expect(await saved.text()).toBe("Successfully wrote to statestore");
       expect(await (await fetch(`${origin}/state/greeting`)).json()).toEqual({ hello: "Azure" });
+    });
+
+    test.each([
+      ["state-api", "DELETE", "/state/greeting"],
+      ["group-lister", "GET", "/groupz"],
+    ])("%s refuses a call of another app, unless it was deployed with DIRECT_CALLS", async (name, method, path) => {
+      // Nothing listens on port 9: no sidecar and no endpoint of an identity.
+      const absent = {
+        DAPR_HTTP_PORT: "9",
+        AZURE_TOKEN_CREDENTIALS: "ManagedIdentityCredential",
+        IDENTITY_ENDPOINT: "http://127.0.0.1:9",
+        IDENTITY_HEADER: identityHeader,
+      };
+      const statusWith = async (from: Plans) => {
+        const env = { ...environmentOf(name, from), ...platform, ...absent };
+        const { origin } = await run(startService(name, env, "/healthz"));
+        return (await fetch(`${origin}${path}`, { method })).status;
+      };
+      expect(await statusWith(plans)).toBe(401);
+      expect(await statusWith(direct)).toBe(503);
     });
 
     test("group-lister lists the subscription of the plan with the identity of the plan", async () => {

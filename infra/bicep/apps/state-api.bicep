@@ -17,7 +17,7 @@ param tags Tags = {}
 @description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/state-api:v1.')
 param image string
 
-@description('Required. Callers outside the environment that can reach the app.')
+@description('Required. Direct callers. nobody: only allowed apps, through the sidecar. addresses: these addresses, and every app in the environment.')
 param access RestrictedAccess
 
 @description('Required. Number of replicas, and the load that adds one.')

@@ -91,7 +91,7 @@ type Authentication = {
 }
 
 @export()
-@description('Returns the variable that lets a service without sign-in answer direct calls. Without it, state-api and group-lister answer only their own sidecars.')
+@description('Returns the variable that lets state-api or group-lister answer direct calls: of the addresses, and of every app in the environment. Without it, they answer only their own sidecars.')
 func directCalls(access RestrictedAccess) Variable[] =>
   access.who == 'addresses' ? [{ name: 'DIRECT_CALLS', value: 'anywhere' }] : []
 

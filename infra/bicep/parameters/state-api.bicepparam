@@ -1,11 +1,12 @@
 using '../apps/state-api.bicep'
 
-// Set MY_ADDRESS to your public IPv4 address to call the app directly. Without it, only welcome can call, through both
-// sidecars. With it, other apps in the environment can call directly, too.
+// Only welcome can call, through both sidecars. To call the app directly, set DIRECT_CALLS to anywhere and MY_ADDRESS to
+// your public IPv4 address. Other apps in the environment can then call it directly, too.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
 // green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. To promote it, deploy with
 // CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
+var directCalls = readEnvironmentVariable('DIRECT_CALLS', '')
 var live = readEnvironmentVariable('LIVE', '')
 var isOfAnotherApp = contains(['group-lister', 'welcome'], split(live, '--')[0])
 var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
@@ -13,7 +14,16 @@ var greeting = readEnvironmentVariable('WELCOME', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param image = readEnvironmentVariable('SERVICE_STATE_API_IMAGE_NAME')
-param access = empty(address) ? { who: 'nobody' } : { who: 'addresses', ranges: ['${address}/32'] }
+param access = empty(directCalls)
+  ? { who: 'nobody' }
+  : directCalls != 'anywhere'
+      ? fail('DIRECT_CALLS=${directCalls} is not valid. Set it to anywhere to call the app directly, or unset it.')
+      : {
+          who: 'addresses'
+          ranges: [
+            '${empty(address) ? fail('DIRECT_CALLS=anywhere needs MY_ADDRESS. Set MY_ADDRESS to your public IPv4 address, or unset DIRECT_CALLS.') : address}/32'
+          ]
+        }
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
 param candidate = empty(live) || isOfAnotherApp ? null : { live: live, weight: empty(weight) ? 0 : int(weight) }
 param welcome = empty(greeting) ? null : greeting

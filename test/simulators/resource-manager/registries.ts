@@ -1,6 +1,7 @@
 // The provider Microsoft.ContainerRegistry: images, and the quick builds of ACR Tasks (`az acr build`).
 // https://learn.microsoft.com/rest/api/containerregistrytasks/registries/schedule-run
 import { randomUUID } from "node:crypto";
+import { field } from "../../../services/runtime/field.ts";
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { readBody } from "./body.ts";
@@ -55,9 +56,17 @@ export function createRegistries({ hasTasks, storage }: RegistryOptions): Regist
         }
         case "listlogsasurl":
           return ok({ logLink: `${storage}/logs/${run}.log` });
-        default:
-          add(readBody(request).targetTags);
+        default: {
+          const { source, targetTags } = readBody(request);
+          const image = String(field(source, "sourceImage"));
+          if (/:.*@/.test(image)) {
+            // https://github.com/Azure/azure-cli/issues/16791
+            const message = `Invalid value ${image} for property parameters.Source.SourceImage for resource name ${registry.name}. Kindly refer to the docs: https://aka.ms/acr/import`;
+            throw new ArmFault(400, "BadRequest", message);
+          }
+          add(targetTags);
           return operations.accept(request.url);
+        }
       }
     },
   };
