@@ -98,6 +98,15 @@ test.each(pages.filter((page) => /^docs\/decisions\/\d/.test(page)))(
   },
 );
 
+test("each block of a page of docs that applies overlays/aks creates the tokens of the sidecars, too", () => {
+  const blocks = pages
+    .filter((page) => page.startsWith("docs/"))
+    .flatMap((page) => readBlocks(page).map(({ command }) => ({ page, command })))
+    .filter(({ command }) => /kubectl (apply|kustomize)\b.*overlays\/aks/.test(command));
+  expect(blocks.length).toBeGreaterThan(1);
+  expect(blocks.filter(({ command }) => !/\bsh \S*create-tokens\.sh/.test(command))).toEqual([]);
+});
+
 test("the README has at most 150 lines", () => {
   expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
 });
