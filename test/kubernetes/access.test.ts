@@ -199,14 +199,13 @@ describe("connections", () => {
     );
   });
 
-  test("with the gateway: the Internet reaches only the Gateway, and only the Gateway reaches welcome and hello-wasm", () => {
-    const strangers = ["superapi", ...outside, ...Object.keys(addresses)];
+  test("with the gateway: the Internet reaches only the Gateway, and the Gateway reaches only welcome", () => {
+    const strangers = ["superapi", "hello-wasm", ...outside, ...Object.keys(addresses)];
     const inside = ["welcome", "state-api", "group-lister", "neighbor"];
-    expect(listConnections(policiesOf("features/gateway", "hello-wasm-gateway")).sort()).toEqual(
+    expect(listConnections(policiesOf("features/gateway")).sort()).toEqual(
       [
         ...strangers.flatMap((name) => [80, 443, 15021].map((port) => `${name} -> gateway:${port}`)),
         "gateway -> welcome:8080",
-        "gateway -> hello-wasm:80",
         "gateway -> istiod:15012",
         "welcome -> state-api:50002",
         "welcome -> group-lister:50002",
@@ -264,19 +263,44 @@ describe("connections", () => {
 describe("on the Internet", () => {
   /** Objects through which the Internet could reach a pod. */
   const publishes = ({ kind, ...object }: Resource) =>
-    ["Ingress", "Gateway", "HTTPRoute", "TCPRoute", "TLSRoute"].includes(kind) ||
+    /^(Ingress|Gateway|X?ListenerSet|.*Route)$/.test(kind) ||
     (kind === "Service" && at(object, "spec.type") !== undefined && at(object, "spec.type") !== "ClusterIP") ||
     /"host(Network|Port)":/.test(JSON.stringify(object));
 
   const publishers = ["features/gateway", "features/gateway-key-vault"];
 
-  test("only the gateway features publish welcome, and hello-wasm-gateway a module without data", () => {
-    const published = builds()
-      .filter(([, objects]) => objects.some(publishes))
-      .map(([name]) => name);
-    expect(published.sort()).toEqual([...publishers, "hello-wasm-gateway"].sort());
-    const routes = built.get("hello-wasm-gateway")?.filter(publishes) ?? [];
-    expect(routes.map((route) => at(route, "spec.rules.0.backendRefs"))).toEqual([[{ name: "hello-wasm", port: 80 }]]);
+  /** Fails if the Internet can reach anything but welcome, or if another namespace can add a route. */
+  function expectOnlyWelcome(objects: readonly Resource[]) {
+    const published = objects.filter(publishes);
+    expect(published.map(({ kind }) => kind).sort()).toEqual(["Gateway", "HTTPRoute", "HTTPRoute"]);
+    const welcome = objects.find(({ kind, metadata }) => kind === "Service" && metadata.name === "welcome");
+    expect(at(welcome, "spec.selector")).toEqual({ "app.kubernetes.io/name": "welcome" });
+    for (const { kind, metadata, ...object } of published) {
+      if (kind === "Gateway") {
+        // A route of another namespace could take a path of welcome and receive the tokens of its users.
+        for (const listener of listAt(object, "spec.listeners")) {
+          expect(at(listener, "allowedRoutes")).toEqual({
+            namespaces: {
+              from: "Selector",
+              selector: { matchLabels: { "kubernetes.io/metadata.name": "dapr-samples" } },
+            },
+          });
+        }
+      } else {
+        expect(metadata.namespace).toBe("dapr-samples");
+        expect(at(object, "spec.rules")).toEqual([
+          metadata.name === "welcome"
+            ? { backendRefs: [{ name: "welcome", port: 80 }] }
+            : { filters: [expect.objectContaining({ type: "RequestRedirect" })] },
+        ]);
+      }
+    }
+  }
+
+  test("of all builds, only the gateway features publish anything, and they publish only welcome", () => {
+    const published = builds().filter(([, objects]) => objects.some(publishes));
+    expect(published.map(([name]) => name).sort()).toEqual(publishers);
+    for (const [, objects] of published) expectOnlyWelcome(objects);
   });
 
   const others = kustomizations.Component.filter((name) => !publishers.includes(name));
@@ -289,9 +313,10 @@ describe("on the Internet", () => {
   ]);
 
   test.each(combinations.map((features) => [features.join(", ")] as const))(
-    "welcome requires a sign-in with %s",
+    "only welcome is published, and requires a sign-in, with %s",
     async (names) => {
       const objects = await compose(`published ${names.replaceAll(/\W/g, "-")}`, names.split(", "));
+      expectOnlyWelcome(objects);
       const welcome = objects.find(({ kind, metadata }) => kind === "Deployment" && metadata.name === "welcome");
       const env = listAt(welcome, "spec.template.spec.containers.0.env").map(
         (variable) => [textAt(variable, "name"), field(variable, "value")] as const,

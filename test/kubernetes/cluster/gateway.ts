@@ -22,7 +22,6 @@ export function describeGateway(): void {
       writeFileSync(file, stringify({ ...rest, components: [...components, "../../features/gateway-key-vault"] }));
       await cluster.sh("kubectl apply --server-side --force-conflicts -k infra/kubernetes/overlays/public");
       await kubectl("rollout", "status", "deployment/welcome", "-n", namespace, "--timeout=60s");
-      await cluster.sh("kubectl apply -k infra/kubernetes/hello-wasm-gateway");
     }, 90_000);
     afterAll(() => store?.close());
 
@@ -35,12 +34,8 @@ export function describeGateway(): void {
           { protocol: "HTTPS", port: 443, hostname: welcomeHost },
         ],
       });
-      for (const [route, of] of [
-        ["welcome", namespace],
-        ["redirect-to-https", namespace],
-        ["hello-wasm", "hello-wasm"],
-      ] as const) {
-        expect(at(await get("httproute", route, "-n", of), "spec.parentRefs.0")).toMatchObject({
+      for (const route of ["welcome", "redirect-to-https"]) {
+        expect(at(await get("httproute", route, "-n", namespace), "spec.parentRefs.0")).toMatchObject({
           kind: "Gateway",
           name: "public",
           namespace: "gateway",
