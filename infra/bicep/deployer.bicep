@@ -1,5 +1,5 @@
 metadata name = 'Deployer for GitHub'
-metadata description = 'The identity with which .github/workflows/azure-dev.yml deploys. Only jobs of one GitHub environment can sign in as it. It manages all resources of the subscription, but assigns only the roles that main.bicep assigns, and only to service principals.'
+metadata description = 'The identity with which .github/workflows/azure-dev.yml deploys. Only jobs of one GitHub environment can sign in as it. It manages all resources of the subscription, but assigns only the roles that main.bicep assigns, and only to other service principals; on AKS, also the role of the cluster administrator to itself. It still controls everything in the subscription through other identities, so use a subscription that has nothing else.'
 
 targetScope = 'subscription'
 
@@ -22,22 +22,23 @@ var contributor = 'b24988ac-6180-42a0-ab88-20f7382dd24c'
 var accessAdministrator = 'f58310d9-a9f6-439a-9e8d-f62e7b41a168' // Role Based Access Control Administrator
 var policyContributor = '36243c78-bf99-498c-9df9-86d9f8d28608' // Contributor may not assign policies
 
-// The roles that main.bicep assigns.
+// The roles that main.bicep assigns to identities of the suite.
 var common = [
   '7f951dda-4ed3-4680-a7ca-43fe172d538d' // AcrPull
   '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User
   'acdd72a7-3385-48ef-bd42-f606fba81ae7' // Reader
 ]
 var ofCluster = [
-  'b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b' // Azure Kubernetes Service RBAC Cluster Admin
   '4d97b98b-1d4f-4787-a291-c67834d212e7' // Network Contributor
   'b12aa53e-6015-4669-85d0-8515ebb3ae7f' // Private DNS Zone Contributor
 ]
-var assignable = join(host == 'aks' ? concat(common, ofCluster) : common, ', ')
+var toOthers = join(host == 'aks' ? concat(common, ofCluster) : common, ', ')
+// Azure Kubernetes Service RBAC Cluster Admin: a deployment makes the identity that deploys the administrator.
+var toItself = host == 'aks' ? 'b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b' : null
 
-@description('Returns the part of the condition for one action, with the attribute source that Azure has for it.')
-func limit(action string, source 'Request' | 'Resource', roles string) string =>
-  '((!(ActionMatches{\'Microsoft.Authorization/roleAssignments/${action}\'})) OR (@${source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {${roles}} AND @${source}[Microsoft.Authorization/roleAssignments:PrincipalType] ForAnyOfAnyValues:StringEqualsIgnoreCase {\'ServicePrincipal\'}))'
+@description('Returns the part of the condition for one action, with the attribute source that Azure has for it. DEPLOYER stands for the object id of the identity.')
+func limit(action string, source 'Request' | 'Resource', toOthers string, toItself string?) string =>
+  '((!(ActionMatches{\'Microsoft.Authorization/roleAssignments/${action}\'})) OR (((@${source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {${toOthers}} AND @${source}[Microsoft.Authorization/roleAssignments:PrincipalType] ForAnyOfAnyValues:StringEqualsIgnoreCase {\'ServicePrincipal\'}) AND @${source}[Microsoft.Authorization/roleAssignments:PrincipalId] ForAnyOfAllValues:GuidNotEquals {00000000-0000-0000-0000-000000000000})${toItself == null ? '' : ' OR (@${source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {${toItself}} AND @${source}[Microsoft.Authorization/roleAssignments:PrincipalId] ForAnyOfAnyValues:GuidEquals {DEPLOYER})'}))'
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: 'rg-deployer-${host}'
@@ -55,7 +56,12 @@ module roles 'modules/deployer-roles.bicep' = {
     roles: concat([contributor], host == 'aks' ? [policyContributor] : [])
     accessAdministrator: accessAdministrator
     // https://learn.microsoft.com/azure/role-based-access-control/delegate-role-assignments-examples
-    condition: '${limit('write', 'Request', assignable)} AND ${limit('delete', 'Resource', assignable)}'
+    // https://learn.microsoft.com/azure/role-based-access-control/conditions-authorization-actions-attributes
+    condition: replace(
+      '${limit('write', 'Request', toOthers, toItself)} AND ${limit('delete', 'Resource', toOthers, toItself)}',
+      'DEPLOYER',
+      identity.outputs.principalId
+    )
   }
 }
 
