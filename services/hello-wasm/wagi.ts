@@ -36,19 +36,27 @@ export function cgiVariables(req: IncomingMessage, route: string): Record<string
 }
 
 /**
- * A module gets no header of the connection, no `Proxy` (HTTP_PROXY is a setting of many programs: https://httpoxy.org)
- * and nothing that could identify the caller to someone else: no header with one of these words in its name, such as
- * Authorization, Cookie, dapr-api-token, X-MS-CLIENT-PRINCIPAL-ID or X-Api-Key.
+ * The headers that a module gets. Every other one is withheld, because no list of the headers that identify a caller is
+ * complete: proxies add their own. `Proxy` would even become HTTP_PROXY, a setting of many programs: https://httpoxy.org
  */
-const WITHHELD =
-  /^(connection|proxy)$|auth|cert|cookie|credential|csrf|jwt|key|passw|principal|secret|session|token|xsrf/;
+const PASSED = [
+  "accept",
+  "accept-encoding",
+  "accept-language",
+  "cache-control",
+  "host",
+  "traceparent",
+  "user-agent",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+] as const;
 
 function headerVariables(headers: NodeJS.Dict<string[]>): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(headers)
-      // CGI turns "-" into "_", so a header named with "_" could pass for the one with "-": drop it.
-      .filter(([name]) => !WITHHELD.test(name) && !name.includes("_"))
-      .map(([name, values = []]) => [`HTTP_${name.toUpperCase().replaceAll("-", "_")}`, values.join(", ")]),
+    PASSED.flatMap((name) => {
+      const values = headers[name];
+      return values ? [[`HTTP_${name.toUpperCase().replaceAll("-", "_")}`, values.join(", ")]] : [];
+    }),
   );
 }
 
