@@ -101,7 +101,7 @@ describe("docker-compose.yml", () => {
     expect(reachesOutside).toEqual(["group-lister-port", "state-api-port", "welcome-port"]);
   });
 
-  test("gives apps and sidecars the tokens of .env, and makes apps refuse a Host of another name", () => {
+  test("gives apps and sidecars the tokens of .env, and lets apps serve no Host that the network could resolve", () => {
     for (const [, { environment }] of sidecars) {
       expect(environment).toMatchObject({
         APP_API_TOKEN: fromDotEnv("APP_API_TOKEN"),
@@ -110,7 +110,12 @@ describe("docker-compose.yml", () => {
     }
     for (const app of apps) {
       const { environment = {} } = services[app] ?? {};
-      expect(environment.ALLOWED_HOSTS).toBe(`127.0.0.1,localhost,[::1],${app}`);
+      // Browsers resolve *.localhost to loopback without DNS: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+      expect(environment.ALLOWED_HOSTS).toBe(`127.0.0.1,localhost,[::1],${app}.localhost`);
+      expect(services[app]?.networks).toHaveProperty(app, { aliases: [`${app}.localhost`] });
+      for (const [, { command }] of sidecars.filter(([, { command }]) => command?.includes(`--app-id=${app}`))) {
+        expect(command).toContain(`--app-channel-address=${app}.localhost`);
+      }
       expect(environment.APP_API_TOKEN, app).toBe(app === "welcome" ? undefined : fromDotEnv("APP_API_TOKEN"));
       expect(environment.DAPR_API_TOKEN, app).toBe(app === "group-lister" ? undefined : fromDotEnv("DAPR_API_TOKEN"));
     }

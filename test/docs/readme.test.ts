@@ -33,7 +33,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
     for (const [from, to] of await copyRunnableRepository(folder)) ports.set(from, to);
     // Adds a service in the way that the README's "Add a service" describes.
     cpSync(join(folder, "services/welcome"), join(folder, "services/another"), { recursive: true });
-    const [app = 0, http = 0, grpc = 0, internal = 0, metrics = 0] = await freePorts(5);
+    const [app = 0, http = 0, grpc = 0, internal = 0] = await freePorts(4);
     anotherPort = app;
     const entry = {
       appID: "another",
@@ -42,7 +42,6 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
       daprHTTPPort: http,
       daprGRPCPort: grpc,
       daprInternalGRPCPort: internal,
-      metricsPort: metrics,
       command: ["node_modules/.bin/node", "services/another/server.ts"],
       env: { PORT: app },
     };

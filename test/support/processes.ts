@@ -43,8 +43,8 @@ process.once("exit", () => kill([...started])); // a failed test leaves nothing 
 
 /** Starts a real daprd (found by test/support/global-setup.ts) and waits until its components are loaded. */
 export async function startSidecar({ appId = "state-api", ...options }: SidecarOptions): Promise<Process> {
-  const [http = 0, grpc = 0, internal = 0, metrics = 0] = await freePorts(4);
-  const ports = { http, grpc, internal, metrics };
+  const [http = 0, grpc = 0, internal = 0] = await freePorts(3);
+  const ports = { http, grpc, internal };
   const daprd = process.env.DAPRD;
   if (!daprd) throw new Error("DAPRD is not set: test/support/global-setup.ts sets it");
   return launch(describeSidecar({ daprd, appId, ports, logLevel: "warn", cwd: root, ...options }));

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { findPortOwner } from "../../tools/processes/ports.ts";
 import { findChromium } from "../support/chromium.ts";
 import { type Process, startSidecar } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";
@@ -177,9 +178,26 @@ describe("a web page whose name is rebound to 127.0.0.1", () => {
     expect(responses).toEqual(Array(4).fill("401 invalid api token\n"));
     expect(await readGreeting()).toBe("mine");
   });
+
+  test.skipIf(process.platform !== "linux")("gets nothing but 401 from any port of a sidecar", async () => {
+    const listening = [...readFileSync("/proc/net/tcp", "utf8").matchAll(/ 0100007F:([0-9A-F]{4}) \S+ 0A /g)];
+    const found = listening
+      .map(([, hex = ""]) => Number.parseInt(hex, 16))
+      .filter((port) => findPortOwner(port)?.command.includes(`--resources-path ${folder}`));
+    expect(found.length).toBeGreaterThanOrEqual(9); // HTTP, gRPC and the calls of other sidecars, three times
+    const answers = await Promise.all(
+      found.map((port) =>
+        rawGet(`http://127.0.0.1:${port}/`, { Host: "evil.example" }).then(
+          ({ status }) => status,
+          () => "no HTTP/1.1",
+        ),
+      ),
+    );
+    expect(new Set(answers)).toEqual(new Set([401, "no HTTP/1.1"]));
+  });
 });
 
-describe("another app with a sidecar of its own", () => {
+describe("another app, through the HTTP API of its own sidecar", () => {
   const other = mkdtempSync(join(tmpdir(), "third-app-test-"));
   let sidecar: Process;
 

@@ -24,7 +24,7 @@ beforeAll(async () => {
 interface Launch {
   folder: string;
   /** Ports of the first app. */
-  ports: { app: number; http: number; grpc: number; internal: number; metrics: number };
+  ports: { app: number; http: number; grpc: number; internal: number };
   /** Ports of all apps. */
   all: number[];
   launcher: ChildProcess;
@@ -51,10 +51,10 @@ async function launch({
   prepare,
 }: Differences = {}): Promise<Launch> {
   const folder = mkdtempSync(join(tmpdir(), "launcher-test-"));
-  const all = await freePorts(apps.length * 5);
+  const all = await freePorts(apps.length * 4);
   const portsOf = (index: number) => {
-    const [app = 0, http = 0, grpc = 0, internal = 0, metrics = 0] = all.slice(index * 5, index * 5 + 5);
-    return { app, http, grpc, internal, metrics };
+    const [app = 0, http = 0, grpc = 0, internal = 0] = all.slice(index * 4, index * 4 + 4);
+    return { app, http, grpc, internal };
   };
   mkdirSync(join(folder, "secrets"));
   mkdirSync(join(folder, "data"));
@@ -82,7 +82,6 @@ async function launch({
             daprHTTPPort: portsOf(index).http,
             daprGRPCPort: portsOf(index).grpc,
             daprInternalGRPCPort: portsOf(index).internal,
-            metricsPort: portsOf(index).metrics,
           }),
       command: [process.execPath, command],
       env: { PORT: portsOf(index).app, ...env },
@@ -216,7 +215,7 @@ describe.skipIf(process.platform !== "linux")("the launcher with two apps", () =
     const row = `  state-api +http://127\\.0\\.0\\.1:${app} +http://127\\.0\\.0\\.1:${http} +statestore \\(state\\.sqlite, .*data/state\\.db\\)\n`;
     expect(run.output()).toMatch(new RegExp(row));
     expect(run.output()).toMatch(
-      new RegExp(`  caller +http://127\\.0\\.0\\.1:${run.all[5]} +http://127\\.0\\.0\\.1:${run.all[6]}\n`),
+      new RegExp(`  caller +http://127\\.0\\.0\\.1:${run.all[4]} +http://127\\.0\\.0\\.1:${run.all[5]}\n`),
     );
     expect(run.output()).toContain(`Try:\n  curl http://127.0.0.1:${app}/whoami\n`);
   });
@@ -282,7 +281,7 @@ describe.skipIf(process.platform !== "linux")("the launcher with two apps", () =
   });
 
   test("lets one app call another through their sidecars", async () => {
-    const url = `http://127.0.0.1:${run.all[6]}/v1.0/invoke/state-api/method/whoami`;
+    const url = `http://127.0.0.1:${run.all[5]}/v1.0/invoke/state-api/method/whoami`;
     const response = await fetch(url, { headers: withToken("caller") });
     expect(await response.text()).toBe(`state-api beside ${run.ports.http}`);
   });
@@ -365,11 +364,11 @@ describe("the launcher", () => {
     run = await launch({
       prepare: (folder) => {
         const file = join(folder, "dapr.yaml");
-        writeFileSync(file, readFileSync(file, "utf8").replace(/ +metricsPort: \d+\n/, ""));
+        writeFileSync(file, readFileSync(file, "utf8").replace(/ +daprGRPCPort: \d+\n/, ""));
       },
     });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(/is not valid:\n {2}- apps\.0 must have required properties metricsPort\n/);
+    expect(run.output()).toMatch(/is not valid:\n {2}- apps\.0 must have required properties daprGRPCPort\n/);
   });
 
   test("lists the credentials that it tried and the remedy when --azure finds no identity", async () => {

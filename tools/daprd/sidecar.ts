@@ -8,7 +8,7 @@ export interface SidecarOptions {
   appId: string;
   /** Where the app listens for calls from other sidecars. */
   appPort?: number | undefined;
-  ports: { http: number; grpc: number; internal: number; metrics: number };
+  ports: { http: number; grpc: number; internal: number };
   /** Folders of components and other resources. */
   resources: readonly string[];
   /** File of the Dapr Configuration; without one, every API of the sidecar is open. */
@@ -44,8 +44,7 @@ export function describeSidecar({
       "dapr-grpc-port": ports.grpc,
       "dapr-internal-grpc-listen-address": loopback,
       "dapr-internal-grpc-port": ports.internal,
-      "metrics-listen-address": loopback,
-      "metrics-port": ports.metrics,
+      "enable-metrics": false, // its port has no token, so a page whose name is rebound could read it
       "resources-path": resources,
       config,
       "log-level": logLevel,

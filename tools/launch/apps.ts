@@ -45,7 +45,6 @@ function sidecarOf(
       http: ports.daprHTTPPort,
       grpc: ports.daprGRPCPort,
       internal: ports.daprInternalGRPCPort,
-      metrics: ports.metricsPort,
     },
     resources: suite.resources,
     config: suite.configuration,
@@ -65,7 +64,6 @@ function serverOf(template: AppTemplate, env: Record<string, string>): Server {
     ...(template.daprHTTPPort !== undefined && {
       DAPR_HTTP_PORT: `${template.daprHTTPPort}`,
       DAPR_GRPC_PORT: `${template.daprGRPCPort}`,
-      DAPR_METRICS_PORT: `${template.metricsPort}`,
     }),
   };
   return {

@@ -13,7 +13,6 @@ const SidecarPorts = Type.Object({
   daprHTTPPort: Port,
   daprGRPCPort: Port,
   daprInternalGRPCPort: Port,
-  metricsPort: Port,
 });
 /** An app without sidecar ports gets no sidecar. */
 const WithoutSidecar = Type.Object({ daprHTTPPort: Type.Optional(Type.Never()) });
@@ -98,7 +97,6 @@ function listSidecarPorts({ appID, ...ports }: AppTemplate) {
     { port: ports.daprHTTPPort, purpose: `sidecar of ${appID}, HTTP` },
     { port: ports.daprGRPCPort, purpose: `sidecar of ${appID}, gRPC` },
     { port: ports.daprInternalGRPCPort, purpose: `sidecar of ${appID}, other sidecars` },
-    { port: ports.metricsPort, purpose: `sidecar of ${appID}, metrics` },
   ];
 }
 
