@@ -95,7 +95,9 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
   return {
     async invoke(appId, path, invocation) {
       const response = await request(appId, `/v1.0/invoke/${appId}/method${path}`, invocation);
-      if (response.statusCode >= 400 && !isProblem(response)) throw invocationProblem(appId, response);
+      if (response.statusCode < 400) return response;
+      if (!isProblem(response)) throw invocationProblem(appId, response);
+      if (isRefusedCaller(response)) throw refusedCaller(appId, response);
       return response;
     },
     async checkHealth() {
@@ -109,6 +111,18 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
 /** True for an error of a service rather than a sidecar: only the services of this suite return problem details. */
 function isProblem({ headers }: SidecarResponse): boolean {
   return headers["content-type"]?.startsWith("application/problem+json") ?? false;
+}
+
+/** True for an answer of `callerCheck` in runtime/access.ts. It is about welcome, so the caller of welcome cannot act. */
+function isRefusedCaller({ statusCode, text }: SidecarResponse): boolean {
+  return statusCode === 401 || (statusCode === 403 && text.includes('"urn:problem:caller-not-allowed"'));
+}
+
+function refusedCaller(appId: string, { statusCode, text }: SidecarResponse): Problem {
+  return new Problem(502, "invocation-denied", `${appId} refuses calls from welcome`, {
+    detail: `Give ${appId} and its sidecar the same APP_API_TOKEN, and name welcome in its ALLOWED_CALLERS.`,
+    cause: new Error(`${statusCode} ${text}`),
+  });
 }
 
 /** Translates an error of daprd 1.18.2 (pkg/api/http/directmessaging.go). Only the text shows what was unreachable. */

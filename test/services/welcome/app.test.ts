@@ -140,6 +140,20 @@ describe("errors of the sidecars", () => {
       /rejects the API token of welcome$/,
     ],
     [
+      "a service that gets a wrong token from its sidecar",
+      reply(401, "application/problem+json; charset=utf-8", '{"type":"urn:problem:wrong-token","status":401}'),
+      502,
+      "invocation-denied",
+      /refuses calls from welcome$/,
+    ],
+    [
+      "a service that does not allow the app id welcome",
+      reply(403, "application/problem+json; charset=utf-8", '{"type":"urn:problem:caller-not-allowed","status":403}'),
+      502,
+      "invocation-denied",
+      /refuses calls from welcome$/,
+    ],
+    [
       "any other error of the sidecar",
       daprError(500, "the internals of daprd"),
       502,
