@@ -1,4 +1,4 @@
-import type { Config, Variable } from "../runtime/config.ts";
+import { type Config, TOKEN_PATTERN, type Variable } from "../runtime/config.ts";
 
 /** Where a service finds its sidecar. */
 export const sidecarVariables = {
@@ -17,6 +17,7 @@ export const sidecarVariables = {
   },
   DAPR_API_TOKEN: {
     type: "string",
+    pattern: TOKEN_PATTERN,
     default: "",
     writeOnly: true,
     description: "API token that the sidecar requires, if it does; npm start sets it",

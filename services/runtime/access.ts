@@ -3,7 +3,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { isIPv4 } from "node:net";
 import type { Request } from "express";
-import { type Config, ConfigError, type commonVariables, type Variable } from "./config.ts";
+import { type Config, ConfigError, type commonVariables, TOKEN_PATTERN, type Variable } from "./config.ts";
 import { Problem } from "./problem.ts";
 
 export const directCallVariables = {
@@ -20,6 +20,7 @@ export const directCallVariables = {
 export const callerVariables = {
   APP_API_TOKEN: {
     type: "string",
+    pattern: TOKEN_PATTERN,
     default: "",
     writeOnly: true,
     description: "Token that the service's own sidecar sends with each call; npm start and Container Apps set it",

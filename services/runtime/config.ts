@@ -21,6 +21,9 @@ export type Config<V extends Record<string, Variable>> = {
       : string;
 };
 
+/** Of a token that a header carries. A Secret made from a file often ends in a line break, which no header can have. */
+export const TOKEN_PATTERN = "^[!-~]*$";
+
 const HOST_NAME = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])";
 
 /** The settings of every service. */
@@ -94,7 +97,11 @@ export function readConfig<const V extends Record<string, Variable>>(
       const name = error.instancePath.slice(1);
       const variable = variables[name];
       const shown = variable?.writeOnly ? "(hidden)" : JSON.stringify(env[name]);
-      const wrong = variable?.enum ? `must be one of ${variable.enum.join(", ")}` : error.message;
+      const wrong = variable?.enum
+        ? `must be one of ${variable.enum.join(", ")}`
+        : variable?.pattern === TOKEN_PATTERN
+          ? "must have only visible ASCII characters: no space, no line break"
+          : error.message;
       return `  ${name}=${shown} ${wrong}; example: ${name}=${variable?.default}. ${variable?.description}.`;
     });
     throw new ConfigError(`The configuration is not valid:\n${faults.join("\n")}`);

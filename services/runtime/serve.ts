@@ -4,6 +4,7 @@ import type { Express } from "express";
 import type { Registry } from "prom-client";
 import { createMetricsApp } from "./app.ts";
 import type { Config, commonVariables } from "./config.ts";
+import { handleRequests } from "./handle-requests.ts";
 import type { Logger } from "./log.ts";
 import { withTimeout } from "./timeout.ts";
 
@@ -48,7 +49,8 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
     rejectWhileDraining(); // shutdown may have begun meanwhile
   };
   const listen = (handle: RequestListener, variable: "PORT" | "METRICS_PORT", listening: (url: string) => void) => {
-    const server = createServer(LIMITS, (req, res) => {
+    const server = createServer(LIMITS);
+    handleRequests(server, (req, res) => {
       dropUnusedBody(req);
       handle(req, res);
     });

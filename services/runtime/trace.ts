@@ -1,6 +1,6 @@
 // W3C trace context (https://www.w3.org/TR/trace-context/). Only the sidecars of this suite record spans.
 //
-// The calls of a request with a `traceparent` carry it and its `tracestate` unchanged. So the caller's decision to
+// The calls of a request with a `traceparent` carry it and its `tracestate` unchanged, unless that is too long. So the caller's decision to
 // sample holds in every sidecar, and their spans are children of the caller's. A span id of our own would name a parent
 // that no service records. A `traceparent` of a higher version than 00 is sent as version 00, without the fields and
 // flags that only the higher version has: https://www.w3.org/TR/trace-context/#versioning-of-traceparent
@@ -40,6 +40,11 @@ export interface Trace {
 
 /** Version 00, or a higher one, which may have more fields. Version ff is invalid. */
 const TRACEPARENT = /^(?:(00)|(?!ff)[0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
+/**
+ * As much as every participant must pass on: https://www.w3.org/TR/trace-context/#tracestate-limits. A sidecar rejects
+ * a request with larger headers or other bytes, and in state-api other callers share the request.
+ */
+const TRACESTATE = /^[ -~]{1,512}$/;
 const REQUEST_ID = "dapr-request-id";
 /** The property of a request that holds its trace. A WeakMap would cost 1 µs for each request. */
 const TRACE = Symbol("trace");
@@ -118,5 +123,6 @@ export function readTraceContext({ traceparent, tracestate }: IncomingHttpHeader
   if (id === undefined || flags === undefined || (version00 && moreFields)) return undefined;
   const sampled = (Number.parseInt(flags, 16) & 1) === 1;
   const sent = version00 ? traceparent : `00-${id}-${spanId}-${sampled ? "01" : "00"}`;
-  return { id, sampled, headers: { traceparent: sent, ...(typeof tracestate === "string" ? { tracestate } : {}) } };
+  const passesState = typeof tracestate === "string" && TRACESTATE.test(tracestate);
+  return { id, sampled, headers: { traceparent: sent, ...(passesState ? { tracestate } : {}) } };
 }

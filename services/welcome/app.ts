@@ -108,7 +108,7 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
 
   app.get("/api/groups", async (req, res) => {
     const response = await sidecar.invoke("group-lister", "/groupz?details=true", {
-      headers: { "cache-control": req.get("Cache-Control") },
+      headers: { "cache-control": headerOf(req, "Cache-Control") },
       trace: traceOf(req),
     });
     relay(res, "group-lister", response);
@@ -128,7 +128,7 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
     parseJson(body); // rejects bad JSON without a call; state-api receives the text as the caller sent it
     const response = await sidecar.invoke("state-api", `/state/${prefix}${key}`, {
       method: "PUT",
-      headers: { "if-match": req.get("If-Match"), "if-none-match": req.get("If-None-Match") },
+      headers: { "if-match": headerOf(req, "If-Match"), "if-none-match": headerOf(req, "If-None-Match") },
       body,
       trace: traceOf(req),
     });
@@ -138,6 +138,21 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
   const document = signIn ? openapiWithSignIn(signIn.settings) : openapi;
   addCommonRoutes(app, { openapi: document, config, log, register, ready });
   return app;
+}
+
+/** What the sidecars accept and a header of the API may need. */
+const HEADER = /^[ -~]{0,1024}$/;
+
+/**
+ * A header to pass on. The sidecars would fail at one that is too long or has other characters.
+ * @throws {Problem} 400
+ */
+function headerOf(req: Request, name: string): string | undefined {
+  const value = req.get(name);
+  if (value === undefined || HEADER.test(value)) return value;
+  throw new Problem(400, "bad-request", `${name} is malformed`, {
+    detail: "Send at most 1024 characters, all of them printable ASCII.",
+  });
 }
 
 /** Problem details of state-api name the key as it is stored. The caller gets the key that the request named. */

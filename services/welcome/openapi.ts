@@ -137,6 +137,7 @@ export const openapi = {
               },
             },
           },
+          400: problem("Cache-Control is malformed."),
           ...invocationProblems,
         },
       },
@@ -164,7 +165,7 @@ export const openapi = {
         responses: {
           201: { description: "Created. Only a request with `If-None-Match: *` returns this status.", links },
           204: { description: "Stored.", links },
-          400: problem("The key or the body is not allowed."),
+          400: problem("The key, a condition or the body is not allowed."),
           412: problem("The condition failed. Nothing was changed."),
           413: problem("The body is larger than MAX_BODY_BYTES."),
           415: problem("The Content-Type is not application/json."),

@@ -5,6 +5,9 @@ import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { identityHeader } from "../../stand-ins/azure/defaults.ts";
+import { sampleApplication, sampleUsers } from "../../stand-ins/azure/sample.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { type Process, sqliteResources, startService, startSidecar } from "../support/processes.ts";
 
 const MIB = 1_048_576;
@@ -15,16 +18,24 @@ const NODE_OPTIONS = "--max-old-space-size=128 --max-semi-space-size=1";
 
 const { folder, remove } = sqliteResources();
 let sidecar: Process;
+let azure: Azure;
 beforeAll(async () => {
+  azure = await startAzure({});
   sidecar = await startSidecar({ resources: [folder] });
 });
 afterAll(async () => {
   await sidecar?.end();
+  await azure?.close();
   remove();
 });
 
-async function start(name: string, sidecarOrigin = sidecar.origin, readyPath?: string): Promise<Process> {
-  const env = { NODE_OPTIONS, DAPR_HTTP_PORT: new URL(sidecarOrigin).port, STATESTORE_TIMEOUT_MS: "10000" };
+async function start(
+  name: string,
+  sidecarOrigin = sidecar.origin,
+  readyPath?: string,
+  more: Record<string, string> = {},
+): Promise<Process> {
+  const env = { ...more, NODE_OPTIONS, DAPR_HTTP_PORT: new URL(sidecarOrigin).port, STATESTORE_TIMEOUT_MS: "10000" };
   const service = await startService(name, env, readyPath);
   onTestFinished(async () => void (await service.end("SIGKILL")));
   return service;
@@ -209,7 +220,71 @@ describe("the memory of a service stays below that of its container", () => {
   });
 });
 
+describe("a client that pipelines", () => {
+  const groups = () => ({
+    AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
+    IDENTITY_ENDPOINT: `${azure.url}/msi/token`,
+    IDENTITY_HEADER: identityHeader,
+    NODE_EXTRA_CA_CERTS: azure.caFile,
+  });
+  const signIn = () => ({
+    SIGN_IN_CLIENT_ID: sampleApplication.clientId,
+    SIGN_IN_TENANT_ID: azure.tenantId,
+    SIGN_IN_AUTHORITY: azure.httpsUrl,
+    NODE_EXTRA_CA_CERTS: azure.caFile,
+  });
+  /** A key of Entra ID, so that the service checks the signature. */
+  const forged = () => `Authorization: Bearer ${azure.issueUserToken(sampleUsers[0]).split(".")[0]}.e30.AAAA\r\n`;
+  const none = () => "";
+  const nothing = () => ({});
+
+  test.each([
+    ["state-api", "", "/state/greeting", nothing, none],
+    ["welcome", "", "/api/state/greeting", nothing, none],
+    ["welcome", " with sign-in and forged tokens", "/api/state/greeting", signIn, forged],
+    ["group-lister", "", "/groupz?details=true", groups, none],
+    ["hello-wasm", "", "/", nothing, none],
+  ])(
+    "leaves %s%s within 256 MiB and its probe working, by many requests and by large ones",
+    async (name, _how, path, env, header) => {
+      const stalled = await fakeSidecar(() => {});
+      const service = await start(name, stalled, "/healthz", env());
+      const small = head(`GET ${path}`, header()).repeat(20_000);
+      const padding = Array.from({ length: 90 }, (_, index) => `x-${index}: ${"v".repeat(140)}\r\n`);
+      const large = head(`GET ${path}`, header() + padding.join("")).repeat(2);
+      const peak = await peakMiB(service, async () => {
+        const attackers = Array.from({ length: 40 }, () => attack(service, small, false));
+        await sleep(2_000);
+        expect((await get(service, "/healthz")).status).toBe(200);
+        for (const attacker of attackers) attacker.destroy();
+        for (let i = 0; i < 1_900; i++) attack(service, large, false);
+        await sleep(2_000);
+        expect((await get(service, "/healthz")).status).toBe(200);
+      });
+      expect(peak).toBeLessThan(CONTAINER_MIB);
+    },
+  );
+
+  test("gets the responses to two requests at once; a third one closes the connection", async () => {
+    const service = await start("welcome", undefined, "/healthz");
+    const two = attack(service, head("GET /healthz").repeat(2));
+    await expect.poll(() => two.received.match(/200 OK/g)).toHaveLength(2);
+    expect(two.closed).toBe(false);
+    const three = attack(service, head("GET /healthz").repeat(3));
+    await expect.poll(() => three.closed).toBe(true);
+  });
+});
+
 describe("one client", () => {
+  test("is served with 99 headers, and gets 431 for 100", async () => {
+    const service = await start("welcome", undefined, "/healthz");
+    const first = (count: number) => head("GET /healthz", "a: b\r\n".repeat(count - 1));
+    const [served, refused] = [attack(service, first(99)), attack(service, first(100))];
+    await expect.poll(() => served.received).toMatch(/^HTTP\/1\.1 200 /);
+    await expect.poll(() => refused.received).toMatch(/^HTTP\/1\.1 431 /);
+    await expect.poll(() => refused.closed).toBe(true);
+  });
+
   test("gets 408 within 8 s when its headers stop, and within 13 s when its body stops", async () => {
     const service = await start("welcome", undefined, "/healthz");
     const startedAt = performance.now();

@@ -14,6 +14,19 @@ const unsampled = { traceparent: `00-${"1".repeat(32)}-${callerSpan}-00` };
 const fromSidecar = { traceparent: `00-${"2".repeat(32)}-${"3".repeat(16)}-01` };
 
 describe("traces of requests", () => {
+  test.each([
+    ["of more than 512 characters", `vendor=${"x".repeat(506)}`],
+    ["with a byte above 127", "vendor=\u00ff"],
+    ["with a control character", "vendor=1,\tother=2"],
+  ])("a tracestate %s is not passed on, but its traceparent is", (_which, tracestate) => {
+    expect(createTrace({ ...unsampled, tracestate }).headers()).toEqual(unsampled);
+  });
+
+  test("a tracestate of 512 characters is passed on", () => {
+    const received = { ...unsampled, tracestate: `vendor=${"x".repeat(505)}` };
+    expect(createTrace(received).headers()).toEqual(received);
+  });
+
   test("a caller's trace keeps its id, its decision and its tracestate, regardless of the sidecar's response", () => {
     const received = { ...unsampled, tracestate: "vendor=1" };
     const trace = createTrace(received);

@@ -90,7 +90,7 @@ async function sendBatch<Item, Result>(
   const call: Call = { ended: undefined, trace: () => shareTrace(wanted.map(({ call }) => call.trace())) };
   const members = mergeByKey(wanted, batching.keyOf);
   batching.observe(members.length);
-  if (members.length === 1) await sendSingly(batching, members, call);
+  if (members.length === 1) await sendEach(batching, members, () => call);
   else await sendTogether(batching, members, call);
 }
 
@@ -127,27 +127,28 @@ function mergeByKey<Item, Result>(
 async function sendTogether<Item, Result>(
   batching: Batching<Item, Result>,
   members: readonly Waiting<Item, Result>[],
-  call: Call,
+  shared: Call,
 ): Promise<void> {
   try {
     const items = members.map(({ item }) => item);
-    const results = await batching.sendMany(items, call);
+    const results = await batching.sendMany(items, shared);
     members.forEach(({ outcome }, index) => {
       outcome.resolve(results[index] as Result); // sendMany returns as many results as it gets items
     });
   } catch (error) {
     const isOutage = error instanceof StoreError && error.kind === "unavailable";
-    if (!isOutage) return sendSingly(batching, members, call);
+    // In the trace of each caller: the headers of the shared call may be what failed.
+    if (!isOutage) return sendEach(batching, members, ({ call }) => ({ ...shared, trace: call.trace }));
     for (const { outcome } of members) outcome.reject(error);
   }
 }
 
-async function sendSingly<Item, Result>(
+async function sendEach<Item, Result>(
   { sendOne }: Batching<Item, Result>,
   members: readonly Waiting<Item, Result>[],
-  call: Call,
+  callFor: (member: Waiting<Item, Result>) => Call,
 ): Promise<void> {
-  const settle = ({ item, outcome }: Waiting<Item, Result>) =>
-    sendOne(item, call).then(outcome.resolve, outcome.reject);
+  const settle = (member: Waiting<Item, Result>) =>
+    sendOne(member.item, callFor(member)).then(member.outcome.resolve, member.outcome.reject);
   await Promise.all(members.map(settle));
 }

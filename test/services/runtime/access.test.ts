@@ -79,6 +79,13 @@ describe.each(names)("%s on a loopback address", (name) => {
     expect((await sendRaw(service.origin, `OPTIONS * HTTP/1.1\r\nHost: evil.example`)).status).toBe(421);
   });
 
+  test("checks the host of a request with an unknown expectation, and serves it", async () => {
+    const statusFor = async (host: string) =>
+      (await sendRaw(service.origin, `GET /healthz HTTP/1.1\r\nHost: ${host}\r\nExpect: the-unexpected`)).status;
+    expect(await statusFor("evil.example")).toBe(421);
+    expect(await statusFor("localhost")).toBe(200);
+  });
+
   test("refuses a request without a Host header", async () => {
     expect((await sendRaw(service.origin, "GET /healthz HTTP/1.0\r\nAccept: */*")).status).toBe(421);
     expect((await sendRaw(service.origin, "GET /healthz HTTP/1.1\r\nAccept: */*")).status).toBe(400);
@@ -207,6 +214,20 @@ describe("the start of a service on an address that other machines reach", () =>
     const { status } = await sendRaw(service.origin, "GET /healthz HTTP/1.1\r\nHost: any.example");
     expect(status).toBe(200);
     await service.end();
+  });
+
+  test.each([
+    ["state-api", "APP_API_TOKEN"],
+    ["group-lister", "APP_API_TOKEN"],
+    ["state-api", "DAPR_API_TOKEN"],
+    ["welcome", "DAPR_API_TOKEN"],
+  ])("fails for %s when %s has a line break, a space or an umlaut, and hides the value", async (name, variable) => {
+    for (const value of ["hush\n", " hush", "hush\u00fc"]) {
+      const { status, stderr } = await startOn(name, { [variable]: value });
+      expect(status).toBe(1);
+      expect(stderr).toContain(`${variable}=(hidden) must have only visible ASCII characters: no space, no line break`);
+      expect(stderr).not.toContain("hush");
+    }
   });
 
   test.each([

@@ -268,6 +268,23 @@ describe("responses of other services", () => {
     expect(received[0]?.headers).not.toHaveProperty("if-match");
   });
 
+  test.each([
+    ["If-Match", '"\u00e9"'],
+    ["If-Match", `"${"x".repeat(1_023)}"`],
+    ["If-None-Match", '"\u00e9"'],
+    ["Cache-Control", "no-cache\u00e9"],
+    ["Cache-Control", `no-cache, ${"x".repeat(1_015)}`],
+  ])("returns 400 for a %s that sidecars reject, %j, calls nobody and logs no error", async (name, value) => {
+    const sent = name === "Cache-Control" ? api.get("/api/groups") : api.put("/api/state/k").send({ a: 1 });
+    const { body } = await sent.set(name, value).expect(400);
+    expect(body).toMatchObject({
+      title: `${name} is malformed`,
+      detail: "Send at most 1024 characters, all of them printable ASCII.",
+    });
+    expect(received).toEqual([]);
+    expect(logged).not.toMatch(/"level":[56]0|"err":/);
+  });
+
   test("sends the value of a write exactly as the caller wrote it", async () => {
     const value = '{ "large": 1e20, "exact": 1.50, "text": "\\u00e9" }';
     await api.put("/api/state/k").set("Content-Type", "application/json").send(value).expect(204);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { createTrace } from "../../../../services/runtime/trace.ts";
 import { coalesce } from "../../../../services/state-api/batching/coalesce.ts";
 import { StoreError } from "../../../../services/state-api/store.ts";
 import { createCall, createMemoryStore } from "../../../support/memory-store.ts";
@@ -113,6 +114,32 @@ describe("errors", () => {
 
     const reads = await Promise.allSettled(keys.map((key) => store.get(key, call)));
     expect(reads.map(({ status }) => status)).toEqual(keys.map((key) => (key === "bad" ? "rejected" : "fulfilled")));
+  });
+
+  test("a retried item is sent in the trace of its own caller, not in the one that the batch shared", async () => {
+    const inner = createMemoryStore();
+    const { getMany, get } = inner;
+    const traces = new Map<string, string>();
+    inner.before = () => sleep(1);
+    inner.getMany = async (keys, shared) => {
+      if (shared.trace().id === idOf("bad")) throw new StoreError("refused", "431 Request Header Fields Too Large");
+      return getMany(keys, shared);
+    };
+    inner.get = async (key, own) => {
+      traces.set(key, own.trace().id);
+      return get(key, own);
+    };
+    const idOf = (key: string) => Buffer.from(key.padEnd(16, "_")).toString("hex");
+    // The trace of "bad" alone is sampled, so the batch takes it.
+    const callOf = (key: string) => {
+      const traceparent = `00-${idOf(key)}-b7ad6b7169203331-${key === "bad" ? "01" : "00"}`;
+      const trace = createTrace({ traceparent });
+      return { ended: undefined, trace: () => trace };
+    };
+    const store = coalesce(inner, plenty);
+    const keys = ["first", "a", "bad", "b"];
+    await Promise.all(keys.map((key) => store.get(key, callOf(key))));
+    expect(traces).toEqual(new Map(keys.map((key) => [key, idOf(key)])));
   });
 
   test("a value that JSON.stringify cannot write fails alone, not the 63 writes of its batch", async () => {

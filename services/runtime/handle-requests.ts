@@ -1,0 +1,43 @@
+import type { RequestListener, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+
+/**
+ * Maximum number of requests of a connection that wait for the response to an earlier one. Node calls the listener for
+ * each request that it reads, so a client that pipelines could hold thousands: a request takes 20 bytes to send and
+ * more than 10 kB to serve. Browsers, sidecars and gateways send a request after the response to the one before.
+ * Clients that do not must expect that the server closes the connection: RFC 9112 §9.3.2.
+ */
+const MAX_WAITING = 1;
+/** The objects of 1,200 headers, as many as Node accepts, take 200 kB. */
+const MAX_HEADERS = 100;
+/** The property of a connection that holds the number of its waiting requests. */
+const WAITING = Symbol("waiting");
+
+/**
+ * Calls `handle` for the requests of `server`, and bounds how many a connection can hold, and how large they are. Also
+ * for one with an unknown `Expect`, to which Node would respond itself, without the checks of `handle`.
+ */
+export function handleRequests(server: Server, handle: RequestListener): void {
+  server.maxHeadersCount = MAX_HEADERS;
+  const listener: RequestListener = (req, res) => {
+    // Node gives the connection to one response at a time.
+    if (res.socket === null && !mayWait(req.socket, res)) return;
+    // Node drops the headers above the maximum. A write whose If-Match is among them must not become unconditional.
+    if (req.rawHeaders.length >= 2 * MAX_HEADERS) res.writeHead(431, { Connection: "close" }).end();
+    else handle(req, res);
+  };
+  server.on("request", listener);
+  server.on("checkExpectation", listener);
+}
+
+/** Counts a waiting request. If it is one too many, closes the connection and returns false. */
+function mayWait(connection: Socket & { [WAITING]?: number }, res: ServerResponse): boolean {
+  const waiting = (connection[WAITING] ?? 0) + 1;
+  if (waiting > MAX_WAITING) connection.destroy();
+  if (connection.destroyed) return false; // Node still parses what it has received
+  connection[WAITING] = waiting;
+  res.once("close", () => {
+    connection[WAITING] = (connection[WAITING] ?? 0) - 1;
+  });
+  return true;
+}
