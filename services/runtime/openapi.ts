@@ -13,7 +13,7 @@ const ETAG = '(W/)?"[!#-~]*"';
 
 /** JSON Schema of the `If-Match` header: `*` or a list of ETags (RFC 9110 §13.1.1) in ASCII. */
 export const ifMatchSchema = {
-  anyOf: [{ enum: ["*"] }, { type: "string", pattern: `^${ETAG}([ \\t]*,[ \\t]*${ETAG})*$` }],
+  anyOf: [{ enum: ["*"] }, { type: "string", maxLength: 1024, pattern: `^${ETAG}([ \\t]*,[ \\t]*${ETAG})*$` }],
   examples: ["*", '"abc"'],
 } as const;
 

@@ -14,7 +14,7 @@ import { withTimeout } from "./timeout.ts";
  * A request that exceeds a timeout gets 408. A connection above the maximum is closed at once.
  */
 const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
-const MAX_CONNECTIONS = 2_000;
+const MAX_CONNECTIONS = 1_000;
 
 interface Service {
   /** Creates the app. Its `/readyz` uses the `ready` that it receives, which rejects once shutdown has begun. */

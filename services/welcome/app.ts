@@ -140,8 +140,7 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
   return app;
 }
 
-/** What the sidecars accept and a header of the API may need. */
-const HEADER = /^[ -~]{0,1024}$/;
+const HEADER = /^[\t -~]{0,1024}$/;
 
 /**
  * A header to pass on. The sidecars would fail at one that is too long or has other characters.
@@ -149,7 +148,8 @@ const HEADER = /^[ -~]{0,1024}$/;
  */
 function headerOf(req: Request, name: string): string | undefined {
   const value = req.get(name);
-  if (value === undefined || HEADER.test(value)) return value;
+  if (value === undefined) return undefined;
+  if (HEADER.test(value)) return value.replaceAll("\t", " "); // sidecars reject a tab, which means the same
   throw new Problem(400, "bad-request", `${name} is malformed`, {
     detail: "Send at most 1024 characters, all of them printable ASCII.",
   });

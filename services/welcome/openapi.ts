@@ -4,7 +4,8 @@ import type { SignInSettings } from "./api.ts";
 import { PREFIX_LENGTH, PUBLIC_API } from "./sign-in.ts";
 
 const json = (description: string, schema: object) => ({ description, content: { "application/json": { schema } } });
-const header = (name: string, description: string) => ({ name, in: "header", schema: { type: "string" }, description });
+/** A header that welcome passes on. */
+const passedOn = { type: "string", maxLength: 1024, pattern: "^[\\t -~]*$" } as const;
 const invocationProblems = {
   502: problem("The sidecars denied the call, or the response is not from the other service."),
   503: problem("A sidecar or the service is unreachable or not ready. Retry after `Retry-After` seconds."),
@@ -126,7 +127,14 @@ export const openapi = {
       get: {
         operationId: "groups",
         summary: "Calls group-lister's GET /groupz?details=true.",
-        parameters: [header("Cache-Control", "`no-cache` bypasses the cache of group-lister.")],
+        parameters: [
+          {
+            name: "Cache-Control",
+            in: "header",
+            schema: passedOn,
+            description: "`no-cache` bypasses the cache of group-lister.",
+          },
+        ],
         responses: {
           200: {
             ...json("The resource groups.", { type: "array", items: { type: "object" } }),
