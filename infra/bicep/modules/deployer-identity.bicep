@@ -1,5 +1,5 @@
 metadata name = 'Identity of the GitHub workflow'
-metadata description = 'A managed identity that trusts one subject of GitHub. A lock keeps a run from adding a credential to the identity, which would work without GitHub.'
+metadata description = 'A managed identity that trusts one subject of GitHub. A lock keeps a run from adding a credential to the identity, which would work without GitHub. It does not keep a run from using the identity for another resource.'
 
 @description('Required. Name of the managed identity.')
 param name string
