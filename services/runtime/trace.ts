@@ -1,9 +1,10 @@
 // W3C trace context (https://www.w3.org/TR/trace-context/). Only the sidecars of this suite record spans.
 //
-// The calls of a request with a `traceparent` carry it and its `tracestate` unchanged, unless that is too long. So the caller's decision to
-// sample holds in every sidecar, and their spans are children of the caller's. A span id of our own would name a parent
-// that no service records. A `traceparent` of a higher version than 00 is sent as version 00, without the fields and
-// flags that only the higher version has: https://www.w3.org/TR/trace-context/#versioning-of-traceparent
+// The calls of a request with a `traceparent` carry it and its `tracestate` unchanged, unless that is too long. So the
+// caller's decision to sample holds in every sidecar, and their spans are children of the caller's. A span id of our
+// own would name a parent that no service records. A `traceparent` of a higher version than 00 is sent as version 00,
+// without the fields and flags that only the higher version has:
+// https://www.w3.org/TR/trace-context/#versioning-of-traceparent
 //
 // For a request without `traceparent`, a service must not invent one. A daprd samples
 // `ParentBased(TraceIDRatioBased(samplingRate))` (pkg/diagnostics/tracing_sampler.go, 1.18.2): flags 00 would switch
