@@ -113,7 +113,7 @@ function isProblem({ headers }: SidecarResponse): boolean {
   return headers["content-type"]?.startsWith("application/problem+json") ?? false;
 }
 
-/** True for an answer of `callerCheck` in runtime/access.ts. It is about welcome, so the caller of welcome cannot act. */
+/** True for a response of `callerCheck` in runtime/access.ts: only who deploys welcome can fix its cause. */
 function isRefusedCaller({ statusCode, text }: SidecarResponse): boolean {
   return statusCode === 401 || (statusCode === 403 && text.includes('"urn:problem:caller-not-allowed"'));
 }

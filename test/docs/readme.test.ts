@@ -75,7 +75,8 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
     const response = await fetch(`http://127.0.0.1:${anotherPort}/api/state/greeting`);
     expect(await response.json()).toEqual({ hello: "world" });
     // group-lister's ALLOWED_CALLERS does not name it.
-    expect((await fetch(`http://127.0.0.1:${anotherPort}/api/groups`)).status).toBe(403);
+    const refused = await fetch(`http://127.0.0.1:${anotherPort}/api/groups`);
+    expect(await refused.json()).toMatchObject({ type: "urn:problem:invocation-denied", status: 502 });
   });
 
   /** Starts `npm start` and waits for its output; returns a function that stops it. */
