@@ -3,7 +3,7 @@
 import type { Target } from "./load.ts";
 import { ports } from "./ports.ts";
 
-export const operations = ["save", "get", "groupz", "hello"] as const;
+export const operations = ["save", "get", "groupz", "hello", "secret"] as const;
 export type Operation = (typeof operations)[number];
 
 const keys = Array.from({ length: 1_000 }, (_, index) => `key-${index}`);
@@ -19,20 +19,25 @@ const post = (port: number, path: string, body: (index: number) => unknown): Tar
   request: (index) => ({ method: "POST", path, body: JSON.stringify(body(index)) }),
 });
 
-export const appToken = "the-token-of-the-benchmark";
-/** What a sidecar sends, so that every check of a caller runs. */
-const fromSidecar = { "dapr-api-token": appToken, "dapr-caller-app-id": "welcome" };
+/** As `npm start`, the benchmark gives the sidecar and the services tokens, so that every check of a caller runs. */
+export const tokens = { APP_API_TOKEN: "token-of-the-app", DAPR_API_TOKEN: "token-of-the-sidecar" };
+const fromSidecar = { "dapr-api-token": tokens.APP_API_TOKEN, "dapr-caller-app-id": "welcome" };
+const toSidecar = { "dapr-api-token": tokens.DAPR_API_TOKEN };
+/** Of a signed-in user. `startServers` adds the header Authorization. */
+export const fromUser: Record<string, string> = {};
 
 const stateApi = (port: number) => ({
   save: { ...post(port, "/state", (index) => ({ key: keyOf(index), data: value })), headers: fromSidecar },
   get: { ...get(port, (index) => `/state/${keyOf(index)}`), headers: fromSidecar },
 });
 const bareSidecar = (port: number) => ({
-  save: post(port, "/v1.0/state/statestore", (index) => [{ key: keyOf(index), value }]),
-  get: get(port, (index) => `/v1.0/state/statestore/${keyOf(index)}`),
+  save: { ...post(port, "/v1.0/state/statestore", (index) => [{ key: keyOf(index), value }]), headers: toSidecar },
+  get: { ...get(port, (index) => `/v1.0/state/statestore/${keyOf(index)}`), headers: toSidecar },
 });
 const groupz = (port: number) => ({ groupz: get(port, () => "/groupz") });
 const hello = (port: number) => ({ hello: get(port, () => "/") });
+/** A route that needs sign-in, if that is on, and calls no sidecar. */
+const secret = (port: number) => ({ secret: { ...get(port, () => "/api/secret"), headers: fromUser } });
 
 const rivals = {
   "state-api": stateApi(ports.stateApi),
@@ -42,7 +47,9 @@ const rivals = {
   "group-lister": groupz(ports.groupLister),
   "bare node:http": groupz(ports.bareHttp),
   "hello-wasm": hello(ports.helloWasm),
-  welcome: hello(ports.welcome),
+  welcome: { ...hello(ports.welcome), ...secret(ports.welcome) },
+  "welcome without checks": secret(ports.welcomeWithoutChecks),
+  "welcome with sign-in": secret(ports.welcomeWithSignIn),
 } satisfies Record<string, Partial<Record<Operation, Target>>>;
 export type Rival = keyof typeof rivals;
 

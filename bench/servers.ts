@@ -1,12 +1,14 @@
 // Starts the servers that are measured: the sidecar, the services as `npm start` runs them, and their rivals.
+import { get } from "node:http";
 import { fileURLToPath } from "node:url";
+import { sampleApplication, sampleUsers } from "../stand-ins/azure/sample.ts";
 import { startAzure } from "../stand-ins/azure/start.ts";
 import { findDaprd } from "../tools/daprd/find.ts";
 import { describeSidecar } from "../tools/daprd/sidecar.ts";
 import { readTemplate } from "../tools/launch/template.ts";
 import { kill, type Running, type Server, startProcess, waitUntilReady } from "../tools/processes/process.ts";
 import { ports } from "./ports.ts";
-import { appToken, type Rival } from "./rivals.ts";
+import { fromUser, type Rival, tokens } from "./rivals.ts";
 
 const GROUPS = 1_000;
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -31,6 +33,7 @@ export async function startServers(): Promise<Servers> {
       resources: [fileURLToPath(new URL("components", import.meta.url))],
       logLevel: "error",
       cwd: root,
+      env: tokens,
     }),
   );
   const azure = await startAzure({ port: ports.azure, httpsPort: ports.azureHttps });
@@ -39,13 +42,20 @@ export async function startServers(): Promise<Servers> {
     if (group) subscription.groups = Array.from({ length: GROUPS }, (_, index) => ({ ...group, name: `rg-${index}` }));
   }
   const groupLister = describeApp("group-lister", ports.groupLister);
-  const withoutChecks = describeApp("state-api", ports.withoutChecks);
-  const importHook = ["--import", "./bench/without-checks.ts"];
+  const [ada] = sampleUsers;
+  azure.tokenLifetime = 24 * 3_600;
+  fromUser.Authorization = `Bearer ${azure.issueUserToken(ada)}`;
+  const signIn = {
+    SIGN_IN_CLIENT_ID: sampleApplication.clientId,
+    SIGN_IN_TENANT_ID: azure.tenantId,
+    SIGN_IN_AUTHORITY: azure.httpsUrl,
+    NODE_EXTRA_CA_CERTS: azure.caFile,
+  };
   const services = {
     "state-api": await startReady(describeApp("state-api", ports.stateApi)),
-    "state-api without checks": await startReady({ ...withoutChecks, args: [...importHook, ...withoutChecks.args] }),
+    "state-api without checks": await startWithoutChecks("state-api", ports.withoutChecks),
     "plain SDK service": await startReady({
-      ...describeScript("bench/plain-sdk.ts", ports.plainSdk, { DAPR_HTTP_PORT: `${ports.sidecar.http}` }),
+      ...describeScript("bench/plain-sdk.ts", ports.plainSdk, { DAPR_HTTP_PORT: `${ports.sidecar.http}`, ...tokens }),
       readyPath: "/state/x",
     }),
     "group-lister": await startReady({ ...groupLister, readyPath: "/groupz" }),
@@ -54,6 +64,8 @@ export async function startServers(): Promise<Servers> {
     ),
     "hello-wasm": await startReady(describeApp("hello-wasm", ports.helloWasm)),
     welcome: await startReady(describeApp("welcome", ports.welcome)),
+    "welcome without checks": await startWithoutChecks("welcome", ports.welcomeWithoutChecks),
+    "welcome with sign-in": await startReady(describeApp("welcome", ports.welcomeWithSignIn, signIn)),
   };
   return { sidecar, services };
 }
@@ -67,7 +79,7 @@ export function describeApp(appId: string, port: number, env: NodeJS.ProcessEnv 
     DAPR_HTTP_PORT: `${ports.sidecar.http}`,
     AZURE_STAND_IN_PORT: `${ports.azure}`,
     AZURE_STAND_IN_HTTPS_PORT: `${ports.azureHttps}`,
-    APP_API_TOKEN: appToken,
+    ...tokens,
     LOG_LEVEL: "warn",
   };
   return describeNode(appId, app.command.slice(1), port, "/readyz", { ...app.env, ...benchmark, ...env });
@@ -80,6 +92,18 @@ function describeScript(path: string, port: number, env: NodeJS.ProcessEnv): Ser
 function describeNode(name: string, args: string[], port: number, readyPath: string, env: NodeJS.ProcessEnv): Server {
   const origin = `http://127.0.0.1:${port}`;
   return { name, path: process.execPath, args, cwd: root, env: { ...process.env, ...env }, origin, readyPath };
+}
+
+/** @throws Error when the service still checks its callers: the comparison would be with itself */
+async function startWithoutChecks(appId: string, port: number): Promise<Running> {
+  const server = describeApp(appId, port);
+  const running = await startReady({ ...server, args: ["--import", "./bench/without-checks.ts", ...server.args] });
+  const status = await new Promise((resolve, reject) => {
+    const options = { headers: { Host: "foreign.example" }, agent: false };
+    get(`${server.origin}/`, options, (response) => resolve(response.resume().statusCode)).once("error", reject);
+  });
+  if (status !== 200) throw new Error(`${appId} without checks returned ${status} for a foreign Host`);
+  return running;
 }
 
 async function startReady(server: Server): Promise<Running> {

@@ -1,4 +1,4 @@
-// `node --import ./bench/without-checks.ts services/state-api/server.ts` runs the service without the checks of
+// `node --import ./bench/without-checks.ts services/NAME/server.ts` runs a service without the checks of
 // services/runtime/access.ts, to measure what they cost.
 import { registerHooks } from "node:module";
 
