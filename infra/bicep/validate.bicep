@@ -30,7 +30,7 @@ func appErrors(name string, image string, access Access, scale Scale, candidate 
     scale.min > scale.max
       ? 'scale.min (${scale.min}) is greater than scale.max (${scale.max}). Lower min or raise max.'
       : ''
-    access.who == 'addresses' && length(filter(access.ranges, range => parseCidr(range).cidr < 8)) > 0
+    access.who == 'addresses' && admitsStrangers(access.ranges)
       ? 'access.ranges contains a range that is larger than a /8, which admits strangers. List the ranges of your callers.'
       : ''
     candidate != null && (!startsWith(candidate!.live, '${name}--') || endsWith(candidate!.live, '--'))
@@ -72,11 +72,8 @@ func aksErrors(hosting Aks, location string) string[] =>
     hosting.userPool.min > hosting.userPool.max
       ? 'userPool.min (${hosting.userPool.min}) is greater than userPool.max (${hosting.userPool.max}). Lower min or raise max.'
       : ''
-    hosting.apiServer.dns == 'public' && length(filter(
-        hosting.apiServer.?authorizedRanges ?? [],
-        range => parseCidr(range).cidr == 0
-      )) > 0
-      ? 'apiServer.authorizedRanges contains a /0 range, which admits every address. For a public API server, leave authorizedRanges out.'
+    hosting.apiServer.dns == 'public' && admitsStrangers(hosting.apiServer.?authorizedRanges ?? [])
+      ? 'apiServer.authorizedRanges contains a range that is larger than a /8, which admits strangers. List the ranges of your callers; for a public API server, leave authorizedRanges out.'
       : ''
     hosting.apiServer.dns == 'custom' && !isClusterZone(hosting.apiServer.zone, location)
       ? 'apiServer.zone ${hosting.apiServer.zone} is not valid. Use ${clusterZone(location)} or a subdomain of it with at most 32 characters more.'
@@ -113,8 +110,11 @@ func optionErrors(
   clientAddresses string[]
 ) string[] =>
   nonEmpty([
-    !empty(filter(clientAddresses, address => startsWith(address, '0.') || endsWith(address, '/0')))
-      ? 'clientAddresses contains an address that admits strangers: 0.0.0.0 is all of Azure, a /0 range every address. Use your own public address.'
+    admitsStrangers(map(clientAddresses, address => contains(address, '/') ? address : '${address}/32')) || contains(
+        map(clientAddresses, address => split(address, '/')[0]),
+        '0.0.0.0'
+      )
+      ? 'clientAddresses contains an address that admits strangers: a range that is larger than a /8, or 0.0.0.0, which is all of Azure. Use your own public address.'
       : ''
     isName(name)
       ? ''
@@ -141,6 +141,9 @@ func optionErrors(
       ? 'privateEndpoints.zones has a wrong zone. Use the resource ids of privatelink.azurecr.io, privatelink.vaultcore.azure.net and privatelink.documents.azure.com.'
       : ''
   ])
+
+@description('Returns true if a range in CIDR notation is larger than a /8.')
+func admitsStrangers(ranges string[]) bool => !empty(filter(ranges, range => parseCidr(range).cidr < 8))
 
 func areEndpointZones(zones EndpointZones) bool =>
   contains(toLower(zones.registry), '/privatednszones/privatelink.azurecr.') && contains(

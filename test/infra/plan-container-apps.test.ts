@@ -26,6 +26,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   }, 120_000);
 
   const type = "Microsoft.App/containerApps";
+  const authType = `${type}/authConfigs`;
   const app = (plan: string) => plans.find(plan, type).properties;
   const ingress = (plan: string) => at(app(plan), "configuration.ingress");
   /** The app of a parameter file in an environment with more variables. */
@@ -139,8 +140,12 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
   });
 
-  test.for(apps)("the plan of %s is that app alone", (name) => {
-    expect(plans.of(name).resources).toMatchObject([{ type, name, tags: { "azd-service-name": name } }]);
+  test.for(apps)("the plan of %s is that app alone, with the sign-in settings of the platform for welcome", (name) => {
+    const { resources } = plans.of(name);
+    expect(resources).toMatchObject([
+      { type, name, tags: { "azd-service-name": name } },
+      ...(name === "welcome" ? [{ type: authType }] : []),
+    ]);
   });
 
   test.for(apps)("%s runs in the environment that main.bicep creates", (name) => {
@@ -458,7 +463,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
   describe("sign-in", () => {
     const authority = "format('https://{0}', split(environment().authentication.loginEndpoint, '/')[2])";
     const clientId = "44444444-4444-4444-4444-444444444444"; // of plans/blue-green.bicepparam
-    const auth = () => plans.find("blue-green", "Microsoft.App/containerApps/authConfigs");
+    const auth = () => plans.find("blue-green", authType);
     const variablesOf = (resource: object) =>
       Object.fromEntries(
         listAt(resource, "template.containers.0.env").map((variable) => [
@@ -486,6 +491,16 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       ]);
     });
 
+    test("without sign-in, the platform's check is declared and off, so that a deployment switches it off", () => {
+      expect(plans.find("welcome", authType)).toMatchObject({
+        name: "welcome/current",
+        properties: { platform: { enabled: false }, identityProviders: {} },
+      });
+      for (const name of ["state-api", "group-lister"]) {
+        expect(plans.of(name).resources.map((resource) => resource.type)).toEqual([type]);
+      }
+    });
+
     test("welcome checks the same tokens as the platform", () => {
       expect(variablesOf(app("blue-green"))).toEqual({
         WELCOME: "Hello from v2!",
@@ -499,7 +514,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       for (const access of [{}, { MY_ADDRESS: "" }, { WELCOME_ACCESS: "anyone" }]) {
         const env = { ...environment, ...signIn, ...access };
         const { resources } = await planIn(path ?? "", env, "infra/bicep/parameters/welcome.bicepparam");
-        const checked = resources.find((resource) => resource.type === "Microsoft.App/containerApps/authConfigs");
+        const checked = resources.find((resource) => resource.type === authType);
         expect(at(checked, "properties.identityProviders.azureActiveDirectory.registration.clientId")).toBe(
           signIn.WELCOME_SIGN_IN_CLIENT_ID,
         );

@@ -49,6 +49,16 @@ test(`${page} registers the scope, the token version and the redirect URI that w
   expect(field(field(body, "api"), "oauth2PermissionScopes")).toMatchObject([{ value: scopeName }]);
 });
 
+test(`${page} adds a redirect URI to those of the application`, () => {
+  const [, body] = bodiesOf("applications");
+  expect(body).toEqual({ spa: { redirectUris: [answer] } });
+  const [query = ""] = listCommands(blocks.join("\n"))
+    .filter((command) => command[1] === "app" && command[2] === "show")
+    .map((command) => command[command.indexOf("--query") + 1] ?? "");
+  // Without the brackets and quotes around them, these are the elements of the JSON list.
+  expect(query).toBe(`join('","', [spa.redirectUris, ['https://welcome.example.com/']][])`);
+});
+
 test(`${page} assigns a user to the service principal with the role that every application has`, () => {
   const [body] = bodiesOf("appRoleAssignedTo");
   expect(body).toEqual({

@@ -94,9 +94,6 @@ module welcomeApp '../modules/container-app.bicep' = {
     )
     access: access
     scale: scale
-    authentication: signIn == null
-      ? null
-      : { clientId: signIn!.clientId, issuer: '${authority}/${tenantId}/v2.0', publicPaths: publicPaths }
     domain: domain
     isPrivate: domain == null ? false : appEnvironment!.properties.publicNetworkAccess == 'Disabled'
     identityUsers: 'None' // the platform reads the secret
@@ -106,6 +103,32 @@ module welcomeApp '../modules/container-app.bicep' = {
       mountPath: '/mnt/secret-store' // folder of SECRET_FILE
     }
   }
+}
+
+// welcome checks the bearer token of each request. With this resource, the platform checks it, too, in a sidecar of each
+// replica, and needs no client secret for that:
+// https://learn.microsoft.com/azure/container-apps/authentication-entra#daemon-client-application-service-to-service-calls
+// Microsoft documents excludedPaths, but not how paths match: if / also matches the paths below it, the platform checks
+// nothing. The settings are of the app and not of a revision, so they also cover the labels:
+// https://learn.microsoft.com/azure/container-apps/revisions#application-scope-changes
+// The resource exists without sign-in, too: a deployment deletes nothing, so a check that was on would stay on.
+resource platformCheck 'Microsoft.App/containerApps/authConfigs@2026-07-01' = {
+  name: '${app}/current'
+  properties: {
+    platform: { enabled: signIn != null }
+    globalValidation: { unauthenticatedClientAction: 'Return401', excludedPaths: publicPaths }
+    identityProviders: signIn == null
+      ? {}
+      : {
+          azureActiveDirectory: {
+            enabled: true
+            registration: { clientId: signIn!.clientId, openIdIssuer: '${authority}/${tenantId}/v2.0' }
+            validation: { allowedAudiences: [signIn!.clientId] }
+          }
+        }
+    login: { tokenStore: { enabled: false } }
+  }
+  dependsOn: [welcomeApp]
 }
 
 @description('URL of welcome.')

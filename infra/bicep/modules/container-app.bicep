@@ -78,19 +78,6 @@ type SignIn = {
 }
 
 @export()
-@sealed()
-type Authentication = {
-  @description('Required. Client id of the app registration: the audience of the tokens.')
-  clientId: string
-
-  @description('Required. URL of the tenant that issues the tokens, such as https://login.microsoftonline.com/TENANT/v2.0.')
-  issuer: string
-
-  @description('Required. Paths that need no token.')
-  publicPaths: string[]
-}
-
-@export()
 @description('Returns the variable that lets state-api or group-lister answer direct calls: of the addresses, and of every app in the environment. Without it, they answer only their own sidecars.')
 func directCalls(access RestrictedAccess) Variable[] =>
   access.who == 'addresses' ? [{ name: 'DIRECT_CALLS', value: 'anywhere' }] : []
@@ -153,9 +140,6 @@ param access Access
 
 @description('Required. Number of replicas, and the load that adds one.')
 param scale Scale
-
-@description('Optional. Requires a token of Microsoft Entra ID from every caller. The platform checks it before the service does.')
-param authentication Authentication?
 
 @description('Optional. Domain of your own for the app, with a certificate that Azure issues and renews. Requires access anyone.')
 param domain Domain?
@@ -304,30 +288,6 @@ resource certificate 'Microsoft.App/managedEnvironments/managedCertificates@2026
   tags: tags
   properties: { subjectName: domain.?name, domainControlValidation: domain.?validation }
   dependsOn: [app]
-}
-
-// The platform validates the bearer token of a request in a sidecar of each replica, before the service sees the request:
-// https://learn.microsoft.com/azure/container-apps/authentication-entra#daemon-client-application-service-to-service-calls
-// It needs no client secret for that. The settings, like those of the ingress, are of the app and not of a revision:
-// https://learn.microsoft.com/azure/container-apps/revisions#application-scope-changes. So they also cover the labels.
-resource auth 'Microsoft.App/containerApps/authConfigs@2026-07-01' = if (authentication != null) {
-  parent: app
-  name: 'current'
-  properties: {
-    platform: { enabled: true }
-    globalValidation: {
-      unauthenticatedClientAction: 'Return401'
-      excludedPaths: authentication.?publicPaths
-    }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: { clientId: authentication.?clientId, openIdIssuer: authentication.?issuer }
-        validation: { allowedAudiences: [authentication.?clientId ?? ''] }
-      }
-    }
-    login: { tokenStore: { enabled: false } }
-  }
 }
 
 @description('URL of the app, with the domain once it is bound to its certificate.')

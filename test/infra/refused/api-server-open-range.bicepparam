@@ -1,4 +1,4 @@
-// apiServer.authorizedRanges contains a /0 range, which admits every address. For a public API server, leave authorizedRanges out.
+// apiServer.authorizedRanges contains a range that is larger than a /8, which admits strangers. List the ranges of your callers;
 using '../../../infra/bicep/main.bicep'
 
 param name = 'refused'

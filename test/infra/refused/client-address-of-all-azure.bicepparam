@@ -1,4 +1,4 @@
-// clientAddresses contains an address that admits strangers: 0.0.0.0 is all of Azure, a /0 range every address.
+// clientAddresses contains an address that admits strangers: a range that is larger than a /8, or 0.0.0.0, which is all of Azure.
 using '../../../infra/bicep/main.bicep'
 
 param name = 'client-address'
