@@ -312,7 +312,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       find(type, name).find(({ id }) => id.includes("/rg-dapr-samples/"))?.properties ?? expect.fail(name);
 
     test("the commands create state-api's resources with the template's settings for direct calls", async () => {
-      await az.run("DIRECT_CALLS=anywhere deploy state-api");
+      await az.run("WELCOME= DIRECT_CALLS=anywhere deploy state-api");
       await walkThrough("az containerapp create");
       const [group] = sent("PUT", /\/resourceGroups\/rg-by-hand$/i);
       expect(group).toEqual({ location: "westeurope" });
