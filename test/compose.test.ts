@@ -35,7 +35,7 @@ const sidecars = Object.entries(services).filter(([, { command }]) => command?.[
 const networksOf = ({ networks = [] }: Pick<Service, "networks"> = {}) =>
   Array.isArray(networks) ? networks : Object.keys(networks);
 
-const fromDotEnv = (name: string) => `\${${name}:-}`;
+const fromDotEnv = (name: string, fallback = "") => `\${${name}:-${fallback}}`;
 
 describe("docker-compose.yml", () => {
   test("uses the versions of Node and daprd that package.json and the sidecar's Go module pin", () => {
@@ -104,7 +104,7 @@ describe("docker-compose.yml", () => {
   test("gives apps and sidecars the tokens of .env, and lets apps serve no Host that the network could resolve", () => {
     for (const [, { environment }] of sidecars) {
       expect(environment).toMatchObject({
-        APP_API_TOKEN: fromDotEnv("APP_API_TOKEN"),
+        APP_API_TOKEN: fromDotEnv("APP_API_TOKEN", "sidecar"),
         DAPR_API_TOKEN: fromDotEnv("DAPR_API_TOKEN"),
       });
     }
@@ -116,7 +116,9 @@ describe("docker-compose.yml", () => {
       for (const [, { command }] of sidecars.filter(([, { command }]) => command?.includes(`--app-id=${app}`))) {
         expect(command).toContain(`--app-channel-address=${app}.localhost`);
       }
-      expect(environment.APP_API_TOKEN, app).toBe(app === "welcome" ? undefined : fromDotEnv("APP_API_TOKEN"));
+      expect(environment.APP_API_TOKEN, app).toBe(
+        app === "welcome" ? undefined : fromDotEnv("APP_API_TOKEN", "sidecar"),
+      );
       expect(environment.DAPR_API_TOKEN, app).toBe(app === "group-lister" ? undefined : fromDotEnv("DAPR_API_TOKEN"));
     }
   });

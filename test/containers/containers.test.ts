@@ -255,6 +255,13 @@ function testStack({ sidecar, store }: Stack): void {
     expect(lines.map((line) => JSON.parse(line).service)).toEqual(lines.map(() => service));
   });
 
+  test("group-lister refuses a call of state-api through both sidecars", async () => {
+    const url = "http://sidecar:3500/v1.0/invoke/group-lister/method/groupz";
+    const call = `fetch("${url}").then(async (response) => console.log(response.status, await response.text()))`;
+    const result = await evaluate(["exec", await findContainer("state-api"), "node"], call);
+    expect(result).toMatch(/^403 .*urn:problem:caller-not-allowed/);
+  });
+
   test("publishes one port for each service, on loopback only, and none for a sidecar", async () => {
     for (const { Name: name, HostConfig: config } of await inspectAll()) {
       const addresses = Object.values(config.PortBindings ?? {}).flat() as { HostIp: string }[];
