@@ -47,7 +47,7 @@ describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a 
 
   test.each(["SIGTERM", "SIGKILL"] as const)("stops everything within 10 s of %s", async (signal) => {
     await vi.waitUntil(() => output.includes("Ctrl-C stops everything"), 25_000);
-    expect(ports).toHaveLength(18);
+    expect(ports).toHaveLength(15);
     expect(await listTaken()).toEqual(ports);
     await kill(signal);
     await expect.poll(listTaken, { timeout: 10_000, interval: 250 }).toEqual([]);
