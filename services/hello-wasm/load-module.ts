@@ -12,7 +12,7 @@ const MAX_TABLE_ENTRIES = 65_536;
  * Compiles a WASI preview 1 command for the runner.
  *
  * @param name names the module in messages
- * @throws {ConfigError} when the module could not run here, or could exceed the limits of an instance
+ * @throws {ConfigError} when the runner cannot run the module, or an instance could exceed its limits
  */
 export function loadModule(bytes: Uint8Array, name: string): WebAssembly.Module {
   setFlagsFromString(`--wasm-max-mem-pages=${MAX_MEMORY_PAGES}`);

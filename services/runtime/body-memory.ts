@@ -12,7 +12,7 @@ const BUDGET = 20 * 1_048_576;
  * A body of at most this size does not count, so small requests are served while large ones fill the budget. The
  * maximum number of connections bounds these bodies.
  */
-const SMALL = 16_384;
+export const SMALL = 16_384;
 
 let total = 0;
 

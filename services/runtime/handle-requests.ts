@@ -10,6 +10,11 @@ import type { Socket } from "node:net";
 const MAX_WAITING = 1;
 /** The objects of 1,200 headers, as many as Node accepts, take 200 kB. */
 const MAX_HEADERS = 100;
+/**
+ * Options of a server: a request that exceeds one of them gets 408. Node's own are 5 minutes for a request, 1 minute
+ * for its headers, and a check every 30 s: https://nodejs.org/api/http.html#httpcreateserveroptions-requestlistener
+ */
+export const TIMEOUTS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
 /** The property of a connection that holds the number of its waiting requests. */
 const WAITING = Symbol("waiting");
 

@@ -3,7 +3,7 @@
 // does not use.
 import { isUtf8 } from "node:buffer";
 import type { Request, Response } from "express";
-import { BodyBuffer, BodyMemory, fits } from "./body-memory.ts";
+import { BodyBuffer, BodyMemory, fits, SMALL } from "./body-memory.ts";
 import { parseMeasured } from "./json.ts";
 import { Problem } from "./problem.ts";
 
@@ -15,8 +15,6 @@ export const RETRY_SOON = { "Retry-After": "1" };
 const DROP_MS = 500;
 /** A client has this time to read a response, so the slowest one that gets a response of 1 MiB reads 35 kB/s. */
 const SEND_TIMEOUT_MS = 30_000;
-
-const LARGE = 16_384;
 
 const PLAIN_JSON = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
 
@@ -106,7 +104,7 @@ export function send(res: Response, type: string, text: string): void {
   if (!fits(length)) throw overloaded();
   res.writeHead(res.statusCode, { "Content-Type": type, "Content-Length": length });
   // Node would keep a string until the client has read it, beside its bytes.
-  res.end(length > LARGE ? Buffer.from(text) : text);
+  res.end(length > SMALL ? Buffer.from(text) : text);
   boundSending(res);
 }
 

@@ -4,16 +4,11 @@ import type { Express } from "express";
 import type { Registry } from "prom-client";
 import { createMetricsApp } from "./app.ts";
 import type { Config, commonVariables } from "./config.ts";
-import { handleRequests } from "./handle-requests.ts";
+import { handleRequests, TIMEOUTS } from "./handle-requests.ts";
 import type { Logger } from "./log.ts";
 import { withTimeout } from "./timeout.ts";
 
-/**
- * Limits of what one client can hold. Node's own are 5 minutes for a request, 1 minute for its headers, a check every
- * 30 s, and any number of connections: https://nodejs.org/api/http.html#httpcreateserveroptions-requestlistener
- * A request that exceeds a timeout gets 408. A connection above the maximum is closed at once.
- */
-const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
+/** A connection above the maximum is closed at once. */
 const MAX_CONNECTIONS = 1_000;
 
 interface Service {
@@ -49,7 +44,7 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
     rejectWhileDraining(); // shutdown may have begun meanwhile
   };
   const listen = (handle: RequestListener, variable: "PORT" | "METRICS_PORT", listening: (url: string) => void) => {
-    const server = createServer(LIMITS);
+    const server = createServer(TIMEOUTS);
     handleRequests(server, (req, res) => {
       dropUnusedBody(req);
       handle(req, res);

@@ -10,7 +10,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { handleRequests } from "../../services/runtime/handle-requests.ts";
+import { handleRequests, TIMEOUTS } from "../../services/runtime/handle-requests.ts";
 
 export interface AzureRequest {
   readonly method: string;
@@ -47,14 +47,12 @@ class RejectedRequest extends Error {
   }
 }
 
-const timeouts = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 };
-
 export function createHttpServer(limits: Limits, respond: Respond): Server {
-  return bounded(createServer(timeouts), listener("http", limits, respond));
+  return bounded(createServer(TIMEOUTS), listener("http", limits, respond));
 }
 
 export function createHttpsServer(keys: { key: string; cert: string }, limits: Limits, respond: Respond): Server {
-  return bounded(createTlsServer({ ...keys, ...timeouts }), listener("https", limits, respond));
+  return bounded(createTlsServer({ ...keys, ...TIMEOUTS }), listener("https", limits, respond));
 }
 
 function bounded<S extends Server>(server: S, handle: RequestListener): S {

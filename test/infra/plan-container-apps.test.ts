@@ -510,7 +510,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       });
     });
 
-    test("WELCOME_SIGN_IN_CLIENT_ID sets the client id, whoever can call welcome", async () => {
+    test("WELCOME_SIGN_IN_CLIENT_ID sets the client id, with each kind of access", async () => {
       for (const access of [{}, { MY_ADDRESS: "" }, { WELCOME_ACCESS: "anyone" }]) {
         const env = { ...environment, ...signIn, ...access };
         const { resources } = await planIn(path ?? "", env, "infra/bicep/parameters/welcome.bicepparam");

@@ -1,4 +1,4 @@
-// The rules against versions that float: what a clone or a deployment runs today is what it ran when it was tested.
+// Rules that each dependency has an exact version, so that a clone runs what was tested.
 // Each function returns a message for each breach.
 import { parse } from "yaml";
 
