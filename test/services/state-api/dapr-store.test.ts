@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -44,6 +44,15 @@ async function timed(work: Promise<unknown>): Promise<{ error: unknown; millisec
   return { error, milliseconds: performance.now() - started };
 }
 
+/** Stops a process. On a busy machine some of its threads run on after SIGSTOP, and could still answer a call. */
+async function freeze(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP");
+  if (process.platform !== "linux") return;
+  const threads = () => readdirSync(`/proc/${pid}/task`);
+  const state = (thread: string) => /\) (\w) /.exec(readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8"))?.[1];
+  await expect.poll(() => new Set(threads().map(state))).toEqual(new Set(["T"]));
+}
+
 describe("faults of the sidecar", () => {
   test("every call fails within 2 s and says how to start a sidecar when none is running", async () => {
     const [port] = await freePorts(1);
@@ -59,7 +68,7 @@ describe("faults of the sidecar", () => {
     const sidecar = await startSidecar({ resources: [local.folder] });
     const store = connect(sidecar.origin);
     await store.ready();
-    process.kill(sidecar.pid, "SIGSTOP");
+    await freeze(sidecar.pid);
     const outcomes = await Promise.all(Object.values(asks(store)).map((ask) => timed(ask())));
     process.kill(sidecar.pid, "SIGCONT");
     for (const { error, milliseconds } of outcomes) {
