@@ -1,4 +1,4 @@
-import type { RequestListener, Server, ServerResponse } from "node:http";
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
 /**
@@ -17,6 +17,9 @@ const MAX_HEADERS = 100;
 export const TIMEOUTS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
 /** The property of a connection that holds the number of its waiting requests. */
 const WAITING = Symbol("waiting");
+type OnIncoming = (req: IncomingMessage, keepAlive: boolean) => number;
+/** What `onIncoming` returns to the parser for a request whose body it shall not read. */
+const SKIP_BODY = 2;
 
 /**
  * Calls `handle` for the requests of `server`, and bounds how many a connection can hold, and how large they are. Also
@@ -31,6 +34,7 @@ export function handleRequests(server: Server, handle: RequestListener): void {
     if (req.rawHeaders.length >= 2 * MAX_HEADERS) res.writeHead(431, { Connection: "close" }).end();
     else handle(req, res);
   };
+  server.on("connection", ignoreRequestsAfterClose);
   server.on("request", listener);
   server.on("checkExpectation", listener);
 }
@@ -39,10 +43,22 @@ export function handleRequests(server: Server, handle: RequestListener): void {
 function mayWait(connection: Socket & { [WAITING]?: number }, res: ServerResponse): boolean {
   const waiting = (connection[WAITING] ?? 0) + 1;
   if (waiting > MAX_WAITING) connection.destroy();
-  if (connection.destroyed) return false; // Node still parses what it has received
+  if (connection.destroyed) return false;
   connection[WAITING] = waiting;
   res.once("close", () => {
     connection[WAITING] = (connection[WAITING] ?? 0) - 1;
   });
   return true;
+}
+
+/**
+ * Node parses all that it has received of a connection, up to 64 KiB at once, also after `destroy`: 1,640 requests and
+ * 16 MB of responses that nobody gets. Tens of such connections at one moment would fill the heap. `onIncoming` creates
+ * the response; it is not documented (lib/_http_server.js of Node 20 to 26), so the services also work without it.
+ */
+function ignoreRequestsAfterClose(connection: Socket & { parser?: { onIncoming?: OnIncoming } }): void {
+  const { parser } = connection;
+  const onIncoming = parser?.onIncoming;
+  if (!parser || !onIncoming) return;
+  parser.onIncoming = (req, keepAlive) => (connection.destroyed ? SKIP_BODY : onIncoming(req, keepAlive));
 }
