@@ -1,9 +1,10 @@
-// Every service as a process on real addresses: who it serves, whom it refuses, and when it does not start.
+// Every service on real addresses, most of them as processes: who it serves, whom it refuses, and when it does not start.
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { inProcess } from "../../support/in-process.ts";
 import { freePorts, type Process, root, startService } from "../../support/processes.ts";
 
 const names = ["state-api", "group-lister", "welcome", "hello-wasm"] as const;
@@ -119,19 +120,19 @@ describe.each(withCallers)("%s with APP_API_TOKEN", (name) => {
   const served = [503, expect.stringMatching(/^(store-unavailable|no-credential)$/)]; // past the checks
   const sidecar = { "dapr-api-token": token, "dapr-caller-app-id": "welcome" };
 
-  /** Starts the service for the time of `use`. */
-  async function withService(env: Record<string, string>, use: (origin: string) => Promise<void>): Promise<void> {
-    const service = await start(name, {
-      AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential",
-      APP_API_TOKEN: token,
-      ...env,
-    });
-    try {
-      await use(service.origin);
-    } finally {
-      await service.end();
-    }
-  }
+  /** Runs the service for the time of `use`. */
+  const withService = (env: Record<string, string>, use: (origin: string) => Promise<void>) =>
+    inProcess(
+      name,
+      {
+        DAPR_HTTP_PORT: "9",
+        AZURE_STAND_IN: "off",
+        AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential",
+        APP_API_TOKEN: token,
+        ...env,
+      },
+      (_get, origin) => use(origin),
+    );
 
   const refusesForgeries = async (origin: string) => {
     const url = origin + path;
