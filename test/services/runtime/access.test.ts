@@ -1,4 +1,4 @@
-// Every service on real addresses, most of them as processes: who it serves, whom it refuses, and when it does not start.
+// Every service on real addresses, mostly as a process: who it serves, whom it refuses, and when it does not start.
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { request } from "node:http";
