@@ -1,7 +1,7 @@
 import { callerVariables, refuseOpenAddress, TOKEN_REMEDY } from "../runtime/access.ts";
-import { type Config, commonVariables, readConfig, type Variable } from "../runtime/config.ts";
+import { type Config, commonVariables, readConfig, UUID, type Variable } from "../runtime/config.ts";
 
-const uuid = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$";
+const uuid = `^(${UUID})?$`;
 const httpsOrigin = "^(https://[^/?#]+/?)?$";
 
 export const variables = {

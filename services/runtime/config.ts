@@ -24,6 +24,9 @@ export type Config<V extends Record<string, Variable>> = {
 /** Of a token that a header carries. A Secret made from a file often ends in a line break, which no header can have. */
 export const TOKEN_PATTERN = "^[!-~]*$";
 
+/** Pattern of a UUID, without anchors. */
+export const UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
+
 const HOST_NAME = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])";
 
 /** The settings of every service. */

@@ -1,13 +1,6 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
-/**
- * Maximum number of requests of a connection that wait for the response to an earlier one. Node calls the listener for
- * each request that it reads, so a client that pipelines could hold thousands: a request takes 20 bytes to send and
- * more than 10 kB to serve. Browsers, sidecars and gateways send a request after the response to the one before.
- * Clients that do not must expect that the server closes the connection: RFC 9112 §9.3.2.
- */
-const MAX_WAITING = 1;
 /** The objects of 1,200 headers, as many as Node accepts, take 200 kB. */
 const MAX_HEADERS = 100;
 /**
@@ -15,10 +8,10 @@ const MAX_HEADERS = 100;
  * for its headers, and a check every 30 s: https://nodejs.org/api/http.html#httpcreateserveroptions-requestlistener
  */
 export const TIMEOUTS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000 };
-/** The property of a connection that holds the number of its waiting requests. */
-const WAITING = Symbol("waiting");
+/** Connections with a request that waits for the response to an earlier one. */
+const waiting = new WeakSet<Socket>();
 type OnIncoming = (req: IncomingMessage, keepAlive: boolean) => number;
-/** What `onIncoming` returns to the parser for a request whose body it shall not read. */
+/** What `onIncoming` returns to the parser to make it skip the body of a request. */
 const SKIP_BODY = 2;
 
 /**
@@ -39,15 +32,17 @@ export function handleRequests(server: Server, handle: RequestListener): void {
   server.on("checkExpectation", listener);
 }
 
-/** Counts a waiting request. If it is one too many, closes the connection and returns false. */
-function mayWait(connection: Socket & { [WAITING]?: number }, res: ServerResponse): boolean {
-  const waiting = (connection[WAITING] ?? 0) + 1;
-  if (waiting > MAX_WAITING) connection.destroy();
+/**
+ * Lets one request of a connection wait. For a second one it closes the connection and returns false. Node calls the
+ * listener for each request that it reads, so a client that pipelines could hold thousands: a request takes 20 bytes to
+ * send and more than 10 kB to serve. Browsers, sidecars and gateways send a request after the response to the one
+ * before. Clients that do not must expect that the server closes the connection: RFC 9112 §9.3.2.
+ */
+function mayWait(connection: Socket, res: ServerResponse): boolean {
+  if (waiting.has(connection)) connection.destroy();
   if (connection.destroyed) return false;
-  connection[WAITING] = waiting;
-  res.once("close", () => {
-    connection[WAITING] = (connection[WAITING] ?? 0) - 1;
-  });
+  waiting.add(connection);
+  res.once("close", () => waiting.delete(connection));
   return true;
 }
 

@@ -1,5 +1,6 @@
 import type { Express, Request, Response } from "express";
 import type { Registry } from "prom-client";
+import { Compile } from "typebox/schema";
 import type { SidecarResponse } from "../dapr/client.ts";
 import { keyOf } from "../dapr/key.ts";
 import { addCommonRoutes, createServiceApp } from "../runtime/app.ts";
@@ -12,7 +13,7 @@ import type { SignInSettings, Version } from "./api.ts";
 import { readAssets } from "./assets.ts";
 import type { WelcomeConfig } from "./config.ts";
 import { checkServices } from "./health.ts";
-import { openapi, openapiWithSignIn } from "./openapi.ts";
+import { headerSchema, openapi, openapiWithSignIn } from "./openapi.ts";
 import { inspectSecret } from "./secret.ts";
 import type { Sidecar } from "./sidecar.ts";
 import { PUBLIC_API, type SignIn } from "./sign-in.ts";
@@ -140,7 +141,7 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
   return app;
 }
 
-const HEADER = /^[\t -~]{0,1024}$/;
+const isHeader = Compile(headerSchema);
 
 /**
  * A header to pass on. The sidecars would fail at one that is too long or has other characters.
@@ -149,9 +150,9 @@ const HEADER = /^[\t -~]{0,1024}$/;
 function headerOf(req: Request, name: string): string | undefined {
   const value = req.get(name);
   if (value === undefined) return undefined;
-  if (HEADER.test(value)) return value.replaceAll("\t", " "); // sidecars reject a tab, which means the same
+  if (isHeader.Check(value)) return value.replaceAll("\t", " "); // sidecars reject a tab, which means the same
   throw new Problem(400, "bad-request", `${name} is malformed`, {
-    detail: "Send at most 1024 characters, all of them printable ASCII.",
+    detail: `Send at most ${headerSchema.maxLength} characters, all of them printable ASCII.`,
   });
 }
 

@@ -5,11 +5,13 @@ import {
   ConfigError,
   commonVariables,
   readConfig,
+  UUID,
   type Variable,
   welcomeVariables,
 } from "../runtime/config.ts";
 
-const UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
+const uuid = `^(${UUID})?$`;
+const WHOLE_UUID = new RegExp(`^${UUID}$`);
 
 export const variables = {
   ...commonVariables,
@@ -26,13 +28,13 @@ export const variables = {
   },
   SIGN_IN_CLIENT_ID: {
     type: "string",
-    pattern: `^(${UUID})?$`,
+    pattern: uuid,
     default: "",
     description: "Client id of the application in Entra ID that callers sign in to; without it, nobody has to sign in",
   },
   SIGN_IN_TENANT_ID: {
     type: "string",
-    pattern: `^(${UUID})?$`,
+    pattern: uuid,
     default: "",
     description: "Tenant whose users may sign in; set it together with SIGN_IN_CLIENT_ID",
   },
@@ -93,5 +95,5 @@ export function readWelcomeConfig(env: Readonly<Record<string, string | undefine
 }
 
 export function isUuid(value: unknown): value is string {
-  return typeof value === "string" && new RegExp(`^${UUID}$`).test(value);
+  return typeof value === "string" && WHOLE_UUID.test(value);
 }

@@ -5,7 +5,7 @@ import { PREFIX_LENGTH, PUBLIC_API } from "./sign-in.ts";
 
 const json = (description: string, schema: object) => ({ description, content: { "application/json": { schema } } });
 /** A header that welcome passes on. */
-const passedOn = { type: "string", maxLength: 1024, pattern: "^[\\t -~]*$" } as const;
+export const headerSchema = { type: "string", maxLength: 1024, pattern: "^[\\t -~]*$" } as const;
 const invocationProblems = {
   502: problem("The sidecars denied the call, or the response is not from the other service."),
   503: problem("A sidecar or the service is unreachable or not ready. Retry after `Retry-After` seconds."),
@@ -131,7 +131,7 @@ export const openapi = {
           {
             name: "Cache-Control",
             in: "header",
-            schema: passedOn,
+            schema: headerSchema,
             description: "`no-cache` bypasses the cache of group-lister.",
           },
         ],

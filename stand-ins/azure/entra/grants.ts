@@ -31,7 +31,7 @@ export interface Grants {
   readonly refreshTokens: Store<RefreshToken>;
 }
 
-interface Store<T> {
+export interface Store<T> {
   /** Returns the secret that stands for `grant`. */
   add(grant: T): string;
   find(secret: string): T | undefined;

@@ -5,19 +5,14 @@ import type { AzureRequest, AzureResponse } from "../http.ts";
 import { authenticate } from "./client-credentials.ts";
 import { type Application, type Directory, findApplication, readScopes, type Scopes, type User } from "./directory.ts";
 import { EntraError, missing } from "./error.ts";
-import type { Consent } from "./grants.ts";
+import type { Consent, Store } from "./grants.ts";
 import { userClaims } from "./user-claims.ts";
 
 /** Not extended by use, in a single-page app. https://learn.microsoft.com/entra/identity-platform/refresh-tokens */
 const refreshTokenLifetimeMs = 86_400_000;
 
 export async function redeemCode(request: AzureRequest, form: URLSearchParams, directory: Directory) {
-  const client = findApplication(form.get("client_id"), directory);
-  const secret = form.get("code");
-  if (!secret) throw missing("code");
-  const code = directory.grants.codes.find(secret);
-  if (!code) throw new EntraError(400, "invalid_grant", 9002313, "Invalid request. Request is malformed or invalid.");
-  await checkClient(request, form, client, code);
+  const code = await findGrant(request, form, directory, "code", directory.grants.codes);
 
   const redirectUri = form.get("redirect_uri");
   if (redirectUri !== code.redirectUri) {
@@ -46,12 +41,7 @@ export async function redeemCode(request: AzureRequest, form: URLSearchParams, d
 }
 
 export async function redeemRefreshToken(request: AzureRequest, form: URLSearchParams, directory: Directory) {
-  const client = findApplication(form.get("client_id"), directory);
-  const secret = form.get("refresh_token");
-  if (!secret) throw missing("refresh_token");
-  const grant = directory.grants.refreshTokens.find(secret);
-  if (!grant) throw new EntraError(400, "invalid_grant", 9002313, "Invalid request. Request is malformed or invalid.");
-  await checkClient(request, form, client, grant);
+  const grant = await findGrant(request, form, directory, "refresh_token", directory.grants.refreshTokens);
   if (Date.now() >= grant.expiresAt) {
     const message =
       "The refresh token was issued to a single page app (SPA), and therefore has a fixed, limited lifetime of " +
@@ -62,6 +52,23 @@ export async function redeemRefreshToken(request: AzureRequest, form: URLSearchP
   const scopes = narrow(form.get("scope"), grant, directory);
   // As Entra ID, this issues a new refresh token that expires with the first one, and leaves the old one valid.
   return issue(request, form, { ...grant, scopes }, directory, undefined, grant.issuedAt, grant.expiresAt);
+}
+
+/** The grant that the parameter `name` stands for, once it is known that the client may redeem it. */
+async function findGrant<T extends Consent>(
+  request: AzureRequest,
+  form: URLSearchParams,
+  directory: Directory,
+  name: string,
+  grants: Store<T>,
+): Promise<T> {
+  const client = findApplication(form.get("client_id"), directory);
+  const secret = form.get(name);
+  if (!secret) throw missing(name);
+  const grant = grants.find(secret);
+  if (!grant) throw new EntraError(400, "invalid_grant", 9002313, "Invalid request. Request is malformed or invalid.");
+  await checkClient(request, form, client, grant);
+  return grant;
 }
 
 /** Checks that the grant was issued to the client and that the client is of the grant's platform. */
