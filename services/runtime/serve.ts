@@ -4,7 +4,7 @@ import type { Express } from "express";
 import type { Registry } from "prom-client";
 import { createMetricsApp } from "./app.ts";
 import type { Config, commonVariables } from "./config.ts";
-import { handleRequests, TIMEOUTS } from "./handle-requests.ts";
+import { handleRequests, SERVER_OPTIONS } from "./handle-requests.ts";
 import type { Logger } from "./log.ts";
 import { withTimeout } from "./timeout.ts";
 
@@ -44,7 +44,7 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
     rejectWhileDraining(); // shutdown may have begun meanwhile
   };
   const listen = (handle: RequestListener, variable: "PORT" | "METRICS_PORT", listening: (url: string) => void) => {
-    const server = createServer(TIMEOUTS);
+    const server = createServer(SERVER_OPTIONS);
     handleRequests(server, (req, res) => {
       dropUnusedBody(req);
       handle(req, res);

@@ -10,7 +10,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { handleRequests, TIMEOUTS } from "../../services/runtime/handle-requests.ts";
+import { handleRequests, SERVER_OPTIONS } from "../../services/runtime/handle-requests.ts";
 
 export interface AzureRequest {
   readonly method: string;
@@ -48,11 +48,11 @@ class RejectedRequest extends Error {
 }
 
 export function createHttpServer(limits: Limits, respond: Respond): Server {
-  return bounded(createServer(TIMEOUTS), listener("http", limits, respond));
+  return bounded(createServer(SERVER_OPTIONS), listener("http", limits, respond));
 }
 
 export function createHttpsServer(keys: { key: string; cert: string }, limits: Limits, respond: Respond): Server {
-  return bounded(createTlsServer({ ...keys, ...TIMEOUTS }), listener("https", limits, respond));
+  return bounded(createTlsServer({ ...keys, ...SERVER_OPTIONS }), listener("https", limits, respond));
 }
 
 function bounded<S extends Server>(server: S, handle: RequestListener): S {

@@ -247,16 +247,17 @@ describe("a client that pipelines", () => {
     ["group-lister", "", "/groupz?details=true", groups, none],
     ["hello-wasm", "", "/", nothing, none],
   ])(
-    "leaves %s%s within 256 MiB and its probe working, by many requests and by large ones",
+    "leaves %s%s within 256 MiB and its probe working, by many requests with and without Host, and by large ones",
     async (name, _how, path, env, header) => {
       // welcome would wait for a stalled sidecar longest; state-api refuses most calls then.
       const origin = name === "welcome" ? await fakeSidecar(() => {}) : sidecar.origin;
       const service = await start(name, origin, "/healthz", env());
       const small = head(`GET ${path}`, header()).repeat(20_000);
+      const withoutHost = `GET ${path} HTTP/1.1\r\n\r\n`.repeat(20_000);
       const padding = Array.from({ length: 90 }, (_, index) => `x-${index}: ${"v".repeat(140)}\r\n`);
       const large = head(`GET ${path}`, header() + padding.join("")).repeat(2);
       const peak = await peakMiB(service, async () => {
-        const attackers = Array.from({ length: 950 }, () => attack(service, small, false));
+        const attackers = Array.from({ length: 950 }, (_, i) => attack(service, i % 2 ? small : withoutHost, false));
         await sleep(3_000);
         await probeSucceeds(service);
         for (const attacker of attackers) attacker.destroy();
@@ -275,6 +276,32 @@ describe("a client that pipelines", () => {
     expect(two.closed).toBe(false);
     const three = attack(service, head("GET /healthz").repeat(3));
     await expect.poll(() => three.closed).toBe(true);
+  });
+
+  test("is served with two requests in flight all the time", async () => {
+    const stalling = await fakeSidecar((_req, res) => void setTimeout(() => res.end("{}"), 300));
+    const service = await start("welcome", stalling, "/healthz");
+    const slow = head("GET /api/state/greeting");
+    const client = attack(service, head("GET /healthz") + slow);
+    for (let responses = 0; responses < 4; responses++) {
+      await expect.poll(() => client.received, { interval: 10 }).toMatch(/^HTTP\/1\.1 /);
+      client.received = "";
+      client.write(slow); // while the one before is being served
+    }
+    expect(client.closed).toBe(false);
+  });
+
+  test.each([
+    ["a request to upgrade", "GET /", "Connection: upgrade\r\nUpgrade: websocket\r\n"],
+    ["CONNECT", "CONNECT a.example:1", ""],
+  ])("leaves no memory of its bodies behind when its last request is %s", async (_name, line, more) => {
+    const service = await start("welcome", await fakeSidecar(() => {}), "/healthz");
+    const path = "/api/state/stalled";
+    const small = head(`GET ${path}`);
+    for (let i = 0; i < 24; i++) attack(service, small + upload(`PUT ${path}`, MIB) + small + head(line, more));
+    await sleep(1_000);
+    const status = async () => (await put(service, path, mebibyte)).status;
+    await expect.poll(status, { timeout: 15_000, interval: 500 }).toBe(504); // the sidecar's; 503: no memory
   });
 });
 

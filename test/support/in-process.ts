@@ -2,8 +2,8 @@ import { expect, vi } from "vitest";
 import { freePorts } from "./processes.ts";
 
 /**
- * Runs the server of a service inside the test process, so that coverage includes its lines. Calls `use` with a
- * function that sends GET requests and the origin, then checks that SIGTERM ends the server with 0.
+ * Runs the server of a service inside the test process, so that coverage includes its lines. Calls `use` with the
+ * server's origin and a function that sends it GET requests, then checks that SIGTERM ends the server with 0.
  *
  * `process.exit` is replaced, because it would end the test process. The arguments in `process.argv` are removed
  * meanwhile, because state-api would read those of Vitest as its own.

@@ -50,7 +50,7 @@ async function freeze(pid: number): Promise<void> {
   if (process.platform !== "linux") return;
   const threads = () => readdirSync(`/proc/${pid}/task`);
   const state = (thread: string) => /\) (\w) /.exec(readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8"))?.[1];
-  await expect.poll(() => new Set(threads().map(state))).toEqual(new Set(["T"]));
+  await expect.poll(() => new Set(threads().map(state)), { timeout: 10_000 }).toEqual(new Set(["T"]));
 }
 
 describe("faults of the sidecar", () => {
