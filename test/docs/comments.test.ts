@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { root } from "../support/processes.ts";
 
 const patterns = ["*.ts", "*.mjs", "*.yaml", "*.yml", "*.sh", "*Dockerfile"];
-const exempt = [":!tools/daprd/module", ":!test/kubernetes/tools"];
+const exempt = [":!tools/daprd/module", ":!test/*/tools"];
 const listing = ["ls-files", "--cached", "--others", "--exclude-standard", ...patterns, ...exempt];
 const files = execFileSync("git", listing, { cwd: root })
   .toString()

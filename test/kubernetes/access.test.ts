@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { field } from "../../services/runtime/field.ts";
 import { at, listAt, objectAt, textAt } from "../support/at.ts";
-import { buildTimeout, findSource } from "../support/kubernetes-tools.ts";
+import { buildTimeout, findSource } from "../support/go-tools.ts";
 import { allows, type Endpoint, type NetworkPolicy } from "../support/network-policies.ts";
 import { root } from "../support/processes.ts";
 import { build, buildAll, compose, folder, kustomizations, type Resource, settings } from "./kustomize.ts";

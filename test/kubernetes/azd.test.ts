@@ -19,7 +19,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
 import { imageVariable, listHooks, type PlacedHook, readProject, runHook } from "../support/azd.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
-import { buildTimeout, findSource, findTools } from "../support/kubernetes-tools.ts";
+import { buildTimeout, findSource, findTools } from "../support/go-tools.ts";
 import { copyRepository } from "../support/repository.ts";
 
 interface KubernetesObject {

@@ -1,7 +1,7 @@
 // Applies infra/kubernetes to a cluster whose control plane and add-ons are real programs; only the nodes are
 // simulated. The tests share one cluster and run in this order: the first ones apply the suite that later ones use.
 import { afterAll, beforeAll } from "vitest";
-import { buildTimeout } from "../support/kubernetes-tools.ts";
+import { buildTimeout } from "../support/go-tools.ts";
 import { describeBlueGreen } from "./cluster/blue-green.ts";
 import { setUp, tearDown } from "./cluster/context.ts";
 import { describeGateway } from "./cluster/gateway.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { parse, parseAllDocuments, stringify } from "yaml";
-import { findTools } from "../support/kubernetes-tools.ts";
+import { findTools } from "../support/go-tools.ts";
 import { root } from "../support/processes.ts";
 
 export const folder = join(root, "infra/kubernetes");

@@ -12,7 +12,7 @@ import { field } from "../../services/runtime/field.ts";
 import { variables as stateApi } from "../../services/state-api/config.ts";
 import { variables as welcome } from "../../services/welcome/config.ts";
 import { at, listAt, numberAt, objectAt, textAt } from "../support/at.ts";
-import { buildTimeout, findNetworkCrds, findSource, findTools } from "../support/kubernetes-tools.ts";
+import { buildTimeout, findNetworkCrds, findSource, findTools } from "../support/go-tools.ts";
 import { root } from "../support/processes.ts";
 import {
   build,

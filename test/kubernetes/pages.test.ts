@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { openapi as welcome } from "../../services/welcome/openapi.ts";
 import { loadKeys } from "../../stand-ins/azure/certificate.ts";
-import { buildTimeout, findSource, findTools } from "../support/kubernetes-tools.ts";
+import { buildTimeout, findSource, findTools } from "../support/go-tools.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
 

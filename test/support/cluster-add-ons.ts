@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { flags } from "../../tools/processes/flags.ts";
 import { type Cluster, connectTo, findPort, until } from "./cluster.ts";
-import { findSource, findTools } from "./kubernetes-tools.ts";
+import { findSource, findTools } from "./go-tools.ts";
 import { root } from "./processes.ts";
 
 /** Audience of the tokens that the Dapr control plane and its sidecars present to Sentry. */

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { type Keys, loadKeys } from "../../stand-ins/azure/certificate.ts";
 import { flags } from "../../tools/processes/flags.ts";
-import { findSource, findTools } from "./kubernetes-tools.ts";
+import { findSource, findTools } from "./go-tools.ts";
 import { freePorts, run } from "./processes.ts";
 
 export interface Cluster {

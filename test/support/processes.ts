@@ -71,7 +71,8 @@ export async function startService(
   });
 }
 
-async function launch(server: Server): Promise<Process> {
+/** Starts a program that serves HTTP and waits until it is ready; it ends with the tests at the latest. */
+export async function launch(server: Server): Promise<Process> {
   const { running, output, end } = start(server);
   try {
     await waitUntilReady(running, { timeoutMs: 20_000 });

@@ -16,8 +16,8 @@ import { loadSync } from "@grpc/proto-loader";
 import { flags } from "../../tools/processes/flags.ts";
 import { at } from "./at.ts";
 import { type Cluster, until } from "./cluster.ts";
+import { findSource, findTools } from "./go-tools.ts";
 import type { Pod } from "./kubernetes-objects.ts";
-import { findSource, findTools } from "./kubernetes-tools.ts";
 
 interface SecretsStore {
   /** Mounts the volume of the pod or refreshes it, as kubelet does periodically. Resolves with its folder. */

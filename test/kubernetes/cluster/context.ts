@@ -13,8 +13,8 @@ import {
   startRollouts,
   startWorkloadIdentity,
 } from "../../support/cluster-add-ons.ts";
+import { findNetworkCrds, findSource } from "../../support/go-tools.ts";
 import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
-import { findNetworkCrds, findSource } from "../../support/kubernetes-tools.ts";
 import { readBlocks } from "../../support/markdown.ts";
 import { root } from "../../support/processes.ts";
 

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { at } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
-import { findSource } from "../../support/kubernetes-tools.ts";
+import { findSource } from "../../support/go-tools.ts";
 import { startSecretsStore } from "../../support/secrets-store.ts";
 import { cluster, get, kubectl, namespace, readyPod, stderr, welcomeHost } from "./context.ts";
 

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decode } from "../../../stand-ins/azure/tokens.ts";
 import { until } from "../../support/cluster.ts";
-import { buildTimeout } from "../../support/kubernetes-tools.ts";
+import { buildTimeout } from "../../support/go-tools.ts";
 import { type Process, startService } from "../../support/processes.ts";
 import { startSecretsStore } from "../../support/secrets-store.ts";
 import { cluster, get, namespace, readyPod } from "./context.ts";

@@ -9,8 +9,8 @@ import { findDaprd } from "../../../tools/daprd/find.ts";
 import { flags } from "../../../tools/processes/flags.ts";
 import { findPort, until } from "../../support/cluster.ts";
 import { startAsInPod } from "../../support/cluster-add-ons.ts";
+import { buildTimeout } from "../../support/go-tools.ts";
 import type { Pod, Variable } from "../../support/kubernetes-objects.ts";
-import { buildTimeout } from "../../support/kubernetes-tools.ts";
 import { type Process, startService } from "../../support/processes.ts";
 import {
   application,

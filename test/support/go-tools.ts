@@ -1,4 +1,5 @@
-// The programs of a Kubernetes cluster: built from Go modules once and kept in the user's cache folder for all clones.
+// The Go programs that tests run, such as those of a Kubernetes cluster: built once, from modules that pin their
+// versions, and kept in the user's cache folder for all clones.
 import { createHash } from "node:crypto";
 import { globSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,22 +9,28 @@ import { makeOnce } from "../../tools/build-cache/make-once.ts";
 import { createReporter } from "../../tools/build-cache/progress.ts";
 import { root } from "./processes.ts";
 
-/** The Go modules in test/kubernetes/tools, with the time of a first build on two cores. */
-const durations = { cluster: "5-10 minutes", rollouts: "2-3 minutes", dapr: "2-3 minutes" };
-type Module = keyof typeof durations;
+/** The Go modules, with the test tier whose folder has each, and the time of a first build on two cores. */
+const modules = {
+  cluster: { tier: "kubernetes", duration: "5-10 minutes" },
+  rollouts: { tier: "kubernetes", duration: "2-3 minutes" },
+  dapr: { tier: "kubernetes", duration: "2-3 minutes" },
+  registry: { tier: "containers", duration: "1-2 minutes" },
+};
+type Module = keyof typeof modules;
 
 /** For hooks that may have to build. */
 export const buildTimeout = 30 * 60_000;
 
 /** Returns the folder of a module's programs. */
 export async function findTools(name: Module): Promise<string> {
+  const { tier, duration } = modules[name];
   const module = describe(name);
   const flags = ["-mod=readonly", "-trimpath", "-ldflags", linkerFlags(module.module)];
-  const folder = `kubernetes-${name}-${hash(module.module, flags)}-${process.platform}-${process.arch}`;
-  const what = `the ${name} programs of test/kubernetes`;
+  const folder = `${tier}-${name}-${hash(module.module, flags)}-${process.platform}-${process.arch}`;
+  const what = `the ${name} programs of test/${tier}`;
   return makeOnce(join(findCacheFolder(process), folder, "bin"), what, module, async (unfinished) => {
     mkdirSync(unfinished);
-    await buildGo(module, { what, duration: durations[name], flags, packages: ["tool"], to: `${unfinished}/` });
+    await buildGo(module, { what, duration, flags, packages: ["tool"], to: `${unfinished}/` });
   });
 }
 
@@ -48,7 +55,7 @@ export async function findNetworkCrds(): Promise<string[]> {
 
 function describe(name: Module): GoModule {
   return {
-    module: join(root, "test/kubernetes/tools", name),
+    module: join(root, "test", modules[name].tier, "tools", name),
     env: process.env,
     report: createReporter(process.stderr),
     signal: new AbortController().signal,

@@ -1,0 +1,55 @@
+// A registry of container images and other OCI artifacts on loopback: CNCF Distribution, which Docker Hub and GitHub
+// build on, with the `oras` CLI as its client.
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { findTools } from "./go-tools.ts";
+import { freePorts, launch } from "./processes.ts";
+
+export interface Registry {
+  /**
+   * Host and port, such as 127.0.0.1:20000: the first part of an image's name. It speaks plain HTTP, which docker uses
+   * for addresses of loopback, and anybody can push.
+   */
+  readonly host: string;
+  /** Runs `oras ARGS --plain-http` in `folder` and resolves with stdout; rejects with stderr in the message. */
+  oras(folder: string, ...args: string[]): Promise<string>;
+  end(): Promise<void>;
+}
+
+/** Starts an empty registry; it ends with the tests at the latest. */
+export async function startRegistry(): Promise<Registry> {
+  const programs = await findTools("registry");
+  const folder = mkdtempSync(join(tmpdir(), "registry-test-"));
+  const host = `127.0.0.1:${(await freePorts(1))[0]}`;
+  // JSON is YAML. https://distribution.github.io/distribution/about/configuration/
+  const config = {
+    version: "0.1",
+    log: { level: "warn", accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: join(folder, "data") } },
+    http: { addr: host },
+  };
+  writeFileSync(join(folder, "config.yml"), JSON.stringify(config));
+  const registry = await launch({
+    name: "registry",
+    path: join(programs, "registry"),
+    args: ["serve", join(folder, "config.yml")],
+    cwd: folder,
+    env: { ...process.env, OTEL_TRACES_EXPORTER: "none" }, // it would send traces to port 4318
+    origin: `http://${host}`,
+    readyPath: "/v2/",
+  });
+  // No credentials of the user's Docker.
+  const env = { ...process.env, HOME: folder, DOCKER_CONFIG: folder };
+  return {
+    host,
+    oras: async (cwd, ...args) =>
+      (await promisify(execFile)(join(programs, "oras"), [...args, "--plain-http"], { cwd, env })).stdout,
+    async end() {
+      await registry.end();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
