@@ -56,12 +56,13 @@ describe("docker-compose.yml", () => {
     expect(services.cosmos?.image).toMatch(/^mcr\.microsoft\.com\/.+:vnext-EN20\d{6}@sha256:[0-9a-f]{64}$/);
   });
 
-  test("builds every program that the Dockerfile knows, under the program's name, and no other", () => {
+  test("builds every program that the Dockerfile knows and no other, with IMAGES before its name and the version as its tag", () => {
     const { stderr } = spawnSync(process.execPath, [join(root, "tools/bundle/bundle.ts")], { encoding: "utf8" });
     const known = stderr.trim().split(": ").at(-1)?.split(", ");
     const built = Object.values(services).flatMap(({ image, build }) => (build ? [[image, build.args.SERVICE]] : []));
-    expect(new Set(built.map(([image]) => image))).toEqual(new Set(known));
-    for (const [image, service] of built) expect(service).toBe(image);
+    expect(new Set(built.map(([, service]) => service))).toEqual(new Set(known));
+    const { version } = JSON.parse(read("package.json"));
+    for (const [image, service] of built) expect(image).toBe(`\${IMAGES:+\${IMAGES}/}${service}:${version}`);
   });
 
   test("gives each app a network that it shares only with its sidecars, whose API listens on that network", () => {

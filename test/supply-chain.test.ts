@@ -125,8 +125,10 @@ describe("GitHub workflows", () => {
 });
 
 describe("images", () => {
-  /** The images of kustomize and Compose that the suite builds; their names have no tag. */
-  const isOwn = (image: string) => /^(state-api|group-lister|welcome|azure-stand-in|cosmos-check)$/.test(image);
+  /** The images that the suite builds, with the version of package.json as their tag. */
+  const own =
+    /^(\$\{IMAGES:\+\$\{IMAGES\}\/\})?(state-api|group-lister|welcome|azure-stand-in|cosmos-check):(?<tag>[\w.]+)$/;
+  const isOwn = (image: string) => own.exec(image)?.groups?.tag === JSON.parse(read("package.json")).version;
 
   test("the Dockerfiles start from images with a digest", () => {
     const bases = list("*Dockerfile").flatMap((file) => {

@@ -35,7 +35,7 @@ beforeAll(async () => {
   const renamed = original
     .replace(/^name: .+$/m, `name: ${project}`)
     .replaceAll(/127\.0\.0\.1:808(\d):8080/g, (_, index) => `127.0.0.1:${ports[index]}:8080`)
-    .replaceAll(new RegExp(`image: (${images.join("|")})$`, "gm"), (_, image) => `image: ${tag(image)}`);
+    .replaceAll(/image: \S+\/\}([\w-]+):[\d.]+$/gm, (_, image) => `image: ${tag(image)}`);
   writeFileSync(file, renamed);
   docker = await startDocker(repository);
   await compose("--profile", "*", "build");

@@ -1,11 +1,15 @@
 // Plans of the real compiler for Container Apps: the environment and the Dapr component of main.bicep, and each app of
 // apps/.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
 import { variables } from "../../services/welcome/config.ts";
 import { at, listAt, textAt } from "../support/at.ts";
+import { imageVariable } from "../support/azd.ts";
 import { environment, findBicepOrSkip, type Resource, startBicep, tenant } from "../support/bicep.ts";
 import { errorsIn, makePlans, type Plans, planIn } from "../support/plans.ts";
+import { root } from "../support/processes.ts";
 import { shorten } from "../support/shorten.ts";
 
 const path = await findBicepOrSkip();
@@ -188,6 +192,20 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     expect(at(app(name), "configuration.registries")).toEqual([{ server: "registry.azurecr.io", identity: pull }]);
     expect(at(app(name), "template.containers.0.image")).toBe(`registry.azurecr.io/${name}:v1`);
   });
+
+  test.for([...apps, "examples/welcome-sign-in", "examples/welcome-tags"])(
+    "%s takes the image of IMAGES if it has none of its own, and pulls it without an identity",
+    async (file) => {
+      const [name = ""] = apps.filter((each) => file.includes(each));
+      const IMAGES = "ghcr.io/owner/dapr-on-azure-samples";
+      const { properties } = await appWith({ IMAGES, [imageVariable(name)]: "" }, file);
+      const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+      expect(at(properties, "template.containers.0.image")).toBe(`${IMAGES}/${name}:${version}`);
+      expect(at(properties, "configuration.registries")).toEqual([]);
+      const { properties: withBoth } = await appWith({ IMAGES }, file);
+      expect(at(withBoth, "template.containers.0.image")).toBe(`registry.azurecr.io/${name}:v1`);
+    },
+  );
 
   test.for([...apps.map((name) => [name, 1, 3, "50"] as const), ["blue-green", 0, 5, "20"] as const])(
     "%s scales by concurrent requests, from %s to %s replicas",

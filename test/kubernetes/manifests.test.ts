@@ -1,7 +1,7 @@
 // Builds infra/kubernetes without a cluster and validates every object against the schemas of three Kubernetes versions
 // and of the custom resources. Compares names and settings with the rest of the repository.
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, globSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { BlockList } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -281,10 +281,10 @@ describe("blue-green", () => {
 
   test("another WELCOME changes the pod template, so it starts a new version", async () => {
     const changed = join(temporary, "v2");
-    cpSync(join(folder, "blue-green"), changed, { recursive: true });
-    const file = join(changed, "kustomization.yaml");
+    cpSync(folder, changed, { recursive: true });
+    const file = join(changed, "blue-green/kustomization.yaml");
     writeFileSync(file, readFileSync(file, "utf8").replace("v1!", "v2!"));
-    const [before, after] = [built.get("blue-green") ?? [], await build(changed)].map((objects) =>
+    const [before, after] = [built.get("blue-green") ?? [], await build(join(changed, "blue-green"))].map((objects) =>
       at(
         objects.find(({ kind }) => kind === "Rollout"),
         "spec.template",
@@ -295,12 +295,32 @@ describe("blue-green", () => {
 
   test("without rollout.transform.yaml the Rollout refers to a Service that does not exist", async () => {
     const changed = join(temporary, "untransformed");
-    cpSync(join(folder, "blue-green"), changed, { recursive: true });
-    writeFileSync(join(changed, "rollout.transform.yaml"), "");
-    const rollout = (await build(changed)).find(({ kind }) => kind === "Rollout");
+    cpSync(folder, changed, { recursive: true });
+    writeFileSync(join(changed, "blue-green/rollout.transform.yaml"), "");
+    const rollout = (await build(join(changed, "blue-green"))).find(({ kind }) => kind === "Rollout");
     expect(rollout).toHaveProperty("spec.strategy.blueGreen.activeService", "superapi-svc-active");
   });
 });
+
+test.each(["overlays/aks", "overlays/local", "blue-green", "blue-green-dapr"])(
+  "%s pulls every image from IMAGES in its settings, under the image's name and the version of package.json",
+  async (name) => {
+    const changed = join(temporary, `images-${name.replace("/", "-")}`);
+    cpSync(folder, changed, { recursive: true });
+    const images = "registry.example.com:5000/owner/samples";
+    for (const file of globSync("**/settings.yaml", { cwd: changed })) {
+      const text = readFileSync(join(changed, file), "utf8");
+      expect(text).toMatch(/^ {2}IMAGES: /m);
+      writeFileSync(join(changed, file), text.replace(/^ {2}IMAGES: .*/m, `  IMAGES: ${images}`));
+    }
+    const workloads = (await build(join(changed, name))).filter(({ kind }) => /^(Deployment|Rollout)$/.test(kind));
+    const { version } = JSON.parse(read("package.json"));
+    const services = name.startsWith("blue-green") ? ["welcome"] : ["group-lister", "state-api", "welcome"];
+    expect(workloads.map((object) => at(object, "spec.template.spec.containers.0.image"))).toEqual(
+      services.map((service) => `${images}/${service}:${version}`),
+    );
+  },
+);
 
 describe("files that repeat each other", () => {
   test("Configuration and Resiliency equal those of components/local, but for names, access control and metrics", () => {

@@ -40,6 +40,7 @@ if [ "$service" != welcome ]; then
   esac
 fi
 
+unset IMAGES # azd has built the image
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -R ../../kubernetes "$work"

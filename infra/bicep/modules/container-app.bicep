@@ -123,7 +123,7 @@ param environmentName string
 @description('Required. Name of the managed identity of the service, in this resource group.')
 param identityName string
 
-@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1. The identity id-pull pulls it.')
+@description('Required. Image reference with a tag or digest, such as REGISTRY.azurecr.io/welcome:v1. The identity id-pull pulls it from an Azure container registry; another registry must serve it to anyone.')
 param image string
 
 @description('Optional. Keeps the traffic on the live revision while you test the new one. Without it the new revision receives all traffic as soon as it is ready.')
@@ -161,6 +161,7 @@ var certificateId = resourceId(
   certificateName
 )
 var port = 8080 // PORT in the images
+var server = split(image, '/')[0]
 
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
   name: environmentName
@@ -195,7 +196,7 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
         { identity: identity.id, lifecycle: identityUsers }
         { identity: pullIdentity.id, lifecycle: 'None' }
       ]
-      registries: [{ server: split(image, '/')[0], identity: pullIdentity.id }]
+      registries: contains(server, '.azurecr.') ? [{ server: server, identity: pullIdentity.id }] : []
       secrets: secret == null ? [] : [{ name: secret!.name, keyVaultUrl: secret!.url, identity: identity.id }]
       dapr: {
         enabled: true

@@ -1,5 +1,7 @@
 using '../apps/state-api.bicep'
 
+// Deploys the image SERVICE_STATE_API_IMAGE_NAME, which azd sets. Without it, deploys the image of this release with the
+// prefix IMAGES: docs/deploy/containers.md#use-published-images.
 // Only welcome can call, through both sidecars. To call the app directly, set DIRECT_CALLS to anywhere and MY_ADDRESS to
 // your public IPv4 address. Other apps in the environment can then call it directly, too.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
@@ -11,9 +13,15 @@ var live = readEnvironmentVariable('LIVE', '')
 var isOfAnotherApp = contains(['group-lister', 'welcome'], split(live, '--')[0])
 var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
+var built = readEnvironmentVariable('SERVICE_STATE_API_IMAGE_NAME', '')
+var images = readEnvironmentVariable('IMAGES', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param image = readEnvironmentVariable('SERVICE_STATE_API_IMAGE_NAME')
+param image = !empty(built)
+  ? built
+  : empty(images)
+      ? fail('SERVICE_STATE_API_IMAGE_NAME is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/state-api:1.0.0. Or set IMAGES to the prefix of published images.')
+      : '${images}/state-api:1.0.0'
 param access = empty(directCalls)
   ? { who: 'nobody' }
   : directCalls != 'anywhere'

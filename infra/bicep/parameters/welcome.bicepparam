@@ -1,5 +1,7 @@
 using '../apps/welcome.bicep'
 
+// Deploys the image SERVICE_WELCOME_IMAGE_NAME, which azd sets. Without it, deploys the image of this release with the
+// prefix IMAGES: docs/deploy/containers.md#use-published-images.
 // Set MY_ADDRESS to your public IPv4 address to call the app directly; without it only apps in the environment can.
 // Set WELCOME_SIGN_IN_CLIENT_ID to the client id of an app registration in the tenant of the deployment to require
 // sign-in with Microsoft Entra ID: docs/operate/sign-in.md. With it, WELCOME_ACCESS=anyone lets every address call.
@@ -21,9 +23,15 @@ var domainName = readEnvironmentVariable('WELCOME_DOMAIN', '')
 var validation = readEnvironmentVariable('WELCOME_DOMAIN_VALIDATION', '')
 var certificate = readEnvironmentVariable('WELCOME_DOMAIN_CERTIFICATE', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
+var built = readEnvironmentVariable('SERVICE_WELCOME_IMAGE_NAME', '')
+var images = readEnvironmentVariable('IMAGES', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param image = readEnvironmentVariable('SERVICE_WELCOME_IMAGE_NAME')
+param image = !empty(built)
+  ? built
+  : empty(images)
+      ? fail('SERVICE_WELCOME_IMAGE_NAME is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/welcome:1.0.0. Or set IMAGES to the prefix of published images.')
+      : '${images}/welcome:1.0.0'
 param keyVaultName = readEnvironmentVariable('AZURE_KEY_VAULT_NAME')
 param access = !empty(callers)
   ? { who: callers }
