@@ -14,10 +14,10 @@
 # https://github.com/Azure/acr-builder/blob/main/baseimages/scanner/scan/dependencies.go
 ARG NODE=public.ecr.aws/docker/library/node:26.10.0-bookworm-slim@sha256:662933cf47f013bc8e4beb31a6116448427a82057ba7c42c97e4c5ba766504c2
 
-# Bundles the program into one file.
+# Bundles the program into one file, and describes what the image contains: an SBOM and the licences.
 FROM ${NODE} AS bundle
 WORKDIR /src
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json LICENSE ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tools tools
 COPY services services
@@ -26,6 +26,7 @@ ARG SERVICE
 # azure-stand-in writes to volumes on /ca and /data: a new volume takes over the owner of the folder that it is mounted
 # on.
 RUN node tools/bundle/bundle.ts "$SERVICE" /image/app \
+  && node tools/bundle/sbom.ts "$SERVICE" /image/app \
   && if [ "$SERVICE" = azure-stand-in ]; then mkdir /image/ca /image/data && chown 65532:65532 /image/ca /image/data; fi
 
 # Collects Node and the libraries it is linked with. The images get no shell, package manager or other program.

@@ -278,7 +278,7 @@ describe("programs that code downloads", () => {
 
   test("Python packages have hashes, and each is a version", () => {
     const files = list("test/support/python/*.txt");
-    expect(files).toHaveLength(5);
+    expect(files).toHaveLength(6);
     for (const file of files) {
       const requirements = read(file)
         .replaceAll("\\\n", "")

@@ -76,6 +76,12 @@ async function withContainer(command: string[], use: (id: string) => Promise<voi
   }
 }
 
+/** Reads files in /app of an image. */
+async function readFiles(image: string, ...files: string[]): Promise<string[]> {
+  const script = `console.log(JSON.stringify(${JSON.stringify(files)}.map((file) => fs.readFileSync("/app/" + file, "utf8"))))`;
+  return JSON.parse(await evaluate(["run", "--rm", "--entrypoint", "node", tag(image)], script));
+}
+
 const inspect = async (kind: "image" | "container", name: string) => JSON.parse(await docker(kind, "inspect", name))[0];
 
 /** Inspects all containers of the project, exited ones included, except the emulator, which is not ours. */
@@ -155,13 +161,30 @@ describe.each(services)("the image of %s", (name) => {
       /^(usr\/)?lib(64)?\/([\w-]+-linux-gnu\/)?(ld-linux|lib(atomic|c|dl|gcc_s|m|pthread|stdc\+\+))[\w.-]*$/;
     expect(files.filter((path) => !ofEngine.test(path) && !libraries.test(path)).sort()).toEqual(
       [
+        "app/THIRD-PARTY-NOTICES.txt",
         "app/main.mjs",
         "app/main.mjs.map",
+        "app/sbom.spdx.json",
         "etc/passwd",
         "usr/local/bin/node",
         ...(name === "welcome" ? page : []),
       ].sort(),
     );
+  });
+
+  test("lists Node, the Debian packages of its libraries and express in its SBOM, and their licences", async () => {
+    const [document = "", notices] = await readFiles(name, "sbom.spdx.json", "THIRD-PARTY-NOTICES.txt");
+    const purls: string[] = JSON.parse(document).packages.flatMap(
+      ({ externalRefs = [] }: { externalRefs?: { referenceLocator: string }[] }) =>
+        externalRefs.flatMap(({ referenceLocator: purl }) => (purl.startsWith("pkg:") ? purl : [])),
+    );
+    const names = (kind: string) => purls.flatMap((purl) => new RegExp(`^pkg:${kind}/([^@]+)@`).exec(purl)?.[1] ?? []);
+    expect(names("deb/debian")).toEqual(["libatomic1", "libc6", "libgcc-s1", "libstdc++6"]);
+    const version = await evaluate(["run", "--rm", "--entrypoint", "node", tag(name)], "console.log(process.version)");
+    expect(purls).toContain(`pkg:generic/node@${version.slice(1)}`);
+    expect(names("npm")).toContain("express");
+    for (const text of ["ICU", "GNU Lesser General Public", "GCC Runtime Library Exception", "TJ Holowaychuk"])
+      expect(notices).toContain(text);
   });
 
   test("does not start without a setting that says who may call it", async () => {

@@ -32,6 +32,8 @@ const packages = [
   "libattr1",
   "libgmp10",
   "libselinux1",
+  "dpkg",
+  "libmd0",
 ];
 /** Includes a proxy's CA if the machine's administrator has added one. */
 const certificates = "/etc/ssl/certs/ca-certificates.crt";
@@ -91,11 +93,19 @@ async function makeNode(folder: string): Promise<void> {
   const list = `dpkg --listfiles ${packages.join(" ")} | grep ^/. | grep -Ev '^/usr/share/(doc|man|info|locale|lintian)(/|$)'`;
   const pack = "tar -C / --no-recursion --files-from - -c";
   await execute("sh", ["-c", `${list} | sort -u | ${pack} | tar -C ${folder} -x`]);
+  // Descriptions of the libraries' packages, and their licences.
+  const described = [
+    "/etc/os-release /usr/lib/os-release /usr/share/common-licenses /usr/share/doc/gcc-*-base",
+    "/var/lib/dpkg/status /var/lib/dpkg/info/format",
+    "{/usr/share/doc/,/var/lib/dpkg/info/}lib{c6,stdc++6,gcc-s1,atomic1}*",
+  ].join(" ");
+  await execute("bash", ["-c", `shopt -s nullglob; tar -C / -c ${described} | tar -C ${folder} -x`]);
   const { stdout: npm } = await execute("sh", ["-c", 'realpath "$(command -v npm)"']); // …/npm/bin/npm-cli.js
   const modules = join(folder, "usr/local/lib/node_modules");
   cpSync(join(npm.trim(), "../.."), join(modules, "npm"), { recursive: true });
   mkdirSync(join(folder, "usr/local/bin"), { recursive: true });
   cpSync(process.execPath, join(folder, "usr/local/bin/node"));
+  cpSync(join(process.execPath, "../../LICENSE"), join(folder, "usr/local/LICENSE"));
   symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(folder, "usr/local/bin/npm"));
   writeFileSync(join(folder, "etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n");
   addCertificates(folder);
