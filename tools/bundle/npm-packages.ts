@@ -26,7 +26,7 @@ const withoutFile: Readonly<Record<string, { text: string; copyright?: string }>
   "@dapr/dapr": { text: texts.apache, copyright: "2022 The Dapr Authors" },
   "cookie-signature": { text: "node_modules/@dapr/dapr/node_modules/cookie-signature/Readme.md" },
   priorityqueuejs: { text: texts.mit, copyright: "Jano González" },
-  semaphore: { text: texts.mit, copyright: "the authors of https://github.com/abrkn/semaphore.js" },
+  semaphore: { text: texts.mit, copyright: "the authors of semaphore.js" },
   tr46: { text: texts.mit, copyright: "Sebastian Mayr" },
 };
 
