@@ -6,7 +6,7 @@
 # into an annotation. It is no argument of a program either: other users of the machine can list those.
 set -eu
 here=$(dirname "$0")
-kubectl get namespace dapr-samples "$@" >/dev/null 2>&1 || kubectl apply --filename "$here/base/namespace.yaml" "$@"
+kubectl get namespace dapr-samples "$@" >/dev/null 2>&1 || kubectl apply --filename "$here/base/namespace/namespace.yaml" "$@"
 for name in state-api-token group-lister-token; do
   found=$(kubectl get secret "$name" --namespace dapr-samples --ignore-not-found --output name "$@")
   if [ -n "$found" ]; then

@@ -79,7 +79,10 @@ describe("every kustomization", () => {
           .map(([address, port]) => `${pod.label} -> ${address}:${port}`),
       );
     });
-    expect(open).toEqual(["features/pod-identity group-lister -> 169.254.169.254:80"]);
+    expect(open.sort()).toEqual([
+      "features/pod-identity group-lister -> 169.254.169.254:80",
+      "standalone/pod-identity group-lister -> 169.254.169.254:80",
+    ]);
   });
 
   test("gives every Dapr pod a Configuration of its namespace that denies calls by default", () => {
@@ -103,7 +106,7 @@ describe("every kustomization", () => {
     }
   });
 
-  test("gives a token of the sidecar to every service that other services call, and no token's value", () => {
+  test("gives a token of the sidecar to every service that another sidecar calls, and no token's value", () => {
     for (const [name, objects] of builds()) {
       expect(
         objects.filter(({ kind }) => kind === "Secret"),
@@ -113,7 +116,7 @@ describe("every kustomization", () => {
         const { annotations = {} }: Partial<PodTemplate> = objectAt(object, "spec.template.metadata");
         const env = listAt(object, "spec.template.spec.containers.0.env");
         const token = env.find((variable) => field(variable, "name") === "APP_API_TOKEN");
-        const isCalled = object.metadata.name !== "welcome";
+        const isCalled = object.metadata.name !== "welcome" && !name.startsWith("standalone/");
         expect(annotations["dapr.io/app-token-secret"], name).toBe(
           isCalled ? `${object.metadata.name}-token` : undefined,
         );
@@ -234,6 +237,36 @@ describe("connections", () => {
     );
   });
 
+  test.each(["workload-identity", "pod-identity"])(
+    "in standalone/%s: any pod may call group-lister, which calls DNS, Azure and, with pod identity, the metadata service",
+    (name) => {
+      const others = everyone.filter((other) => other !== "group-lister");
+      const inside = ["welcome", "state-api", "neighbor"];
+      const identity =
+        name === "pod-identity" ? ["metadata service:80", ...others.map((other) => `${other}:2579`)] : [];
+      expect(listConnections(policiesOf(`standalone/${name}`)).sort()).toEqual(
+        [
+          ...others.filter((other) => !inside.includes(other)).map((other) => `${other} -> group-lister:8080`),
+          ...dns("group-lister", ...inside),
+          ...https("group-lister", ["superapi", "hello-wasm", "gateway", ...outside, ...Object.keys(addresses)]),
+          ...identity
+            .filter((target) => !inside.some((other) => target.startsWith(`${other}:`)))
+            .map((target) => `group-lister -> ${target}`),
+        ].sort(),
+      );
+    },
+  );
+
+  test("in standalone/key-vault: any pod may call welcome, which calls nothing", () => {
+    const inside = ["welcome", "state-api", "group-lister", "neighbor"];
+    expect(listConnections(policiesOf("standalone/key-vault")).sort()).toEqual(
+      everyone
+        .filter((name) => !inside.includes(name))
+        .map((name) => `${name} -> welcome:8080`)
+        .sort(),
+    );
+  });
+
   test("metrics are closed, and open to the namespace monitoring with the policy on the page", () => {
     const page = readFileSync(join(root, "docs/deploy/kubernetes.md"), "utf8");
     const [, yaml = ""] = /```yaml\n(apiVersion: networking.k8s.io\/v1\n.*?)```/s.exec(page) ?? [];
@@ -338,8 +371,8 @@ describe("on the Internet", () => {
     }
   });
 
-  test("the overlays serve welcome without a sign-in, and publish nothing", async () => {
-    for (const name of ["overlays/aks", "overlays/local"]) {
+  test("the overlays and the standalone folders serve callers without a sign-in, and publish nothing", async () => {
+    for (const name of kustomizations.Kustomization.filter((each) => /^(overlays|standalone)\//.test(each))) {
       const objects = await build(join(folder, name));
       expect(objects.filter(publishes), name).toEqual([]);
       expect(JSON.stringify(objects)).toContain('{"name":"DIRECT_CALLS","value":"anywhere"}');

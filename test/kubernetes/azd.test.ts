@@ -32,6 +32,7 @@ const outputs = {
   AZURE_ENV_NAME: "samples",
   AZURE_AKS_CLUSTER_NAME: "test", // the context of startCluster; azd names the context like the cluster
   AZURE_TENANT_ID: "tenant",
+  AZURE_SUBSCRIPTION_ID: "subscription",
   GROUP_LISTER_CLIENT_ID: "lister",
   STATE_API_CLIENT_ID: "state",
   WELCOME_CLIENT_ID: "welcome",
@@ -122,6 +123,9 @@ describe("the predeploy hooks of AKS", () => {
     );
     await expect(render("welcome", { AZURE_KEY_VAULT_NAME: "" })).rejects.toThrow(
       /Run azd provision, which sets the values that these lines lack:\n *keyvaultName: YOUR-KEY-VAULT/,
+    );
+    await expect(render("group-lister", { AZURE_SUBSCRIPTION_ID: "" })).rejects.toThrow(
+      /which sets the values that these lines lack:\n *value: YOUR-SUBSCRIPTION-ID/,
     );
     expect(existsSync(join(project, "manifests"))).toBe(false);
   });

@@ -22,9 +22,11 @@ export const settings: { data: Record<string, string> } = parse(
 export const hostPlaceholder = settings.data.WELCOME_HOST;
 settings.data.WELCOME_HOST = "welcome.example.com";
 
+/** Folders that only other kustomizations use. */
+const parts = ["base/*/*", "standalone/common/*"];
 /** Folders with a kustomization, by its kind: Kustomizations can be applied, Components are features. */
 export const kustomizations: Record<"Kustomization" | "Component", string[]> = { Kustomization: [], Component: [] };
-for (const file of globSync("**/kustomization.yaml", { cwd: folder }).sort()) {
+for (const file of globSync("**/kustomization.yaml", { cwd: folder, exclude: parts }).sort()) {
   const { kind }: { kind: keyof typeof kustomizations } = parse(readFileSync(join(folder, file), "utf8"));
   kustomizations[kind].push(dirname(file));
 }

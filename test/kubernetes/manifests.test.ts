@@ -111,7 +111,7 @@ describe.each(versions)("kubectl-validate with the schemas of Kubernetes %s and 
       ["base", "Deployment/welcome", "spec.replicas", "two", /spec.replicas: .*must be of type integer/],
       ["base", "Deployment/welcome", "spec.template.spec.container", [], /container: .* unknown field/],
       ["base", "HorizontalPodAutoscaler/welcome", "apiVersion", "autoscaling/v2beta2", /locate OpenAPI spec/],
-      ["base", "NetworkPolicy/welcome", "spec.egress.0.from", [], /egress\[0\].from: .* unknown field/],
+      ["base", "NetworkPolicy/sidecars", "spec.egress.0.from", [], /egress\[0\].from: .* unknown field/],
       ["base", "Configuration/sidecar", "spec.metric.enabled", undefined, /spec.metric.enabled: Required/],
       ["base", "Resiliency/statestore", "spec.policies.retry", {}, /policies.retry: .* unknown field/],
       ["features/cosmos", "Component/statestore", "spec.version", undefined, /spec.version: Required/],
@@ -176,6 +176,7 @@ describe("features", () => {
     expect(fieldsWithSettings(objects).sort()).toEqual([
       "azure_key_vault_name: keyvaultName of SecretProviderClass demo-secret",
       "azure_key_vault_name: keyvaultName of SecretProviderClass welcome-tls",
+      "azure_subscription_id: value of Deployment group-lister",
       "azure_tenant_id: tenantId of SecretProviderClass demo-secret",
       "azure_tenant_id: tenantId of SecretProviderClass welcome-tls",
       "azure_tenant_id: value of Deployment welcome",
@@ -247,6 +248,33 @@ describe("features", () => {
   });
 });
 
+describe("standalone", () => {
+  const folders = kustomizations.Kustomization.filter((name) => name.startsWith("standalone/"));
+
+  test.each(folders)("%s needs nothing of Dapr: no object, annotation, Secret or port of a sidecar", (name) => {
+    expect(JSON.stringify(built.get(name))).not.toMatch(/dapr\.io|dapr-system|-token"|50001|50002/);
+  });
+
+  test.each(folders)(
+    "every setting of %s is copied to an object, and none has another name than in overlays/aks",
+    (name) => {
+      const { data }: typeof settings = parse(read(`infra/kubernetes/${name}/settings.yaml`));
+      const placeholders = JSON.stringify(built.get(name)).match(/YOUR-[A-Z-]+|REGISTRY\.azurecr\.io/g);
+      expect(new Set(placeholders)).toEqual(new Set(Object.values(data)));
+      expect(settings.data).toMatchObject(data);
+    },
+  );
+
+  test("the pods run under the service accounts of the suite, which the federated credentials name", () => {
+    const accounts = (name: string) =>
+      (built.get(name) ?? [])
+        .filter(({ kind }) => kind === "Deployment")
+        .map((object) => `${object.metadata.namespace} ${textAt(object, "spec.template.spec.serviceAccountName")}`);
+    const suite = accounts("overlays/aks");
+    expect(folders.flatMap(accounts).filter((account) => suite.includes(account))).toHaveLength(folders.length);
+  });
+});
+
 describe("blue-green", () => {
   test("has the names in docs/operate/blue-green.md, and the Rollout refers to the objects by these names", () => {
     const objects = built.get("blue-green") ?? [];
@@ -302,9 +330,17 @@ describe("blue-green", () => {
   });
 });
 
-test.each(["overlays/aks", "overlays/local", "blue-green", "blue-green-dapr"])(
+test.each([
+  ["overlays/aks", ["group-lister", "state-api", "welcome"]],
+  ["overlays/local", ["group-lister", "state-api", "welcome"]],
+  ["standalone/workload-identity", ["group-lister"]],
+  ["standalone/pod-identity", ["group-lister"]],
+  ["standalone/key-vault", ["welcome"]],
+  ["blue-green", ["welcome"]],
+  ["blue-green-dapr", ["welcome"]],
+])(
   "%s pulls every image from IMAGES in its settings, under the image's name and the version of package.json",
-  async (name) => {
+  async (name, services) => {
     const changed = join(temporary, `images-${name.replace("/", "-")}`);
     cpSync(folder, changed, { recursive: true });
     const images = "registry.example.com:5000/owner/samples";
@@ -315,7 +351,6 @@ test.each(["overlays/aks", "overlays/local", "blue-green", "blue-green-dapr"])(
     }
     const workloads = (await build(join(changed, name))).filter(({ kind }) => /^(Deployment|Rollout)$/.test(kind));
     const { version } = JSON.parse(read("package.json"));
-    const services = name.startsWith("blue-green") ? ["welcome"] : ["group-lister", "state-api", "welcome"];
     expect(workloads.map((object) => at(object, "spec.template.spec.containers.0.image"))).toEqual(
       services.map((service) => `${images}/${service}:${version}`),
     );
@@ -390,9 +425,12 @@ describe("files that repeat each other", () => {
   });
 
   test("the sidecars of the Rollout may send the same requests as every pod of base", () => {
-    expect(at(find("blue-green-dapr", "NetworkPolicy/sidecar"), "spec")).toEqual(
-      at(find("base", "NetworkPolicy/every-pod"), "spec"),
-    );
+    const rulesOf = (kustomization: string, ...names: string[]) =>
+      names.map((name) => objectAt(find(kustomization, `NetworkPolicy/${name}`), "spec"));
+    const [dns, sidecars] = rulesOf("base", "dns", "sidecars");
+    expect(rulesOf("blue-green-dapr", "sidecar")).toEqual([
+      { ...sidecars, egress: [...listAt(dns, "egress"), ...listAt(sidecars, "egress")] },
+    ]);
   });
 });
 
@@ -472,7 +510,7 @@ describe("pods", () => {
 });
 
 test("the network policy for the Dapr control plane has the ports of its Helm chart", () => {
-  const rule = at(find("base", "NetworkPolicy/every-pod"), "spec.egress.1");
+  const rule = at(find("base", "NetworkPolicy/sidecars"), "spec.egress.0");
   const apps = listAt(rule, "to.0.podSelector.matchExpressions.0.values").map(String);
   const chartPorts = apps.map((app) => {
     const name = app.replace("-", "_");
@@ -485,7 +523,7 @@ test("the network policy for the Dapr control plane has the ports of its Helm ch
 });
 
 test("every pod may send DNS requests to the pods of CoreDNS and to both addresses of AKS LocalDNS", () => {
-  const rule = at(find("base", "NetworkPolicy/every-pod"), "spec.egress.0");
+  const rule = at(find("base", "NetworkPolicy/dns"), "spec.egress.0");
   expect(at(rule, "to.0.podSelector.matchLabels")).toEqual({ "k8s-app": "kube-dns" });
   const [, network = "", prefix] = /^(.*)\/(\d+)$/.exec(textAt(rule, "to.1.ipBlock.cidr")) ?? [];
   const allowed = new BlockList();

@@ -3,6 +3,7 @@ import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { field } from "../../../services/runtime/field.ts";
+import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
 import { type Cluster, startCluster, until } from "../../support/cluster.ts";
 import {
@@ -43,7 +44,11 @@ export async function setUp(): Promise<void> {
   cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
   const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/settings.yaml");
   const text = readFileSync(settings, "utf8");
-  const values = { GROUP_LISTER_CLIENT_ID: application.clientId, WELCOME_HOST: welcomeHost };
+  const values = {
+    AZURE_SUBSCRIPTION_ID: sampleSubscription.id,
+    GROUP_LISTER_CLIENT_ID: application.clientId,
+    WELCOME_HOST: welcomeHost,
+  };
   const filled = Object.entries(values).reduce(
     (written, [name, value]) => written.replace(new RegExp(`(?<=  ${name}: ).*`), value),
     text,

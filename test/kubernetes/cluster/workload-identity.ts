@@ -16,6 +16,7 @@ export function describeWorkloadIdentity(): void {
       AZURE_TENANT_ID: azure.tenantId,
       AZURE_FEDERATED_TOKEN_FILE: "/var/run/secrets/azure/wi/token/azure-identity-token",
       AZURE_AUTHORITY_HOST: "https://login.microsoftonline.com/",
+      AZURE_SUBSCRIPTION_ID: sampleSubscription.id,
     });
     const azureVariables = ({ env = [] }: Container) =>
       Object.fromEntries(env.filter(({ name }) => name.startsWith("AZURE_")).map(({ name, value }) => [name, value]));
