@@ -20,7 +20,7 @@ test("manifests, parameter files and pages that name an image of the suite give 
   expect(named.filter(({ isRelease }) => !isRelease)).toEqual([]);
   const expected = [
     "docker-compose.yml",
-    "infra/kubernetes/base/welcome.yaml",
+    "infra/kubernetes/base/welcome/welcome.yaml",
     "infra/bicep/parameters/welcome.bicepparam",
   ];
   expect(named.map(({ file }) => file)).toEqual(expect.arrayContaining(expected));
