@@ -1,5 +1,5 @@
 metadata name = 'Deployer for GitHub'
-metadata description = 'The identity with which .github/workflows/azure-dev.yml deploys. Only jobs of one GitHub environment can sign in as it. It manages all resources of the subscription, but assigns only the roles that main.bicep assigns, and only to other service principals; on AKS, also the role of the cluster administrator to itself. It still controls everything in the subscription through other identities, so use a subscription that has nothing else.'
+metadata description = 'The identity with which .github/workflows/azure-dev.yml deploys. Only jobs of one GitHub environment can sign in as it. It manages all resources of the subscription, but assigns only the roles that main.bicep and the apps assign, and only to other service principals; on AKS, also the role of the cluster administrator to itself. It still controls everything in the subscription through other identities, so use a subscription that has nothing else.'
 
 targetScope = 'subscription'
 
@@ -22,7 +22,7 @@ var contributor = 'b24988ac-6180-42a0-ab88-20f7382dd24c'
 var accessAdministrator = 'f58310d9-a9f6-439a-9e8d-f62e7b41a168' // Role Based Access Control Administrator
 var policyContributor = '36243c78-bf99-498c-9df9-86d9f8d28608' // Contributor may not assign policies
 
-// The roles that main.bicep assigns to identities of the suite.
+// The roles that main.bicep and the apps assign to identities of the suite.
 var common = [
   '7f951dda-4ed3-4680-a7ca-43fe172d538d' // AcrPull
   '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User
@@ -32,7 +32,8 @@ var ofCluster = [
   '4d97b98b-1d4f-4787-a291-c67834d212e7' // Network Contributor
   'b12aa53e-6015-4669-85d0-8515ebb3ae7f' // Private DNS Zone Contributor
 ]
-var toOthers = join(host == 'aks' ? concat(common, ofCluster) : common, ', ')
+var ofScaleRules = ['19e7f393-937e-4f77-808e-94535e297925'] // Storage Queue Data Reader
+var toOthers = join(concat(common, host == 'aks' ? ofCluster : ofScaleRules), ', ')
 // Azure Kubernetes Service RBAC Cluster Admin: a deployment makes the identity that deploys the administrator.
 var toItself = host == 'aks' ? 'b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b' : null
 

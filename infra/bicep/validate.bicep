@@ -30,6 +30,13 @@ func appErrors(name string, image string, access Access, scale Scale, candidate 
     scale.min > scale.max
       ? 'scale.min (${scale.min}) is greater than scale.max (${scale.max}). Lower min or raise max.'
       : ''
+    // https://learn.microsoft.com/azure/container-apps/scale-app#custom
+    scale.min == 0 && !empty(filter(scale.?rules ?? [], rule => contains(['cpu', 'memory'], rule.?scaler ?? rule.on)))
+      ? 'scale.min is 0, but scale.rules has a rule for CPU or memory, with which the app never scales to zero. Set min to 1 or more, or remove the rule.'
+      : ''
+    !empty(filter(scale.?rules ?? [], rule => rule.on == 'queue' && !isQueueId(rule.?queueId ?? '')))
+      ? 'scale.rules has a queueId that is not the resource id of a queue. Use ACCOUNT-ID/queueServices/default/queues/QUEUE, with ACCOUNT-ID from: az storage account show --query id'
+      : ''
     access.who == 'addresses' && admitsStrangers(access.ranges)
       ? 'access.ranges contains a range that is larger than a /8, which admits strangers. List the ranges of your callers.'
       : ''
@@ -164,6 +171,12 @@ func isId(id string, type string, parts int) bool =>
     toLower(id),
     '/providers/microsoft.network/${toLower(type)}/'
   )
+
+func isQueueId(id string) bool =>
+  length(split(id, '/')) == 13 && startsWith(id, '/subscriptions/') && contains(
+    toLower(id),
+    '/providers/microsoft.storage/storageaccounts/'
+  ) && contains(toLower(id), '/queueservices/default/queues/')
 
 // AKS allows 32 characters before the name of the zone: https://learn.microsoft.com/azure/aks/private-clusters
 func isClusterZone(zone string, location string) bool =>

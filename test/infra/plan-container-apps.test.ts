@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
 import { variables } from "../../services/welcome/config.ts";
-import { at, listAt, textAt } from "../support/at.ts";
+import { at, listAt, objectAt, textAt } from "../support/at.ts";
 import { imageVariable } from "../support/azd.ts";
 import { environment, findBicepOrSkip, type Resource, startBicep, tenant } from "../support/bicep.ts";
 import { errorsIn, makePlans, type Plans, planIn } from "../support/plans.ts";
@@ -26,6 +26,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       ...apps,
       "blue-green",
       "welcome-sign-in",
+      "state-api-scale-rules",
     ]);
   }, 120_000);
 
@@ -217,6 +218,68 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       });
     },
   );
+
+  describe("examples/state-api-scale-rules.bicepparam", () => {
+    const plan = "state-api-scale-rules";
+    const scaler = () => plans.find(plan, "Microsoft.ManagedIdentity/userAssignedIdentities");
+
+    test("scales by requests, CPU, messages of a queue that an identity reads, and time, and never to zero", () => {
+      expect(at(app(plan), "template.scale")).toEqual({
+        minReplicas: 1,
+        maxReplicas: 10,
+        rules: [
+          { name: "http", http: { metadata: { concurrentRequests: "50" } } },
+          { name: "cpu-0", custom: { type: "cpu", metadata: { type: "Utilization", value: "70" } } },
+          {
+            name: "queue-1",
+            azureQueue: { accountName: "stwork", queueName: "orders", queueLength: 20, identity: scaler().id },
+          },
+          {
+            name: "custom-2",
+            custom: {
+              type: "cron",
+              metadata: {
+                timezone: "Europe/Berlin",
+                start: "0 8 * * 1-5",
+                end: "0 18 * * 1-5",
+                desiredReplicas: "3",
+              },
+            },
+          },
+        ],
+      });
+    });
+
+    test("no container can use the identity of the rule, which is the app's third", () => {
+      expect(scaler().name).toBe("id-state-api-scaler");
+      expect(Object.keys(at(plans.find(plan, type), "identity.userAssignedIdentities") ?? {})).toEqual([
+        identity("id-state-api"),
+        identity("id-pull"),
+        scaler().id,
+      ]);
+      expect(at(app(plan), "configuration.identitySettings")).toEqual([
+        { identity: identity("id-state-api"), lifecycle: "All" },
+        { identity: identity("id-pull"), lifecycle: "None" },
+        { identity: scaler().id, lifecycle: "None" },
+      ]);
+    });
+
+    test("its identity has one role: Storage Queue Data Reader on the queue of QUEUE_ID", () => {
+      const { id, properties } = plans.find(plan, "Microsoft.Authorization/roleAssignments");
+      expect(id).toContain(`[extensionResourceId('${environment.QUEUE_ID}', 'Microsoft.Authorization/roleAssignments'`);
+      expect(textAt(properties, "roleDefinitionId")).toMatch(/\/19e7f393-937e-4f77-808e-94535e297925$/);
+      expect(textAt(properties, "principalId")).toMatch(
+        /^\[reference\('[^']+\/id-state-api-scaler', .*\.principalId\]$/,
+      );
+    });
+
+    test("without the rules, the plan has no identity, no role and no other change", () => {
+      const { resources } = plans.of("state-api");
+      expect(resources.map((resource) => resource.type)).toEqual([type]);
+      const scale = at(app(plan), "template.scale");
+      expect({ ...objectAt(app("state-api"), "template"), scale }).toEqual(at(app(plan), "template"));
+    });
+  });
 
   describe("access", () => {
     const mine = {

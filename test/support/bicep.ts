@@ -105,6 +105,8 @@ export const environment = {
   AZURE_PRINCIPAL_ID: "33333333-3333-3333-3333-333333333333",
   DEMO_SECRET: "must-not-appear-in-a-plan",
   MY_ADDRESS: "203.0.113.7",
+  QUEUE_ID:
+    "/subscriptions/55555555-5555-5555-5555-555555555555/resourceGroups/rg-work/providers/Microsoft.Storage/storageAccounts/stwork/queueServices/default/queues/orders",
   SERVICE_GROUP_LISTER_IMAGE_NAME: "registry.azurecr.io/group-lister:v1",
   SERVICE_STATE_API_IMAGE_NAME: "registry.azurecr.io/state-api:v1",
   SERVICE_WELCOME_IMAGE_NAME: "registry.azurecr.io/welcome:v1",

@@ -53,19 +53,62 @@ type Anyone = {
 @export()
 @sealed()
 type Scale = {
-  @description('Required. Minimum number of replicas: 0 to 300. With 0, an idle app costs nothing and the next request waits for a start.')
+  @description('Required. Minimum number of replicas: 0 to 1000. With 0, an idle app costs nothing and the next request waits for a start.')
   @minValue(0)
-  @maxValue(300)
+  @maxValue(1000)
   min: int
 
-  @description('Required. Maximum number of replicas: 1 to 300, not less than min.')
+  @description('Required. Maximum number of replicas: 1 to 1000, not less than min.')
   @minValue(1)
-  @maxValue(300)
+  @maxValue(1000)
   max: int
 
   @description('Required. Concurrent requests for each replica; the platform adds a replica above this number.')
   @minValue(1)
   concurrentRequests: int
+
+  @description('Optional. Other loads that add a replica. The rule that asks for most replicas decides.')
+  rules: ScaleRule[]?
+}
+
+@discriminator('on')
+type ScaleRule = CpuRule | QueueRule | CustomRule
+
+@sealed()
+type CpuRule = {
+  @description('Required. CPU use. Requires scale.min of 1 or more, because an app without replicas uses no CPU.')
+  on: 'cpu'
+
+  @description('Required. Average CPU use of the replicas in percent; the platform adds a replica above it.')
+  @minValue(1)
+  @maxValue(100)
+  utilization: int
+}
+
+@sealed()
+type QueueRule = {
+  @description('Required. Messages in a queue of Azure Storage. A managed identity that only this rule uses reads the queue.')
+  on: 'queue'
+
+  @description('Required. Resource id of the queue, which exists: STORAGE-ACCOUNT-ID/queueServices/default/queues/QUEUE. You need the right to assign roles on it.')
+  queueId: string
+
+  @description('Required. Messages for each replica; the platform adds a replica above this number.')
+  @minValue(1)
+  messages: int
+}
+
+@sealed()
+type CustomRule = {
+  @description('Required. A scaler of KEDA that needs no sign-in, such as cron.')
+  on: 'custom'
+
+  @description('Required. Type of the scaler: https://keda.sh/docs/latest/scalers.')
+  @minLength(1)
+  scaler: string
+
+  @description('Required. Metadata of the scaler, such as timezone, start, end and desiredReplicas of cron.')
+  metadata: { *: string }
 }
 
 @export()
@@ -163,6 +206,9 @@ var certificateId = resourceId(
 var port = 8080 // PORT in the images
 var server = split(image, '/')[0]
 
+var rules = scale.?rules ?? []
+var queueIds = map(filter(rules, rule => rule.on == 'queue'), rule => rule.?queueId ?? '')
+
 resource environment 'Microsoft.App/managedEnvironments@2026-07-01' existing = {
   name: environmentName
 }
@@ -175,6 +221,24 @@ resource pullIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-
   name: 'id-pull'
 }
 
+// Of the rules alone: no container gets its tokens, so that the service itself cannot read the queues.
+resource scaler 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = if (!empty(queueIds)) {
+  name: 'id-${name}-scaler'
+  location: location
+  tags: tags
+}
+
+module queueReaders 'queue-reader.bicep' = [
+  for queueId in union(queueIds, []): {
+    scope: resourceGroup(split(queueId, '/')[?2] ?? 'none', split(queueId, '/')[?4] ?? 'none')
+    params: {
+      accountName: split(queueId, '/')[?8] ?? 'none'
+      queueName: last(split(queueId, '/'))
+      principalId: scaler!.properties.principalId
+    }
+  }
+]
+
 // An array or object of an app must not contain a property of another resource: the preflight of Azure does not read
 // resources, so it would compare an expression, a string, with the schema: https://github.com/Azure/bicep/issues/7836,
 // https://github.com/microsoft/azure-container-apps/issues/391. The caller passes such properties as parameters, and
@@ -183,7 +247,13 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
   name: name
   location: location
   tags: union(tags, { 'azd-service-name': name }) // azd finds the app by this tag
-  identity: { type: 'UserAssigned', userAssignedIdentities: { '${identity.id}': {}, '${pullIdentity.id}': {} } }
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: union(
+      { '${identity.id}': {}, '${pullIdentity.id}': {} },
+      empty(queueIds) ? {} : { '${scaler.id}': {} }
+    )
+  }
   properties: {
     environmentId: environment.id
     workloadProfileName: 'Consumption'
@@ -192,10 +262,13 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
       activeRevisionsMode: candidate == null ? 'Single' : 'Multiple'
       // No container gets tokens of the identity that pulls images, so code in a container cannot read other images.
       // https://learn.microsoft.com/azure/container-apps/managed-identity#control-managed-identity-availability
-      identitySettings: [
-        { identity: identity.id, lifecycle: identityUsers }
-        { identity: pullIdentity.id, lifecycle: 'None' }
-      ]
+      identitySettings: concat(
+        [
+          { identity: identity.id, lifecycle: identityUsers }
+          { identity: pullIdentity.id, lifecycle: 'None' }
+        ],
+        empty(queueIds) ? [] : [{ identity: scaler.id, lifecycle: 'None' }]
+      )
       registries: contains(server, '.azurecr.') ? [{ server: server, identity: pullIdentity.id }] : []
       secrets: secret == null ? [] : [{ name: secret!.name, keyVaultUrl: secret!.url, identity: identity.id }]
       dapr: {
@@ -275,7 +348,32 @@ resource app 'Microsoft.App/containerApps@2026-07-01' = {
       scale: {
         minReplicas: scale.min
         maxReplicas: scale.max
-        rules: [{ name: 'http', http: { metadata: { concurrentRequests: '${scale.concurrentRequests}' } } }]
+        // https://learn.microsoft.com/azure/container-apps/scale-app
+        // https://learn.microsoft.com/azure/container-apps/managed-identity#scale-rules
+        rules: concat(
+          [{ name: 'http', http: { metadata: { concurrentRequests: '${scale.concurrentRequests}' } } }],
+          map(
+            rules,
+            (rule, index) =>
+              rule.on == 'queue'
+                ? {
+                    name: 'queue-${index}'
+                    azureQueue: {
+                      accountName: split(rule.?queueId ?? '', '/')[?8]
+                      queueName: last(split(rule.?queueId ?? '', '/'))
+                      queueLength: rule.?messages
+                      identity: scaler.id
+                    }
+                  }
+                : {
+                    name: '${rule.on}-${index}'
+                    custom: {
+                      type: rule.?scaler ?? 'cpu'
+                      metadata: rule.?metadata ?? { type: 'Utilization', value: '${rule.?utilization}' }
+                    }
+                  }
+          )
+        )
       }
     }
   }

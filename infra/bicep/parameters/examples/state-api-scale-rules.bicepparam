@@ -1,0 +1,29 @@
+using '../../apps/state-api.bicep'
+
+// Like state-api.bicepparam, but the app also scales by the use of its CPU, by the messages in a queue of Azure Storage,
+// and to three replicas in working hours. Set QUEUE_ID to the resource id of the queue. The deployment creates an identity
+// for the rule and lets it read that queue. The same rules are possible for the other apps, in every kind of network.
+var built = readEnvironmentVariable('SERVICE_STATE_API_IMAGE_NAME', '')
+var images = readEnvironmentVariable('IMAGES', '')
+
+param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
+param image = !empty(built)
+  ? built
+  : empty(images)
+      ? fail('SERVICE_STATE_API_IMAGE_NAME is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/state-api:1.0.0. Or set IMAGES to the prefix of published images.')
+      : '${images}/state-api:1.0.0'
+param access = { who: 'nobody' }
+param scale = {
+  min: 1
+  max: 10
+  concurrentRequests: 50
+  rules: [
+    { on: 'cpu', utilization: 70 }
+    { on: 'queue', queueId: readEnvironmentVariable('QUEUE_ID'), messages: 20 }
+    {
+      on: 'custom'
+      scaler: 'cron' // https://keda.sh/docs/latest/scalers/cron
+      metadata: { timezone: 'Europe/Berlin', start: '0 8 * * 1-5', end: '0 18 * * 1-5', desiredReplicas: '3' }
+    }
+  ]
+}

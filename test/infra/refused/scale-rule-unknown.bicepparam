@@ -1,0 +1,7 @@
+// 'cpu' | 'custom' | 'queue'
+using '../../../infra/bicep/apps/state-api.bicep'
+
+param name = 'refused'
+param image = 'registry.azurecr.io/state-api:v1'
+param access = { who: 'nobody' }
+param scale = { min: 1, max: 3, concurrentRequests: 50, rules: [{ on: 'memory', utilization: 70 }] }
