@@ -150,18 +150,20 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect((await az.run(`echo ${green}`)).trim()).toBe(`https://${host.replace("welcome.", "welcome---green.")}`);
     });
 
-    test("with DIRECT_CALLS, state-api answers direct calls from MY_ADDRESS, and without it again none", async () => {
-      expect(directCalls("state-api")).toBeUndefined();
+    test("with DIRECT_CALLS, state-api and group-lister answer MY_ADDRESS, and without it again no address", async () => {
+      const closedApps = ["state-api", "group-lister"];
+      for (const name of closedApps) expect(directCalls(name)).toBeUndefined();
       await walkThrough("DIRECT_CALLS=anywhere");
-      expect(ingress("state-api")).toMatchObject(mine);
-      expect(directCalls("state-api")).toEqual({ name: "DIRECT_CALLS", value: "anywhere" });
-      expect((await az.run("echo https://state-api.$DOMAIN")).trim()).toBe(
-        `https://${textAt(ingress("state-api"), "fqdn")}`,
-      );
-      await walkThrough("deploy state-api");
-      expect(ingress("state-api")).toMatchObject(closed);
-      expect(directCalls("state-api")).toBeUndefined();
-      expect(ingress("group-lister")).toMatchObject(closed);
+      for (const name of closedApps) {
+        expect(ingress(name)).toMatchObject(mine);
+        expect(directCalls(name)).toEqual({ name: "DIRECT_CALLS", value: "anywhere" });
+        expect((await az.run(`echo https://${name}.$DOMAIN`)).trim()).toBe(`https://${textAt(ingress(name), "fqdn")}`);
+      }
+      await walkThrough("do deploy $service");
+      for (const name of closedApps) {
+        expect(ingress(name)).toMatchObject(closed);
+        expect(directCalls(name)).toBeUndefined();
+      }
     });
 
     test("the deployments of everything but the apps and of welcome, once more, change no resource", async () => {
@@ -179,7 +181,11 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       await walkThrough("deploy welcome");
       const printed = await walkThrough("revisions()");
       expect(revisions()).toEqual(["0000001 inactive 0", "0000002 active 100"]);
-      expect(printed).toMatch(/welcome--0000001 +False +0 +Running\nwelcome--0000002 +True +100 +Running/);
+      const host = textAt(ingress("welcome"), "fqdn");
+      expect(printed.replaceAll(/ +/g, " ")).toContain(
+        `welcome--0000001 False 0 Running ${host.replace("welcome", "welcome--0000001")}\n` +
+          `welcome--0000002 True 100 Running ${host.replace("welcome", "welcome--0000002")}\n`,
+      );
     });
 
     test("the older image again adds a further revision", async () => {
@@ -224,6 +230,52 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(await az.run("env")).not.toMatch(/^(LIVE|CANDIDATE_WEIGHT)=/m);
     });
 
+    const revisionsOfStateApi = () => describeRevisions(find("Microsoft.App/containerApps/revisions"), "state-api");
+
+    test("with LIVE and DIRECT_CALLS, the candidate of state-api has a label, no traffic, and the greeting of WELCOME", async () => {
+      await walkThrough("DIRECT_CALLS=anywhere deploy state-api");
+      const [live = "", candidate = ""] = revisionsOfStateApi().slice(-2);
+      expect([live, candidate]).toEqual([
+        expect.stringMatching(/^\d+ active blue 100$/),
+        expect.stringMatching(/^\d+ active green 0$/),
+      ]);
+      expect(ingress("state-api")).toMatchObject(mine);
+      const variables = (revision: string) =>
+        at(
+          only("Microsoft.App/containerApps/revisions", `state-api--${revision.split(" ")[0]}`).properties,
+          "template.containers.0.env",
+        );
+      expect(variables(live)).not.toContainEqual(expect.objectContaining({ name: "DIRECT_CALLS" }));
+      expect(variables(candidate)).toEqual(
+        expect.arrayContaining([
+          { name: "DIRECT_CALLS", value: "anywhere" },
+          { name: "WELCOME", value: "Hello from the candidate!" },
+        ]),
+      );
+      const [, green = ""] = /^curl (https:\/\/state-api---green\S+)$/m.exec(blocks.join("\n")) ?? [];
+      const host = textAt(ingress("state-api"), "fqdn").replace("state-api.", "state-api---green.");
+      expect((await az.run(`echo ${green}`)).trim()).toBe(`https://${host}/`);
+    });
+
+    test("without DIRECT_CALLS, another candidate of state-api gets a part of the traffic, and is promoted in two steps", async () => {
+      await walkThrough("CANDIDATE_WEIGHT=20\ndeploy state-api");
+      expect(revisionsOfStateApi().slice(-3)).toEqual([
+        expect.stringMatching(/ active blue 80$/),
+        expect.stringMatching(/^\d+ active 0$/),
+        expect.stringMatching(/ active green 20$/),
+      ]);
+      expect(ingress("state-api")).toMatchObject(closed);
+      expect(directCalls("state-api")).toBeUndefined();
+      await walkThrough("CANDIDATE_WEIGHT=100\ndeploy state-api");
+      expect(revisionsOfStateApi().at(-1)).toMatch(/ active green 100$/);
+      await walkThrough("unset LIVE CANDIDATE_WEIGHT\ndeploy state-api");
+      expect(revisionsOfStateApi().slice(-3)).toEqual([
+        expect.stringMatching(/ inactive 0$/),
+        expect.stringMatching(/ inactive 0$/),
+        expect.stringMatching(/^\d+ active 100$/),
+      ]);
+    });
+
     test("az containerapp update changes only the greeting, and the next deployment restores it", async () => {
       const before = objectAt(app("welcome"), "template.containers.0");
       await walkThrough("--set-env-vars");
@@ -236,6 +288,27 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       });
       await walkThrough("deploy welcome");
       expect(objectAt(app("welcome"), "template.containers.0")).toEqual(before);
+    });
+
+    test("one command deploys the scale rules, and lets their identity alone read the queue", async () => {
+      const account = `/subscriptions/${subscription}/resourceGroups/rg-dapr-samples/providers/Microsoft.Storage/storageAccounts/YOUR-ACCOUNT`;
+      resources.store.put(account, { location: "westeurope", properties: {} });
+      await walkThrough("state-api-scale-rules.bicepparam");
+      const { id, properties } = only("Microsoft.ManagedIdentity/userAssignedIdentities", "id-state-api-scaler");
+      const queue = `${account}/queueServices/default/queues/YOUR-QUEUE`;
+      expect(at(app("state-api"), "template.scale.rules.2")).toEqual({
+        name: "queue-1",
+        azureQueue: { accountName: "YOUR-ACCOUNT", queueName: "YOUR-QUEUE", queueLength: 20, identity: id },
+      });
+      const roles = find("Microsoft.Authorization/roleAssignments").filter(
+        (role) => role.properties.principalId === properties.principalId,
+      );
+      expect(roles.map((role) => role.id.replace(/\/providers\/Microsoft.Authorization.*/, ""))).toEqual([queue]);
+      expect(await walkThrough("properties.template.scale")).toMatch(
+        /rules:\n- http\n- cpu-0\n- queue-1\n- custom-2\n/,
+      );
+      await az.run("deploy state-api");
+      expect(listAt(app("state-api"), "template.scale.rules")).toHaveLength(1);
     });
 
     test("two deployments add a domain: the first requests its certificate, the second binds it", async () => {
@@ -375,6 +448,27 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
         expect(JSON.stringify(template)).toContain(role);
       }
       expect(at(data, "properties.scope")).toMatch(/\/dbs\/dapr-db\/colls\/statestore$/);
+    });
+
+    test("a new greeting creates a revision, which the list shows with its host name", async () => {
+      const printed = await walkThrough("az containerapp revision list");
+      expect(printed).toMatch(
+        /state-api--0000001 +False +state-api--0000001\.\S+\nstate-api--0000002 +True +state-api--0000002\./,
+      );
+      expect(sent("PATCH", /\/containerApps\/state-api$/)).toHaveLength(1);
+    });
+
+    test("the component with the account key refers to a secret, and the sidecar restarts to read it", async () => {
+      const printed = await walkThrough("az cosmosdb keys list");
+      expect(
+        only("Microsoft.DocumentDB/databaseAccounts", (await az.run("echo $ACCOUNT")).trim()).properties,
+      ).toMatchObject({ disableLocalAuth: false });
+      const [component] = sent("PUT", /\/daprComponents\/statestore$/);
+      expect(at(component, "properties.secrets")).toEqual([{ name: "cosmos-key", value: "simulated-key" }]);
+      expect(at(component, "properties.metadata")).toContainEqual({ name: "masterKey", secretRef: "cosmos-key" });
+      expect(JSON.stringify(at(component, "properties.metadata"))).not.toContain("simulated-key");
+      expect(sent("POST", /\/revisions\/state-api--0000002\/restart$/)).toHaveLength(1);
+      expect(printed).not.toContain("simulated-key");
     });
 
     test("az sends containerapps-key.yaml unchanged, never prints the key, and rejects a component file for sidecars", async () => {

@@ -52,6 +52,18 @@ describe("revisions of a container app", () => {
     expect(Object.keys(revisions())).toEqual(["app--0000001", "app--0000002", "app--0000003"]);
   });
 
+  // https://learn.microsoft.com/azure/container-apps/revisions
+  test("each revision has a host name beside that of the app, with internal. while the ingress is internal", async () => {
+    const hosts = () => azure.list("Microsoft.App/containerApps/revisions").map(({ properties }) => properties.fqdn);
+    await deploy("v1");
+    await deploy("v2");
+    const host = textAt(azure.store.find(app()), "properties.configuration.ingress.fqdn");
+    const domain = host.replace(/^app\./, "");
+    expect(hosts()).toEqual([`app--0000001.${domain}`, `app--0000002.${domain}`]);
+    await deploy("v2", { ingress: { ...ingress, external: false } });
+    expect(hosts()).toEqual([`app--0000001.internal.${domain}`, `app--0000002.internal.${domain}`]);
+  });
+
   test("the operation fails when a suffix was used for another template, and the app stays as it was", async () => {
     await deploy("v1", {}, "a");
     await expect(deploy("v2", {}, "a")).rejects.toThrow(

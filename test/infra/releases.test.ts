@@ -214,6 +214,77 @@ describe.skipIf(!bicep)("azd on Container Apps", { timeout: 120_000 }, () => {
 });
 
 describe.skipIf(!bicep)(
+  "azd on Container Apps: a candidate of an app that only welcome calls",
+  { timeout: 120_000 },
+  () => {
+    const azure = simulateAzure();
+    const azd = createEnvironment(azure, "containerapps", { DEMO_SECRET: "demovalue", MY_ADDRESS: "198.51.100.7" });
+    beforeAll(() => azd.up(), 120_000);
+
+    const revisionsOf = (app: string) =>
+      azure.list("Microsoft.App/containerApps/revisions").filter(({ id }) => id.includes(`/${app}/`));
+    const shown = (app: string) => describeRevisions(azure.list("Microsoft.App/containerApps/revisions"), app);
+    const ingress = (app: string) =>
+      at(
+        azure.list("Microsoft.App/containerApps").find(({ name }) => name === app),
+        "properties.configuration.ingress",
+      );
+    /** The values of environment variables, by revision. */
+    const variablesOf = (app: string, ...names: string[]) =>
+      revisionsOf(app).map(({ properties }) => {
+        const variables = listAt(properties, "template.containers.0.env");
+        return names.map((name) =>
+          at(
+            variables.find((variable) => at(variable, "name") === name),
+            "value",
+          ),
+        );
+      });
+
+    test.for(["state-api", "group-lister"])(
+      "%s with LIVE and DIRECT_CALLS: only the candidate answers MY_ADDRESS, by its label; live keeps the traffic",
+      async (app) => {
+        azd.values.set("LIVE", `${app}--0000001`).set("DIRECT_CALLS", "anywhere");
+        azd.publish(app);
+        await azd.deploy(app);
+        expect(shown(app)).toEqual(["0000001 active blue 100", "0000002 active green 0"]);
+        expect(variablesOf(app, "DIRECT_CALLS")).toEqual([[undefined], ["anywhere"]]);
+        const mine = [{ name: "allowed-0", action: "Allow", ipAddressRange: "198.51.100.7/32" }];
+        expect(ingress(app)).toMatchObject({ external: true, ipSecurityRestrictions: mine });
+
+        azd.values.set("DIRECT_CALLS", "").set("CANDIDATE_WEIGHT", "20");
+        await azd.deploy(app);
+        const [live, tested, closed] = ["0000001 active blue 80", "0000002 active 0", "0000003 active green 20"];
+        expect(shown(app)).toEqual([live, tested, closed]);
+        expect(variablesOf(app, "DIRECT_CALLS")).toEqual([[undefined], ["anywhere"], [undefined]]);
+        expect(ingress(app)).toMatchObject({ external: false });
+
+        azd.values.set("CANDIDATE_WEIGHT", "100");
+        await azd.deploy(app);
+        azd.values.set("LIVE", "").set("CANDIDATE_WEIGHT", "");
+        await azd.deploy(app);
+        expect(shown(app)).toEqual(["0000001 inactive 0", "0000002 inactive 0", "0000003 active 100"]);
+      },
+    );
+
+    test("WELCOME is the greeting of the next revision of state-api, and of no revision of group-lister", async () => {
+      azd.values.set("WELCOME", "Hello from the candidate!").set("LIVE", "state-api--0000003");
+      await azd.deploy("state-api");
+      expect(variablesOf("state-api", "WELCOME").slice(2)).toEqual([[undefined], ["Hello from the candidate!"]]);
+      expect(shown("state-api").slice(2)).toEqual(["0000003 active blue 100", "0000004 active green 0"]);
+      await azd.deploy("group-lister");
+      expect(shown("group-lister")).toHaveLength(3);
+    });
+
+    test("a LIVE of state-api leaves the other apps in the mode that replaces the old revision", async () => {
+      azd.publish("welcome");
+      await azd.deploy("welcome");
+      expect(shown("welcome")).toEqual(["0000001 inactive 0", "0000002 active 100"]);
+    });
+  },
+);
+
+describe.skipIf(!bicep)(
   "azd on Container Apps, where group-lister lists the subscription",
   { timeout: 120_000 },
   () => {

@@ -94,12 +94,12 @@ export function simulateAzure(options: Parameters<typeof createResources>[0] = {
   };
 }
 
-/** The revisions of welcome, each with its number, state, labels and traffic, such as `0000001 active blue 80`. */
-export function describeRevisions(revisions: readonly Resource[]): string[] {
+/** The revisions of an app, each with its number, state, labels and traffic, such as `0000001 active blue 80`. */
+export function describeRevisions(revisions: readonly Resource[], app = "welcome"): string[] {
   return revisions
-    .filter(({ id }) => id.includes("/welcome/"))
+    .filter(({ id }) => id.includes(`/${app}/`))
     .map(({ name, properties: { active, labels, trafficWeight } }) =>
-      [name.replace("welcome--", ""), active ? "active" : "inactive", ...(labels as string[]), trafficWeight].join(" "),
+      [name.replace(`${app}--`, ""), active ? "active" : "inactive", ...(labels as string[]), trafficWeight].join(" "),
     );
 }
 

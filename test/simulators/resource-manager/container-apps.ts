@@ -72,6 +72,7 @@ export function completeContainerApp(surroundings: Surroundings): Complete {
     const ready = revisions.findLast(({ properties }) => properties.active && properties.runningState === "Running");
     const asked = isSingle ? undefined : ingress?.traffic;
     const names = revisions.map(({ name }) => name);
+    const inDomain = (name: string) => `${name}.${ingress?.external ? "" : "internal."}${domain}`;
     const traffic = ingress && checkTraffic(asked ?? [{ latestRevision: true, weight: 100 }], names);
     for (const revision of revisions) {
       const shares =
@@ -83,10 +84,10 @@ export function completeContainerApp(surroundings: Surroundings): Complete {
           active: revision.properties.active === true && !isReplaced,
           trafficWeight: shares.reduce((sum, { weight }) => sum + weight, 0),
           labels: shares.flatMap(({ label }) => label ?? []),
+          ...(ingress ? { fqdn: inDomain(revision.name) } : {}),
         },
       });
     }
-    const fqdn = `${app.name}.${ingress?.external ? "" : "internal."}${domain}`;
     return {
       ...app,
       properties: {
@@ -94,7 +95,7 @@ export function completeContainerApp(surroundings: Surroundings): Complete {
         configuration: {
           ...configuration,
           activeRevisionsMode,
-          ...(ingress ? { ingress: { ...ingress, traffic, fqdn } } : {}),
+          ...(ingress ? { ingress: { ...ingress, traffic, fqdn: inDomain(app.name) } } : {}),
         },
         customDomainVerificationId: "simulated-id",
         latestRevisionName: latest?.name,

@@ -1,5 +1,6 @@
 // The functions of ARM templates that depend on the deployment: parameters, variables, ids and run-time values.
 // https://learn.microsoft.com/azure/azure-resource-manager/templates/template-functions
+import { keys } from "./cosmos-accounts.ts";
 import { type Call, evaluate, type Thunk, tryProperty } from "./expressions.ts";
 import { functions } from "./functions.ts";
 import type { Json } from "./json.ts";
@@ -59,7 +60,7 @@ export function createContext(
     lambdavariables: (name) => lambdaVariables.find((known) => known.has(name?.()))?.get(name?.()),
     listkeys: (resource) => {
       read(String(resource?.()));
-      return { primaryMasterKey: "simulated-key" };
+      return keys;
     },
     or: (...args) => args.some((argument) => argument()),
     parameters: (name) => parameter(name?.()),

@@ -10,7 +10,7 @@ import type { Operations } from "./operations.ts";
 import { roles } from "./role-assignments.ts";
 import { parentOf, type Store, typeOf } from "./store.ts";
 
-/** Types whose operations are asynchronous. All others end at once; Cosmos DB must not even return 201. */
+/** Types whose operations are asynchronous. All others end at once; Cosmos DB must not even return 201 or 202. */
 const asynchronous = /^Microsoft\.(App\/(containerApps|managedEnvironments)|Resources\/deployments)$/i;
 const noContent: AzureResponse = { status: 204, body: undefined };
 
@@ -52,8 +52,8 @@ export function onResource({ method, url }: AzureRequest, path: string, body: Js
   if (method === "GET") return ok(hideSecrets(old));
   if (method === "HEAD") return noContent;
   if (method !== "PATCH") throw methodNotSupported(method);
-  const { fault } = write(path, mergePatch(old, body) as Json, context);
-  return operations.accept(url, url, fault);
+  const { written, fault } = write(path, mergePatch(old, body) as Json, context);
+  return isAsynchronous ? operations.accept(url, url, fault) : ok(written);
 }
 
 /** Stores a resource. When its operation fails, the old one stays. */

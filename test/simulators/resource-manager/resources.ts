@@ -7,6 +7,7 @@ import { sampleTenantId } from "../../../stand-ins/azure/sample.ts";
 import { readBody } from "./body.ts";
 import { type Clock, startClock } from "./clock.ts";
 import { onContainerApp } from "./container-apps.ts";
+import { onCosmosAccount } from "./cosmos-accounts.ts";
 import { onDeployment } from "./deployments.ts";
 import { ArmFault } from "./faults.ts";
 import { onCollection, onResource } from "./generic-resources.ts";
@@ -80,6 +81,7 @@ export function createResources(options: Options = {}): Resources {
       vaults.handle(request, path, operations) ??
       registries.handle(request, path, store, operations) ??
       onContainerApp(request, path, store) ??
+      onCosmosAccount(request, path, store) ??
       (typeOf(path) ? onResource(request, path, body, context) : onCollection(request, path, store))
     );
   }
