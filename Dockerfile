@@ -1,5 +1,5 @@
 # Builds the image of one program of the suite: docker build --build-arg SERVICE=state-api .
-# SERVICE is state-api, group-lister or welcome; or, for docker-compose.yml only, cosmos-check or azure-stand-in.
+# SERVICE is state-api, group-lister, welcome or hello-wasm; or, for docker-compose.yml, cosmos-check or azure-stand-in.
 # An argument selects the program, because a build of azd in the registry passes arguments but no target:
 # https://github.com/Azure/azure-dev/pull/7997
 # Uses only the syntax of the classic builder, because `az acr build` runs that builder:
@@ -29,10 +29,13 @@ RUN node tools/bundle/bundle.ts "$SERVICE" /image/app \
   && node tools/bundle/sbom.ts "$SERVICE" /image/app \
   && if [ "$SERVICE" = azure-stand-in ]; then mkdir /image/ca /image/data && chown 65532:65532 /image/ca /image/data; fi
 
-# Collects Node and the libraries it is linked with. The images get no shell, package manager or other program.
+# Collects Node without its debug information, and the libraries it is linked with. The images get no shell, package
+# manager or other program.
 FROM ${NODE} AS node
-RUN mkdir -p /image/etc \
-  && cp -L --parents /usr/local/bin/node $(ldd /usr/local/bin/node | grep -o '/[^ ]*') /image \
+COPY tools/bundle/strip.ts /
+RUN mkdir -p /image/etc /image/usr/local/bin \
+  && node /strip.ts /usr/local/bin/node /image/usr/local/bin/node \
+  && cp -L --parents $(ldd /usr/local/bin/node | grep -o '/[^ ]*') /image \
   && echo 'app:x:65532:65532::/app:/sbin/nologin' >/image/etc/passwd
 
 FROM scratch
@@ -44,7 +47,8 @@ USER 65532:65532
 EXPOSE 8080 9464
 # Two warnings of Node that the suite knows: a dependency of @dapr/dapr uses its punycode module (Node warns about that
 # outside node_modules, as in a bundle), and welcome strips types with a function that is experimental.
-ENTRYPOINT ["node", "--disable-warning=DEP0040", "--disable-warning=ExperimentalWarning", "/app/main.mjs"]
+# With the trap handler, each WebAssembly instance of hello-wasm reserves 8 GiB of address space.
+ENTRYPOINT ["node", "--disable-warning=DEP0040", "--disable-warning=ExperimentalWarning", "--disable-wasm-trap-handler", "/app/main.mjs"]
 ARG NODE
 ARG SERVICE
 ARG REVISION=unknown

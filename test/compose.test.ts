@@ -89,6 +89,7 @@ describe("docker-compose.yml", () => {
       sidecars: ["group-lister-dapr", "state-api-dapr", "state-api-dapr-cosmos", "welcome-dapr"],
       "group-lister": ["group-lister", "group-lister-dapr"],
       "group-lister-port": ["group-lister"],
+      "hello-wasm-port": ["hello-wasm"],
       "state-api": ["state-api", "state-api-dapr", "state-api-dapr-cosmos"],
       "state-api-port": ["state-api"],
       welcome: ["welcome", "welcome-dapr"],
@@ -99,7 +100,7 @@ describe("docker-compose.yml", () => {
       expect(networksOf(service).length > 0 || service.network_mode === "service:cosmos", name).toBe(true);
     }
     const reachesOutside = Object.entries(compose.networks).flatMap(([name, { internal }]) => (internal ? [] : [name]));
-    expect(reachesOutside).toEqual(["group-lister-port", "state-api-port", "welcome-port"]);
+    expect(reachesOutside).toEqual(["group-lister-port", "hello-wasm-port", "state-api-port", "welcome-port"]);
   });
 
   test("gives apps and sidecars the tokens of .env, and lets apps serve no Host that the network could resolve", () => {
@@ -133,7 +134,7 @@ describe("docker-compose.yml", () => {
 
   test("publishes the ports of `npm start`, on loopback only", () => {
     const published = Object.values(services).flatMap(({ ports = [] }) => ports);
-    expect(published).toEqual(["127.0.0.1:8080:8080", "127.0.0.1:8081:8080", "127.0.0.1:8082:8080"]);
+    expect(published).toEqual([8080, 8081, 8082, 8083].map((port) => `127.0.0.1:${port}:8080`));
   });
 
   test("contains no key but the emulator's, which is public", () => {
@@ -176,11 +177,11 @@ describe("tools/bundle/bundle.ts, which the Dockerfile runs", () => {
     expect(status).toBe(1);
     expect(stderr).toBe(
       `${fault} Build with --build-arg SERVICE=NAME, where NAME is one of: ` +
-        "state-api, group-lister, welcome, azure-stand-in, cosmos-check\n",
+        "state-api, group-lister, welcome, hello-wasm, azure-stand-in, cosmos-check\n",
     );
   });
 
-  test.each(["state-api", "group-lister", "welcome", "azure-stand-in", "cosmos-check"])(
+  test.each(["state-api", "group-lister", "welcome", "hello-wasm", "azure-stand-in", "cosmos-check"])(
     "bundles %s into the same bytes every time",
     (name) => {
       const read = (folder: string) =>
@@ -193,7 +194,7 @@ describe("tools/bundle/bundle.ts, which the Dockerfile runs", () => {
     },
   );
 
-  test.each(["state-api", "group-lister"])("bundles %s so that it starts without node_modules", (name) =>
+  test.each(["state-api", "group-lister", "hello-wasm"])("bundles %s so that it starts without node_modules", (name) =>
     withBundle(name, async (folder) => {
       const child = spawn(process.execPath, ["main.mjs"], { cwd: folder, env: { PORT: "0" } });
       const [line] = await once(createInterface(child.stdout), "line");
@@ -202,6 +203,46 @@ describe("tools/bundle/bundle.ts, which the Dockerfile runs", () => {
       expect(await once(child, "exit")).toEqual([0, null]);
     }),
   );
+});
+
+describe("tools/bundle/strip.ts, which the Dockerfile runs on Node", () => {
+  const strip = (...args: string[]) =>
+    spawnSync(process.execPath, [join(root, "tools/bundle/strip.ts"), ...args], { encoding: "utf8" });
+
+  test.skipIf(process.platform !== "linux")(
+    "leaves out more than 30 MB, changes no byte of the rest but those that locate the table of sections, and Node runs",
+    () => {
+      const folder = mkdtempSync(join(tmpdir(), "strip-test-"));
+      const target = join(folder, "node");
+      try {
+        expect(strip(process.execPath, target)).toMatchObject({ status: 0, stderr: "" });
+        const [original, stripped] = [readFileSync(process.execPath), readFileSync(target)];
+        expect(original.length - stripped.length).toBeGreaterThan(30e6);
+        for (const [start, end] of [
+          [0x28, 0x30],
+          [0x3c, 0x40],
+        ]) {
+          expect(stripped.subarray(start, end).every((byte) => byte === 0)).toBe(true);
+          original.fill(0, start, end);
+        }
+        expect(stripped.equals(original.subarray(0, stripped.length))).toBe(true);
+        // Uses ICU, WebAssembly and a thread.
+        const script = `const { Worker } = require("node:worker_threads");
+          new WebAssembly.Module(require("node:fs").readFileSync("services/hello-wasm/hello.wasm"));
+          const code = "require('node:worker_threads').parentPort.postMessage(Intl.DateTimeFormat('de').format(0))";
+          new Worker(code, { eval: true }).on("message", console.log);`;
+        expect(execFileSync(target, ["--eval", script], { cwd: root, encoding: "utf8" })).toBe("1.1.1970\n");
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
+
+  test("refuses a file that is not a program of 64 bits", () => {
+    const { status, stderr } = strip(join(root, "package.json"), "unused");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/package\.json is not an ELF program of 64 bits\. Pass the path of Node on Linux\.\n$/);
+  });
 });
 
 /** Bundles a program into a temporary folder for the time of `use`. */

@@ -127,7 +127,7 @@ describe("GitHub workflows", () => {
 describe("images", () => {
   /** The images that the suite builds, with the version of package.json as their tag. */
   const own =
-    /^(\$\{IMAGES:\+\$\{IMAGES\}\/\})?(state-api|group-lister|welcome|azure-stand-in|cosmos-check):(?<tag>[\w.]+)$/;
+    /^(\$\{IMAGES:\+\$\{IMAGES\}\/\})?(state-api|group-lister|welcome|hello-wasm|azure-stand-in|cosmos-check):(?<tag>[\w.]+)$/;
   const isOwn = (image: string) => own.exec(image)?.groups?.tag === JSON.parse(read("package.json")).version;
 
   test("the Dockerfiles start from images with a digest", () => {

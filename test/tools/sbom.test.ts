@@ -55,8 +55,11 @@ describe.skipIf(!existsSync("/usr/bin/dpkg-query")).each(programNames)("the desc
     );
 
   test("names each npm package whose code is in the image, in its version, and no other", () => {
-    const inAssets = name === "welcome" ? ["@azure/msal-browser", "@azure/msal-common"] : [];
-    const folders = new Set([...listBundled(), ...inAssets.map((name) => `node_modules/${name}`)]);
+    const inAssets: Record<string, string[]> = {
+      welcome: ["@azure/msal-browser", "@azure/msal-common"],
+      "hello-wasm": ["assemblyscript"],
+    };
+    const folders = new Set([...listBundled(), ...(inAssets[name] ?? []).map((name) => `node_modules/${name}`)]);
     const bundled = new Set([...folders].map((each) => `${each.replace(/.*node_modules\//, "")} ${versionOf(each)}`));
     expect(bundled.size).toBeGreaterThan(15);
     expect(listPackages("npm").sort()).toEqual([...bundled].sort());

@@ -24,6 +24,17 @@ const programs: readonly Program[] = [
     },
     inAssets: ["node_modules/@azure/msal-browser", "node_modules/@azure/msal-common"],
   },
+  {
+    name: "hello-wasm",
+    source: "services/hello-wasm/server.ts",
+    assets: {
+      "services/hello-wasm/hello.wasm": "hello.wasm",
+      // The program starts threads with these files. Node strips their types.
+      "services/hello-wasm/worker.ts": "worker.ts",
+      "services/hello-wasm/wasi.ts": "wasi.ts",
+    },
+    inAssets: ["node_modules/assemblyscript"], // its runtime is part of hello.wasm
+  },
   { name: "azure-stand-in", source: "stand-ins/azure/server.ts" },
   { name: "cosmos-check", source: "tools/cosmos-check/cosmos-check.ts" },
 ];
