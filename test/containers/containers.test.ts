@@ -237,7 +237,9 @@ describe("the Dockerfile", () => {
       const { Config: config } = await inspect("image", classic);
       expect(config.Labels["org.opencontainers.image.title"]).toBe("welcome");
       const list = `console.log(require("node:fs").readdirSync("/app").sort().join(" "))`;
-      expect(await evaluate(["run", "--rm", "--entrypoint", "node", classic], list)).toBe("main.mjs main.mjs.map page");
+      expect(await evaluate(["run", "--rm", "--entrypoint", "node", classic], list)).toMatch(
+        /\bmain.mjs main.mjs.map page\b/,
+      );
     } finally {
       vi.unstubAllEnvs();
       await docker("image", "rm", "--no-prune", classic);
