@@ -26,17 +26,16 @@ let issuer: FederatedIssuer;
 let azure: Azure;
 beforeAll(async () => {
   issuer = await startFederatedIssuer();
-  const { jwksUri } = issuer;
   azure = await startAzure({
     folder: join(folder, "azure"),
     record: true,
     userAssigned: [user],
     applications: [
-      { ...app, secret: "right", federatedCredentials: [{ issuer: issuer.issuer, subject, jwksUri }] },
+      { ...app, secret: "right", federatedCredentials: [{ issuer: issuer.issuer, subject }] },
       {
         clientId: "keys-away",
         objectId: "x",
-        federatedCredentials: [{ issuer: issuer.issuer, subject, jwksUri: "http://127.0.0.1:9/keys" }],
+        federatedCredentials: unusableIssuers().map((url) => ({ issuer: url, subject })),
       },
     ],
   });
@@ -48,6 +47,9 @@ afterAll(async () => {
   issuer.close();
   rmSync(folder, { recursive: true });
 });
+
+/** Issuers without a discovery document, on http, and whose document names an issuer without the slash. */
+const unusableIssuers = () => ["https://127.0.0.1:9", "http://issuer.example", `${issuer.issuer}/`];
 
 async function get(url: string, headers: Record<string, string> = {}) {
   const response = await fetch(url, { headers });
@@ -187,9 +189,11 @@ describe("Entra ID", () => {
     ];
     for (const token of forged) expect(await signIn(assertion(token))).toMatchObject(refused(401, 700027));
   });
-  test("returns AADSTS50166 when the issuer's keys are unreachable", async () => {
-    const form = { ...assertion(issuer.token()), client_id: "keys-away" };
-    expect(await signIn(form)).toMatchObject(refused(400, 50166));
+  test("returns AADSTS50166 when the issuer is unreachable, not on https, or named differently by its document", async () => {
+    for (const iss of unusableIssuers()) {
+      const form = { ...assertion(issuer.token({ iss })), client_id: "keys-away" };
+      expect(await signIn(form), iss).toMatchObject(refused(400, 50166));
+    }
   });
 });
 

@@ -3,10 +3,9 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** An issuer of tokens to workloads, such as a Kubernetes cluster. It publishes its public keys at `jwksUri`. */
+/** An issuer of tokens to workloads, such as a Kubernetes cluster. It publishes its public keys. */
 export interface FederatedIssuer {
   readonly issuer: string;
-  readonly jwksUri: string;
   /** A token like those that kubelet projects into pods, with `claims` and `header` overridden; `jti` is its id. */
   token(claims?: Record<string, unknown>, options?: { header?: Record<string, unknown>; key?: KeyObject }): string;
   close(): void;
@@ -17,12 +16,17 @@ export const subject = "system:serviceaccount:default:group-lister";
 export async function startFederatedIssuer(): Promise<FederatedIssuer> {
   const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const keys = [{ ...publicKey.export({ format: "jwk" }), kid: "k1", use: "sig", alg: "RS256" }];
-  const server = createServer((_req, res) => res.end(JSON.stringify({ keys }))).listen(0, "127.0.0.1");
+  const server = createServer(({ url }, res) => {
+    const documents: Record<string, object> = {
+      "/.well-known/openid-configuration": { issuer, jwks_uri: `${issuer}/keys` },
+      "/keys": { keys },
+    };
+    res.end(JSON.stringify(documents[url ?? ""]));
+  }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
     issuer,
-    jwksUri: `${issuer}/keys`,
     token(claims = {}, { header = {}, key = privateKey } = {}) {
       const now = Math.floor(Date.now() / 1000);
       const all = {

@@ -57,7 +57,7 @@ async function checkAssertion(assertion: string, { federatedCredentials = [] }: 
     const message = "Client assertion is not within its valid time range.";
     throw new EntraError(401, "invalid_client", 700024, message);
   }
-  const keys = await fetchKeys(credential.jwksUri);
+  const keys = await fetchKeys(credential.issuer);
   const key = keys.find(({ kid }) => kid === header.kid);
   if (!key || !isSignedWith(assertion, key)) {
     throw new EntraError(401, "invalid_client", 700027, "Client assertion failed signature validation.");
@@ -89,11 +89,20 @@ function match({ iss, sub, aud }: Claims, credentials: readonly FederatedCredent
   return found;
 }
 
-async function fetchKeys(jwksUri: string): Promise<Jwk[]> {
-  try {
-    const response = await fetch(jwksUri, { signal: AbortSignal.timeout(5_000) });
+/** The public keys of an issuer, which its discovery document points to. Both must be on https, or on loopback. */
+async function fetchKeys(issuer: string): Promise<Jwk[]> {
+  const signal = AbortSignal.timeout(5_000);
+  const get = async (address: string): Promise<unknown> => {
+    const { protocol, hostname } = new URL(address);
+    if (protocol !== "https:" && hostname !== "127.0.0.1") throw new Error(`${address} is not an https URL`);
+    const response = await fetch(address, { signal });
     if (!response.ok) throw new Error(`status ${response.status}`);
-    const keys = field(await response.json(), "keys");
+    return response.json();
+  };
+  try {
+    const discovery = await get(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`);
+    if (field(discovery, "issuer") !== issuer) throw new Error(`the discovery document is not that of ${issuer}`);
+    const keys = field(await get(String(field(discovery, "jwks_uri"))), "keys");
     if (!Array.isArray(keys)) throw new Error("the document has no keys");
     return keys;
   } catch (error) {

@@ -18,12 +18,11 @@ export interface Application extends Principal {
 
 /** Tokens of another issuer that an application may sign in with instead of a secret. */
 export interface FederatedCredential {
+  /** URL below which the issuer publishes `.well-known/openid-configuration`. */
   readonly issuer: string;
   readonly subject: string;
   /** Default: the audience that Entra ID prescribes for federated tokens. */
   readonly audiences?: readonly string[];
-  /** URL of the issuer's public keys; the real Entra ID takes it from the issuer's discovery document. */
-  readonly jwksUri: string;
 }
 
 export interface User {

@@ -31,7 +31,7 @@ beforeAll(async () => {
   issuer = await startFederatedIssuer();
 });
 beforeEach(async () => {
-  const federated = { issuer: issuer.issuer, subject, jwksUri: issuer.jwksUri };
+  const federated = { issuer: issuer.issuer, subject };
   azure = await startAzure({
     record: true,
     userAssigned: [user],
