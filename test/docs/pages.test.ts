@@ -134,6 +134,7 @@ test("every page with shell blocks is listed with the test file that judges them
       "docs/deploy/kubernetes.md",
       "docs/operate/blue-green.md",
       "docs/operate/key-vault.md",
+      "docs/operate/pod-identity.md",
       "docs/operate/policy.md",
       "docs/operate/workload-identity.md",
     ],

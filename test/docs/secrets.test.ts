@@ -12,7 +12,7 @@ const name = String.raw`[\w.-]*(?:secret|password|passwd|token|credential|connec
 const forbidden = [
   String.raw`^az keyvault secret set\b.* --value[= ]`,
   " --from-literal[= ]",
-  " --(?:[a-z]+-)*(?:password|client-secret|secrets?|token|account-key|connection-string|protected-settings)[= ]",
+  " --(?:[a-z]+-)*(?:password|client-secret|secrets?|token|account-key|connection-string|protected-settings)[= ](?![\"']?@)",
   String.raw` (?:-p|--set|--set-string|--parameters|-e|--env|--set-env-vars|--env-vars|--build-arg)[= ](?:\S+ )*["']?${name}=(?!secretref:|@|["']?$)`,
   String.raw`^(?:azd env set|gh variable set|npm config set) ["']?${name}[= ]\S`,
   String.raw`^gh secret set\b.* (?:--body|-b)[= ]`,
@@ -78,6 +78,7 @@ describe("secrets as arguments", () => {
     "az aks update --enable-secret-rotation --rotation-poll-interval 2m",
     "kubectl create secret generic cosmos --from-file=key=/dev/stdin",
     "docker run -e DB_PASSWORD image",
+    'az login --service-principal --username u --federated-token "@$AZURE_FEDERATED_TOKEN_FILE"',
     "az containerapp update --name a --set-env-vars API_TOKEN=secretref:token",
   ])("%s is not reported", (command) => {
     expect(split(command).filter(hasSecret)).toEqual([]);

@@ -47,6 +47,40 @@ test("every az command in comments, hooks and workflows is valid", async () => {
   expect(await listErrors(lines.flatMap(listCommands))).toEqual([]);
 });
 
+test("the commands of pod identity, which docs/operate/pod-identity.md shows as text, are not part of the Azure CLI", async () => {
+  const page = readFileSync(join(root, "docs/operate/pod-identity.md"), "utf8");
+  const texts = [...page.matchAll(/```text\n(.*?)```/gs)].flatMap(([, text = ""]) => listCommands(text));
+  const [ofExtension, ofCli] = [true, false].map((wanted) =>
+    texts.filter((command) => /pod-identity/.test(command.join(" ")) === wanted),
+  );
+  expect(await listErrors(ofCli ?? [])).toEqual([]);
+  const errors = await parseCommands(ofExtension ?? []);
+  expect(errors.length).toBeGreaterThan(3);
+  for (const messages of errors)
+    expect(messages.join()).toMatch(
+      /'pod-identity' is misspelled|unrecognized arguments: --(enable|disable)-pod-identity/,
+    );
+  // https://learn.microsoft.com/cli/azure/aks/pod-identity
+  const shared = ["--resource-group", "--cluster-name", "--namespace", "--name"];
+  const options: Record<string, string[]> = {
+    "pod-identity add": [...shared, "--identity-resource-id", "--binding-selector"],
+    "pod-identity delete": shared,
+    "exception add": [...shared, "--pod-labels"],
+  };
+  const groups = (ofExtension ?? []).filter(([, group]) => group === "pod-identity");
+  expect(groups.map((command) => command.filter((word) => word.startsWith("--")))).toEqual(
+    groups.map(
+      (command) =>
+        options[
+          command
+            .slice(1)
+            .join(" ")
+            .match(/(\S+ \S+) --/)?.[1] ?? ""
+        ],
+    ),
+  );
+});
+
 test("removed, deprecated and misspelled commands are reported", async () => {
   const invalid = [
     "az containerapp update -g g -n a --environment-variables WELCOME=hi",

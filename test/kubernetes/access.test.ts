@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { parse } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { field } from "../../services/runtime/field.ts";
 import { at, listAt, objectAt, textAt } from "../support/at.ts";
 import { buildTimeout, findSource } from "../support/go-tools.ts";
@@ -256,6 +256,21 @@ describe("connections", () => {
       );
     },
   );
+
+  test("the pod az calls DNS and Azure, and nothing calls it", () => {
+    const [pod, policy] = parseAllDocuments(readFileSync(join(folder, "az.yaml"), "utf8")).map((each) => each.toJS());
+    const az: Endpoint = { namespace: "dapr-samples", labels: pod.metadata.labels };
+    const policies = [...policiesOf("standalone/workload-identity"), policy];
+    const names = Object.keys({ ...pods, ...addresses });
+    const open = Object.entries({ ...pods, ...addresses }).flatMap(([name, other]) =>
+      ports.flatMap((port) => [
+        ...(allows(policies, { from: az, to: other, port }) ? [`az -> ${name}:${port}`] : []),
+        ...(allows(policies, { from: other, to: az, port }) ? [`${name} -> az:${port}`] : []),
+      ]),
+    );
+    const unprotected = names.filter((name) => !["welcome", "state-api", "group-lister", "neighbor"].includes(name));
+    expect(open.sort()).toEqual([...dns("az"), ...https("az", unprotected)].sort());
+  });
 
   test("in standalone/key-vault: any pod may call welcome, which calls nothing", () => {
     const inside = ["welcome", "state-api", "group-lister", "neighbor"];

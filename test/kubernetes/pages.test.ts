@@ -8,6 +8,7 @@ import { basename, delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { openapi as groupLister } from "../../services/group-lister/openapi.ts";
 import { openapi as welcome } from "../../services/welcome/openapi.ts";
 import { loadKeys } from "../../stand-ins/azure/certificate.ts";
 import { at } from "../support/at.ts";
@@ -20,6 +21,7 @@ const pages = [
   "docs/deploy/kubernetes.md",
   "docs/operate/blue-green.md",
   "docs/operate/key-vault.md",
+  "docs/operate/pod-identity.md",
   "docs/operate/policy.md",
   "docs/operate/workload-identity.md",
   ...globSync("infra/kubernetes/features/*/README.md", { cwd: root }).sort(),
@@ -117,7 +119,8 @@ test("kubectl rejects wrong subcommands, flags and files before it tries to reac
   }
 });
 
-test.each(commands("helm upgrade"))(
+// cluster.test.ts renders the chart of the workload identity webhook with the command of its page.
+test.each(commands("helm upgrade --install dapr"))(
   "%s: the chart of the pinned Dapr version has the settings of %s",
   (_page, command) => {
     const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));
@@ -190,7 +193,8 @@ describe("docs/deploy/kubernetes.md on AKS", () => {
     ["az acr build", "aks"],
     ["docker build", "local"],
   ])("%s builds the images that overlays/%s runs", async (program, name) => {
-    const built = commands(program).map(([, command]) => {
+    const onPage = commands(program).filter(([page]) => page === "docs/deploy/kubernetes.md");
+    const built = onPage.map(([, command]) => {
       const [, service] = /--build-arg SERVICE=(\S+)/.exec(command) ?? [];
       const [, image] = /--(?:image|tag) (\S+)/.exec(command) ?? [];
       expect(image?.split(":")[0]).toBe(service);
@@ -223,9 +227,13 @@ test.each(commands("helm uninstall"))("%s: %s names the release and the namespac
   }
 });
 
-test.each(commands("curl"))("%s: %s requests a route of the service", (_page, command) => {
+// cluster.test.ts requests the documents of the issuer.
+const requests = commands("curl").filter(([, command]) => !command.includes("ISSUER"));
+
+test.each(requests)("%s: %s requests a route of the service", (_page, command) => {
   const [, origin = "", route = ""] = /(https?:\/\/[^/]+)(\/\S*)/.exec(command) ?? [];
   const services: Record<string, { paths: object }> = {
+    "http://127.0.0.1:8081": groupLister,
     "http://127.0.0.1:8082": welcome,
     "https://WELCOME_HOST": welcome,
   };

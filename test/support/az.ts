@@ -137,6 +137,7 @@ function settings(home: string) {
     AZURE_CONFIG_DIR: home,
     AZURE_CORE_COLLECT_TELEMETRY: "no",
     AZURE_CORE_NO_COLOR: "yes",
+    AZURE_CORE_INSTANCE_DISCOVERY: "no", // would ask login.microsoftonline.com whether it knows the stand-in
     AZURE_EXTENSION_USE_DYNAMIC_INSTALL: "no",
     AZURE_BICEP_USE_BINARY_FROM_PATH: "yes",
     AZURE_BICEP_CHECK_VERSION: "no",

@@ -1,9 +1,12 @@
 // Starts add-ons of a cluster as processes on loopback: Argo Rollouts, Gatekeeper, the workload identity webhook and
 // the Dapr control plane. Each is installed from its own manifests, except for the objects that would run it inside the
 // cluster.
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseAllDocuments } from "yaml";
+import { promisify } from "node:util";
+import { parse, parseAllDocuments } from "yaml";
 import { flags } from "../../tools/processes/flags.ts";
 import { type Cluster, connectTo, findPort, until } from "./cluster.ts";
 import { findSource, findTools } from "./go-tools.ts";
@@ -54,16 +57,49 @@ export async function startGatekeeper(cluster: Cluster): Promise<void> {
   });
 }
 
-export async function startWorkloadIdentity(cluster: Cluster, tenantId: string): Promise<void> {
+/** @param command `helm upgrade` of the webhook's chart; the program gets the variables of the chart's ConfigMap */
+export async function startWorkloadIdentity(cluster: Cluster, command: string): Promise<void> {
   const programs = await findTools("dapr");
   const source = await findSource("dapr", "github.com/Azure/azure-workload-identity");
   const port = await findPort();
   const folder = makeCertificates(cluster, "workload-identity");
-  await install(cluster, join(source, "deploy/azure-wi-webhook.yaml"), port, async () => {
+  const rendered = join(cluster.folder, "workload-identity-webhook.yaml");
+  const manifests = await renderChart(command, join(source, "charts/workload-identity-webhook"));
+  const config = parseAllDocuments(manifests)
+    .map((document) => document.toJS())
+    .find((object) => object?.kind === "ConfigMap");
+  writeFileSync(rendered, manifests);
+  const [, namespace = ""] = / --namespace (\S+)/.exec(command) ?? [];
+  await cluster.kubectl("create", "namespace", namespace); // --create-namespace
+  await install(cluster, rendered, port, async () => {
     const webhookFlags = { port, "webhook-cert-dir": folder };
-    const env = { AZURE_TENANT_ID: tenantId, AZURE_ENVIRONMENT: "AzurePublicCloud" };
-    cluster.start(join(programs, "workload-identity-webhook"), flags(webhookFlags), env);
+    cluster.start(join(programs, "workload-identity-webhook"), flags(webhookFlags), config.data);
   });
+}
+
+/**
+ * Renders what a `helm upgrade --install RELEASE CHART --repo URL …` of a page would install.
+ *
+ * @param chart folder with the chart, which must have the version that the command names
+ */
+async function renderChart(command: string, chart: string): Promise<string> {
+  const helm = join(await findTools("helm"), "helm");
+  const [, release = "", version = "", options = ""] =
+    /^helm upgrade --install (\S+) \S+ --repo https:\S+ --version (\S+) (.*)$/.exec(command) ?? [];
+  const { version: found } = parse(readFileSync(join(chart, "Chart.yaml"), "utf8"));
+  if (found !== version) throw new Error(`${chart} has the version ${found}, and not that of: ${command}`);
+  const values = options.replaceAll(/ --(wait|create-namespace)\b/g, "");
+  const template = `exec "$0" template ${release} "$1" ${values}`;
+  const home = mkdtempSync(join(tmpdir(), "helm-"));
+  try {
+    const { stdout } = await promisify(execFile)("bash", ["--norc", "-euc", template, helm, chart], {
+      env: { HOME: home },
+      maxBuffer: 10e6,
+    });
+    return stdout;
+  } finally {
+    rmSync(home, { recursive: true });
+  }
 }
 
 /** Dapr programs check the user that they run as. `unshare --map-root-user` maps it to root, which they reject. */

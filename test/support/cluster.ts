@@ -35,7 +35,8 @@ export interface Cluster {
   end(): Promise<void>;
 }
 
-export async function startCluster(): Promise<Cluster> {
+/** @param serviceAccountFlags `--service-account-…` flags of the API server; default: it is its own issuer */
+export async function startCluster(serviceAccountFlags: Readonly<Record<string, string>> = {}): Promise<Cluster> {
   const programs = await findTools("cluster");
   const plugins = await findTools("rollouts");
   const folder = mkdtempSync(join(tmpdir(), "kubernetes-test-"));
@@ -46,7 +47,8 @@ export async function startCluster(): Promise<Cluster> {
   );
   const apiPort = await findPort();
   const proxyPort = await findPort();
-  const issuer = `https://127.0.0.1:${apiPort}`;
+  const server = `https://127.0.0.1:${apiPort}`;
+  const { "service-account-issuer": issuer = server } = serviceAccountFlags;
 
   const kubeconfig = join(folder, ".kube/config"); // Dapr reads this path even when KUBECONFIG is set
   mkdirSync(dirname(kubeconfig));
@@ -57,7 +59,7 @@ export async function startCluster(): Promise<Cluster> {
     JSON.stringify({
       apiVersion: "v1",
       kind: "Config",
-      clusters: [{ name: "test", cluster: { server: issuer, "certificate-authority": keys.caFile } }],
+      clusters: [{ name: "test", cluster: { server, "certificate-authority": keys.caFile } }],
       users: [{ name: "admin", user: { token } }],
       contexts: [{ name: "test", context: { cluster: "test", user: "admin" } }],
       "current-context": "test",
@@ -124,6 +126,7 @@ export async function startCluster(): Promise<Cluster> {
       "authorization-mode": "RBAC",
       "allow-privileged": true,
       "service-account-issuer": issuer,
+      ...serviceAccountFlags,
       "service-account-key-file": tokenKeyFile,
       "service-account-signing-key-file": tokenKeyFile,
       "service-cluster-ip-range": "10.0.0.0/16",

@@ -14,6 +14,7 @@ const modules = {
   cluster: { tier: "kubernetes", duration: "5-10 minutes" },
   rollouts: { tier: "kubernetes", duration: "2-3 minutes" },
   dapr: { tier: "kubernetes", duration: "2-3 minutes" },
+  helm: { tier: "kubernetes", duration: "3-5 minutes" },
   registry: { tier: "containers", duration: "1-2 minutes" },
 };
 type Module = keyof typeof modules;

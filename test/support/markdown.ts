@@ -9,10 +9,16 @@ export interface Block {
   readonly output: string | undefined;
 }
 
-/** Reads the ```sh blocks of a page, each with the ```text block right after it. */
+/**
+ * Reads the ```sh blocks of a page, each with the ```text block right after it. The indentation of a block in a list is
+ * removed, as GitHub does when a reader copies it.
+ */
 export function readBlocks(page: string): Block[] {
-  const blocks = readFileSync(join(root, page), "utf8").matchAll(/```sh\n(.*?)```(?:\n```text\n(.*?)```)?/gs);
-  return [...blocks].map(([, command = "", output]) => ({ command: command.trim(), output }));
+  const fenced = /^( *)```sh\n(.*?)```(?:\n *```text\n(.*?)```)?/gms;
+  return [...readFileSync(join(root, page), "utf8").matchAll(fenced)].map(([, indent = "", command = "", output]) => {
+    const outdent = (text: string) => text.replaceAll(new RegExp(`^${indent}`, "gm"), "");
+    return { command: outdent(command).trim(), output: output && outdent(output) };
+  });
 }
 
 /** A pattern for the whole of a trimmed output. Each … of the block matches any text. */

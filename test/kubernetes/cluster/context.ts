@@ -1,10 +1,15 @@
 // The cluster that all cluster tests share, with the add-ons that an AKS cluster has, and helpers to read it.
+import { execFileSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import tls from "node:tls";
 import { expect } from "vitest";
+import { parse } from "yaml";
 import { field } from "../../../services/runtime/field.ts";
+import { loadKeys } from "../../../stand-ins/azure/certificate.ts";
 import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
+import { textAt } from "../../support/at.ts";
 import { type Cluster, startCluster, until } from "../../support/cluster.ts";
 import {
   createToken,
@@ -18,6 +23,7 @@ import { findNetworkCrds, findSource } from "../../support/go-tools.ts";
 import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
 import { readBlocks } from "../../support/markdown.ts";
 import { root } from "../../support/processes.ts";
+import { type StaticWebsite, startStaticWebsite } from "../../support/static-website.ts";
 
 export const namespace = "dapr-samples";
 export const services = ["group-lister", "state-api", "welcome"];
@@ -31,16 +37,20 @@ export const application = {
 export let cluster: Cluster;
 export let azure: Azure;
 export let dapr: Dapr;
+/** Its address is the issuer of the cluster's tokens. Empty until workload-identity.ts publishes the documents. */
+export let website: StaticWebsite;
 
 /** Host name in the settings of overlays/aks, in place of a placeholder that no Gateway accepts. */
 export const welcomeHost = "samples.westeurope.cloudapp.azure.com";
 
 /** Starts the cluster and its add-ons, and copies infra/ into the folder of the cluster. */
 export async function setUp(): Promise<void> {
-  cluster = await startCluster();
-  const { issuer, proxy } = cluster;
-  const federated = { issuer, subject: federatedSubject, jwksUri: `${proxy}/openid/v1/jwks` };
-  azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }] });
+  const keys = await loadKeys();
+  tls.setDefaultCACertificates([...tls.getCACertificates("default"), keys.ca]);
+  website = await startStaticWebsite(keys);
+  cluster = await startCluster(readKindFlags(website.url));
+  const federated = { issuer: website.url, subject: federatedSubject };
+  azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }], record: true });
   cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
   const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/settings.yaml");
   const text = readFileSync(settings, "utf8");
@@ -64,7 +74,7 @@ export async function setUp(): Promise<void> {
     startDapr(cluster),
     startRollouts(cluster),
     startGatekeeper(cluster),
-    startWorkloadIdentity(cluster, azure.tenantId),
+    startWorkloadIdentity(cluster, readHelmCommand().replace("TENANT-ID", azure.tenantId)),
     kubectl("apply", "--server-side", "-f", crds.join(",")),
   ]);
   await cluster.sh(block("docs/operate/policy.md", /^kubectl apply -f .*template/));
@@ -77,6 +87,20 @@ export async function setUp(): Promise<void> {
 export async function tearDown(): Promise<void> {
   await azure?.close();
   await cluster?.end();
+  website?.close();
+}
+
+/** The flags of the API server in the cluster that kind creates on the page. */
+function readKindFlags(issuer: string): Record<string, string> {
+  const script = `kind() { cat; }\n${block("docs/operate/workload-identity.md", /^kind create/)}`;
+  const config = parse(execFileSync("bash", ["--norc", "-euc", script], { env: { ISSUER: issuer }, encoding: "utf8" }));
+  return parse(textAt(config, "kubeadmConfigPatches.0")).apiServer.extraArgs;
+}
+
+function readHelmCommand(): string {
+  const command = block("docs/operate/workload-identity.md", /^helm upgrade/).replaceAll(/\\\n\s*/g, "");
+  expect(command).toContain("TENANT-ID");
+  return command;
 }
 
 /** kubectl arguments of a dry run that creates a privileged pod. */
@@ -131,3 +155,7 @@ export async function tokenOf(service: string, audience = "api://AzureADTokenExc
 export function createPodToken({ metadata }: Pod, serviceAccount: string, audience: string): Promise<string> {
   return createToken(cluster, serviceAccount, metadata.namespace, metadata.name, audience);
 }
+
+/** The variables of a container whose names begin with AZURE_. */
+export const azureVariables = ({ env = [] }: Container) =>
+  Object.fromEntries(env.filter(({ name }) => name.startsWith("AZURE_")).map(({ name, value }) => [name, value]));

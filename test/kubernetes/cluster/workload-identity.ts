@@ -1,13 +1,33 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../../services/runtime/field.ts";
 import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { decode } from "../../../stand-ins/azure/tokens.ts";
+import { type AzureCli, startAzureCli } from "../../support/az.ts";
 import { startFederatedIssuer } from "../../support/federated-issuer.ts";
-import type { Container } from "../../support/kubernetes-objects.ts";
+import type { Pod } from "../../support/kubernetes-objects.ts";
 import { type Process, startService } from "../../support/processes.ts";
-import { application, azure, cluster, federatedSubject, listContainers, readyPods, tokenOf } from "./context.ts";
+import {
+  application,
+  azure,
+  azureVariables,
+  block,
+  cluster,
+  createPodToken,
+  federatedSubject,
+  get,
+  kubectl,
+  listContainers,
+  namespace,
+  readyPods,
+  tokenOf,
+  website,
+} from "./context.ts";
+
+const page = "docs/operate/workload-identity.md";
+/** Shell function that runs the command of a `kubectl exec` here: simulated nodes run no containers. */
+const execHere = 'kubectl() { while [ "$1" != -- ]; do shift; done; shift; "$@"; }';
 
 export function describeWorkloadIdentity(): void {
   describe("workload identity", () => {
@@ -16,10 +36,8 @@ export function describeWorkloadIdentity(): void {
       AZURE_TENANT_ID: azure.tenantId,
       AZURE_FEDERATED_TOKEN_FILE: "/var/run/secrets/azure/wi/token/azure-identity-token",
       AZURE_AUTHORITY_HOST: "https://login.microsoftonline.com/",
-      AZURE_SUBSCRIPTION_ID: sampleSubscription.id,
     });
-    const azureVariables = ({ env = [] }: Container) =>
-      Object.fromEntries(env.filter(({ name }) => name.startsWith("AZURE_")).map(({ name, value }) => [name, value]));
+    const ofGroupLister = () => ({ ...variables(), AZURE_SUBSCRIPTION_ID: sampleSubscription.id });
 
     test("the webhook adds variables and a token to group-lister, and not to its sidecar", async () => {
       for (const pod of await readyPods("group-lister")) {
@@ -36,7 +54,7 @@ export function describeWorkloadIdentity(): void {
         ]);
         const mount = { name: volumes[0]?.name, mountPath: "/var/run/secrets/azure/wi", readOnly: true };
         const [daprd, app] = listContainers(pod);
-        expect(app && azureVariables(app)).toEqual(variables());
+        expect(app && azureVariables(app)).toEqual(ofGroupLister());
         expect(app?.volumeMounts).toContainEqual(mount);
         expect(daprd && azureVariables(daprd)).toEqual({});
         expect(daprd?.volumeMounts).not.toContainEqual(mount);
@@ -59,6 +77,21 @@ export function describeWorkloadIdentity(): void {
       }
     });
 
+    test("the annotation of the tenant on the page sets AZURE_TENANT_ID in the new pods", async () => {
+      const annotation = "azure.workload.identity/tenant-id";
+      const tenant = "11111111-1111-4111-8111-111111111111";
+      const tenants = async () =>
+        (await readyPods("group-lister"))
+          .flatMap(({ spec }) => spec.containers)
+          .map((container) => azureVariables(container).AZURE_TENANT_ID);
+      const restart = `kubectl rollout status deployment/group-lister -n ${namespace} --timeout=60s`;
+      const commands = block(page, /^ *kubectl annotate/).replace("TENANT-ID", tenant);
+      await cluster.sh(`${commands}\n${restart}`);
+      await expect.poll(tenants).toEqual([tenant, tenant]);
+      await cluster.sh(`${commands.replace(`${annotation}=${tenant}`, `${annotation}-`)}\n${restart}`);
+      await expect.poll(tenants).toEqual([azure.tenantId, azure.tenantId]);
+    }, 90_000);
+
     describe("group-lister", () => {
       let lister: Process | undefined;
       afterEach(async () => {
@@ -74,7 +107,7 @@ export function describeWorkloadIdentity(): void {
         lister = await startService(
           "group-lister",
           {
-            ...variables(),
+            ...ofGroupLister(),
             AZURE_FEDERATED_TOKEN_FILE: file,
             AZURE_AUTHORITY_HOST: azure.httpsUrl,
             AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
@@ -88,9 +121,48 @@ export function describeWorkloadIdentity(): void {
         return { status: response.status, body };
       };
 
-      test("lists groups with a token of its service account", async () => {
+      test("cannot sign in before the documents of the issuer are published", async () => {
+        const { status, body } = await listGroups(await tokenOf("group-lister"));
+        expect({ status, detail: field(body, "detail") }).toEqual({
+          status: 502,
+          detail: expect.stringMatching(/AADSTS50166/),
+        });
+      });
+
+      test("lists groups after the commands of the page have published the documents of the API server", async () => {
+        const az = `az() {
+          while [ $# -gt 0 ]; do
+            case $1 in --name) name=$2 ;; --file) file=$2 ;; --container-name) [ "$2" = '$web' ] ;; esac
+            shift
+          done
+          mkdir -p "$(dirname "${website.folder}/$name")"
+          cp "$file" "${website.folder}/$name"
+        }`;
+        await cluster.sh(`${az}\n${block(page, /^ *publish\(\)/)}`);
         const groups = sampleSubscription.groups.map(({ name }) => name);
         expect(await listGroups(await tokenOf("group-lister"))).toEqual({ status: 200, body: groups });
+      });
+
+      test("has an issuer whose document the page fetches: its own address, and that of the keys", async () => {
+        const settings = `ISSUER=${website.url} CURL_CA_BUNDLE=${azure.caFile}`;
+        const document = await cluster.sh(`export ${settings}\n${block(page, /^curl "\$\{ISSUER/)}`);
+        expect(JSON.parse(document)).toMatchObject({
+          issuer: website.url,
+          jwks_uri: `${website.url}openid/v1/jwks`,
+          id_token_signing_alg_values_supported: ["RS256"],
+        });
+      });
+
+      test("has a token with the issuer, subject and audience that the page's command prints", async () => {
+        const file = join(cluster.folder, "azure-identity-token");
+        writeFileSync(file, await tokenOf("group-lister"));
+        const exec = block(page, /kubectl exec .* node -p/).replace(/^kubectl get .*\n/, "");
+        const printed = await cluster.sh(`export AZURE_FEDERATED_TOKEN_FILE=${file}\n${execHere}\n${exec}`);
+        expect(JSON.parse(printed)).toMatchObject({
+          iss: website.url,
+          sub: federatedSubject,
+          aud: ["api://AzureADTokenExchange"],
+        });
       });
 
       test.each([
@@ -118,6 +190,58 @@ export function describeWorkloadIdentity(): void {
         issuer.close();
         return issuer.token(claims, { header });
       }
+    });
+
+    describe("the pod az of the page", () => {
+      let az: AzureCli;
+      let pod: Pod;
+      beforeAll(async () => {
+        const [apply = "", wait = ""] = block(page, /kubectl apply -f infra\/kubernetes\/az.yaml/).split("\n");
+        await cluster.sh(`${apply}\n${wait}`); // the namespace enforces the restricted Pod Security level
+        pod = await get<Pod>("pod", "az", "-n", namespace);
+        az = await startAzureCli(azure);
+      }, 120_000);
+      afterAll(async () => {
+        await kubectl("delete", "-f", "infra/kubernetes/az.yaml");
+        az?.close();
+      });
+
+      /** Runs the page's `kubectl exec` commands here, with the variables of the container except for the file. */
+      async function runInPod(token: string): Promise<string> {
+        const [container] = pod.spec.containers;
+        const file = join(cluster.folder, "az-identity-token");
+        writeFileSync(file, token);
+        const env = { ...(container && azureVariables(container)), AZURE_FEDERATED_TOKEN_FILE: file };
+        const assignments = Object.entries(env).map(([name, value]) => `export ${name}=${value}`);
+        const commands = block(page, /az login --service-principal/)
+          .split("\n")
+          .slice(2)
+          .join("\n");
+        // A new pod has no cache of tokens.
+        return az.run([...assignments, 'rm -f "$AZURE_CONFIG_DIR"/msal_*', execHere, commands].join("\n"));
+      }
+
+      test("has the variables with which group-lister signs in", () => {
+        expect(pod.spec.containers.map(azureVariables)).toEqual([variables()]);
+      });
+
+      test("signs in with the token of the service account and lists groups, as the application", async () => {
+        const printed = await runInPod(await createPodToken(pod, "group-lister", "api://AzureADTokenExchange"));
+        const names = printed.trim().split("\n").slice(-sampleSubscription.groups.length);
+        expect(names).toEqual(sampleSubscription.groups.map(({ name }) => name));
+        expect(azure.requests.at(-1)).toMatchObject({ part: "arm", token: { clientId: application.clientId } });
+      }, 60_000);
+
+      test.each([
+        ["of another service account", () => tokenOf("welcome"), /AADSTS700213/],
+        ["with another audience", () => createPodToken(pod, "group-lister", cluster.issuer), /AADSTS700212/],
+      ])(
+        "gets an error with the code of Entra ID for a token %s",
+        async (_token, makeToken, reason) => {
+          await expect(makeToken().then(runInPod)).rejects.toThrow(reason);
+        },
+        60_000,
+      );
     });
   });
 }
