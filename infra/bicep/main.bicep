@@ -4,6 +4,7 @@ metadata description = 'Creates everything that the services need on Container A
 import { Aks } from 'modules/aks.bicep'
 import { Capacity } from 'modules/cosmos.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
+import { Principal } from 'modules/principal.bicep'
 import { PrivateEndpoints } from 'modules/private-endpoints.bicep'
 import { Tags } from 'modules/tags.bicep'
 import { aksErrors, containerAppsErrors, optionErrors } from 'validate.bicep'
@@ -52,6 +53,9 @@ param lock bool = false
 @secure()
 @minLength(1)
 param demoSecret string
+
+@description('Optional. User, group or service principal that can set, read and delete the secrets of the vault with az or in the portal. Without it, only a deployment can set demosecret: also the Owner of the subscription gets 403.')
+param secretsOfficer Principal?
 
 var token = uniqueString(subscription().id, name, location)
 // A deleted workspace keeps its name for 14 days, and Azure rejects a workspace of that name in another region:
@@ -228,6 +232,7 @@ module vault 'modules/key-vault.bicep' = {
     location: location
     tags: tags
     demoSecret: demoSecret
+    secretsOfficer: secretsOfficer
     principalId: welcomeIdentity.outputs.principalId
     publicNetworkAccess: publicNetworkAccess
     // Reports differ whether Container Apps reads secrets through a service endpoint: it works in
@@ -337,6 +342,12 @@ module aks 'modules/aks.bicep' = if (hosting.on == 'aks') {
   dependsOn: [logs, registry, cosmos, clusterIdentity, clusterNetworkAccess, clusterZoneAccess]
 }
 
+// AKS creates this identity with the cluster.
+module addonReader 'modules/secret-reader.bicep' = if (hosting.?keyVaultAddonIdentity ?? false) {
+  scope: group
+  params: { vaultName: vault.outputs.name, principalId: aks.?outputs.keyVaultAddonPrincipalId ?? '' }
+}
+
 // Cosmos DB adds an endpoint only while no other operation on the account runs. The cluster changes the network, too,
 // which accepts one change at a time: https://github.com/hashicorp/terraform-provider-azurerm/issues/21293
 module endpoints 'modules/private-endpoints.bicep' = if (privateEndpoints != null) {
@@ -388,5 +399,5 @@ output WELCOME_CLIENT_ID string = welcomeIdentity.outputs.clientId
 @description('Name of the AKS cluster; empty on Container Apps.')
 output AZURE_AKS_CLUSTER_NAME string = hosting.on == 'aks' ? clusterName : ''
 
-@description('Client id of the Key Vault add-on on AKS; empty on Container Apps.')
+@description('Client id of the identity of the Key Vault add-on on AKS; empty on Container Apps. With hosting.keyVaultAddonIdentity, that identity can read demosecret.')
 output KEY_VAULT_ADDON_CLIENT_ID string = aks.?outputs.keyVaultAddonClientId ?? ''

@@ -103,6 +103,9 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
     ["AKS_ZONES", "4", "aks", /AKS_ZONES 4 is not a list of zones\. Set it to none, or to a list/],
     ["AKS_ZONES", "1;3", "aks", /AKS_ZONES 1;3 is not a list of zones\. Set it to none, or to a list/],
     ["AKS_ZONES", "None", "aks", /AKS_ZONES None is not a list of zones\. Set it to none, or to a list/],
+    ["KEY_VAULT_ADDON_IDENTITY", "yes", "aks", /KEY_VAULT_ADDON_IDENTITY yes is not valid\. Set it to true or false\./],
+    ["SECRETS_OFFICER_TYPE", "user", "containerapps", /'ServicePrincipal' \| 'User'.* "'user'"/],
+    ["SECRETS_OFFICER_TYPE", "user", "aks", /'ServicePrincipal' \| 'User'.* "'user'"/],
     ["WELCOME_ACCESS", "everyone", "welcome", /'addresses' \| 'anyone' \| 'nobody'.* "'everyone'"/],
     ["WELCOME_DOMAIN_CERTIFICATE", "Bound", "welcome", /'bound' \| 'requested'.* "'Bound'"/],
     ["WELCOME_DOMAIN_VALIDATION", "TXT", "welcome", /'CNAME' \| 'HTTP'.* "'TXT'"/],
@@ -111,7 +114,8 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
       .filter((name) => name.startsWith("aks"))
       .map((name) => ["AZURE_PRINCIPAL_TYPE", "user", name, /'ServicePrincipal' \| 'User'.* "'user'"/] as const),
   ] as const)("%s=%s is rejected for %s", async ([variable, value, name, message]) => {
-    const more = { WELCOME_DOMAIN: "welcome.example.com", LIVE: "welcome--0000001", [variable]: value };
+    const others = { WELCOME_DOMAIN: "welcome.example.com", LIVE: "welcome--0000001", SECRETS_OFFICER: "5".repeat(36) };
+    const more = { ...others, [variable]: value };
     const errors = await errorsIn(path ?? "", { ...environment, ...more }, fileOf(name));
     expect(errors).toEqual([expect.stringMatching(message)]);
   });

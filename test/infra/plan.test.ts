@@ -21,6 +21,7 @@ const roles: Record<string, string> = {
   "00000000-0000-0000-0000-000000000002": "Cosmos DB Built-in Data Contributor",
   "4d97b98b-1d4f-4787-a291-c67834d212e7": "Network Contributor",
   "b12aa53e-6015-4669-85d0-8515ebb3ae7f": "Private DNS Zone Contributor",
+  "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": "Key Vault Secrets Officer",
   "b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b": "Azure Kubernetes Service RBAC Cluster Admin",
 };
 
@@ -155,6 +156,39 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
         ]);
       },
     );
+
+    /** The assignments that these variables add to the plan of a parameter file. */
+    async function assignedWith(file: string, variables: Readonly<Record<string, string>>) {
+      const plan = await planIn(
+        path ?? "",
+        { ...environment, ...variables },
+        `infra/bicep/parameters/${file}.bicepparam`,
+      );
+      const others = assignmentsOf(plans.of(file)).map(({ name }) => name);
+      return assignmentsOf(plan)
+        .filter(({ name }) => !others.includes(name))
+        .map(({ principal, role, scope }) => [principal, roles[lastPart(role)], scope]);
+    }
+
+    const officer = "55555555-5555-4555-8555-555555555555";
+
+    test.for(["containerapps", "aks"])("%s lets SECRETS_OFFICER set the secrets of the vault", async (file) => {
+      expect(await assignedWith(file, { SECRETS_OFFICER: officer })).toEqual([
+        [officer, "Key Vault Secrets Officer", vault],
+      ]);
+      expect(await assignedWith(file, { SECRETS_OFFICER: "", SECRETS_OFFICER_TYPE: "Group" })).toEqual([]);
+    });
+
+    test("KEY_VAULT_ADDON_IDENTITY lets the identity of the add-on read demosecret, by its principal id", async () => {
+      expect(await assignedWith("aks", { KEY_VAULT_ADDON_IDENTITY: "true" })).toEqual([
+        [
+          "aks.keyVaultAddonPrincipalId",
+          "Key Vault Secrets User",
+          "Microsoft.KeyVault/vaults/vault.name/secrets/demosecret",
+        ],
+      ]);
+      expect(await assignedWith("aks", { KEY_VAULT_ADDON_IDENTITY: "false" })).toEqual([]);
+    });
 
     // An assignment cannot change its principal: https://github.com/MicrosoftDocs/azure-docs/issues/85388
     test("every name is a hash of scope, principal and role, so that a recreated identity gets a new assignment", () => {

@@ -2,7 +2,8 @@ metadata name = 'The suite on AKS'
 metadata description = 'Cluster, federated credentials and policy. The services are in infra/kubernetes.'
 
 import { ServiceIdentities } from 'identity.bicep'
-import { Administrator, ApiServer, Maintenance, Monitoring, Network, Pool, Zone } from 'cluster.bicep'
+import { ApiServer, Maintenance, Monitoring, Network, Pool, Zone } from 'cluster.bicep'
+import { Principal } from 'principal.bicep'
 import { Tags } from 'tags.bicep'
 
 @export()
@@ -33,10 +34,13 @@ type Aks = {
   network: Network?
 
   @description('Optional. Cluster administrator. Without it, no user can access the Kubernetes API until you assign a role.')
-  administrator: Administrator?
+  administrator: Principal?
 
   @description('Required. Policy for privileged containers.')
   privilegedContainers: PrivilegedContainers
+
+  @description('Optional. true: the identity of the Key Vault add-on can read demosecret, for infra/kubernetes/features/key-vault-addon-identity. Every pod of the cluster can use that identity. Defaults to false.')
+  keyVaultAddonIdentity: bool?
 
   @description('Optional. true: enable the Gateway API and its class approuting-istio, for infra/kubernetes/features/gateway. Otherwise the deployment leaves them as they are.')
   gateway: bool?
@@ -162,5 +166,8 @@ module policy 'no-privileged-containers.bicep' = {
   }
 }
 
-@description('Client id of the Key Vault add-on; KEY_VAULT_ADDON_CLIENT_ID in infra/kubernetes.')
+@description('Client id of the identity of the Key Vault add-on; KEY_VAULT_ADDON_CLIENT_ID in infra/kubernetes.')
 output keyVaultAddonClientId string = cluster.outputs.keyVaultAddonClientId
+
+@description('Object id of the same identity, for role assignments.')
+output keyVaultAddonPrincipalId string = cluster.outputs.keyVaultAddonPrincipalId

@@ -1,10 +1,10 @@
 metadata name = 'Administrator of the AKS clusters of a resource group'
 metadata description = 'Grants a user, group or service principal all rights in the Kubernetes API.'
 
-import { Administrator } from 'cluster.bicep'
+import { Principal } from 'principal.bicep'
 
 @description('Required. User, group or service principal.')
-param administrator Administrator
+param administrator Principal
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/containers#azure-kubernetes-service-rbac-cluster-admin
 var clusterAdmin = subscriptionResourceId(

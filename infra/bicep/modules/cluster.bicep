@@ -29,18 +29,6 @@ type Pool = {
 }
 
 @export()
-@sealed()
-type Administrator = {
-  @description('Required. Object id in Microsoft Entra ID, a UUID.')
-  @minLength(36)
-  @maxLength(36)
-  id: string
-
-  @description('Required. Kind of principal that the object id belongs to.')
-  type: 'Group' | 'ServicePrincipal' | 'User'
-}
-
-@export()
 @discriminator('dns')
 type ApiServer = Public | PrivateSystemDns | PrivateWithoutDns | PrivateCustomDns | PrivateExistingDns
 
@@ -331,8 +319,11 @@ resource logging 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 @description('OIDC issuer of the cluster; federated credentials trust it.')
 output issuer string = cluster.properties.oidcIssuerProfile.issuerURL
 
-@description('Client id of the Key Vault add-on; KEY_VAULT_ADDON_CLIENT_ID in infra/kubernetes.')
+@description('Client id of the identity of the Key Vault add-on, which AKS creates; the driver signs in with it.')
 output keyVaultAddonClientId string = cluster.properties.addonProfiles.azureKeyvaultSecretsProvider.identity.clientId
+
+@description('Object id of the same identity, for role assignments.')
+output keyVaultAddonPrincipalId string = cluster.properties.addonProfiles.azureKeyvaultSecretsProvider.identity.objectId
 
 @description('Object id of the identity of the nodes, which AKS creates; it pulls the images.')
 output kubeletPrincipalId string = cluster.properties.identityProfile.kubeletidentity.objectId

@@ -2,6 +2,7 @@ metadata name = 'Key Vault'
 metadata description = 'A vault with the secret demosecret. Access is granted with roles, not access policies.'
 
 import { Firewall } from 'firewall.bicep'
+import { Principal } from 'principal.bicep'
 import { Tags } from 'tags.bicep'
 
 @description('Required. Name of the vault: 3 to 24 characters, globally unique.')
@@ -22,6 +23,9 @@ param demoSecret string
 @description('Required. Object id of the service principal that can read demosecret and nothing else, a UUID.')
 param principalId string
 
+@description('Optional. User, group or service principal that can set, read and delete all secrets of the vault. Without it, only a deployment can set one.')
+param secretsOfficer Principal?
+
 @description('Optional. Disabled: only private endpoints reach the secrets. Resource Manager still writes demosecret.')
 param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
 
@@ -31,11 +35,8 @@ param firewall Firewall?
 @description('Optional. Name of the Log Analytics workspace for the audit log, in this resource group. Without it there is none.')
 param workspaceName string?
 
-// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security#key-vault-secrets-user
-var secretsUser = subscriptionResourceId(
-  'Microsoft.Authorization/roleDefinitions',
-  '4633458b-17de-408a-b874-0445c86b69e6'
-)
+// https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security#key-vault-secrets-officer
+var officer = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2026-03-01' existing = if (workspaceName != null) {
   name: workspaceName ?? 'none'
@@ -70,13 +71,18 @@ resource secret 'Microsoft.KeyVault/vaults/secrets@2026-05-15' = {
   properties: { value: demoSecret }
 }
 
-resource readSecret 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: secret
-  name: guid(secret.id, principalId, secretsUser)
+module reader 'secret-reader.bicep' = {
+  params: { vaultName: vault.name, principalId: principalId }
+  dependsOn: [secret]
+}
+
+resource manageSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (secretsOfficer != null) {
+  scope: vault
+  name: guid(vault.id, secretsOfficer.?id ?? '', officer)
   properties: {
-    principalId: principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: secretsUser
+    principalId: secretsOfficer!.id
+    principalType: secretsOfficer!.type
+    roleDefinitionId: officer
   }
 }
 
