@@ -22,7 +22,7 @@ import { buildParameters, describeRevisions } from "../support/simulated-azure.t
 const blocks = readBlocks("docs/deploy/az.md").map(({ command }) => command);
 /** Commands that need more than Resource Manager: sign-in, logs, Docker, nodes, secrets, quotas, policy findings. */
 const needsAzure =
-  /^az login|^curl|ipify|az acr login|az containerapp logs|az rest|az ad|az aks (install|command|stop)|az policy state|az vm/m;
+  /^az login|^curl|ipify|az acr login|az containerapp logs|az keyvault secret|az rest|az ad|az aks (install|command|stop)|az policy state|az vm/m;
 
 const bicep = await findBicepOrSkip();
 
@@ -501,10 +501,25 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(assignments).toContain("33333333-3333-3333-3333-333333333333");
     });
 
-    test("the page names the cluster, its zone and the policy as the deployment does", async () => {
+    test("the page names the cluster and the policy as the deployment does", async () => {
       expect(await walkThrough("--query properties.outputs --output yaml")).toContain("AZURE_AKS_CLUSTER_NAME");
-      expect(await walkThrough("az aks show")).toContain("zone: null");
       expect(await walkThrough("az policy assignment show")).toContain("value: deny");
+    });
+
+    test("SECRETS_OFFICER may set secrets, a deployment without it keeps the role, and the page's command removes it", async () => {
+      const officer = "55555555-5555-4555-8555-555555555555";
+      const scopes = () =>
+        find("Microsoft.Authorization/roleAssignments")
+          .filter(({ properties }) => properties.principalId === officer)
+          .map(({ properties }) => properties.scope);
+      const deploy = blockWith("parameters/aks.bicepparam");
+      await az.run(`export SECRETS_OFFICER=${officer}\n${deploy}`);
+      const vault = find("Microsoft.KeyVault/vaults").find(({ id }) => id.includes("/rg-dapr-on-aks/"))?.id;
+      expect(scopes()).toEqual([vault?.toLowerCase()]);
+      await az.run(deploy.replace("az deployment", "SECRETS_OFFICER= az deployment"));
+      expect(scopes()).toEqual([vault?.toLowerCase()]);
+      await run(blockWith("unset SECRETS_OFFICER\n"));
+      expect(scopes()).toEqual([]);
     });
   });
 
@@ -570,7 +585,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       const onSubscription = () =>
         find("Microsoft.Authorization/roleAssignments").filter(({ id }) => !/\/resourceGroups\//i.test(id));
       expect(onSubscription()).toHaveLength(1);
-      await run(blockWith("az role assignment delete"), blockWith(cleanUp));
+      await run(blockWith("$lister"), blockWith(cleanUp));
       expect(onSubscription()).toEqual([]);
       expect(empty.groups).toEqual([]);
     });

@@ -11,6 +11,7 @@ export const roles = {
   "Key Vault Secrets Officer": "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
   "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
   "Managed Identity Operator": "f1a07417-d97a-45cb-824c-7a7467783830",
+  "Network Contributor": "4d97b98b-1d4f-4787-a291-c67834d212e7",
   "Private DNS Zone Contributor": "b12aa53e-6015-4669-85d0-8515ebb3ae7f",
   Reader: "acdd72a7-3385-48ef-bd42-f606fba81ae7",
 } as const;

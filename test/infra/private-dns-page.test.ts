@@ -1,0 +1,141 @@
+// Runs the az commands of docs/operate/private-dns.md with the Azure CLI against the simulator of Azure Resource
+// Manager, which rejects a cluster whose identity lacks its role on the zone: test/infra/azure-rules.test.ts.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { field } from "../../services/runtime/field.ts";
+import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
+import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
+import { createResources, type Resources } from "../simulators/resource-manager/resources.ts";
+import { at, objectAt } from "../support/at.ts";
+import { type AzureCli, startAzureCli } from "../support/az.ts";
+import { findBicepOrSkip, subscription } from "../support/bicep.ts";
+import { readBlocks } from "../support/markdown.ts";
+import { makePlans } from "../support/plans.ts";
+
+const blocks = readBlocks("docs/operate/private-dns.md").map(({ command }) => command);
+/** Blocks that need more than Resource Manager: users, networks of other teams, DNS, pods, a cluster of the reader. */
+const needsAzure = /az ad|rg-hub|NETWORK-ID|^nslookup|az aks command|--name CLUSTER/;
+const bicep = await findBicepOrSkip();
+
+describe.skipIf(!bicep)("docs/operate/private-dns.md", { timeout: 180_000 }, () => {
+  const empty: Subscription = { id: subscription, name: "Empty", groups: [] };
+  const ran = new Set<string>();
+  let resources: Resources;
+  let azure: Azure;
+  let az: AzureCli;
+
+  beforeAll(async () => {
+    resources = createResources();
+    azure = await startAzure({ record: true, subscriptions: [empty], resources });
+    az = await startAzureCli(azure, bicep ?? "");
+  });
+  afterAll(async () => {
+    az?.close();
+    await azure?.close();
+  });
+
+  /** Runs the first block of the page that contains the text. */
+  function run(text: string): Promise<string> {
+    const block = blocks.find((each) => each.includes(text)) ?? expect.fail(`no block: ${text}`);
+    ran.add(block);
+    return az.run(block);
+  }
+  const find = (type: string) => resources.store.list(`/subscriptions/${subscription}`, type);
+  const clusters = () => find("Microsoft.ContainerService/managedClusters");
+  const roles = () =>
+    find("Microsoft.Authorization/roleAssignments").map(({ properties }) => [
+      String(properties.scope).split("/").at(-1),
+      String(properties.roleDefinitionId).split("/").at(-1),
+      properties.principalId,
+    ]);
+
+  test("the cluster is private, in the zone and the subnet of the page, with the settings of the Bicep template", async () => {
+    await run("az network vnet create");
+    await run("zone=$(");
+    await run(
+      '--role "Private DNS Zone Contributor" --scope $zone --assignee-object-id $principal --assignee-principal-type',
+    );
+    resources.clock.now += 600;
+    await run("az aks create");
+    const [cluster, ...others] = clusters();
+    expect(others).toEqual([]);
+    const plans = await makePlans(bicep ?? "", ["aks-private-custom-dns"]);
+    const { properties: planned } = plans.find("aks-private-custom-dns", "Microsoft.ContainerService/managedClusters");
+    const [zone] = find("Microsoft.Network/privateDnsZones");
+    const [subnet] = find("Microsoft.Network/virtualNetworks/subnets");
+    const {
+      privateDNSZone: _zone,
+      authorizedIPRanges: _ranges,
+      ...access
+    } = objectAt(planned, "apiServerAccessProfile");
+    expect(at(cluster, "properties.apiServerAccessProfile")).toMatchObject({ ...access, privateDNSZone: zone?.id });
+    expect(at(cluster, "properties.agentPoolProfiles.0.vnetSubnetID")).toBe(subnet?.id);
+    const { networkPlugin, networkPluginMode, networkDataplane, serviceCidr, dnsServiceIP } = objectAt(
+      planned,
+      "networkProfile",
+    ) as Record<string, unknown>;
+    expect(at(cluster, "properties.networkProfile")).toMatchObject({
+      networkPlugin,
+      networkPluginMode,
+      networkDataplane,
+      serviceCidr,
+      dnsServiceIP,
+    });
+    const [identity] = find("Microsoft.ManagedIdentity/userAssignedIdentities");
+    expect(Object.keys(objectAt(cluster, "identity.userAssignedIdentities"))).toEqual([identity?.id]);
+  });
+
+  test("the page grants the identity the two roles by its principal id, and its clean-up takes them away", async () => {
+    const [identity] = find("Microsoft.ManagedIdentity/userAssignedIdentities");
+    const zoneContributor = "b12aa53e-6015-4669-85d0-8515ebb3ae7f";
+    const networkContributor = "4d97b98b-1d4f-4787-a291-c67834d212e7";
+    const principal = field(identity?.properties, "principalId");
+    expect(roles()).toEqual(
+      expect.arrayContaining([
+        ["privatelink.westeurope.azmk8s.io", zoneContributor, principal],
+        ["vnet-aks", networkContributor, principal],
+      ]),
+    );
+    await run("az role assignment delete");
+    expect(roles().filter(([scope]) => scope !== "nodes")).toEqual([]);
+  });
+
+  test("az prints the modes of the cluster and the records and links of the zone", async () => {
+    expect(await run("privateFqdn, zone: apiServerAccessProfile")).toContain("privatelink.westeurope.azmk8s.io");
+    await run("record-set a list");
+  });
+
+  test("without the role on the zone, Azure rejects the cluster with the code that the page names", async () => {
+    await run("az aks create").catch((error: Error) =>
+      expect(error.message).toContain("CustomPrivateDNSZoneMissingPermissionError"),
+    );
+  });
+
+  test("az aks create has the other modes that the page names", async () => {
+    for (const [mode, replaced] of [
+      ["system", "--private-dns-zone $zone"],
+      ["none", "--private-dns-zone $zone --disable-public-fqdn"],
+    ] as const) {
+      const create = blocks.find((block) => block.startsWith("az aks create")) ?? expect.fail("no az aks create");
+      expect(create).toContain(replaced);
+      await az.run(`CLUSTER=aks-${mode}\n${create.replace(replaced, `--private-dns-zone ${mode}`)}`);
+      const cluster = clusters().find(({ name }) => name === `aks-${mode}`);
+      expect(at(cluster, "properties.apiServerAccessProfile")).toMatchObject({
+        enablePrivateCluster: true,
+        privateDNSZone: mode,
+        ...(mode === "system" ? { enablePrivateClusterPublicFQDN: false } : {}),
+      });
+    }
+  });
+
+  test("a deployment of the example creates a private cluster, and the clean-up leaves nothing of az", async () => {
+    await run("export AZURE_ENV_NAME=dapr-private");
+    await run("az deployment sub create");
+    expect(clusters().map(({ name }) => name)).toContain("aks-dapr-private");
+    await run("az group delete");
+    expect(clusters().map(({ name }) => name)).toEqual(["aks-dapr-private"]);
+  });
+
+  test("every block that was not run needs a real subscription", () => {
+    expect(blocks.filter((block) => !ran.has(block) && !needsAzure.test(block))).toEqual([]);
+  });
+});
