@@ -11,7 +11,7 @@ import { field } from "../../services/runtime/field.ts";
 import { at, textAt } from "../support/at.ts";
 import { imageVariable, listHooks, runHook } from "../support/azd.ts";
 import { environment, findBicepOrSkip } from "../support/bicep.ts";
-import { buildTimeout, findTools } from "../support/kubernetes-tools.ts";
+import { buildTimeout, findTools } from "../support/go-tools.ts";
 import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
 import { buildParameters, simulateAzure } from "../support/simulated-azure.ts";
