@@ -129,6 +129,7 @@ test("every page with shell blocks is listed with the test file that judges them
     ],
     "test/containers/containers.test.ts": ["docs/deploy/containers.md"],
     "test/infra/az.test.ts": ["docs/deploy/az.md"],
+    "test/infra/private-dns-page.test.ts": ["docs/operate/private-dns.md"],
     "test/infra/sign-in-page.test.ts": ["docs/operate/sign-in.md"],
     "test/kubernetes/pages.test.ts": [
       "docs/deploy/kubernetes.md",

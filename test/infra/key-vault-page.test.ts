@@ -11,6 +11,8 @@ import { subscription } from "../support/bicep.ts";
 import { readBlocks } from "../support/markdown.ts";
 
 const blocks = readBlocks("docs/operate/key-vault.md").map(({ command }) => command);
+/** Blocks that need more than Resource Manager: a terminal, secrets, users of the tenant, a cluster. */
+const needsAzure = /^(read|kubectl|curl|folder=|sed) |az keyvault secret|az ad/;
 const me = "55555555-5555-4555-8555-555555555555";
 
 describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {
@@ -58,12 +60,14 @@ describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {
     find("Microsoft.Authorization/roleAssignments")
       .filter(({ properties }) => String(properties.roleDefinitionId).endsWith(role))
       .map(({ properties }) => [properties.principalId, String(properties.scope).split("/vaults/").at(-1)]);
+  const rotation = { enabled: true, config: { enableSecretRotation: "true", rotationPollInterval: "2m" } };
   const secretsUser = "4633458b-17de-408a-b874-0445c86b69e6";
 
   test("the cluster has the add-on with rotation, the issuer and workload identity", async () => {
     await run("az aks create");
     await run("az acr create");
     expect(at(cluster(), "properties.oidcIssuerProfile.enabled")).toBe(true);
+    expect(at(cluster(), "properties.addonProfiles.azureKeyvaultSecretsProvider")).toMatchObject(rotation);
     expect(at(cluster(), "properties.securityProfile.workloadIdentity.enabled")).toBe(true);
   });
 
@@ -98,6 +102,25 @@ describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {
     await run("az group delete");
     expect(empty.groups).toEqual([]);
     expect(find("Microsoft.Authorization/roleAssignments")).toEqual([]);
-    expect((await az.run("az keyvault list-deleted --resource-type vault --query length(@)")).trim()).toBe("0");
+    expect((await az.run("az keyvault list-deleted --resource-type vault --query 'length(@)'")).trim()).toBe("0");
+  });
+
+  test("the commands for a cluster that exists enable the same, and their clean-up deletes what they created", async () => {
+    await az.run("az group create --name $GROUP --location $AZURE_LOCATION --output none");
+    await az.run("az aks create --resource-group $GROUP --name $CLUSTER --no-ssh-key --output none");
+    expect(at(cluster(), "properties.oidcIssuerProfile.enabled")).toBeFalsy();
+    await run("az aks enable-addons");
+    expect(at(cluster(), "properties.oidcIssuerProfile.enabled")).toBe(true);
+    expect(at(cluster(), "properties.addonProfiles.azureKeyvaultSecretsProvider")).toMatchObject(rotation);
+    await run("az keyvault create");
+    await run("az identity create");
+    await run("az aks disable-addons");
+    expect(find("Microsoft.ManagedIdentity/userAssignedIdentities")).toEqual([]);
+    expect(find("Microsoft.KeyVault/vaults")).toEqual([]);
+    expect(at(cluster(), "properties.addonProfiles.azureKeyvaultSecretsProvider.enabled")).toBe(false);
+  });
+
+  test("every block that was not run needs a cluster or a real subscription", () => {
+    expect(blocks.filter((block) => !ran.has(block) && !needsAzure.test(block))).toEqual([]);
   });
 });

@@ -68,6 +68,49 @@ function parametersIn(manifests: string): object {
   return at(classes[0], "spec.parameters") as object;
 }
 
+describe("docs/operate/key-vault.md on standalone/key-vault", () => {
+  const copy = join(folder, "alone");
+  const block = (text: string) =>
+    readBlocks("docs/operate/key-vault.md").find(({ command }) => command.includes(text))?.command ??
+    expect.fail(`no block: ${text}`);
+  /** Runs blocks of the page without az's and kubectl's own work, then renders the folder. */
+  async function render(...blocks: readonly string[]): Promise<string> {
+    const fake = [
+      'az() { case "$*" in *tenantId*) echo the-tenant ;; *addonProfiles*clientId*) echo the-addon ;; *clientId*) echo welcome ;; esac; }',
+      "kubectl() { :; }",
+      "export GROUP=g CLUSTER=c VAULT=kv-demo IMAGES=registry.example.com/samples vault=id",
+    ];
+    const last = "command kubectl kustomize infra/kubernetes/standalone/key-vault";
+    const env = { ...process.env, PATH: path };
+    const script = [...fake, ...blocks, last].join("\n");
+    return (await promisify(execFile)("bash", ["-euc", script], { cwd: copy, env, maxBuffer: 10e6 })).stdout;
+  }
+  beforeAll(() => {
+    mkdirSync(copy);
+    cpSync(join(root, "infra"), join(copy, "infra"), { recursive: true });
+  });
+
+  test("its commands fill in every setting", async () => {
+    const manifests = await render(block("setting()"));
+    expect(parametersIn(manifests)).toMatchObject({
+      keyvaultName: "kv-demo",
+      tenantId: "the-tenant",
+      clientID: "welcome",
+    });
+    expect(manifests).toMatch(/image: registry\.example\.com\/samples\/welcome:\d/);
+    expect(manifests).not.toMatch(/YOUR-|REGISTRY\.azurecr\.io/);
+  });
+
+  test("its commands for the identity of the add-on replace the feature, and fill in the client id", async () => {
+    const manifests = await render(block("setting()"), block("KEY_VAULT_ADDON_CLIENT_ID"), block("addon-identity|"));
+    expect(parametersIn(manifests)).toMatchObject({
+      useVMManagedIdentity: "true",
+      userAssignedIdentityID: "the-addon",
+    });
+    expect(parametersIn(manifests)).not.toHaveProperty("clientID");
+  });
+});
+
 describe.skipIf(!bicep)("features/key-vault-addon-identity", { timeout: 120_000 }, () => {
   let deployed: Awaited<ReturnType<typeof deploy>>;
   beforeAll(async () => {

@@ -52,16 +52,16 @@ function countNodes(old: Resource | undefined, properties: Json) {
   return { agentPoolProfiles };
 }
 
-/** The identities that AKS creates in the resource group of the nodes, and the issuer of the tokens. */
-function describe(old: Resource | undefined, { oidcIssuerProfile }: Json) {
+/** The identities that AKS creates in the resource group of the nodes, one for each add-on, and the issuer of the tokens. */
+function describe(old: Resource | undefined, { oidcIssuerProfile, addonProfiles }: Json) {
   const create = () => ({ clientId: randomUUID(), objectId: randomUUID() });
-  const { identityProfile, addonProfiles } = old?.properties ?? {};
+  const addOns = Object.entries(Object(addonProfiles) as Record<string, object>).map(([name, profile]) => {
+    const identity = at(old, `properties.addonProfiles.${name}.identity`) ?? create();
+    return [name, at(profile, "enabled") === true ? { ...profile, identity } : profile];
+  });
   return {
     oidcIssuerProfile: { ...Object(oidcIssuerProfile), issuerURL: "https://simulator.oic.prod-aks.azure.com/" },
-    identityProfile: identityProfile ?? { kubeletidentity: create() },
-    addonProfiles: addonProfiles ?? {
-      azureKeyvaultSecretsProvider: { enabled: true, identity: create() },
-      azurepolicy: { enabled: true, identity: create() },
-    },
+    identityProfile: old?.properties.identityProfile ?? { kubeletidentity: create() },
+    addonProfiles: Object.fromEntries(addOns),
   };
 }
