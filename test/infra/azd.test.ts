@@ -72,7 +72,7 @@ describe.each(Object.entries(projects))("azure.yaml in %s", (project, module) =>
     const files = [module, ...(module === "aks" ? [] : services)].map(parameters);
     // On AKS, MY_ADDRESS closes the API server to all others, among them the runner.
     const ownAddress = module === "aks" ? ["MY_ADDRESS"] : [];
-    // The identity of the workflow cannot assign this role. A deployment without the variables leaves the role as it is.
+    // The identity of the workflow cannot assign this role. A deployment without the variables keeps the role.
     const ofPerson = ["SECRETS_OFFICER", "SECRETS_OFFICER_TYPE"];
     const excluded = [...ownAddress, ...ofPerson];
     const needed = files.flatMap(readVariables).filter((name) => !isSetByAzd(name) && !excluded.includes(name));

@@ -12,7 +12,7 @@ import { readBlocks } from "../support/markdown.ts";
 
 const blocks = readBlocks("docs/operate/key-vault.md").map(({ command }) => command);
 /** Blocks that need more than Resource Manager: a terminal, secrets, users of the tenant, a cluster. */
-const needsAzure = /^(read|kubectl|curl|folder=|sed) |az keyvault secret|az ad/;
+const needsAzure = /^(read|kubectl|curl|sed) |^folder=|^export KEY_VAULT_ADDON|az keyvault secret|az ad/;
 const me = "55555555-5555-4555-8555-555555555555";
 
 describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {

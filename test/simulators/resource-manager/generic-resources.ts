@@ -80,7 +80,7 @@ export function onCollection({ method, url }: AzureRequest, path: string, store:
 }
 
 function describeRole(scope: string, roleName: string) {
-  const name = Object.entries(roles).find(([known]) => known === roleName)?.[1];
+  const name = Object.entries(roles).find(([known]) => known.toLowerCase() === roleName.toLowerCase())?.[1];
   const type = "Microsoft.Authorization/roleDefinitions";
   return name ? [{ id: `${scope}/providers/${type}/${name}`, name, type, properties: { roleName } }] : [];
 }

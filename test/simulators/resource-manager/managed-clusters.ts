@@ -52,7 +52,7 @@ function countNodes(old: Resource | undefined, properties: Json) {
   return { agentPoolProfiles };
 }
 
-/** The identities that AKS creates in the resource group of the nodes, one for each add-on, and the issuer of the tokens. */
+/** The identities that AKS creates in the resource group of the nodes, also one for each add-on, and the issuer. */
 function describe(old: Resource | undefined, { oidcIssuerProfile, addonProfiles }: Json) {
   const create = () => ({ clientId: randomUUID(), objectId: randomUUID() });
   const addOns = Object.entries(Object(addonProfiles) as Record<string, object>).map(([name, profile]) => {
@@ -61,6 +61,7 @@ function describe(old: Resource | undefined, { oidcIssuerProfile, addonProfiles 
   });
   return {
     oidcIssuerProfile: { ...Object(oidcIssuerProfile), issuerURL: "https://simulator.oic.prod-aks.azure.com/" },
+    servicePrincipalProfile: { clientId: "msi" },
     identityProfile: old?.properties.identityProfile ?? { kubeletidentity: create() },
     addonProfiles: Object.fromEntries(addOns),
   };
