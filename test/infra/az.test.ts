@@ -518,7 +518,7 @@ describe.skipIf(!bicep)("docs/deploy/az.md", { timeout: 120_000 }, () => {
       expect(scopes()).toEqual([vault?.toLowerCase()]);
       await az.run(deploy.replace("az deployment", "SECRETS_OFFICER= az deployment"));
       expect(scopes()).toEqual([vault?.toLowerCase()]);
-      await run(blockWith("unset SECRETS_OFFICER\n"));
+      await run(blockWith("delete --assignee-object-id $SECRETS_OFFICER"));
       expect(scopes()).toEqual([]);
     });
   });
