@@ -50,6 +50,9 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
     if (keys.length === 1) return Promise.all(keys.map((key) => get(key, call)));
     const parallelism = keys.length; // the SDK's default is a function that it forgets to call
     const items = await calls.call("get", call, ({ state }) => state.getBulk(storeName, [...keys], { parallelism }));
+    // Dapr's bulk response is empty if a value is not JSON, such as text that another application wrote. Single reads
+    // return that value.
+    if (!Array.isArray(items)) return Promise.all(keys.map((key) => get(key, call)));
     const entries = new Map(items.map((item) => [item.key, entryOf(item)]));
     return keys.map((key) => entries.get(key));
   }

@@ -1,3 +1,6 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Container, CosmosClient } from "@azure/cosmos";
 import { pino } from "pino";
 import { Registry } from "prom-client";
@@ -9,7 +12,7 @@ import { readStateApiConfig } from "../../../services/state-api/config.ts";
 import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
 import { createCall } from "../../support/memory-store.ts";
-import { type Process, sqliteResources, startSidecar } from "../../support/processes.ts";
+import { type Process, root, sqliteResources, startSidecar } from "../../support/processes.ts";
 
 /** Serves the whole API in this process, over a real daprd. */
 function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
@@ -366,5 +369,60 @@ describe("requests to Cosmos DB", () => {
       .expect(200);
     const paths = new Set(cosmos.requests.map(({ path }) => path.replace(/(?<=\/statestore)\/.*/, "")));
     expect([...paths].sort()).toEqual(["/", "/dbs/dapr-db/colls/statestore"]);
+  });
+});
+
+/** What the original walkthrough wrote: bytes, by the Go SDK, under its app id, with Dapr's default partition. */
+describe("data of the original walkthrough, with keyPrefix daprstate", () => {
+  const folder = mkdtempSync(join(tmpdir(), "stores-test-"));
+  let sidecar: Process;
+  let api: Agent;
+  let store: DaprStore;
+  let client: CosmosClient;
+  let container: Container;
+  beforeAll(async () => {
+    cpSync(join(root, "components/cosmos/sidecar-key"), folder, { recursive: true });
+    const file = join(folder, "statestore.yaml");
+    const prefix = "  metadata:\n    - name: keyPrefix\n      value: daprstate\n";
+    writeFileSync(file, readFileSync(file, "utf8").replace("  metadata:\n", prefix));
+    sidecar = await startSidecar({ resources: [folder], env: { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key } });
+    ({ api, store } = serveOver(sidecar));
+    client = new CosmosClient({ endpoint: cosmos.url, key: cosmos.key });
+    container = client.database("dapr-db").container("statestore");
+    const values = { text: "hello", json: '{"a":1}', "a~b": "text" };
+    for (const [key, value] of Object.entries(values)) {
+      const id = `daprstate||${key}`;
+      const document = { id, partitionKey: id, value: Buffer.from(value).toString("base64"), isBinary: true };
+      await container.items.create(document);
+    }
+  });
+  afterAll(async () => {
+    client.dispose();
+    await store.close();
+    await sidecar.end();
+    rmSync(folder, { recursive: true });
+  });
+
+  test("a read returns text as a JSON string, and JSON as it is", async () => {
+    expect((await api.get("/state/text").expect(200)).body).toBe("hello");
+    expect((await api.get("/state/json").expect(200)).body).toEqual({ a: 1 });
+  });
+
+  test("a bulk read returns them, too, although Dapr's bulk response is empty when a value is not JSON", async () => {
+    const { body } = await api
+      .post("/state/bulk")
+      .send({ keys: ["text", "none", "json"] })
+      .expect(200);
+    expect(body.map(({ data }: { data: unknown }) => data)).toEqual(["hello", undefined, { a: 1 }]);
+  });
+
+  test("a key with ~ is not found, because it was stored in a partition of its own", async () => {
+    await api.get("/state/a~b").expect(404);
+  });
+
+  test("a write replaces the document", async () => {
+    await api.put("/state/json").send({ a: 2 }).expect(204);
+    const { resource } = await container.item("daprstate||json", "daprstate||json").read();
+    expect(resource).toMatchObject({ value: { a: 2 }, isBinary: false });
   });
 });
