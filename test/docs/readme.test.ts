@@ -4,11 +4,12 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { readBlocks, toPattern } from "../support/markdown.ts";
 import { freePorts } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";
+import { findWasmtime } from "../support/wasmtime.ts";
 
 // The README comes first: its `npm start` runs until the end of this file.
 const blocks = [
@@ -18,8 +19,11 @@ const blocks = [
   "docs/operate/wasm.md",
   "docs/operate/security.md",
 ].flatMap(readBlocks);
-/** Cannot run inside itself; .ci/run runs it. */
-const notHere = ["npm test"];
+/**
+ * `npm test` cannot run inside itself; .ci/run runs it. Other tests judge the blocks that need a registry or a cluster:
+ * test/docs/pages.test.ts lists them.
+ */
+const notHere = /^npm test$|^ *(oras|az|helm|kubectl) /m;
 
 describe.skipIf(process.platform !== "linux")("shell blocks of the README and the pages that build on it", () => {
   const folder = mkdtempSync(join(tmpdir(), "readme-test-"));
@@ -27,10 +31,12 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
   const onOurPorts = (text: string) =>
     [...ports].reduce((moved, [from, to]) => moved.replaceAll(`:${from}`, `:${to}`), text);
   let anotherPort: number;
+  let wasmtime: string;
   let stop = async () => {};
 
   beforeAll(async () => {
     for (const [from, to] of await copyRunnableRepository(folder)) ports.set(from, to);
+    wasmtime = await findWasmtime();
     // Adds a service in the way that the README's "Add a service" describes.
     cpSync(join(folder, "services/welcome"), join(folder, "services/another"), { recursive: true });
     const [app = 0, http = 0, grpc = 0, internal = 0] = await freePorts(4);
@@ -55,7 +61,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test.each(blocks.filter(({ command }) => !notHere.includes(command)))(
+  test.each(blocks.filter(({ command }) => !notHere.test(command)))(
     "prints what the page shows: $command",
     async ({ command, output }) => {
       if (command === "npm start") {
@@ -64,6 +70,7 @@ describe.skipIf(process.platform !== "linux")("shell blocks of the README and th
       }
       const printed = execFileSync("bash", ["-c", onOurPorts(command)], {
         cwd: folder,
+        env: { ...process.env, PATH: [wasmtime, process.env.PATH].join(delimiter) },
         encoding: "utf8",
         stdio: "pipe",
       });

@@ -11,6 +11,7 @@ import { describePodIdentity } from "./cluster/pod-identity.ts";
 import { describePolicy } from "./cluster/policy.ts";
 import { describeSidecars } from "./cluster/sidecars.ts";
 import { describeSuite } from "./cluster/suite.ts";
+import { describeWasm } from "./cluster/wasm.ts";
 import { describeWorkloadIdentity } from "./cluster/workload-identity.ts";
 
 beforeAll(setUp, buildTimeout);
@@ -25,3 +26,4 @@ describeGateway();
 describeBlueGreen();
 describePolicy();
 describeSidecars();
+describeWasm(); // after the policy, which denies the privileged installer of the shim

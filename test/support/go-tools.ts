@@ -15,6 +15,7 @@ const modules = {
   rollouts: { tier: "kubernetes", duration: "2-3 minutes" },
   dapr: { tier: "kubernetes", duration: "2-3 minutes" },
   helm: { tier: "kubernetes", duration: "3-5 minutes" },
+  spinkube: { tier: "kubernetes", duration: "1-2 minutes" },
   registry: { tier: "containers", duration: "1-2 minutes" },
 };
 type Module = keyof typeof modules;

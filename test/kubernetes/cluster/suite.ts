@@ -87,12 +87,6 @@ export function describeSuite(): void {
       expect(await dryRun("unrestricted")).toContain('would violate PodSecurity "restricted:latest"');
     });
   });
-
-  test("hello-wasm: the API server stores the SpinApp", async () => {
-    await cluster.sh("kubectl apply -k infra/kubernetes/hello-wasm");
-    const app = await get("spinapp", "hello-wasm", "-n", "hello-wasm");
-    expect(at(app, "spec.executor")).toBe("containerd-shim-spin");
-  });
 }
 
 /** Requests an eviction, as `kubectl drain` does, and resolves with the status. */
