@@ -89,6 +89,19 @@ export function describeWasm(): void {
       expect(module).toContain(`github.com/spinkube/${managerModule.replace("@", " ")}\n`);
     });
 
+    test("Helm accepts the commands: it tries to reach the registry of the charts, and finds no release to uninstall", async () => {
+      const helm = await findTools("helm");
+      const lines = readBlocks(page)
+        .flatMap(({ command }) => command.replaceAll(/\\\n\s*/g, "").split("\n"))
+        .filter((line) => /^ *helm /.test(line));
+      expect(lines).toHaveLength(4);
+      for (const line of lines) {
+        const offline = line.replace("oci://ghcr.io/", "oci://127.0.0.1:1/");
+        const run = cluster.sh(`PATH="${helm}:$PATH"\n${offline}`);
+        await expect(run, line).rejects.toThrow(/127\.0\.0\.1:1: connect: connection refused|release: not found/);
+      }
+    }, 120_000);
+
     test("the API server stores the SpinApp and its executor", async () => {
       await runLines(/^ *helm upgrade/m, /kubectl apply .*spin-operator.crds/);
       await cluster.sh("kubectl apply -k infra/kubernetes/hello-wasm");
