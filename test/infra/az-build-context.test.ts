@@ -21,7 +21,7 @@ _pack_source_code(".", "${archive}", "Dockerfile", "Dockerfile")`;
     execFileSync(await findAzPython(), ["-c", script], { cwd: repository, stdio: "pipe" });
 
     const entries = execFileSync("tar", ["--list", "--file", archive], { encoding: "utf8" }).split("\n");
-    const copied = ["package.json", "package-lock.json", "services", "stand-ins", "tools"];
+    const copied = ["LICENSE", "package.json", "package-lock.json", "services", "stand-ins", "tools"];
     const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", ...copied], {
       cwd: root,
       encoding: "utf8",
