@@ -7,7 +7,7 @@ import { ContainerApps } from 'modules/container-apps.bicep'
 import { Principal } from 'modules/principal.bicep'
 import { PrivateEndpoints } from 'modules/private-endpoints.bicep'
 import { Tags } from 'modules/tags.bicep'
-import { aksErrors, containerAppsErrors, optionErrors } from 'validate.bicep'
+import { aksErrors, containerAppsErrors, optionErrors, policyErrors } from 'validate.bicep'
 
 targetScope = 'subscription'
 
@@ -114,7 +114,7 @@ var firewall = network == 'created' && privateEndpoints == null
   : null
 
 var errors = concat(
-  hosting.on == 'aks' ? aksErrors(hosting, location) : containerAppsErrors(hosting),
+  hosting.on == 'aks' ? concat(aksErrors(hosting, location), policyErrors(hosting)) : containerAppsErrors(hosting),
   optionErrors(name, tags, zoneRedundant, privateEndpoints, network, clientAddresses)
 )
 

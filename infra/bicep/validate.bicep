@@ -4,6 +4,7 @@ metadata description = 'Checks the rules that parameter types cannot express. ma
 import { Aks } from 'modules/aks.bicep'
 import { ContainerApps } from 'modules/container-apps.bicep'
 import { Access, Candidate, Domain, Scale, SignIn } from 'modules/container-app.bicep'
+import { platformNamespaces } from 'modules/no-privileged-containers.bicep'
 import { EndpointZones, PrivateEndpoints } from 'modules/private-endpoints.bicep'
 import { Tags } from 'modules/tags.bicep'
 
@@ -102,6 +103,27 @@ func aksErrors(hosting Aks, location string) string[] =>
       : ''
   ])
 
+@export()
+@description('Returns a message for each invalid parameter of the policies; empty when all are valid.')
+func policyErrors(hosting Aks) string[] =>
+  nonEmpty(concat(
+    namespaceErrors(
+      'privilegedContainers',
+      hosting.privilegedContainers.?namespaces ?? [],
+      hosting.privilegedContainers.excludedNamespaces
+    ),
+    namespaceErrors(
+      'podSecurityBaseline',
+      hosting.?podSecurityBaseline.?namespaces ?? [],
+      hosting.?podSecurityBaseline.?excludedNamespaces ?? []
+    ),
+    [
+      hosting.privilegedContainers.?podLabels != null && empty(hosting.privilegedContainers.?podLabels)
+        ? 'privilegedContainers.podLabels is empty. Remove it, or add a label such as { tier: \'web\' }.'
+        : ''
+    ]
+  ))
+
 // The name of the cluster is its DNS prefix, and a Container Apps environment accepts no upper case.
 // https://azure.github.io/PSRule.Rules.Azure/en/rules/Azure.ContainerApp.EnvNaming
 var nameCharacters = 'abcdefghijklmnopqrstuvwxyz0123456789-'
@@ -158,11 +180,27 @@ func areEndpointZones(zones EndpointZones) bool =>
     '/privatednszones/privatelink.vaultcore.'
   ) && contains(toLower(zones.cosmos), '/privatednszones/privatelink.documents.')
 
-func isName(name string) bool =>
-  !startsWith(name, '-') && !endsWith(name, '-') && empty(filter(
-    range(0, length(name)),
-    index => !contains(nameCharacters, substring(name, index, 1))
-  ))
+func isName(name string) bool => !startsWith(name, '-') && !endsWith(name, '-') && hasNameCharacters(name)
+
+func hasNameCharacters(text string) bool =>
+  empty(filter(range(0, length(text)), index => !contains(nameCharacters, substring(text, index, 1))))
+
+func namespaceErrors(option string, namespaces string[], excludedNamespaces string[]) string[] =>
+  map(
+    union(namespaces, excludedNamespaces),
+    namespace =>
+      !isNamespace(namespace)
+        ? '${option} names the namespace ${namespace}, which is not valid. Use a to z, 0 to 9 and hyphens, and at most one * at the beginning and one at the end.'
+        : contains(namespaces, namespace) && contains(concat(platformNamespaces, excludedNamespaces), namespace)
+            ? '${option}.namespaces contains ${namespace}, which the policy exempts. Remove it.'
+            : ''
+  )
+
+// The names that Gatekeeper accepts in a constraint. It rejects a constraint with another one, which then has no effect.
+func isNamespace(pattern string) bool => isNamespaceName(startsWith(pattern, '*') ? substring(pattern, 1) : pattern)
+
+func isNamespaceName(name string) bool =>
+  name != '' && name != '*' && hasNameCharacters(endsWith(name, '*') ? take(name, length(name) - 1) : name)
 
 func nonEmpty(messages string[]) string[] => filter(messages, message => !empty(message))
 

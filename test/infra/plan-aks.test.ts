@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { field } from "../../services/runtime/field.ts";
-import { at, listAt, textAt } from "../support/at.ts";
+import { at, listAt, objectAt, textAt } from "../support/at.ts";
 import { environment, findBicepOrSkip, type Plan, startBicep, subscription, tenant } from "../support/bicep.ts";
+import { exemptNamespaces, listAssignmentErrors } from "../support/built-in-policies.ts";
 import { makePlans, type Plans, planIn } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
@@ -23,6 +24,8 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       "aks-private-existing-dns",
       "aks-dns-system",
       "aks-dns-none",
+      "aks-policy",
+      "aks-policy-labels",
     ]);
   }, 120_000);
 
@@ -327,25 +330,69 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
     });
   });
 
-  describe("policy for privileged containers", () => {
-    const policy = (plan: string) => plans.find(plan, "Microsoft.Authorization/policyAssignments").properties;
+  describe("policies", () => {
+    const assignments = (plan: string) =>
+      plans.of(plan).resources.filter(({ type }) => type === "Microsoft.Authorization/policyAssignments");
+    const parameters = (plan: string, name: string) =>
+      field(assignments(plan).find((assignment) => assignment.name === name)?.properties, "parameters");
+    const exempt = (...more: string[]) => ({ value: [...exemptNamespaces, ...more] });
 
-    test("rejects them, and leaves the exemptions of the built-in definition in force", () => {
-      expect(policy("aks")).toMatchObject({
-        policyDefinitionId: "/providers/Microsoft.Authorization/policyDefinitions/95edb821-ddaf-4404-9732-666045e056b4",
-      });
-      expect(field(policy("aks"), "parameters")).toEqual({ effect: { value: "deny" } });
+    test("by default, pods with privileged containers are rejected in all namespaces but those that the definition exempts", () => {
+      expect(assignments("aks").map(({ name }) => name)).toEqual(["no-privileged-containers"]);
+      expect(parameters("aks", "no-privileged-containers")).toEqual({ effect: { value: "deny" } });
     });
 
-    // Version 9.1.0 of
-    // https://github.com/Azure/azure-policy/blob/master/built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json
-    test("reports them where the effect is audit, and adds namespaces to the exemptions of the definition", () => {
-      const exempt = ["kube-system", "gatekeeper-system", "azure-arc", "azure-extensions-usage-system", "monitoring"];
-      expect(field(policy("aks-dns-system"), "parameters")).toEqual({
+    test("with the effect audit, they are reported, and excludedNamespaces extends the exemptions of the definition", () => {
+      expect(parameters("aks-dns-system", "no-privileged-containers")).toEqual({
         effect: { value: "audit" },
-        excludedNamespaces: { value: exempt },
+        excludedNamespaces: exempt("monitoring"),
       });
     });
+
+    test("the policy applies only to the namespaces and pod labels of the parameters", () => {
+      expect(parameters("aks-policy-labels", "no-privileged-containers")).toEqual({
+        effect: { value: "deny" },
+        namespaces: { value: ["team-*", "*-prod"] },
+        labelSelector: { value: { matchLabels: { tier: "web" } } },
+        excludedNamespaces: exempt("team-platform"),
+      });
+    });
+
+    test("the example aks-policy denies privileged containers in its namespaces and audits the baseline in all", () => {
+      expect(assignments("aks-policy").map(({ name }) => name)).toEqual([
+        "no-privileged-containers",
+        "pod-security-baseline",
+      ]);
+      expect(parameters("aks-policy", "no-privileged-containers")).toEqual({
+        effect: { value: "deny" },
+        namespaces: { value: ["default", "dapr-samples", "team-*"] },
+      });
+      expect(parameters("aks-policy", "pod-security-baseline")).toEqual({
+        effect: { value: "audit" },
+        excludedNamespaces: exempt("monitoring"),
+      });
+    });
+
+    test("the baseline can be denied in chosen namespaces", () => {
+      expect(parameters("aks-policy-labels", "pod-security-baseline")).toEqual({
+        effect: { value: "deny" },
+        namespaces: { value: ["team-a"] },
+      });
+    });
+
+    test.for(["aks", "aks-dns-system", "aks-policy", "aks-policy-labels"])(
+      "%s assigns definitions and initiatives that exist, with parameters that they accept",
+      (plan) => {
+        for (const { properties } of assignments(plan)) {
+          const [, kind, id = ""] =
+            /^\/providers\/Microsoft\.Authorization\/(policyDefinitions|policySetDefinitions)\/([^/]+)$/.exec(
+              textAt(properties, "policyDefinitionId"),
+            ) ?? [];
+          const set = kind === "policySetDefinitions" ? kind : "policyDefinitions";
+          expect(listAssignmentErrors(set, id, objectAt(properties, "parameters"))).toEqual([]);
+        }
+      },
+    );
   });
 
   describe("network", () => {

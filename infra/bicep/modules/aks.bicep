@@ -3,6 +3,8 @@ metadata description = 'Cluster, federated credentials and policy. The services 
 
 import { ServiceIdentities } from 'identity.bicep'
 import { ApiServer, Maintenance, Monitoring, Network, Pool, Zone } from 'cluster.bicep'
+import { PrivilegedContainers } from 'no-privileged-containers.bicep'
+import { PodSecurityBaseline } from 'pod-security-baseline.bicep'
 import { Principal } from 'principal.bicep'
 import { Tags } from 'tags.bicep'
 
@@ -39,6 +41,9 @@ type Aks = {
   @description('Required. Policy for privileged containers.')
   privilegedContainers: PrivilegedContainers
 
+  @description('Optional. Baseline of the pod security standards, as an assignment beside the policy for privileged containers. Defaults to none.')
+  podSecurityBaseline: PodSecurityBaseline?
+
   @description('Optional. true: the identity of the Key Vault add-on can read demosecret, for infra/kubernetes/features/key-vault-addon-identity. Every pod of the cluster can use that identity. Defaults to false.')
   keyVaultAddonIdentity: bool?
 
@@ -53,15 +58,6 @@ type Aks = {
 
   @description('Optional. What Azure Monitor collects from the containers. Defaults to nothing.')
   monitoring: Monitoring?
-}
-
-@sealed()
-type PrivilegedContainers = {
-  @description('Required. deny: reject pods with privileged containers. audit: report them.')
-  effect: 'deny' | 'audit'
-
-  @description('Required. Namespaces to exempt, in addition to those of the platform.')
-  excludedNamespaces: string[]
 }
 
 @description('Required. Azure region of the resources, such as westeurope.')
@@ -160,10 +156,11 @@ module welcomeTrust 'federated-credential.bicep' = {
 }
 
 module policy 'no-privileged-containers.bicep' = {
-  params: {
-    effect: hosting.privilegedContainers.effect
-    excludedNamespaces: hosting.privilegedContainers.excludedNamespaces
-  }
+  params: { policy: hosting.privilegedContainers }
+}
+
+module baseline 'pod-security-baseline.bicep' = if (hosting.?podSecurityBaseline != null) {
+  params: { policy: hosting.podSecurityBaseline! }
 }
 
 @description('Client id of the identity of the Key Vault add-on; KEY_VAULT_ADDON_CLIENT_ID in infra/kubernetes.')

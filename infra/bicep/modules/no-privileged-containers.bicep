@@ -1,27 +1,62 @@
 metadata name = 'No privileged containers'
 metadata description = 'Assigns an Azure Policy to the resource group: its clusters reject or report pods with privileged containers.'
 
-@description('Required. deny: reject pods with privileged containers. audit: report them.')
-param effect 'deny' | 'audit'
+@export()
+@description('Names of namespaces; a * at the beginning or the end stands for any characters.')
+@minLength(1)
+type Namespaces = string[]
 
-@description('Required. Namespaces to exempt, in addition to those of the platform.')
-param excludedNamespaces string[]
+@export()
+@sealed()
+type PrivilegedContainers = {
+  @description('Required. deny: reject pods with privileged containers. audit: report them.')
+  effect: 'deny' | 'audit'
 
-// https://learn.microsoft.com/azure/aks/policy-reference: Kubernetes cluster should not allow privileged containers
+  @description('Optional. Namespaces that the policy applies to. Without it, all.')
+  namespaces: Namespaces?
+
+  @description('Optional. Labels of the pods that the policy applies to. Without it, all pods. The author of a pod can omit a label.')
+  podLabels: { *: string }?
+
+  @description('Required. Namespaces to exempt, in addition to those of the platform.')
+  excludedNamespaces: string[]
+}
+
+@sealed()
+type NamespaceParameters = {
+  namespaces: { value: Namespaces }?
+  excludedNamespaces: { value: string[] }?
+}
+
+@description('Required. Effect and targets of the policy.')
+param policy PrivilegedContainers
+
+// Version 9.2.0 of the definition "Kubernetes cluster should not allow privileged containers":
+// https://github.com/Azure/azure-policy/blob/master/built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json
 var definition = tenantResourceId('Microsoft.Authorization/policyDefinitions', '95edb821-ddaf-4404-9732-666045e056b4')
 
-// A list replaces the default of the definition, so it repeats the default. An empty list leaves the default in force.
-// https://github.com/Azure/azure-policy/blob/master/built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json
+@export()
+@description('Namespaces that the built-in definitions for pods exempt by default.')
 var platformNamespaces = ['kube-system', 'gatekeeper-system', 'azure-arc', 'azure-extensions-usage-system']
-var exemptions = empty(excludedNamespaces)
-  ? {}
-  : { excludedNamespaces: { value: union(platformNamespaces, excludedNamespaces) } }
+
+// A list replaces the default of the definition, so it repeats the default. Parameters that are left out have the default.
+@export()
+@description('Returns the parameters of an assignment that select namespaces.')
+func namespaceParameters(namespaces Namespaces?, excludedNamespaces string[]) NamespaceParameters =>
+  union(
+    namespaces == null ? {} : { namespaces: { value: namespaces! } },
+    empty(excludedNamespaces) ? {} : { excludedNamespaces: { value: union(platformNamespaces, excludedNamespaces) } }
+  )
 
 resource assignment 'Microsoft.Authorization/policyAssignments@2026-07-01' = {
   name: 'no-privileged-containers'
   properties: {
     displayName: 'Kubernetes cluster should not allow privileged containers'
     policyDefinitionId: definition
-    parameters: union({ effect: { value: effect } }, exemptions)
+    parameters: union(
+      { effect: { value: policy.effect } },
+      policy.?podLabels == null ? {} : { labelSelector: { value: { matchLabels: policy.podLabels! } } },
+      namespaceParameters(policy.?namespaces, policy.excludedNamespaces)
+    )
   }
 }

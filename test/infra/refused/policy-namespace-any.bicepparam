@@ -1,0 +1,15 @@
+// podSecurityBaseline names the namespace *, which is not valid.
+using '../../../infra/bicep/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'public' }
+  privilegedContainers: { effect: 'deny', excludedNamespaces: [] }
+  podSecurityBaseline: { effect: 'deny', excludedNamespaces: ['*'] }
+}

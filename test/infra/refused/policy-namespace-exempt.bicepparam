@@ -1,0 +1,14 @@
+// privilegedContainers.namespaces contains kube-system, which the policy exempts. Remove it.
+using '../../../infra/bicep/main.bicep'
+
+param name = 'refused'
+param demoSecret = 'x'
+param hosting = {
+  on: 'aks'
+  tier: 'Free'
+  zones: []
+  systemPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  userPool: { vmSize: 'Standard_D2s_v5', min: 1, max: 1 }
+  apiServer: { dns: 'public' }
+  privilegedContainers: { effect: 'deny', namespaces: ['kube-system'], excludedNamespaces: [] }
+}
