@@ -12,6 +12,7 @@ import { field } from "../../services/runtime/field.ts";
 import { variables as stateApi } from "../../services/state-api/config.ts";
 import { variables as welcome } from "../../services/welcome/config.ts";
 import { at, listAt, numberAt, objectAt, textAt } from "../support/at.ts";
+import { exemptNamespaces } from "../support/built-in-policies.ts";
 import { buildTimeout, findNetworkCrds, findSource, findTools } from "../support/go-tools.ts";
 import { root } from "../support/processes.ts";
 import {
@@ -79,6 +80,33 @@ test("every kustomization creates each namespace before the objects in it", () =
   }
 });
 
+test("every namespace enforces the restricted level of the pod security standards, or the baseline for two programs of others", () => {
+  const levels = new Map(
+    [...built.values()]
+      .flat()
+      .filter(({ kind }) => kind === "Namespace")
+      .map((item) => [item.metadata.name, field(field(item.metadata, "labels"), "pod-security.kubernetes.io/enforce")]),
+  );
+  expect(Object.fromEntries(levels)).toEqual({
+    "blue-green": "restricted",
+    "dapr-samples": "restricted",
+    gateway: "baseline",
+    "hello-wasm": "baseline",
+  });
+});
+
+test("the policies of Gatekeeper, of the API server and of Azure exempt the same namespaces", () => {
+  const gatekeeper = find("policy/deny", "K8sNoPrivilege/no-privileged-containers");
+  expect(at(gatekeeper, "spec.match.excludedNamespaces")).toEqual(exemptNamespaces);
+  for (const name of ["containers", "workloads"]) {
+    const folder = `policy/admission-policy/${name === "workloads" ? name : "deny"}`;
+    const binding = find(folder, `ValidatingAdmissionPolicyBinding/no-privileged-${name}`);
+    expect(listAt(binding, "spec.matchResources.namespaceSelector.matchExpressions")).toEqual([
+      { key: "kubernetes.io/metadata.name", operator: "NotIn", values: exemptNamespaces },
+    ]);
+  }
+});
+
 describe.each(versions)("kubectl-validate with the schemas of Kubernetes %s and of the custom resources", (version) => {
   /** Validates files of objects and returns the error messages of each file. */
   async function validate(name: string, files: ReadonlyMap<string, readonly Resource[]>) {
@@ -143,6 +171,13 @@ describe.each(versions)("kubectl-validate with the schemas of Kubernetes %s and 
       ["features/gateway", "HTTPRoute/welcome", "spec.rules.0.backendRefs.0.port", "http", /type integer/],
       ["features/gateway", "ReferenceGrant/welcome-tls", "spec.to", undefined, /spec.to: Required/],
       ["policy", "ConstraintTemplate/k8snoprivilege", "spec.targets.0.regi", "", /regi: .* unknown field/],
+      [
+        "policy/admission-policy/deny",
+        "ValidatingAdmissionPolicy/no-privileged-containers",
+        "spec.validation",
+        [],
+        /validation: .* unknown field/,
+      ],
     ];
     const files = new Map(
       invalid.map(([kustomization, name, path, value], index) => {

@@ -153,6 +153,18 @@ test("docs/operate/blue-green.md sets what infra/bicep sets for the Dapr extensi
   expect(values).toHaveProperty("global.argoRolloutServiceReconciler.enabled");
 });
 
+test("docs/operate/policy.md installs the version of Gatekeeper that cluster.test.ts runs, from its chart", async () => {
+  const source = await findSource("cluster", "github.com/open-policy-agent/gatekeeper/v3");
+  const { name, version } = parse(readFileSync(join(source, "charts/gatekeeper/Chart.yaml"), "utf8"));
+  expect(commands("helm upgrade").filter(([page]) => page === "docs/operate/policy.md")).toEqual([
+    [
+      "docs/operate/policy.md",
+      `helm upgrade --install ${name} ${name} --repo https://open-policy-agent.github.io/gatekeeper/charts ` +
+        `--version ${version} --namespace gatekeeper-system --create-namespace --wait`,
+    ],
+  ]);
+});
+
 test("the pods of Dapr have the label that docs/deploy/kubernetes.md reads the version from", () => {
   const [, command = ""] = commands("kubectl get pods").find(([, text]) => text.includes("-n dapr-system")) ?? [];
   const values = parse(readFileSync(join(dapr, "charts/dapr/values.yaml"), "utf8"));

@@ -2,7 +2,6 @@
 
 interface BuiltIn {
   readonly kind: "policyDefinitions" | "policySetDefinitions";
-  readonly version: string;
   /** The parameters that the suite and its pages set, with the values that the definition accepts. */
   readonly parameters: Readonly<Record<string, (value: unknown) => boolean>>;
 }
@@ -19,11 +18,10 @@ const common = {
 export const exemptNamespaces = ["kube-system", "gatekeeper-system", "azure-arc", "azure-extensions-usage-system"];
 
 /** By the UUID of the definition or initiative. */
-export const builtInPolicies: Readonly<Record<string, BuiltIn>> = {
-  // built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json
+const builtInPolicies: Readonly<Record<string, BuiltIn>> = {
+  // built-in-policies/policyDefinitions/Kubernetes/ContainerNoPrivilege.json, version 9.2.0
   "95edb821-ddaf-4404-9732-666045e056b4": {
     kind: "policyDefinitions",
-    version: "9.2.0",
     parameters: {
       ...common,
       // Only matchLabels of the schema; it needs at least one label.
@@ -34,11 +32,11 @@ export const builtInPolicies: Readonly<Record<string, BuiltIn>> = {
       },
     },
   },
-  // built-in-policies/policySetDefinitions/Kubernetes/PSPBaselineStandard.json
-  "a8640138-9b0a-4a28-b8cb-1666c838647d": { kind: "policySetDefinitions", version: "1.4.0", parameters: common },
+  // built-in-policies/policySetDefinitions/Kubernetes/PSPBaselineStandard.json, version 1.4.0
+  "a8640138-9b0a-4a28-b8cb-1666c838647d": { kind: "policySetDefinitions", parameters: common },
 };
 
-/** What Azure Policy would reject in an assignment: an unknown id, an unknown parameter, a value that is not accepted. */
+/** What Azure Policy would reject in an assignment: an unknown id or parameter, or a value that is not accepted. */
 export function listAssignmentErrors(kind: BuiltIn["kind"], id: string, parameters: object): string[] {
   const definition = builtInPolicies[id];
   if (definition?.kind !== kind) return [`${kind} has no ${id}`];
