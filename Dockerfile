@@ -23,6 +23,8 @@ COPY tools tools
 COPY services services
 COPY stand-ins stand-ins
 ARG SERVICE
+# Time of the sources, for the SBOM: seconds since 1970, such as those of `git log -1 --format=%ct`.
+ARG SOURCE_DATE_EPOCH=0
 # azure-stand-in writes to volumes on /ca and /data: a new volume takes over the owner of the folder that it is mounted
 # on.
 RUN node tools/bundle/bundle.ts "$SERVICE" /image/app \

@@ -87,6 +87,18 @@ describe.skipIf(!existsSync("/usr/bin/dpkg-query")).each(programNames)("the desc
     expect(contained.sort()).toEqual(document.packages.map(({ SPDXID }) => SPDXID).sort());
   }, 120_000);
 
+  test("has the same bytes every time, and the time of the sources in the SBOM", async () => {
+    const files = ["sbom.spdx.json", "THIRD-PARTY-NOTICES.txt"];
+    const before = files.map((file) => readFileSync(join(image, file), "utf8"));
+    const describe = (env: NodeJS.ProcessEnv) =>
+      run(process.execPath, ["tools/bundle/sbom.ts", name, image], { cwd: root, env: { ...process.env, ...env } });
+    await describe({});
+    expect(files.map((file) => readFileSync(join(image, file), "utf8"))).toEqual(before);
+    await describe({ SOURCE_DATE_EPOCH: "1700000000" });
+    const { creationInfo } = JSON.parse(readFileSync(join(image, "sbom.spdx.json"), "utf8"));
+    expect(creationInfo.created).toBe("2023-11-14T22:13:20Z");
+  });
+
   test("has the licence of the repository and, for each package of the SBOM, its name and the files with its licence", () => {
     for (const kind of ["npm", "generic", "deb"])
       for (const each of listPackages(kind)) expect(notices).toContain(`\n${each}\nLicence: `);

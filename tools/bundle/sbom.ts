@@ -23,9 +23,9 @@ if (forbidden.length > 0) {
   process.exit(1);
 }
 const { version, license } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+// The same sources make the same bytes, so the time is that of the sources, in seconds, and 1970 when nobody passes it:
 // https://reproducible-builds.org/docs/source-date-epoch/
-const epoch = process.env.SOURCE_DATE_EPOCH;
-const created = epoch ? new Date(Number(epoch) * 1_000) : new Date();
+const created = new Date(Number(process.env.SOURCE_DATE_EPOCH ?? 0) * 1_000);
 const document = describeAsSpdx({ name: program.name, version, licence: license, created }, system, libraries, others);
 writeFileSync(join(folder, "sbom.spdx.json"), `${JSON.stringify(document, null, 1)}\n`);
 writeFileSync(join(folder, "THIRD-PARTY-NOTICES.txt"), writeNotices());
