@@ -67,6 +67,18 @@ describe.each(pages)("%s", (page) => {
   });
 });
 
+test("every page and Bicep file that names the colors of versions says which is which, and that the original swaps them", () => {
+  const files = execFileSync("git", ["ls-files", "*.md", "infra/bicep"], { cwd: root }).toString().trim().split("\n");
+  const named = files.filter(
+    (file) => file !== "CHANGELOG.md" && /\b(blue|green)\b/i.test(read(file).replaceAll(/blue-green/gi, "")),
+  );
+  expect(named.length).toBeGreaterThan(7);
+  for (const file of named) {
+    const text = read(file).replaceAll(/\s+(\/\/ )?/g, " ");
+    expect(text, file).toMatch(/walkthrough[\w ,-]* green is live and blue is the preview/);
+  }
+});
+
 const isTask = (page: string) => /^docs\/(deploy|operate)\/|^docs\/get-started\.md$/.test(page);
 
 test.each(pages.filter(isTask))("%s starts with its result and its prerequisites, and ends with clean-up", (page) => {

@@ -141,6 +141,7 @@ describe("connections", () => {
     "group-lister": { namespace: "dapr-samples", labels: { "app.kubernetes.io/name": "group-lister" } },
     neighbor: { namespace: "dapr-samples", labels: {} },
     superapi: { namespace: "blue-green", labels: { app: "superapi" } },
+    prometheus: { namespace: "blue-green", labels: { app: "prometheus" } },
     "hello-wasm": { namespace: "hello-wasm", labels: spinLabels },
     gateway: { namespace: "gateway", labels: gatewayLabels },
     stranger: {
@@ -154,13 +155,16 @@ describe("connections", () => {
     injector: { namespace: "dapr-system", labels: { app: "dapr-sidecar-injector" } },
     istiod: { namespace: "aks-istio-system", labels: { app: "istiod" } },
     monitoring: { namespace: "monitoring", labels: { app: "prometheus" } },
+    "Argo Rollouts": { namespace: "argo-rollouts", labels: { "app.kubernetes.io/name": "argo-rollouts" } },
   };
   const addresses: Record<string, Endpoint> = {
     Internet: { address: "203.0.113.7" },
     LocalDNS: { address: "169.254.10.11" },
     "metadata service": { address: "169.254.169.254" },
   };
-  const ports = [53, 80, 443, 2579, 3500, 3501, 6500, 8080, 9090, 9464, 15012, 15020, 15021, 15090, 50001, 50002];
+  const ports = [
+    53, 80, 443, 2579, 3500, 3501, 6443, 6500, 8080, 8443, 9090, 9464, 15012, 15020, 15021, 15090, 50001, 50002,
+  ];
 
   /** All connections to or from a pod of the namespaces that the policies apply to, as `FROM -> TO:PORT`. */
   function listConnections(policies: readonly NetworkPolicy[], isListed: (port: number) => boolean = () => true) {
@@ -184,7 +188,10 @@ describe("connections", () => {
     from.flatMap((name) => ["Sentry", "operator"].flatMap((to) => [`${name} -> ${to}:50001`, `${name} -> ${to}:6500`]));
   /** Port 443 of any address, and of pods that no policy protects. */
   const https = (from: string, unprotected: readonly string[]) => unprotected.map((to) => `${from} -> ${to}:443`);
-  const outside = ["stranger", "CoreDNS", "kube-system", "Sentry", "operator", "injector", "istiod", "monitoring"];
+  const outside = [
+    ...["stranger", "prometheus", "CoreDNS", "kube-system", "Sentry", "operator", "injector", "istiod", "monitoring"],
+    "Argo Rollouts",
+  ];
   const senders = everyone.filter((name) => !["state-api", "group-lister", "neighbor"].includes(name));
 
   test("in dapr-samples: welcome is open to the cluster, and its sidecar calls those of the other two services", () => {
@@ -229,11 +236,15 @@ describe("connections", () => {
     );
   });
 
+  const callersOfSuperapi = everyone
+    .filter((name) => !["superapi", "prometheus"].includes(name))
+    .map((name) => `${name} -> superapi:8080`);
+
   test("in blue-green: any pod may call welcome, which calls nothing; with Dapr, DNS and Dapr's control plane", () => {
-    const callers = everyone.filter((name) => name !== "superapi").map((name) => `${name} -> superapi:8080`);
-    expect(listConnections(policiesOf("blue-green")).sort()).toEqual(callers.toSorted());
+    expect(listConnections(policiesOf("blue-green")).sort()).toEqual(callersOfSuperapi.toSorted());
+    const inside = ["superapi", "prometheus"];
     expect(listConnections(policiesOf("blue-green-dapr")).sort()).toEqual(
-      [...callers, ...dns("superapi"), ...controlPlane("superapi")].sort(),
+      [...callersOfSuperapi, ...dns(...inside), ...controlPlane(...inside)].sort(),
     );
   });
 
@@ -280,6 +291,20 @@ describe("connections", () => {
         .map((name) => `${name} -> welcome:8080`)
         .sort(),
     );
+  });
+
+  test("in blue-green-analysis and canary: Prometheus reaches the metrics and the API server, and Argo Rollouts reaches it", () => {
+    const apiServers = everyone.filter((name) => !["superapi", "prometheus"].includes(name));
+    expect(listConnections(policiesOf("blue-green-analysis")).sort()).toEqual(
+      [
+        ...callersOfSuperapi,
+        "prometheus -> superapi:9464",
+        "Argo Rollouts -> prometheus:9090",
+        ...apiServers.flatMap((name) => [443, 6443, 8443].map((port) => `prometheus -> ${name}:${port}`)),
+      ].sort(),
+    );
+    const specs = (name: string) => policiesOf(name).map(({ spec }) => spec);
+    expect(specs("canary")).toEqual(specs("blue-green-analysis"));
   });
 
   test("metrics are closed, and open to the namespace monitoring with the policy on the page", () => {

@@ -2,6 +2,7 @@
 // simulated. The tests share one cluster and run in this order: the first ones apply the suite that later ones use.
 import { afterAll, beforeAll } from "vitest";
 import { buildTimeout } from "../support/go-tools.ts";
+import { describeAnalysis } from "./cluster/analysis.ts";
 import { describeBlueGreen } from "./cluster/blue-green.ts";
 import { setUp, tearDown } from "./cluster/context.ts";
 import { describeGateway } from "./cluster/gateway.ts";
@@ -24,6 +25,7 @@ describePodIdentity();
 describeKeyVault();
 describeGateway();
 describeBlueGreen();
+describeAnalysis();
 describePolicy();
 describeSidecars();
 describeWasm(); // after the policy, which denies the privileged installer of the shim

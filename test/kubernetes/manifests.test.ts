@@ -159,6 +159,14 @@ describe.each(versions)("kubectl-validate with the schemas of Kubernetes %s and 
         undefined,
         /activeService: Required/,
       ],
+      [
+        "blue-green-analysis",
+        "AnalysisTemplate/smoke",
+        "spec.metrics.0.provider.web.url",
+        undefined,
+        /metrics\[0\].provider.web.url: Required/,
+      ],
+      ["canary", "Rollout/dev-superapi-geba", "spec.strategy.canary.steps.0.weight", 1, /weight: .* unknown field/],
       ["hello-wasm", "SpinApp/hello-wasm", "spec.executor", undefined, /spec.executor: Required/],
       [
         "features/local-dns",
@@ -342,6 +350,62 @@ describe("blue-green", () => {
     expect(field(config, "data")).toEqual({ WELCOME: "Hello from v1!", PORT: "8080" });
   });
 
+  test("the pods have the label version, and no selector has it", () => {
+    for (const name of ["blue-green", "blue-green-dapr", "blue-green-analysis", "canary"]) {
+      const objects = built.get(name) ?? [];
+      const rollout = find(name, "Rollout/dev-superapi-geba");
+      expect(at(rollout, "spec.template.metadata.labels"), name).toEqual({ app: "superapi", version: "v1" });
+      const selectors = objects.flatMap((object) => {
+        const selector = at(object, "spec.selector") ?? at(object, "spec.podSelector");
+        return selector ? JSON.stringify(selector) : [];
+      });
+      expect(selectors.length, name).toBeGreaterThan(4);
+      expect(selectors.join(), name).not.toContain("version");
+    }
+  });
+
+  test.each([
+    [
+      "blue-green-analysis",
+      ["spec.strategy.blueGreen.prePromotionAnalysis", "spec.strategy.blueGreen.postPromotionAnalysis"],
+    ],
+    ["canary", ["spec.strategy.canary.steps.1.analysis", "spec.strategy.canary.steps.4.analysis"]],
+  ])("the analyses of %s name templates and a Service that exist, and give every argument", (name, paths) => {
+    const rollout = find(name, "Rollout/dev-superapi-geba");
+    for (const path of paths) {
+      const given = listAt(rollout, `${path}.args`).map((argument) => textAt(argument, "name"));
+      for (const template of listAt(rollout, `${path}.templates`)) {
+        const analysis = find(name, `AnalysisTemplate/${textAt(template, "templateName")}`);
+        expect(given).toEqual(
+          expect.arrayContaining(listAt(analysis, "spec.args").map((item) => textAt(item, "name"))),
+        );
+      }
+      const service = textAt(rollout, `${path}.args.0.value`);
+      expect(at(find(name, `Service/${service}`), "spec.ports")).toEqual([{ port: 80, targetPort: 8080 }]);
+    }
+  });
+
+  test("blue-green-analysis differs from blue-green only in its strategy, its deadline and what the analysis needs", () => {
+    const [manual, automatic] = ["blue-green", "blue-green-analysis"].map((name) =>
+      at(find(name, "Rollout/dev-superapi-geba"), "spec.template"),
+    );
+    expect(automatic).toEqual(manual);
+    expect(at(find("blue-green-analysis", "Rollout/dev-superapi-geba"), "spec")).toMatchObject({
+      progressDeadlineAbort: true,
+      strategy: { blueGreen: { autoPromotionEnabled: true } },
+    });
+  });
+
+  test("Prometheus has the version that the cluster test runs, and scrapes METRICS_PORT of the image", () => {
+    const image = textAt(find("blue-green-analysis", "Deployment/prometheus"), "spec.template.spec.containers.0.image");
+    const [, version = ""] = /:v3\.(\d+\.\d+)$/.exec(image) ?? [];
+    // The Go module of Prometheus 3.13.5 is 0.313.5.
+    const module = read("test/kubernetes/tools/prometheus/go.mod");
+    expect(module).toContain(`\tgithub.com/prometheus/prometheus v0.3${version}`);
+    const [, port] = /METRICS_PORT=(\d+)/.exec(read("Dockerfile")) ?? [];
+    expect(read("infra/kubernetes/blue-green-analysis/scrape.yaml")).toContain(`regex: "${port}"`);
+  });
+
   test("another WELCOME changes the pod template, so it starts a new version", async () => {
     const changed = join(temporary, "v2");
     cpSync(folder, changed, { recursive: true });
@@ -477,6 +541,7 @@ describe("pods", () => {
     [...built].flatMap(([kustomization, objects]) =>
       objects
         .filter(({ kind }) => kustomization !== "policy" && ["Deployment", "Rollout"].includes(kind))
+        .filter(({ metadata }) => metadata.name !== "prometheus")
         .map((object) => ({
           label: `${kustomization} ${object.metadata.name}`,
           template: objectAt(object, "spec.template"),

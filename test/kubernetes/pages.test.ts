@@ -46,10 +46,12 @@ const inlineCommands = globSync(["*.md", "docs/**/*.md"], { cwd: root }).flatMap
 
 let path: string;
 let dapr: string;
+let rollouts: string;
 
 beforeAll(async () => {
   path = [await findTools("cluster"), await findTools("rollouts"), process.env.PATH].join(delimiter);
   dapr = await findSource("dapr", "github.com/dapr/dapr");
+  rollouts = await findSource("rollouts", "github.com/argoproj/argo-rollouts");
 }, buildTimeout);
 
 /** kubectl's error when the API server is unreachable. */
@@ -97,14 +99,18 @@ test("the text of the pages has kubectl commands, which the next test parses wit
   expect(inlineCommands.length).toBeGreaterThan(5);
 });
 
-// `kubectl kustomize` needs no cluster; the test of the AKS overlay runs it.
-const withCluster = commands("kubectl").filter(([, command]) => !command.startsWith("kubectl kustomize "));
+// These do not contact the cluster at once. The test of the AKS overlay and the cluster tests run them.
+const isLocal = (command: string) => /^kubectl (kustomize|argo rollouts (version|dashboard)) ?/.test(command);
+const withCluster = commands("kubectl").filter(([, command]) => !isLocal(command));
+const releases = "https://github.com/argoproj/argo-rollouts/releases/download/";
 
 test.concurrent.each([...withCluster, ...inlineCommands])(
   "%s: kubectl accepts %s and tries to reach the cluster",
   async (_page, command) => {
     // kubectl contacts the cluster only after it has parsed the command and built its files.
-    expect(await readErrors(command)).toMatch(connectionRefused);
+    const install = join(rollouts, "manifests/install.yaml"); // of the release, but for the tag of the image
+    const local = command.replace(new RegExp(`${RegExp.escape(releases)}\\S+`), install);
+    expect(await readErrors(local)).toMatch(connectionRefused);
   },
 );
 
@@ -239,8 +245,25 @@ test.each(commands("helm uninstall"))("%s: %s names the release and the namespac
   }
 });
 
+const isDownload = ([, command]: readonly [page: string, command: string]) => command.includes(releases);
+
+test("docs/operate/blue-green.md installs the version of Argo Rollouts that the tests run, and its plugin, by the names of the release", () => {
+  const page = readFileSync(join(root, "docs/operate/blue-green.md"), "utf8");
+  const [, version = ""] =
+    /argo-rollouts (v\S+)$/m.exec(readFileSync(join(root, "test/kubernetes/tools/rollouts/go.mod"), "utf8")) ?? [];
+  const files = [...page.matchAll(new RegExp(`${RegExp.escape(releases)}(\\S+)`, "g"))].map(([, file]) => file);
+  expect(files).toEqual(
+    ["install.yaml", "kubectl-argo-rollouts-linux-amd64", "install.yaml"].map((file) => `${version}/${file}`),
+  );
+  const makefile = readFileSync(join(rollouts, "Makefile"), "utf8");
+  expect(makefile).toMatch(/^PLUGIN_CLI_NAME\?=kubectl-argo-rollouts$/m);
+  for (const machine of ["amd64", "arm64"]) expect(makefile).toMatch(new RegExp(`PLUGIN_CLI_NAME}-linux-${machine} `));
+  const [, download = ""] = commands("curl").find(isDownload) ?? [];
+  expect(page).toContain(`${download}\nsudo install ${/--output (\S+)/.exec(download)?.[1]} /usr/local/bin/\n`);
+});
+
 // cluster.test.ts requests the documents of the issuer.
-const requests = commands("curl").filter(([, command]) => !command.includes("ISSUER"));
+const requests = commands("curl").filter((each) => !isDownload(each) && !each[1].includes("ISSUER"));
 
 test.each(requests)("%s: %s requests a route of the service", (_page, command) => {
   const [, origin = "", route = ""] = /(https?:\/\/[^/]+)(\/\S*)/.exec(command) ?? [];

@@ -4,7 +4,7 @@
 import { execFile } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { parse, parseAllDocuments } from "yaml";
 import { flags } from "../../tools/processes/flags.ts";
@@ -15,13 +15,21 @@ import { root } from "./processes.ts";
 /** Audience of the tokens that the Dapr control plane and its sidecars present to Sentry. */
 const sentryAudience = "spiffe://cluster.local/ns/dapr-system/dapr-sentry";
 
+/** Where Dapr programs read that token, below /run/secrets. */
+export const sentryToken = "dapr.io/sentrytoken/token";
+
 /** Sidecar image that the Dapr injector is configured with. */
 export const sidecarImage = "daprio/daprd:1.18.2";
 
-export async function startRollouts({ kubectl, start }: Cluster): Promise<void> {
+/**
+ * @param install commands of docs/operate/blue-green.md
+ * @param proxy of its requests to Services
+ */
+export async function startRollouts({ sh, start }: Cluster, install: string, proxy: string): Promise<void> {
   const programs = await findTools("rollouts");
   const source = await findSource("rollouts", "github.com/argoproj/argo-rollouts");
-  await kubectl("apply", "--server-side", "--kustomize", join(source, "manifests/crds"));
+  // The manifest of a release differs from that of its module only in the tag of the image.
+  await sh(install.replace(/https:\S+/, join(source, "manifests/install.yaml")));
   const rolloutsFlags = {
     namespace: "argo-rollouts",
     "leader-elect": false,
@@ -29,7 +37,7 @@ export async function startRollouts({ kubectl, start }: Cluster): Promise<void> 
     metricsPort: await findPort(),
     healthzPort: await findPort(),
   };
-  start(join(programs, "rollouts-controller"), flags(rolloutsFlags));
+  start(join(programs, "rollouts-controller"), flags(rolloutsFlags), { HTTP_PROXY: proxy });
 }
 
 export async function startGatekeeper(cluster: Cluster): Promise<void> {
@@ -150,7 +158,9 @@ export async function startDapr(cluster: Cluster): Promise<Dapr> {
 
   const startPart = async (name: string, args: string[], more: Record<string, string> = {}) =>
     startAsInPod(cluster, {
-      token: await createToken(cluster, `dapr-${name}`, "dapr-system", `dapr-${name}`, sentryAudience),
+      secrets: {
+        [sentryToken]: await createToken(cluster, `dapr-${name}`, "dapr-system", `dapr-${name}`, sentryAudience),
+      },
       path: join(programs, name),
       args,
       env: { NAMESPACE: "dapr-system", ...more, DAPR_TRUST_ANCHORS_FILE: trustAnchors },
@@ -209,22 +219,25 @@ interface Program {
   readonly path: string;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** Service account token for Sentry. */
-  readonly token: string;
+  /** Files to mount, by their path below /run/secrets. */
+  readonly secrets: Readonly<Record<string, string>>;
   /** Lines for /etc/hosts, in place of the cluster's DNS. */
   readonly hosts?: string;
 }
 
 /**
- * Starts a Dapr program in a mount namespace. Dapr reads its token only from a fixed path in /run, and resolves other
- * sidecars through DNS, so each program gets its own /run and /etc/hosts.
+ * Starts a program in a mount namespace with a /run and an /etc/hosts of its own: programs read the token of their
+ * service account from a fixed path, and sidecars resolve each other through DNS.
  */
-export function startAsInPod({ start, folder }: Cluster, { path, args, env, token, hosts = "" }: Program) {
+export function startAsInPod({ start, folder }: Cluster, { path, args, env, secrets, hosts = "" }: Program) {
   const own = mkdtempSync(join(folder, "pod-"));
-  writeFileSync(join(own, "token"), token);
+  for (const [name, content] of Object.entries(secrets)) {
+    mkdirSync(join(own, "secrets", dirname(name)), { recursive: true });
+    writeFileSync(join(own, "secrets", name), content);
+  }
   writeFileSync(join(own, "hosts"), `127.0.0.1 localhost\n${hosts}`);
-  const target = "/run/secrets/dapr.io/sentrytoken";
-  const script = `cd "$0"; mount --bind hosts /etc/hosts && mount -t tmpfs none /run && mkdir -p ${target} && cp token ${target} && exec "$@"`;
+  const script =
+    'cd "$0"; mount --bind hosts /etc/hosts && mount -t tmpfs none /run && cp -r secrets /run && exec "$@"';
   const namespaced = ["--mount", "--map-root-user", "sh", "-c", script, own];
   return start("unshare", [...namespaced, path, ...args], { ...env, ...allowRoot });
 }

@@ -30,6 +30,8 @@ export interface Cluster {
   readonly keys: Keys;
   /** Issuer of service account tokens. */
   readonly issuer: string;
+  /** URL of the API server. */
+  readonly server: string;
   /** URL of `kubectl proxy`: the API server over plain http, with administrator access. */
   readonly proxy: string;
   end(): Promise<void>;
@@ -93,6 +95,7 @@ export async function startCluster(serviceAccountFlags: Readonly<Record<string, 
     folder,
     keys,
     issuer,
+    server,
     proxy: `http://127.0.0.1:${proxyPort}`,
     async end() {
       isEnding = true;

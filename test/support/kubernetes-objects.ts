@@ -7,6 +7,7 @@ export interface KubernetesObject {
     readonly uid: string;
     readonly deletionTimestamp?: string;
     readonly annotations?: Readonly<Record<string, string>>;
+    readonly labels?: Readonly<Record<string, string>>;
   };
 }
 
@@ -27,17 +28,22 @@ export interface Container {
   readonly args?: readonly string[];
   readonly env?: readonly Variable[];
   readonly envFrom?: readonly { readonly configMapRef: { readonly name: string } }[];
-  readonly volumeMounts?: readonly object[];
+  readonly ports?: readonly { readonly containerPort: number }[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
 }
 
 export interface Variable {
   readonly name: string;
   readonly value?: string;
-  readonly valueFrom?: { readonly secretKeyRef?: { readonly name: string; readonly key: string } };
+  readonly valueFrom?: {
+    readonly secretKeyRef?: { readonly name: string; readonly key: string };
+    readonly fieldRef?: { readonly fieldPath: string };
+  };
 }
 
 interface Volume {
   readonly name: string;
+  readonly configMap?: { readonly name: string };
   readonly csi?: { readonly readOnly: boolean; readonly volumeAttributes: Readonly<Record<string, string>> };
   readonly projected?: {
     readonly sources: readonly { readonly serviceAccountToken?: { readonly audience: string } }[];

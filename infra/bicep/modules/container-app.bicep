@@ -6,6 +6,7 @@ import { Tags } from 'tags.bicep'
 @export()
 @sealed()
 type Candidate = {
+  // In the original walkthrough of blue-green releases, green is live and blue is the preview.
   @description('Required. Name of the revision that keeps the traffic, such as welcome--0000001. It gets the label blue.')
   @minLength(1)
   live: string

@@ -5,8 +5,9 @@ using '../apps/state-api.bicep'
 // Only welcome can call, through both sidecars. To call the app directly, set DIRECT_CALLS to anywhere and MY_ADDRESS to
 // your public IPv4 address. Other apps in the environment can then call it directly, too.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
-// green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. To promote it, deploy with
-// CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
+// green reaches the new revision, and blue the live one; in the original walkthrough of blue-green releases, green is
+// live and blue is the preview. CANDIDATE_WEIGHT sends the new revision a percentage of the traffic. To promote it,
+// deploy with CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
 var address = readEnvironmentVariable('MY_ADDRESS', '')
 var directCalls = readEnvironmentVariable('DIRECT_CALLS', '')
 var live = readEnvironmentVariable('LIVE', '')

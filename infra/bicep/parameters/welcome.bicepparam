@@ -6,8 +6,9 @@ using '../apps/welcome.bicep'
 // Set WELCOME_SIGN_IN_CLIENT_ID to the client id of an app registration in the tenant of the deployment to require
 // sign-in with Microsoft Entra ID: docs/operate/sign-in.md. With it, WELCOME_ACCESS=anyone lets every address call.
 // To test a new revision before it gets traffic, set LIVE to the name of the revision that keeps the traffic. The label
-// green reaches the new revision. CANDIDATE_WEIGHT sends it a percentage of the traffic. To promote it, deploy with
-// CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
+// green reaches the new revision, and blue the live one; in the original walkthrough of blue-green releases, green is
+// live and blue is the preview. CANDIDATE_WEIGHT sends the new revision a percentage of the traffic. To promote it,
+// deploy with CANDIDATE_WEIGHT=100, then deploy the same image without LIVE and CANDIDATE_WEIGHT.
 // For a domain of your own, add the DNS records, then set WELCOME_ACCESS to anyone, WELCOME_DOMAIN to its name and
 // WELCOME_DOMAIN_CERTIFICATE to requested. This also needs WELCOME_SIGN_IN_CLIENT_ID. For an apex domain such as
 // example.com, also set WELCOME_DOMAIN_VALIDATION to HTTP. When the certificate is issued, set

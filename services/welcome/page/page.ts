@@ -5,7 +5,10 @@ import { type Account, openAccount } from "./sign-in.ts";
 const VERSION_INTERVAL_MS = 1_500;
 const HEALTH_INTERVAL_MS = 5_000;
 const RIBBON_LENGTH = 60;
-/** Colours of versions in the order of their first response, so a blue-green switch goes from blue to green. */
+/**
+ * Colours of versions in the order of their first response, so a blue-green switch goes from blue to green. In the
+ * original walkthrough, green is live and blue is the preview.
+ */
 const TONES = ["blue", "green", "violet", "amber"];
 
 // --- requests to /api -----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { at, textAt } from "../../support/at.ts";
+import { at, listAt, textAt } from "../../support/at.ts";
+import { findPort, until } from "../../support/cluster.ts";
 import type { Pod } from "../../support/kubernetes-objects.ts";
 import { block, cluster, get, list, stderr } from "./context.ts";
 
@@ -14,7 +15,7 @@ export function describeBlueGreen(): void {
     const inNamespace = ["-n", "blue-green"];
     const getRollout = () => get("rollout", "dev-superapi-geba", ...inNamespace);
 
-    /** WELCOME of each pod behind a Service. */
+    /** WELCOME of each pod behind a Service. Its label has the same version. */
     const welcomes = async (service: string) => {
       const selector = `kubernetes.io/service-name=${service}`;
       const slices = await list<EndpointSlice>("endpointslices", ...inNamespace, "-l", selector);
@@ -23,7 +24,9 @@ export function describeBlueGreen(): void {
         pods.map(async (name) => {
           const pod = await get<Pod>("pod", name, ...inNamespace);
           const configMap = textAt(pod, "spec.containers.0.envFrom.0.configMapRef.name");
-          return textAt(await get("configmap", configMap, ...inNamespace), "data.WELCOME");
+          const welcome = textAt(await get("configmap", configMap, ...inNamespace), "data.WELCOME");
+          expect(welcome).toBe(`Hello from ${pod.metadata.labels?.version}!`);
+          return welcome;
         }),
       );
     };
@@ -42,13 +45,32 @@ export function describeBlueGreen(): void {
     };
 
     test("the first version becomes active without a promotion", async () => {
-      await runBlock(/^kubectl apply/);
+      await runBlock(/^kubectl apply -k infra.kubernetes.blue-green\n/);
       await becomes("Healthy", "v1", "v1");
     }, 90_000);
 
     test("a new WELCOME starts a second version in preview and pauses", async () => {
-      expect(await runBlock(/^sed/)).toContain("BlueGreenPause");
+      expect(await runBlock(/^sed .*v2\/'/)).toContain("BlueGreenPause");
       await becomes("Paused", "v1", "v2");
+    }, 90_000);
+
+    test("the dashboard serves the Rollout with both versions on loopback", async () => {
+      const port = await findPort();
+      const [program = "", ...args] = block("docs/operate/blue-green.md", /^kubectl argo rollouts dashboard/).split(
+        " ",
+      );
+      const stop = cluster.start(program, [...args, "--port", port]);
+      const url = `http://127.0.0.1:${port}/rollouts/api/v1/rollouts/blue-green/info`;
+      const info = await until("the dashboard responds", async () => {
+        const response = await fetch(url);
+        expect(response.status).toBe(200);
+        return response.json();
+      });
+      expect(info).toMatchObject({
+        rollouts: [{ status: "Paused", strategy: "BlueGreen", objectMeta: { name: "dev-superapi-geba" } }],
+      });
+      expect(listAt(info, "rollouts.0.replicaSets")).toHaveLength(2);
+      await stop();
     }, 90_000);
 
     test("a promotion activates the new version, and the pods of the old one end within a minute", async () => {
@@ -60,7 +82,7 @@ export function describeBlueGreen(): void {
     }, 120_000);
 
     test("an undo creates a third revision, which waits for a promotion", async () => {
-      await runBlock(/undo/);
+      await runBlock(/^kubectl argo rollouts undo dev-superapi-geba -n blue-green$/);
       await becomes("Paused", "v2", "v1");
       expect((await getRollout()).metadata.annotations?.["rollout.argoproj.io/revision"]).toBe("3");
       await runBlock(promotion);
@@ -68,7 +90,7 @@ export function describeBlueGreen(): void {
     }, 90_000);
 
     test("an abort keeps the active version, and the pods of the new one end within a minute", async () => {
-      await cluster.sh(block("docs/operate/blue-green.md", /^sed/).replace("v2", "v3").replace("v1", "v2"));
+      await cluster.sh(block("docs/operate/blue-green.md", /^sed .*v2\/'/).replace("v2/'", "v3/'"));
       await becomes("Paused", "v1", "v3");
       await runBlock(/abort/);
       await becomes("Degraded", "v1", "v3");
@@ -84,7 +106,7 @@ export function describeBlueGreen(): void {
     }, 90_000);
 
     test("the clean-up deletes the namespace", async () => {
-      await runBlock(/^kubectl delete/);
+      await runBlock(/^kubectl delete namespace blue-green/);
       expect(await stderr("get", "namespace", "blue-green")).toContain("not found");
     }, 60_000);
   });

@@ -24,6 +24,7 @@ import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-
 import { readBlocks } from "../../support/markdown.ts";
 import { root } from "../../support/processes.ts";
 import { type StaticWebsite, startStaticWebsite } from "../../support/static-website.ts";
+import { type PodProcesses, startPodProcesses } from "./pod-processes.ts";
 
 export const namespace = "dapr-samples";
 export const services = ["group-lister", "state-api", "welcome"];
@@ -39,6 +40,7 @@ export let azure: Azure;
 export let dapr: Dapr;
 /** Its address is the issuer of the cluster's tokens. Empty until workload-identity.ts publishes the documents. */
 export let website: StaticWebsite;
+export let pods: PodProcesses;
 
 /** Host name in the settings of overlays/aks, in place of a placeholder that no Gateway accepts. */
 export const welcomeHost = "samples.westeurope.cloudapp.azure.com";
@@ -49,6 +51,7 @@ export async function setUp(): Promise<void> {
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), keys.ca]);
   website = await startStaticWebsite(keys);
   cluster = await startCluster(readKindFlags(website.url));
+  pods = await startPodProcesses(cluster);
   const federated = { issuer: website.url, subject: federatedSubject };
   azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }], record: true });
   cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
@@ -72,7 +75,7 @@ export async function setUp(): Promise<void> {
   ];
   [dapr] = await Promise.all([
     startDapr(cluster),
-    startRollouts(cluster),
+    startRollouts(cluster, block("docs/operate/blue-green.md", /^kubectl create namespace/), pods.proxy),
     startGatekeeper(cluster),
     startWorkloadIdentity(cluster, readHelmCommand().replace("TENANT-ID", azure.tenantId)),
     kubectl("apply", "--server-side", "-f", crds.join(",")),
@@ -86,6 +89,7 @@ export async function setUp(): Promise<void> {
 
 export async function tearDown(): Promise<void> {
   await azure?.close();
+  await pods?.end();
   await cluster?.end();
   website?.close();
 }

@@ -8,7 +8,7 @@ import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { findDaprd } from "../../../tools/daprd/find.ts";
 import { flags } from "../../../tools/processes/flags.ts";
 import { findPort, until } from "../../support/cluster.ts";
-import { startAsInPod } from "../../support/cluster-add-ons.ts";
+import { sentryToken, startAsInPod } from "../../support/cluster-add-ons.ts";
 import { buildTimeout } from "../../support/go-tools.ts";
 import type { Pod, Variable } from "../../support/kubernetes-objects.ts";
 import { type Process, startService } from "../../support/processes.ts";
@@ -165,7 +165,7 @@ export function describeSidecars(): void {
         path: await findDaprd(),
         args: [...daprd.args.slice(1), ...flags(onLoopback)], // daprd uses the last value of a repeated flag
         env: await resolveVariables(daprd.env),
-        token: await createPodToken(pod, serviceAccount, audience),
+        secrets: { [sentryToken]: await createPodToken(pod, serviceAccount, audience) },
         hosts,
       });
       const origin = `http://127.0.0.1:${httpPort}`;

@@ -1,0 +1,258 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { at } from "../../support/at.ts";
+import { until } from "../../support/cluster.ts";
+import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
+import { root } from "../../support/processes.ts";
+import { block, cluster, get, kubectl, list, pods, stderr } from "./context.ts";
+
+interface AnalysisRun extends KubernetesObject {
+  readonly status?: { readonly phase: string; readonly message?: string; readonly metricResults?: MetricResult[] };
+}
+
+interface MetricResult {
+  readonly name: string;
+  readonly phase: string;
+}
+
+const page = "docs/operate/blue-green.md";
+
+/** A value of NODE_OPTIONS that runs code when the service starts. */
+const run = (code: string) => `--import=data:text/javascript,${encodeURIComponent(code)}`;
+
+/** Settings of versions with a fault. */
+const faults = {
+  readiness: run(`import { Server } from "node:http";
+    const { emit } = Server.prototype;
+    Server.prototype.emit = function (event, req, res) {
+      return event === "request" && req.url === "/readyz" ? res.writeHead(503).end() : emit.apply(this, arguments);
+    }`),
+  /** Of the routes that the metrics request, none fails. */
+  everyThirdPage: run(`import { ServerResponse } from "node:http";
+    const { setHeader } = ServerResponse.prototype;
+    let pages = 0;
+    ServerResponse.prototype.setHeader = function (name, value) {
+      if (name === "Vary" && ++pages % 3 === 0) throw new Error("every third page fails");
+      return setHeader.call(this, name, value);
+    }`),
+};
+
+/** The new versions run as real processes, which the controller and a real Prometheus reach through a proxy. */
+export function describeAnalysis(): void {
+  describe("analysis", () => {
+    const edit = (file: string, change: (text: string) => string) => {
+      const path = join(cluster.folder, "infra/kubernetes", file);
+      writeFileSync(path, change(readFileSync(path, "utf8")));
+    };
+    const active = "dev-superapi-svc-active-geba";
+    const preview = "dev-superapi-svc-preview-geba";
+
+    /** Callers of a Service, until the test ends. */
+    const calls: { stop: boolean; ended: Promise<void> }[] = [];
+    function call(service: string, namespace = "blue-green"): void {
+      const caller = { stop: false, ended: Promise.resolve() };
+      const repeat = async () => {
+        while (!caller.stop) {
+          await pods.get(`http://${service}.${namespace}.svc/`);
+          await sleep(20);
+        }
+      };
+      caller.ended = repeat();
+      calls.push(caller);
+    }
+    afterEach(async () => {
+      for (const caller of calls.splice(0)) {
+        caller.stop = true;
+        await caller.ended;
+      }
+    });
+
+    /** Puts a version, with a setting of its own, into the manifests. */
+    async function write(version: string, fault?: string): Promise<void> {
+      await cluster.sh(
+        block(page, /^sed .*v3\/'/)
+          .replace("v3/'", `${version}/'`)
+          .replace(/\n.*/s, ""),
+      );
+      edit("blue-green/kustomization.yaml", (text) => {
+        const kustomization = parse(text);
+        const [{ literals }] = kustomization.configMapGenerator;
+        kustomization.configMapGenerator[0].literals = [
+          ...literals.filter((literal: string) => !literal.startsWith("NODE_OPTIONS=")),
+          ...(fault ? [`NODE_OPTIONS=${fault}`] : []),
+        ];
+        return stringify(kustomization);
+      });
+    }
+
+    async function release(version: string, fault?: string, folder = "blue-green-analysis"): Promise<void> {
+      await write(version, fault);
+      await kubectl("apply", "-k", join(cluster.folder, "infra/kubernetes", folder));
+    }
+
+    const versionsOf = async (service: string, namespace = "blue-green") => {
+      const { spec } = await get<{ spec: { selector: Record<string, string> } }>("service", service, "-n", namespace);
+      const selector = Object.entries(spec.selector).map(([name, value]) => `${name}=${value}`);
+      const selected = await list<Pod>("pods", "-n", namespace, "-l", selector.join(","));
+      return [...new Set(selected.map(({ metadata }) => metadata.labels?.version))].sort();
+    };
+
+    const phaseOf = async (namespace = "blue-green") =>
+      at(await get("rollout", "dev-superapi-geba", "-n", namespace), "status.phase");
+    const state = async () => ({ phase: await phaseOf(), active: await versionsOf(active) });
+    const waitUntil = (phase: string, version: string) =>
+      expect.poll(state, { timeout: 90_000, interval: 250 }).toEqual({ phase, active: [version] });
+
+    /** The analyses of the newest revision. */
+    async function analyses(namespace = "blue-green"): Promise<AnalysisRun[]> {
+      const rollout = await get("rollout", "dev-superapi-geba", "-n", namespace);
+      const revision = rollout.metadata.annotations?.["rollout.argoproj.io/revision"];
+      const all = await list<AnalysisRun>("analysisruns", "-n", namespace, "--sort-by", ".metadata.creationTimestamp");
+      return all.filter(({ metadata }) => metadata.annotations?.["rollout.argoproj.io/revision"] === revision);
+    }
+    const results = (runs: readonly AnalysisRun[]) =>
+      runs.map(({ status }) => status?.metricResults?.map(({ name, phase }) => `${name} ${phase}`).sort());
+
+    /** Starts Prometheus, whose process otherwise starts with the first query, which would find no data. */
+    const startPrometheus = (namespace: string) =>
+      until(`Prometheus is ready in ${namespace}`, async () => {
+        expect(await pods.get(`http://prometheus.${namespace}.svc:9090/-/ready`)).toBe(200);
+      });
+
+    beforeAll(() => {
+      // The waits are for a network; the processes of the test respond in milliseconds. Prometheus finds new pods
+      // within 5 seconds.
+      edit("blue-green-analysis/analysis.yaml", (text) =>
+        text.replaceAll(/interval: \d+s/g, "interval: 200ms").replaceAll(/initialDelay: \d+s/g, "initialDelay: 8s"),
+      );
+      edit("canary/rollout.yaml", (text) => text.replace(/duration: \d+s/, "duration: 2s"));
+      edit("blue-green-analysis/scrape.yaml", (text) => {
+        const { scrape_configs, ...rest } = parse(text);
+        const [job] = scrape_configs;
+        return stringify({ ...rest, scrape_configs: [{ ...job, scrape_interval: "500ms", proxy_url: pods.proxy }] });
+      });
+    });
+
+    test("a good version is promoted by itself while callers of the old one get errors", async () => {
+      await write("v2", faults.everyThirdPage);
+      await cluster.sh(block(page, /^kubectl apply -k infra.kubernetes.blue-green-analysis\n/));
+      await waitUntil("Healthy", "v2");
+      expect(await analyses()).toEqual([]); // nothing to go back to
+      await startPrometheus("blue-green");
+      call(active);
+      await write("v2");
+      await cluster.sh(block(page, /^sed .*v3\/'/));
+      await waitUntil("Healthy", "v3");
+      expect(results(await analyses())).toEqual([
+        ["error-rate Successful", "readyz Successful", "smoke Successful"],
+        ["error-rate Successful"],
+      ]);
+    }, 180_000);
+
+    const reason = async () => (await analyses()).map(({ status }) => status?.message);
+
+    test("a version whose /readyz returns 503 is aborted", async () => {
+      await release("v4", faults.readiness);
+      await waitUntil("Degraded", "v3");
+      expect(await reason()).toEqual([
+        expect.stringMatching(/^Metric "readyz" assessed Error .*received non 2xx response code: 503/),
+      ]);
+    }, 120_000);
+
+    test("a version that fails the smoke request is aborted, and the pages quote the reason", async () => {
+      await release("v3");
+      await waitUntil("Healthy", "v3");
+      const output = await cluster.sh(block(page, /^kubectl patch rollout/));
+      const [printed = "nothing"] = /Metric "smoke" .*$/m.exec(output) ?? [];
+      const read = (file: string) => readFileSync(join(root, file), "utf8");
+      expect(read(page).replaceAll("\n", " ")).toContain(printed);
+      const [, entry = ""] = /^### \d+\. `(RolloutAborted: .*)`$/m.exec(read("docs/troubleshooting.md")) ?? [];
+      const rollout = await get("rollout", "dev-superapi-geba", "-n", "blue-green");
+      expect(at(rollout, "status.message")).toMatch(new RegExp(`^${entry.split("…").map(RegExp.escape).join(".*")}`));
+      await waitUntil("Degraded", "v3");
+    }, 120_000);
+
+    test("a version that fails for one caller of three is aborted, although the smoke requests succeed", async () => {
+      await release("v4", faults.everyThirdPage);
+      call(preview);
+      await waitUntil("Degraded", "v3");
+      expect(await reason()).toEqual([
+        expect.stringMatching(/^Metric "error-rate" assessed Failed due to failed \(1\) > failureLimit \(0\)/),
+      ]);
+      expect(results(await analyses())).toEqual([expect.arrayContaining(["readyz Successful", "smoke Successful"])]);
+    }, 120_000);
+
+    test("a version that fails after its promotion is replaced with the old one", async () => {
+      await release("v5", faults.everyThirdPage);
+      await expect.poll(() => versionsOf(active), { timeout: 90_000, interval: 100 }).toEqual(["v5"]);
+      call(active);
+      await waitUntil("Degraded", "v3");
+      expect(results(await analyses())).toEqual([
+        ["error-rate Successful", "readyz Successful", "smoke Successful"],
+        ["error-rate Failed"],
+      ]);
+    }, 120_000);
+
+    test("a version whose pods do not become ready is aborted without an analysis", async () => {
+      edit("blue-green-analysis/rollout.yaml", (text) => text.replace(/(progressDeadlineSeconds:) \d+/, "$1 5"));
+      await kubectl("cordon", "--selector", "kubernetes.io/os=linux");
+      await release("v6");
+      await waitUntil("Degraded", "v3");
+      expect(await analyses()).toEqual([]);
+      await kubectl("uncordon", "--selector", "kubernetes.io/os=linux");
+    }, 120_000);
+
+    describe("canary", () => {
+      const stateOfCanary = async () => {
+        const inNamespace = await list<Pod>("pods", "-n", "canary", "-l", "app=superapi");
+        const running = inNamespace.filter(({ metadata }) => !metadata.deletionTimestamp);
+        return {
+          phase: await phaseOf("canary"),
+          pods: running.map(({ metadata }) => metadata.labels?.version).sort(),
+        };
+      };
+      const four = (version: string) => [version, version, version, version];
+
+      test("a good version replaces the old one in steps", async () => {
+        await write("v3");
+        await cluster.sh(block(page, /^kubectl apply -k infra.kubernetes.canary\n/));
+        expect(await stateOfCanary()).toEqual({ phase: "Healthy", pods: four("v3") });
+        await startPrometheus("canary");
+        const released = cluster.sh(block(page, /^sed .*v4\/'/));
+        const during = { phase: "Progressing", pods: ["v3", "v3", "v3", "v4"] };
+        await expect.poll(stateOfCanary, { timeout: 60_000, interval: 100 }).toMatchObject(during);
+        expect(await versionsOf(active, "canary")).toEqual(["v3", "v4"]);
+        expect(await versionsOf(preview, "canary")).toEqual(["v4"]);
+        expect(await released).toContain("Healthy");
+        expect(await stateOfCanary()).toEqual({ phase: "Healthy", pods: four("v4") });
+        expect(results(await analyses("canary"))).toEqual([
+          ["error-rate Successful", "readyz Successful", "smoke Successful"],
+          ["error-rate Successful"],
+        ]);
+      }, 180_000);
+
+      test("a version that fails for one caller of three is aborted, and all pods run the old version", async () => {
+        call(active, "canary");
+        await release("v5", faults.everyThirdPage, "canary");
+        await expect
+          .poll(stateOfCanary, { timeout: 90_000, interval: 250 })
+          .toEqual({ phase: "Degraded", pods: four("v4") });
+        const runs = await analyses("canary");
+        expect(runs.map(({ status }) => status?.message)).toEqual([
+          expect.stringMatching(/^Metric "error-rate" assessed Failed/),
+        ]);
+      }, 120_000);
+    });
+
+    test("the clean-up deletes both namespaces and restores version 1", async () => {
+      await cluster.sh(block(page, /^kubectl delete namespace blue-green/));
+      for (const namespace of ["blue-green", "canary"])
+        expect(await stderr("get", "namespace", namespace)).toContain("not found");
+      const restored = readFileSync(join(cluster.folder, "infra/kubernetes/blue-green/kustomization.yaml"), "utf8");
+      expect(restored.match(/(Hello from |version: )v\d+/g)?.sort()).toEqual(["Hello from v1", "version: v1"]);
+    }, 60_000);
+  });
+}

@@ -1,0 +1,184 @@
+// In place of the cluster's network and of the container runtime: an HTTP proxy that runs the container of a pod as a
+// process, with what its pod got from the manifests, when the first request for the pod arrives.
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { join } from "node:path";
+import { field } from "../../../services/runtime/field.ts";
+import { listAt, textAt } from "../../support/at.ts";
+import { type Cluster, connectTo, findPort, until } from "../../support/cluster.ts";
+import { createToken, startAsInPod } from "../../support/cluster-add-ons.ts";
+import { findTools } from "../../support/go-tools.ts";
+import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
+import { startService } from "../../support/processes.ts";
+
+export interface PodProcesses {
+  /** URL of the proxy, for HTTP_PROXY: it knows `http://SERVICE.NAMESPACE.svc` and the addresses of pods. */
+  readonly proxy: string;
+  /** Sends a GET request through the proxy and resolves with the status. */
+  get(url: string): Promise<number | undefined>;
+  end(): Promise<void>;
+}
+
+interface RunningPod {
+  /** Local ports by container port. */
+  readonly ports: Readonly<Record<number, string>>;
+  readonly end: () => Promise<unknown>;
+}
+
+export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses> {
+  const programs = await findTools("prometheus");
+  const running = new Map<string, Promise<RunningPod>>();
+  let turn = 0;
+
+  const read = async <T = KubernetesObject>(path: string): Promise<T> => {
+    const response = await fetch(`${cluster.proxy}${path}`);
+    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
+    return response.json() as Promise<T>;
+  };
+  const list = async <T = KubernetesObject>(path: string) => (await read<{ items: T[] }>(path)).items;
+
+  /** The local port for a URL's host and port. */
+  async function findLocalPort({ hostname, port }: URL): Promise<string> {
+    const [, service, namespace] = /^([^.]+)\.([^.]+)\.svc$/.exec(hostname) ?? [];
+    if (service === undefined) {
+      const [pod] = await list<Pod>(`/api/v1/pods?fieldSelector=status.podIP=${hostname}`);
+      return localPortOf(pod, Number(port));
+    }
+    const { spec } = await read<{ spec: object }>(`/api/v1/namespaces/${namespace}/services/${service}`);
+    const servicePort = listAt(spec, "ports").find((item) => field(item, "port") === Number(port || "80"));
+    const slices = await list(
+      `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?labelSelector=kubernetes.io/service-name=${service}`,
+    );
+    const names = slices
+      .flatMap((slice) => field(slice, "endpoints") ?? [])
+      .map((endpoint) => textAt(endpoint, "targetRef.name"));
+    if (names.length === 0) throw new Error(`the Service ${hostname} has no endpoints`);
+    turn += 1;
+    const pod = await read<Pod>(`/api/v1/namespaces/${namespace}/pods/${names.sort()[turn % names.length]}`);
+    return localPortOf(pod, Number(field(servicePort, "targetPort") ?? port));
+  }
+
+  async function localPortOf(pod: Pod | undefined, port: number): Promise<string> {
+    if (!pod) throw new Error("no pod has this address");
+    let process = running.get(pod.metadata.uid);
+    if (!process) {
+      process = start(pod);
+      running.set(pod.metadata.uid, process);
+      await endOthers();
+    }
+    const local = (await process).ports[port];
+    if (local === undefined) throw new Error(`${pod.metadata.name} does not listen on ${port}`);
+    return local;
+  }
+
+  /** Ends the processes of pods that no longer exist. */
+  async function endOthers(): Promise<void> {
+    const uids = new Set((await list("/api/v1/pods")).map(({ metadata }) => metadata.uid));
+    for (const [uid, process] of running) {
+      if (uids.has(uid)) continue;
+      running.delete(uid);
+      process.then(({ end }) => end()).catch(() => {}); // it never started
+    }
+  }
+
+  async function start(pod: Pod): Promise<RunningPod> {
+    const [container] = pod.spec.containers;
+    if (!container) throw new Error(`${pod.metadata.name} has no container`);
+    return /\bprometheus:/.test(container.image) ? startPrometheus(pod, container) : startWelcome(pod, container);
+  }
+
+  async function startWelcome(pod: Pod, container: Container): Promise<RunningPod> {
+    const [port, metricsPort] = [await findPort(), await findPort()];
+    const env = { ...(await resolveVariables(pod, container)), PORT: port, METRICS_PORT: metricsPort };
+    const { end } = await startService("welcome", env, "/healthz");
+    return { ports: { 8080: port, 9464: metricsPort }, end };
+  }
+
+  async function resolveVariables({ metadata }: Pod, { env = [], envFrom = [] }: Container) {
+    const maps = envFrom.map(({ configMapRef }) => readConfigMap(metadata.namespace, configMapRef.name));
+    const variables = env.map(({ name, value, valueFrom }) => {
+      const [, label = ""] = /^metadata\.labels\['(.*)'\]$/.exec(valueFrom?.fieldRef?.fieldPath ?? "") ?? [];
+      return [name, value ?? metadata.labels?.[label] ?? ""];
+    });
+    return { ...Object.assign({}, ...(await Promise.all(maps))), ...Object.fromEntries(variables) };
+  }
+
+  async function readConfigMap(namespace: string, name: string): Promise<Record<string, string>> {
+    return (await read<{ data: Record<string, string> }>(`/api/v1/namespaces/${namespace}/configmaps/${name}`)).data;
+  }
+
+  /** Prometheus reads the pods with the token of its service account, and so with the rights of its Role. */
+  async function startPrometheus({ metadata, spec }: Pod, container: Container): Promise<RunningPod> {
+    const { name, namespace } = metadata;
+    const folder = mkdtempSync(join(cluster.folder, "prometheus-"));
+    let args = [...(container.args ?? [])];
+    for (const { name: volume, configMap } of spec.volumes) {
+      const mountPath = container.volumeMounts?.find((mount) => mount.name === volume)?.mountPath;
+      const target = join(folder, volume);
+      mkdirSync(target);
+      const files = configMap ? await readConfigMap(namespace, configMap.name) : {};
+      for (const [file, content] of Object.entries(files)) writeFileSync(join(target, file), content);
+      args = args.map((arg) => arg.replace(`=${mountPath}`, `=${target}`));
+    }
+    const port = await findPort();
+    const { hostname, port: apiPort } = new URL(cluster.server);
+    const account = "kubernetes.io/serviceaccount";
+    const end = startAsInPod(cluster, {
+      path: join(programs, "prometheus"),
+      args: [...args, `--web.listen-address=127.0.0.1:${port}`],
+      env: { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: apiPort },
+      secrets: {
+        [`${account}/token`]: await createToken(cluster, spec.serviceAccountName, namespace, name, cluster.issuer),
+        [`${account}/ca.crt`]: `${cluster.keys.ca}`,
+        [`${account}/namespace`]: namespace,
+      },
+    });
+    await until("Prometheus listens", () => connectTo(port));
+    return { ports: { [container.ports?.[0]?.containerPort ?? 0]: port }, end };
+  }
+
+  async function forward(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const url = new URL(incoming.url ?? "");
+    const port = await findLocalPort(url);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { method, headers } = incoming;
+    // welcome listens on loopback in the test, where it serves no other Host.
+    const options = {
+      port,
+      method,
+      path: url.pathname + url.search,
+      headers: { ...headers, host: `127.0.0.1:${port}` },
+    };
+    const sent = request({ host: "127.0.0.1", agent: false, ...options }, (response) => {
+      outgoing.writeHead(response.statusCode ?? 502, response.headers);
+      response.pipe(outgoing).once("finish", resolve).once("close", resolve);
+    });
+    sent.once("error", reject);
+    incoming.pipe(sent);
+    await promise;
+  }
+
+  const server = createServer((incoming, outgoing) => {
+    forward(incoming, outgoing).catch((error) => {
+      if (!outgoing.headersSent) outgoing.writeHead(502); // a client of a real Service would get no response
+      outgoing.end(String(error));
+    });
+  });
+  const port = await findPort();
+  await new Promise<void>((resolve) => server.listen(Number(port), "127.0.0.1", resolve));
+  return {
+    proxy: `http://127.0.0.1:${port}`,
+    async get(url) {
+      const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+      request({ host: "127.0.0.1", port, path: url, agent: false }, resolve).once("error", reject).end();
+      const response = await promise;
+      response.resume();
+      return response.statusCode;
+    },
+    async end() {
+      server.close();
+      server.closeAllConnections();
+      await Promise.allSettled([...running.values()].map(async (process) => (await process).end()));
+    },
+  };
+}
