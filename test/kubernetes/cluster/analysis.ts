@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { at } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
@@ -100,8 +100,12 @@ export function describeAnalysis(): void {
       return [...new Set(selected.map(({ metadata }) => metadata.labels?.version))].sort();
     };
 
-    const phaseOf = async (namespace = "blue-green") =>
-      at(await get("rollout", "dev-superapi-geba", "-n", namespace), "status.phase");
+    /** Undefined while the controller has not seen the newest manifest: the phase is then that of an older version. */
+    const phaseOf = async (namespace = "blue-green") => {
+      const rollout = await get("rollout", "dev-superapi-geba", "-n", namespace);
+      const isNew = at(rollout, "status.observedGeneration") === String(at(rollout, "metadata.generation"));
+      return isNew ? at(rollout, "status.phase") : undefined;
+    };
     const state = async () => ({ phase: await phaseOf(), active: await versionsOf(active) });
     const waitUntil = (phase: string, version: string) =>
       expect.poll(state, { timeout: 90_000, interval: 250 }).toEqual({ phase, active: [version] });
@@ -199,10 +203,12 @@ export function describeAnalysis(): void {
     test("a version whose pods do not become ready is aborted without an analysis", async () => {
       edit("blue-green-analysis/rollout.yaml", (text) => text.replace(/(progressDeadlineSeconds:) \d+/, "$1 5"));
       await kubectl("cordon", "--selector", "kubernetes.io/os=linux");
+      onTestFinished(async () => {
+        await kubectl("uncordon", "--selector", "kubernetes.io/os=linux");
+      });
       await release("v6");
       await waitUntil("Degraded", "v3");
       expect(await analyses()).toEqual([]);
-      await kubectl("uncordon", "--selector", "kubernetes.io/os=linux");
     }, 120_000);
 
     describe("canary", () => {
