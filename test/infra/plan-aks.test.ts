@@ -207,7 +207,7 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
   test("trusts exactly the service accounts of infra/kubernetes/base", () => {
     const { namespace } = parse(readFileSync(join(root, "infra/kubernetes/base/kustomization.yaml"), "utf8"));
     const accounts = ["state-api", "group-lister", "welcome"].flatMap((service) =>
-      parseAllDocuments(readFileSync(join(root, `infra/kubernetes/base/${service}.yaml`), "utf8"))
+      parseAllDocuments(readFileSync(join(root, `infra/kubernetes/base/${service}/${service}.yaml`), "utf8"))
         .map((document): unknown => document.toJS())
         .filter((object) => field(object, "kind") === "ServiceAccount")
         .map((object) => textAt(object, "metadata.name")),
