@@ -396,6 +396,33 @@ describe("blue-green", () => {
     });
   });
 
+  test("without its Prometheus, as the page says, the analysis still has the metrics readyz and smoke", async () => {
+    const changed = join(temporary, "without-prometheus");
+    cpSync(folder, changed, { recursive: true });
+    const overlay = join(changed, "blue-green-analysis");
+    const readYaml = (file: string) => parse(readFileSync(join(overlay, file), "utf8"));
+    const writeYaml = (file: string, content: object) => writeFileSync(join(overlay, file), stringify(content));
+    const { configMapGenerator, resources, ...kustomization } = readYaml("kustomization.yaml");
+    expect(configMapGenerator).toEqual([{ name: "prometheus", files: ["prometheus.yaml=scrape.yaml"] }]);
+    const rest = resources.filter((name: string) => name !== "prometheus.yaml");
+    writeYaml("kustomization.yaml", { ...kustomization, resources: rest });
+    const rollout = readYaml("rollout.yaml");
+    const { postPromotionAnalysis, prePromotionAnalysis, ...blueGreen } = rollout.spec.strategy.blueGreen;
+    const templates = [{ templateName: "smoke" }];
+    expect(prePromotionAnalysis.templates).toEqual([...templates, { templateName: "error-rate" }]);
+    rollout.spec.strategy.blueGreen = { ...blueGreen, prePromotionAnalysis: { ...prePromotionAnalysis, templates } };
+    writeYaml("rollout.yaml", rollout);
+
+    const objects = await build(overlay);
+    expect(objects.filter(({ metadata }) => metadata.name.startsWith("prometheus")).map(({ kind }) => kind)).toEqual([
+      "NetworkPolicy",
+    ]);
+    const built = objects.find(({ kind }) => kind === "Rollout");
+    expect(JSON.stringify(at(built, "spec.strategy"))).not.toContain("error-rate");
+    const smoke = objects.find(({ kind, metadata }) => kind === "AnalysisTemplate" && metadata.name === "smoke");
+    expect(listAt(smoke, "spec.metrics").map((metric) => field(metric, "name"))).toEqual(["readyz", "smoke"]);
+  });
+
   test("Prometheus has the version that the cluster test runs, and scrapes METRICS_PORT of the image", () => {
     const image = textAt(find("blue-green-analysis", "Deployment/prometheus"), "spec.template.spec.containers.0.image");
     const [, version = ""] = /:v3\.(\d+\.\d+)$/.exec(image) ?? [];

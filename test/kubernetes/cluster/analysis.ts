@@ -7,7 +7,7 @@ import { at } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
 import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
 import { root } from "../../support/processes.ts";
-import { block, cluster, get, kubectl, list, pods, stderr } from "./context.ts";
+import { block, cluster, get, kubectl, list, pods, setImages, stderr } from "./context.ts";
 
 interface AnalysisRun extends KubernetesObject {
   readonly status?: { readonly phase: string; readonly message?: string; readonly metricResults?: MetricResult[] };
@@ -141,6 +141,7 @@ export function describeAnalysis(): void {
     });
 
     test("a good version is promoted by itself while callers of the old one get errors", async () => {
+      await setImages("registry.example.com/samples");
       await write("v2", faults.everyThirdPage);
       await cluster.sh(block(page, /^kubectl apply -k infra.kubernetes.blue-green-analysis\n/));
       await waitUntil("Healthy", "v2");

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { at, listAt, textAt } from "../../support/at.ts";
 import { findPort, until } from "../../support/cluster.ts";
 import type { Pod } from "../../support/kubernetes-objects.ts";
-import { block, cluster, get, list, stderr } from "./context.ts";
+import { block, cluster, get, list, setImages, stderr } from "./context.ts";
 
 interface EndpointSlice {
   readonly endpoints: readonly { readonly targetRef: { readonly name: string } }[] | null;
@@ -44,9 +44,12 @@ export function describeBlueGreen(): void {
         .toEqual({ phase, active: two(active), preview: preview ? two(preview) : [] });
     };
 
-    test("the first version becomes active without a promotion", async () => {
+    test("the first version becomes active without a promotion, and runs the image that IMAGES selects", async () => {
+      await setImages("registry.example.com/samples");
       await runBlock(/^kubectl apply -k infra.kubernetes.blue-green\n/);
       await becomes("Healthy", "v1", "v1");
+      const image = at(await getRollout(), "spec.template.spec.containers.0.image");
+      expect(image).toBe("registry.example.com/samples/welcome:1.0.0");
     }, 90_000);
 
     test("a new WELCOME starts a second version in preview and pauses", async () => {

@@ -117,6 +117,11 @@ export function block(page: string, pattern: RegExp): string {
   return found.command;
 }
 
+/** Sets IMAGES as docs/operate/blue-green.md does. Its clean-up undoes it. */
+export function setImages(images: string): Promise<string> {
+  return cluster.sh(`IMAGES=${images}\n${block("docs/operate/blue-green.md", /^sed .*settings\.yaml$/)}`);
+}
+
 export const kubectl = (...args: string[]) => cluster.kubectl(...args);
 
 /** Runs kubectl and resolves with stderr if it fails, else with "". */
