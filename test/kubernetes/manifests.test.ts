@@ -396,6 +396,15 @@ describe("blue-green", () => {
     });
   });
 
+  test("the old pods of blue-green-analysis outlive the analysis after a promotion", () => {
+    const [metric] = listAt(find("blue-green-analysis", "AnalysisTemplate/error-rate"), "spec.metrics");
+    const [delay, interval] = ["initialDelay", "interval"].map((name) => Number.parseInt(textAt(metric, name), 10));
+    const duration = (delay ?? 0) + (interval ?? 0) * (numberAt(metric, "count") - 1);
+    const blueGreen = at(find("blue-green-analysis", "Rollout/dev-superapi-geba"), "spec.strategy.blueGreen");
+    expect(duration).toBe(50);
+    expect(numberAt(blueGreen, "scaleDownDelaySeconds")).toBeGreaterThan(2 * duration);
+  });
+
   test("without its Prometheus, as the page says, the analysis still has the metrics readyz and smoke", async () => {
     const changed = join(temporary, "without-prometheus");
     cpSync(folder, changed, { recursive: true });

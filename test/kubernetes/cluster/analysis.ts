@@ -132,6 +132,9 @@ export function describeAnalysis(): void {
       edit("blue-green-analysis/analysis.yaml", (text) =>
         text.replaceAll(/interval: \d+s/g, "interval: 200ms").replaceAll(/initialDelay: \d+s/g, "initialDelay: 8s"),
       );
+      edit("blue-green-analysis/rollout.yaml", (text) =>
+        text.replace("scaleDownDelaySeconds: 120", "scaleDownDelaySeconds: 20\n      abortScaleDownDelaySeconds: 5"),
+      );
       edit("canary/rollout.yaml", (text) => text.replace(/duration: \d+s/, "duration: 2s"));
       edit("blue-green-analysis/scrape.yaml", (text) => {
         const { scrape_configs, ...rest } = parse(text);
