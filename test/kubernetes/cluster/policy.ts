@@ -160,13 +160,14 @@ export function describePolicy(): void {
       await kubectl("delete", "pod", "plain", "--now");
     }, 60_000);
 
-    test("all pods of the suite are admitted when they restart", async () => {
+    test("the pods of the suite are admitted when they restart, and so are those of a new Rollout", async () => {
       await kubectl("rollout", "restart", "deployment", "-n", namespace);
       for (const name of services)
         await kubectl("rollout", "status", `deployment/${name}`, "-n", namespace, "--timeout=60s");
-      await kubectl("delete", "pods", "--all", "-n", "blue-green", "--now");
+      await kubectl("apply", "-k", "infra/kubernetes/blue-green");
       const rollout = () => get("rollout", "dev-superapi-geba", "-n", "blue-green");
       await expect.poll(async () => at(await rollout(), "status.phase"), { timeout: 60_000 }).toBe("Healthy");
+      await kubectl("delete", "namespace", "blue-green", "--wait=false");
     }, 180_000);
 
     test("the second policy rejects the Deployment itself, and admits the Deployments of the suite", async () => {
