@@ -89,6 +89,7 @@ test("every namespace enforces the restricted level of the pod security standard
   );
   expect(Object.fromEntries(levels)).toEqual({
     "blue-green": "restricted",
+    canary: "restricted",
     "dapr-samples": "restricted",
     gateway: "baseline",
     "hello-wasm": "baseline",
