@@ -56,5 +56,4 @@ ARG SERVICE
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="${SERVICE}" \
   org.opencontainers.image.base.name="${NODE}" \
-  org.opencontainers.image.licenses="MIT" \
   org.opencontainers.image.revision="${REVISION}"

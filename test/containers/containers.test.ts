@@ -183,16 +183,21 @@ describe.each(published)("the image of %s", (name) => {
     );
   });
 
-  test("lists Node, the Debian packages of its libraries and express in its SBOM, and their licences", async () => {
+  test("lists Node, its OpenSSL, the Debian packages of its libraries and express in its SBOM, and their licences", async () => {
     const [document = "", notices] = await readFiles(name, "sbom.spdx.json", "THIRD-PARTY-NOTICES.txt");
     const purls: string[] = JSON.parse(document).packages.flatMap(
       ({ externalRefs = [] }: { externalRefs?: { referenceLocator: string }[] }) =>
         externalRefs.flatMap(({ referenceLocator: purl }) => (purl.startsWith("pkg:") ? purl : [])),
     );
     const names = (kind: string) => purls.flatMap((purl) => new RegExp(`^pkg:${kind}/([^@]+)@`).exec(purl)?.[1] ?? []);
-    expect(names("deb/debian")).toEqual(["libatomic1", "libc6", "libgcc-s1", "libstdc++6"]);
+    expect(names("deb/debian")).toEqual(["libatomic1", "libc6", "libgcc-s1", "libstdc%2B%2B6"]);
     const version = await evaluate(["run", "--rm", "--entrypoint", "node", tag(name)], "console.log(process.version)");
     expect(purls).toContain(`pkg:generic/node@${version.slice(1)}`);
+    const openssl = await evaluate(
+      ["run", "--rm", "--entrypoint", "node", tag(name)],
+      "console.log(process.versions.openssl)",
+    );
+    expect(purls).toContain(`pkg:generic/openssl@${openssl}`);
     expect(names("npm")).toContain("express");
     for (const text of ["ICU", "GNU Lesser General Public", "GCC Runtime Library Exception", "TJ Holowaychuk"])
       expect(notices).toContain(text);

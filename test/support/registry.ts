@@ -1,5 +1,5 @@
-// A registry of container images and other OCI artifacts on loopback: CNCF Distribution, which Docker Hub and GitHub
-// build on, with the `oras` CLI as its client.
+// A registry of container images and other OCI artifacts on loopback: CNCF Distribution, with the `oras` CLI as its
+// client.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Component } from "./component.ts";
+import { describeNodeParts } from "./node-parts.ts";
 
 /** The operating system that packages come from, as vulnerability databases name it. */
 export interface System {
@@ -12,13 +13,14 @@ export interface System {
   readonly version: string;
 }
 
-/** Node itself. Its LICENSE has the texts of everything it contains, such as V8, OpenSSL and ICU. */
+/** Node and its parts. Its LICENSE has the texts of nearly all, such as V8, OpenSSL and ICU. */
 export function describeNode(): Component {
   const version = process.versions.node;
-  const licence = join(dirname(process.execPath), "../LICENSE"); // as in the archives of nodejs.org
-  if (!existsSync(licence)) {
-    throw new Error(`${licence} is missing. Use a Node from nodejs.org or its image, which has its licences there.`);
+  const file = join(dirname(process.execPath), "../LICENSE"); // as in the archives of nodejs.org
+  if (!existsSync(file)) {
+    throw new Error(`${file} is missing. Use a Node from nodejs.org or its image, which has its licences there.`);
   }
+  const license = readFileSync(file, "utf8");
   return {
     name: "node",
     version,
@@ -26,7 +28,8 @@ export function describeNode(): Component {
     purl: `pkg:generic/node@${version}`,
     download: `https://nodejs.org/dist/v${version}/node-v${version}.tar.gz`,
     cpe: `cpe:2.3:a:nodejs:node.js:${version}:*:*:*:*:*:*:*`,
-    notices: [readFileSync(licence, "utf8")],
+    notices: [license],
+    parts: describeNodeParts(license),
   };
 }
 
@@ -50,7 +53,7 @@ export function describeLibraries({ id, version: systemVersion }: System): Compo
       name,
       version,
       licence: licenceOf(source),
-      purl: `pkg:deb/${id}/${name}@${encodeURIComponent(version)}?arch=${architecture}&distro=${id}-${systemVersion}`,
+      purl: `pkg:deb/${id}/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${architecture}&distro=${id}-${systemVersion}`,
       download:
         id === "debian"
           ? `https://snapshot.debian.org/package/${source}/${encodeURIComponent(sourceVersion)}/`

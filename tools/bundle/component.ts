@@ -1,6 +1,7 @@
 /** Third-party software in an image. */
 export interface Component {
   readonly name: string;
+  /** Empty if nobody knows it. */
   readonly version: string;
   /** An SPDX licence expression. */
   readonly licence: string;
@@ -16,4 +17,6 @@ export interface Component {
   readonly builtFrom?: string;
   /** Texts that must accompany the software: licences, notices, copyright lines. */
   readonly notices: readonly string[];
+  /** What is compiled into the software. */
+  readonly parts?: readonly Component[];
 }

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import type { Component } from "./component.ts";
+import { readMitText, spell } from "./licences.ts";
 import { describeBundle, type Program, root } from "./programs.ts";
 
 interface LockedPackage {
@@ -12,27 +13,19 @@ interface LockedPackage {
   readonly license?: string;
 }
 
-/** The licences of packages whose package.json has none, or has it in another spelling than SPDX. */
-const licences: Readonly<Record<string, string>> = { "@dapr/dapr": "Apache-2.0", semaphore: "MIT" };
-
-/** Files with the text of licences that packages name without including it. */
-const texts = { mit: "LICENSE", apache: "node_modules/@opentelemetry/api/LICENSE" };
-
-/** Packages without a file for their licence: another file with its text, and who has the copyright. */
-const withoutFile: Readonly<Record<string, { text: string; copyright?: string }>> = {
-  "@bufbuild/protobuf": { text: texts.apache, copyright: "2021-2026 Buf Technologies, Inc., and 2008 Google Inc." },
-  "@connectrpc/connect": { text: texts.apache, copyright: "2021-2026 The Connect Authors" },
-  "@connectrpc/connect-node": { text: texts.apache, copyright: "2021-2026 The Connect Authors" },
-  "@dapr/dapr": { text: texts.apache, copyright: "2022 The Dapr Authors" },
-  "cookie-signature": { text: "node_modules/@dapr/dapr/node_modules/cookie-signature/Readme.md" },
-  priorityqueuejs: { text: texts.mit, copyright: "Jano González" },
-  semaphore: { text: texts.mit, copyright: "the authors of semaphore.js" },
-  tr46: { text: texts.mit, copyright: "Sebastian Mayr" },
+/** What packages say outside their package.json, by version: read them again when the version changes. */
+const byHand: Readonly<Record<string, { licence: string; copyright: string }>> = {
+  "semaphore@1.1.0": { licence: "MIT", copyright: "Copyright (c) the authors of semaphore.js" }, // its README.md
 };
 
-/** Further files of packages with terms of their own. */
-const moreTexts: Readonly<Record<string, string>> = {
-  "@bufbuild/protobuf": "node_modules/google-protobuf/LICENSE.md", // parts are from Google's protobuf, BSD-3-Clause
+const readApacheText = () => read("node_modules/@opentelemetry/api/LICENSE");
+
+/** The texts of licences that packages name without including them. */
+const standardTexts: Readonly<Record<string, () => string[]>> = {
+  MIT: () => [readMitText()],
+  "Apache-2.0": () => [readApacheText()],
+  // @bufbuild/protobuf: parts are from Google's protobuf.
+  "(Apache-2.0 AND BSD-3-Clause)": () => [readApacheText(), read("node_modules/google-protobuf/LICENSE.md")],
 };
 
 /**
@@ -47,6 +40,11 @@ export async function readNpmPackages(program: Program): Promise<{ packages: Com
     write: false,
     metafile: true,
   });
+  const names = new Set(Object.entries(locked).map(([folder, { version }]) => `${nameOf(folder)}@${version}`));
+  const outdated = Object.keys(byHand).filter((name) => !names.has(name));
+  if (outdated.length > 0) {
+    throw new Error(`package-lock.json has no ${outdated.join(", ")}. Read its licence, and correct npm-packages.ts.`);
+  }
   // A file that only has types, or whose code nothing uses, contributes no bytes.
   const files = Object.values(metafile.outputs).flatMap(({ inputs }) =>
     Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? file : [])),
@@ -68,30 +66,54 @@ function findPackage(file: string): string | undefined {
   return /^.*node_modules\/(@[^/]+\/)?[^/]+(?=\/)/.exec(file)?.[0];
 }
 
+function nameOf(folder: string): string {
+  return folder.replace(/^.*node_modules\//, "");
+}
+
 function describe(folder: string, { version, resolved, integrity, license }: LockedPackage): Component {
-  const name = folder.slice(folder.lastIndexOf("node_modules/") + "node_modules/".length);
+  const name = nameOf(folder);
+  const licence = byHand[`${name}@${version}`]?.licence ?? spell(license ?? "NOASSERTION");
   return {
     name,
     version,
-    licence: licences[name] ?? license ?? "NOASSERTION",
+    licence,
     purl: `pkg:npm/${name.replace("@", "%40")}@${version}`,
     download: resolved,
     sha512: Buffer.from(integrity.replace(/^sha512-/, ""), "base64").toString("hex"),
-    notices: readNotices(folder, name),
+    notices: readNotices(folder, licence),
   };
 }
 
-function readNotices(folder: string, name: string): string[] {
-  const files = readdirSync(join(root, folder))
-    .filter((file) => /^(licen[cs]e|copying|notice)/i.test(file))
-    .sort()
-    .map((file) => read(join(folder, file)));
-  const more = moreTexts[name] ? [read(moreTexts[name])] : [];
-  if (files.length > 0) return [...files, ...more];
-  const known = withoutFile[name];
-  if (!known) throw new Error(`${folder} has no file with its licence. Add it to withoutFile in npm-packages.ts.`);
-  const text = known.copyright ? read(known.text).replace(/^MIT License\s+Copyright .*\s+/, "") : read(known.text);
-  return [...(known.copyright ? [`Copyright (c) ${known.copyright}`] : []), text, ...more];
+/** The files of a package with its licence; or, if it has none, its copyright lines and the text of its licence. */
+function readNotices(folder: string, licence: string): string[] {
+  const files = readdirSync(join(root, folder)).sort();
+  const texts = (names: RegExp) => files.filter((file) => names.test(file)).map((file) => read(join(folder, file)));
+  const notices = texts(/^notice/i);
+  const licences = texts(/^(licen[cs]e|copying)/i);
+  if (licences.length > 0) return [...licences, ...notices];
+  const readme = texts(/^readme/i).filter((text) => text.includes("Permission is hereby granted"));
+  if (readme.length > 0) return [...readme, ...notices];
+  return [findCopyright(folder), ...readStandardText(folder, licence), ...notices];
+}
+
+function readStandardText(folder: string, licence: string): string[] {
+  const text = standardTexts[licence]?.();
+  if (!text) throw new Error(`${folder} does not include its licence. Add the text of ${licence} to npm-packages.ts.`);
+  return text;
+}
+
+/** The copyright lines in the files of a package; or, if there are none, its author. */
+function findCopyright(folder: string): string {
+  const { name, version, author } = JSON.parse(read(join(folder, "package.json")));
+  const files = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).filter((file) =>
+    /^(?!.*node_modules\/).*\.(js|ts)$/.test(file),
+  );
+  const lines = files.flatMap((file) => read(join(folder, file)).match(/(?<=^\W*)Copyright (\(c\) |\d{4}).*/gm) ?? []);
+  if (lines.length > 0) return [...new Set(lines.map((line) => line.trim()))].sort().join("\n");
+  if (author) return `Copyright (c) ${author.name ?? author}`;
+  const known = byHand[`${name}@${version}`];
+  if (!known) throw new Error(`${folder} names nobody who has the copyright. Add it to byHand in npm-packages.ts.`);
+  return known.copyright;
 }
 
 function read(file: string): string {

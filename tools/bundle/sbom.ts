@@ -17,7 +17,8 @@ const system = readSystem();
 const libraries = describeLibraries(system);
 const { packages, comments } = await readNpmPackages(program);
 const others = [describeNode(), ...packages];
-const forbidden = findForbidden([...libraries, ...others]);
+const all = [...others, ...libraries].flatMap((component) => [component, ...(component.parts ?? [])]);
+const forbidden = findForbidden(all);
 if (forbidden.length > 0) {
   console.error(forbidden.join("\n"));
   process.exit(1);
@@ -39,12 +40,12 @@ ${license}
 It also has the software below. "Sources" names where to get the sources.`;
   // Software that comes with the same texts shares them.
   const sections = Object.entries(
-    Object.groupBy([...others, ...libraries], ({ notices }) => notices.map((text) => text.trim()).join("\n\n")),
+    Object.groupBy(all, ({ notices }) => notices.map((text) => text.trim()).join("\n\n")),
   ).map(([texts, components = []]) => `${components.map(describe).join("\n\n")}\n\n${texts}`);
   const kept = `Comments in the code of the npm packages that ask to be kept\n\n${comments.trim()}`;
   return `${[introduction, ...sections, kept].join(`\n\n${"-".repeat(80)}\n\n`)}\n`;
 }
 
 function describe({ name, version, licence, download }: Component): string {
-  return `${name} ${version}\nLicence: ${licence}\nSources: ${download}`;
+  return `${`${name} ${version}`.trim()}\nLicence: ${licence}\nSources: ${download}`;
 }

@@ -29,6 +29,9 @@ export function describeAsSpdx(
     [imageId, "CONTAINS", systemId],
     ...libraries.map((library) => [systemId, "CONTAINS", idOf(library)]),
     ...others.map((component) => [imageId, "CONTAINS", idOf(component)]),
+    ...others.flatMap((component) =>
+      (component.parts ?? []).map((part) => [idOf(component), "CONTAINS", idOf(part, component)]),
+    ),
   ];
   const packages = [
     {
@@ -48,9 +51,12 @@ export function describeAsSpdx(
       comment: "Only the packages that the relationships name are in the image.",
       ...licensed("NOASSERTION"),
     },
-    ...[...libraries, ...others].map(describePackage),
+    ...[...libraries, ...others].map((component) => describePackage(component)),
+    ...others.flatMap((component) => (component.parts ?? []).map((part) => describePackage(part, component))),
   ];
-  const digest = createHash("sha256").update(JSON.stringify(packages)).digest("hex");
+  const digest = createHash("sha256")
+    .update(JSON.stringify([image.created, packages]))
+    .digest("hex");
   return {
     spdxVersion: "SPDX-2.3",
     dataLicense: "CC0-1.0",
@@ -70,12 +76,12 @@ export function describeAsSpdx(
   };
 }
 
-function describePackage(component: Component): object {
+function describePackage(component: Component, whole?: Component): object {
   const { name, version, licence, purl, download, sha512, cpe, builtFrom } = component;
   return {
-    SPDXID: idOf(component),
+    SPDXID: idOf(component, whole),
     name,
-    versionInfo: version,
+    ...(version ? { versionInfo: version } : {}),
     primaryPackagePurpose: "LIBRARY",
     downloadLocation: download,
     ...(sha512 ? { checksums: [{ algorithm: "SHA512", checksumValue: sha512 }] } : {}),
@@ -97,7 +103,8 @@ function licensed(licence: string): object {
   };
 }
 
-/** Two versions of one package can be in an image. */
-function idOf({ name, version }: Component): string {
-  return `SPDXRef-Package-${`${name}-${version}`.replaceAll(/[^\w.-]|_/g, "-")}`;
+/** Two versions of one package can be in an image, and one version by itself and as a part of another package. */
+function idOf({ name, version }: Component, whole?: Component): string {
+  const names = [...(whole ? [whole.name] : []), name, ...(version ? [version] : [])];
+  return `SPDXRef-Package-${names.join("-").replaceAll(/[^\w.-]|_/g, "-")}`;
 }
