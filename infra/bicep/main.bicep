@@ -55,7 +55,7 @@ param lock bool = false
 param demoSecret string
 
 @description('Optional. User, group or service principal that can set, read and delete the secrets of the vault with az or in the portal. Without it, only a deployment can set demosecret: also the Owner of the subscription gets 403.')
-param secretsOfficer Principal?
+param vaultOfficer Principal?
 
 var token = uniqueString(subscription().id, name, location)
 // A deleted workspace keeps its name for 14 days, and Azure rejects a workspace of that name in another region:
@@ -232,7 +232,7 @@ module vault 'modules/key-vault.bicep' = {
     location: location
     tags: tags
     demoSecret: demoSecret
-    secretsOfficer: secretsOfficer
+    vaultOfficer: vaultOfficer
     principalId: welcomeIdentity.outputs.principalId
     publicNetworkAccess: publicNetworkAccess
     // Reports differ whether Container Apps reads secrets through a service endpoint: it works in

@@ -24,7 +24,7 @@ param demoSecret string
 param principalId string
 
 @description('Optional. User, group or service principal that can set, read and delete all secrets of the vault. Without it, only a deployment can set one.')
-param secretsOfficer Principal?
+param vaultOfficer Principal?
 
 @description('Optional. Disabled: only private endpoints reach the secrets. Resource Manager still writes demosecret.')
 param publicNetworkAccess 'Enabled' | 'Disabled' = 'Enabled'
@@ -76,12 +76,12 @@ module reader 'secret-reader.bicep' = {
   dependsOn: [secret]
 }
 
-resource manageSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (secretsOfficer != null) {
+resource manageSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (vaultOfficer != null) {
   scope: vault
-  name: guid(vault.id, secretsOfficer.?id ?? '', officer)
+  name: guid(vault.id, vaultOfficer.?id ?? '', officer)
   properties: {
-    principalId: secretsOfficer!.id
-    principalType: secretsOfficer!.type
+    principalId: vaultOfficer!.id
+    principalType: vaultOfficer!.type
     roleDefinitionId: officer
   }
 }

@@ -25,7 +25,7 @@ var userSize = readEnvironmentVariable('AKS_USER_VM_SIZE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
-param secretsOfficer = empty(officer) ? null : { id: officer, type: empty(officerType) ? 'User' : officerType }
+param vaultOfficer = empty(officer) ? null : { id: officer, type: empty(officerType) ? 'User' : officerType }
 param clientAddresses = empty(address) ? [] : [address]
 param listed = empty(groups) ? 'resourceGroup' : groups
 param hosting = {

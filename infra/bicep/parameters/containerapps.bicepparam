@@ -9,7 +9,7 @@ var officerType = readEnvironmentVariable('SECRETS_OFFICER_TYPE', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
 param demoSecret = readEnvironmentVariable('DEMO_SECRET')
-param secretsOfficer = empty(officer) ? null : { id: officer, type: empty(officerType) ? 'User' : officerType }
+param vaultOfficer = empty(officer) ? null : { id: officer, type: empty(officerType) ? 'User' : officerType }
 param listed = empty(groups) ? 'resourceGroup' : groups
 param hosting = {
   on: 'containerapps'
