@@ -79,8 +79,10 @@ export function onCollection({ method, url }: AzureRequest, path: string, store:
   return ok({ value: store.list(scope, type).map(hideSecrets) });
 }
 
+/** The id of a role has the subscription, also when the role is listed at a resource. */
 function describeRole(scope: string, roleName: string) {
+  const [subscription = ""] = /^\/subscriptions\/[^/]+/i.exec(scope) ?? [];
   const name = Object.entries(roles).find(([known]) => known.toLowerCase() === roleName.toLowerCase())?.[1];
   const type = "Microsoft.Authorization/roleDefinitions";
-  return name ? [{ id: `${scope}/providers/${type}/${name}`, name, type, properties: { roleName } }] : [];
+  return name ? [{ id: `${subscription}/providers/${type}/${name}`, name, type, properties: { roleName } }] : [];
 }
