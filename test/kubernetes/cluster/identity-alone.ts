@@ -24,7 +24,7 @@ export function describeIdentityAlone(): void {
 
     /** Runs the block of the page that fills in the settings and applies a folder, except for what it does not end. */
     const deploy = async (page: string, folder: string) => {
-      const commands = block(page, new RegExp(`^sed[^]*apply -k \\S+/${folder}`)).replace(/\n.*port-forward.*/, "");
+      const commands = block(page, new RegExp(`^folder=[^]*apply -k \\S+/${folder}`)).replace(/\n.*port-forward.*/, "");
       await cluster.sh(`${az}\n${commands}`);
     };
     /** The only container of both pods: image and variables. */
@@ -57,11 +57,16 @@ export function describeIdentityAlone(): void {
       expect(await kubectl("get", "pods", "-n", namespace, "-l", "aadpodidbinding", "-o", "name")).toBe("");
     }, 90_000);
 
-    test("the clean-up deletes the policy that opens the metadata service, and then everything", async () => {
+    test("the clean-up deletes the policy that opens the metadata service, then roles, namespace and identity", async () => {
       await kubectl("get", "networkpolicy", "pod-identity", "-n", namespace);
       await cluster.sh(block("docs/operate/pod-identity.md", /^kubectl delete networkpolicy/));
       expect(await stderr("get", "networkpolicy", "pod-identity", "-n", namespace)).toContain("NotFound");
-      await cluster.sh(`az() { echo; }\n${block("docs/operate/workload-identity.md", /kubectl delete -k/)}`);
+      const record = `az() { case $* in *" list "*) echo ROLE-ID ;; *" show "*) echo PRINCIPAL-ID ;; *) echo "az $*" ;; esac; }`;
+      const output = await cluster.sh(`${record}\n${block("docs/operate/workload-identity.md", /kubectl delete -k/)}`);
+      expect(output.match(/^az .*/gm)).toEqual([
+        "az role assignment delete --ids ROLE-ID",
+        "az identity delete --resource-group GROUP --name id-group-lister",
+      ]);
       expect(await stderr("get", "namespace", namespace)).toContain("NotFound");
     }, 90_000);
   });

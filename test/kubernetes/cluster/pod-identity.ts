@@ -6,16 +6,18 @@ import { root } from "../../support/processes.ts";
 import { block, cluster, kubectl, namespace, stderr } from "./context.ts";
 
 const page = "docs/operate/pod-identity.md";
-const kinds = ["azureidentities", "azureidentitybindings", "azurepodidentityexceptions", "azureassignedidentities"].map(
+const kinds = ["azureidentities", "azureidentitybindings", "azurepodidentityexceptions"].map(
   (kind) => `${kind}.aadpodidentity.k8s.io`,
 );
 
 export function describePodIdentity(): void {
   describe(page, () => {
     let source: string;
+    let manifest: string;
     beforeAll(async () => {
       // The last release. https://github.com/Azure/aad-pod-identity/releases/tag/v1.8.17
       source = await findSource("dapr", "github.com/Azure/aad-pod-identity@v1.8.17");
+      manifest = readFileSync(join(source, "deploy/infra/managed-mode-deployment.yaml"), "utf8");
     }, 60_000);
     afterAll(() => kubectl("delete", "crd", ...kinds, "--ignore-not-found"));
 
@@ -28,9 +30,9 @@ export function describePodIdentity(): void {
       expect(await stderr(...(look().split("\n")[0]?.split(" ").slice(1) ?? []))).toContain(message);
     });
 
-    test("the API server stores the objects of the page, and the first look lists them", async () => {
-      const crds = join(source, "charts/aad-pod-identity/crds/crd.yaml");
-      await kubectl("apply", "--server-side", "-f", crds);
+    test("with the definitions of the add-on, the API server stores the objects of the page, and the first look lists them", async () => {
+      const documents = manifest.split(/^---$/m);
+      await cluster.apply(documents.filter((each) => each.includes("kind: CustomResourceDefinition")).join("\n---\n"));
       await kubectl("wait", ...kinds.map((kind) => `crd/${kind}`), "--for=condition=Established", "--timeout=30s");
       const [, objects = ""] = /```yaml\n(.*?)```/s.exec(readFileSync(join(root, page), "utf8")) ?? [];
       await cluster.apply(objects);
@@ -41,7 +43,6 @@ export function describePodIdentity(): void {
     });
 
     test("the pods of NMI have the label that the page selects, and NMI logs the messages that it quotes", () => {
-      const manifest = readFileSync(join(source, "deploy/infra/managed-mode-deployment.yaml"), "utf8");
       const [, daemonSet = ""] = manifest.split("kind: DaemonSet");
       const [, label = ""] = /kubectl logs -n kube-system -l (\S+)/.exec(block(page, /kubectl logs/)) ?? [];
       expect(daemonSet).toMatch(/\n {2}namespace: kube-system\n/);
