@@ -211,6 +211,11 @@ describe("connections", () => {
     );
   });
 
+  test("in overlays/local: group-lister calls DNS and Dapr's control plane, and nothing of Azure", () => {
+    const sent = listConnections(policiesOf("overlays/local")).filter((each) => each.startsWith("group-lister -> "));
+    expect(sent.sort()).toEqual([...dns("group-lister"), ...controlPlane("group-lister")].sort());
+  });
+
   test("with the gateway: the Internet reaches only the Gateway, and the Gateway reaches only welcome", () => {
     const strangers = ["superapi", "hello-wasm", ...outside, ...Object.keys(addresses)];
     const inside = ["welcome", "state-api", "group-lister", "neighbor"];

@@ -17,6 +17,7 @@ import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
+import { at } from "../support/at.ts";
 import { imageVariable, listHooks, type PlacedHook, readProject, runHook } from "../support/azd.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { buildTimeout, findSource, findTools } from "../support/go-tools.ts";
@@ -88,7 +89,11 @@ describe("the predeploy hooks of AKS", () => {
       expect(own.map((name) => name.split("/")[1])).toEqual(own.map(() => service));
       expect(own).toContain(`Deployment/${service}`);
       expect(JSON.stringify(rendered[index]?.at(-1))).toContain(`"image":"${imageOf(service)}"`);
+      for (const path of ["metadata.labels", "spec.template.metadata.labels"])
+        expect(at(rendered[index]?.at(-1), path)).toHaveProperty(["app.kubernetes.io/version"], "azd-deploy-1");
     }
+    const hasText = names.map((each) => each.some((name) => name.startsWith("ConfigMap/welcome-")));
+    expect(hasText).toEqual(services.map((service) => service === "welcome"));
     // Nothing of the overlay is lost, except the namespace, which azd creates.
     const { stdout } = await promisify(execFile)("kubectl", ["kustomize", dirname(overlay)], { env: { PATH: path } });
     const expected = parseAllDocuments(stdout).map((document) => nameOf(document.toJS()));

@@ -585,8 +585,15 @@ describe("pods", () => {
         })),
     );
 
-  /** Read by @azure/identity, not by group-lister. */
-  const credentials = ["AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"];
+  /** Read by @azure/identity and by Node, not by group-lister. */
+  const credentials = [
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_TOKEN_CREDENTIALS",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "NODE_EXTRA_CA_CERTS",
+  ];
 
   test("pods have only environment variables that their service reads", () => {
     for (const { label, template } of templates()) {
@@ -596,6 +603,30 @@ describe("pods", () => {
         const known = [...Object.keys(services[service] ?? {}), ...(service === "group-lister" ? credentials : [])];
         expect(known, label).toContain(field(variable, "name"));
       }
+    }
+  });
+
+  test("Deployments and their pods have the tag of their image as the label version, and no selector has that label", () => {
+    const label = "app.kubernetes.io/version";
+    for (const [kustomization, objects] of built) {
+      for (const object of objects.filter(({ kind }) => kustomization !== "policy" && kind === "Deployment")) {
+        const [tag] = /[^:]*$/.exec(textAt(object, "spec.template.spec.containers.0.image")) ?? [];
+        for (const path of ["metadata.labels", "spec.template.metadata.labels"])
+          expect(objectAt(object, path), kustomization).toHaveProperty([label], tag);
+        expect(at(object, "spec.selector.matchLabels"), kustomization).not.toHaveProperty([label]);
+      }
+      const selectors = objects.filter(({ kind }) =>
+        ["Service", "PodDisruptionBudget", "NetworkPolicy"].includes(kind),
+      );
+      for (const { metadata, ...object } of selectors)
+        expect(JSON.stringify(object), kustomization).not.toContain(label);
+    }
+  });
+
+  test("the pods of every Deployment run on Linux nodes only", () => {
+    for (const [kustomization, objects] of built) {
+      for (const object of objects.filter(({ kind }) => kustomization !== "policy" && kind === "Deployment"))
+        expect(at(object, "spec.template.spec.nodeSelector"), kustomization).toEqual({ "kubernetes.io/os": "linux" });
     }
   });
 

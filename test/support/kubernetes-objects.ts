@@ -36,9 +36,16 @@ export interface Variable {
   readonly name: string;
   readonly value?: string;
   readonly valueFrom?: {
-    readonly secretKeyRef?: { readonly name: string; readonly key: string };
+    readonly secretKeyRef?: Key;
+    readonly configMapKeyRef?: Key;
     readonly fieldRef?: { readonly fieldPath: string };
   };
+}
+
+/** A key of a Secret or a ConfigMap. */
+interface Key {
+  readonly name: string;
+  readonly key: string;
 }
 
 interface Volume {

@@ -66,6 +66,20 @@ images:
     newTag: ${image##*:}
 patches:
   - target:
+      kind: Deployment
+      name: $service
+    patch: |-
+      apiVersion: apps/v1
+      kind: Deployment
+      metadata:
+        name: ignored
+        labels: &version
+          app.kubernetes.io/version: "${image##*:}"
+      spec:
+        template:
+          metadata:
+            labels: *version
+  - target:
       name: $others
     patch: &delete |-
       \$patch: delete

@@ -1,30 +1,21 @@
-import { writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { findDaprd } from "../../../tools/daprd/find.ts";
 import { flags } from "../../../tools/processes/flags.ts";
+import { listAt, textAt } from "../../support/at.ts";
 import { findPort, until } from "../../support/cluster.ts";
 import { sentryToken, startAsInPod } from "../../support/cluster-add-ons.ts";
 import { buildTimeout } from "../../support/go-tools.ts";
-import type { Pod, Variable } from "../../support/kubernetes-objects.ts";
-import { type Process, startService } from "../../support/processes.ts";
-import {
-  application,
-  azure,
-  block,
-  cluster,
-  createPodToken,
-  dapr,
-  get,
-  kubectl,
-  listContainers,
-  namespace,
-  readyPod,
-} from "./context.ts";
+import type { Container, Pod, Variable } from "../../support/kubernetes-objects.ts";
+import { launch, type Process, root, startService } from "../../support/processes.ts";
+import { block, cluster, createPodToken, dapr, get, kubectl, listContainers, namespace, readyPod } from "./context.ts";
 
 interface RunningSidecar {
   /** Origin of the sidecar's HTTP API. */
@@ -47,10 +38,13 @@ export function describeSidecars(): void {
     let stateApi: RunningPod;
     let groupLister: RunningPod;
     let welcome: RunningPod;
+    let standIn: Process | undefined;
     let intruder: RunningSidecar;
     let impostor: RunningSidecar;
     let internalPort: string;
-    afterAll(() => Promise.all([stateApi, groupLister, welcome].map((pod) => pod?.service.end())));
+    afterAll(() =>
+      Promise.all([stateApi?.service, groupLister?.service, welcome?.service, standIn].map((each) => each?.end())),
+    );
 
     /** A sidecar calls others on its own internal port, so all use one port, each on an address of its own. */
     const addresses = {
@@ -71,18 +65,22 @@ export function describeSidecars(): void {
       await kubectl("wait", "deployments", "--all", "-n", namespace, "--for=condition=Available", "--timeout=60s");
       internalPort = await findPort();
       stateApi = await startPod("state-api");
-      groupLister = await startPod("group-lister", await azureVariables());
+      groupLister = await startPod("group-lister", await startStandIn());
       welcome = await startPod("welcome");
       intruder = await startAttacker("intruder", "intruder", namespace);
       await kubectl("create", "namespace", "elsewhere");
       impostor = await startAttacker("impostor", "welcome", "elsewhere");
     }, buildTimeout);
 
-    /** Variables with their values; those of a Secret are read from the cluster. */
+    /** Variables with their values; those of a Secret or a ConfigMap are read from the cluster. */
     async function resolveVariables(variables: readonly Variable[] = []): Promise<Record<string, string>> {
       const resolved = variables.map(async ({ name, value, valueFrom }) => {
         if (value) return [[name, value]] as const;
-        if (!valueFrom?.secretKeyRef || valueFrom.secretKeyRef.name === "azure") return [];
+        if (valueFrom?.configMapKeyRef) {
+          const { name: configMap, key } = valueFrom.configMapKeyRef;
+          return [[name, textAt(await get("configmap", configMap, "-n", namespace), `data.${key}`)]] as const;
+        }
+        if (!valueFrom?.secretKeyRef) return [];
         const { name: secret, key } = valueFrom.secretKeyRef;
         const { data } = await get<{ data: Record<string, string> }>("secret", secret, "-n", namespace);
         return [[name, Buffer.from(data[key] ?? "", "base64").toString()]] as const;
@@ -90,19 +88,52 @@ export function describeSidecars(): void {
       return Object.fromEntries((await Promise.all(resolved)).flat());
     }
 
-    async function azureVariables(): Promise<Record<string, string>> {
-      const file = join(cluster.folder, "token-of-group-lister");
+    /**
+     * Runs the Azure stand-in that the pod of group-lister has, from the bundle of its image and with other ports. Its
+     * volumes are folders. Resolves with the variables of group-lister that refer to it.
+     */
+    async function startStandIn(): Promise<Record<string, string>> {
       const pod = await readyPod("group-lister");
-      writeFileSync(file, await createPodToken(pod, "group-lister", "api://AzureADTokenExchange"));
-      return {
-        AZURE_CLIENT_ID: application.clientId,
-        AZURE_TENANT_ID: azure.tenantId,
-        AZURE_FEDERATED_TOKEN_FILE: file,
-        AZURE_AUTHORITY_HOST: azure.httpsUrl,
-        AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
-        NODE_EXTRA_CA_CERTS: azure.caFile,
-        AZURE_TOKEN_CREDENTIALS: "WorkloadIdentityCredential",
-      };
+      const [container, app] = ["azure-stand-in", "app"].map((name) =>
+        listContainers(pod).find((each) => each.name === name),
+      );
+      const [port, httpsPort] = [await findPort(), await findPort()];
+      const image = mkdtempSync(join(cluster.folder, "azure-stand-in-"));
+      const volumes = mkdtempSync(join(cluster.folder, "volumes-"));
+      const bundle = join(root, "tools/bundle/bundle.ts");
+      await promisify(execFile)(process.execPath, [bundle, "azure-stand-in", join(image, "app")]);
+      for (const { name, mountPath } of container?.volumeMounts ?? []) {
+        mkdirSync(join(volumes, name));
+        symlinkSync(join(volumes, name), join(image, mountPath));
+      }
+      const adapt = (value: string, { volumeMounts = [] }: Container) =>
+        volumeMounts
+          .reduce((path, { name, mountPath }) => path.replace(RegExp(`^${mountPath}\\b`), join(volumes, name)), value)
+          .replaceAll("8090", port)
+          .replaceAll("8453", httpsPort);
+      const variablesOf = (of?: Container) =>
+        Object.fromEntries((of?.env ?? []).map(({ name, value = "" }) => [name, of ? adapt(value, of) : ""]));
+      const [node = "", ...probe] = listAt(container, "startupProbe.exec.command").map(String);
+      const runProbe = () =>
+        promisify(execFile)(node, container ? probe.map((word) => adapt(word, container)) : []).then(
+          () => "succeeded",
+          () => "failed",
+        );
+      expect(await runProbe()).toBe("failed");
+      standIn = await launch({
+        name: "azure-stand-in",
+        path: process.execPath,
+        args: [join(image, "app/main.mjs")],
+        cwd: image,
+        env: variablesOf(container),
+        origin: `http://127.0.0.1:${port}`,
+        readyPath: "/readyz",
+      });
+      expect(await runProbe()).toBe("succeeded");
+      // The root file system of the container is read-only.
+      expect(readdirSync(image).filter((name) => !lstatSync(join(image, name)).isSymbolicLink())).toEqual(["app"]);
+      const { APP_API_TOKEN, ...variables } = variablesOf(app);
+      return variables;
     }
 
     async function startPod(
@@ -206,6 +237,13 @@ export function describeSidecars(): void {
       expect(await status("/v1.0/secrets/kubernetes/demosecret")).toBe(404);
     });
 
+    test("welcome greets with the text of the overlay, and lists the groups of the stand-in through both sidecars", async () => {
+      const read = async (path: string) => (await fetch(`${welcome.service.origin}${path}`)).text();
+      expect(await read("/")).toContain("Hello from Super API on Kubernetes");
+      const groups: { name: string }[] = JSON.parse(await read("/api/groups"));
+      expect(groups.map(({ name }) => name)).toEqual(sampleSubscription.groups.map(({ name }) => name));
+    });
+
     test("welcome writes and reads state through both sidecars", async () => {
       const commands = block("docs/deploy/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting$/);
       const output = await cluster.sh(commands.replaceAll("http://127.0.0.1:8082", welcome.service.origin));
@@ -219,8 +257,7 @@ export function describeSidecars(): void {
         expect(health).toEqual(
           ["welcome", "state-api", "group-lister"].map((appId) => ({ appId, service: "up", sidecar: "up" })),
         );
-        const groups: { name: string }[] = JSON.parse(await (await fetch(`${origin}/api/groups`)).text());
-        expect(groups.map(({ name }) => name)).toEqual(sampleSubscription.groups.map(({ name }) => name));
+        expect((await fetch(`${origin}/api/groups`)).status).toBe(200);
         // The access control of daprd 1.18.2 also allows the paths below /groupz; group-lister has no route there.
         expect((await call(welcome.sidecar, ["group-lister", "GET", "/groupz/x"])).status).toBe(404);
         const url = `${origin}/api/state/tenant.OBJECT~a:b@c=d+e,f-g_h.i..`;
