@@ -177,7 +177,7 @@ test("the pods of Dapr have the label that docs/deploy/kubernetes.md reads the v
   expect(values.global.k8sLabels).toHaveProperty([/--label-columns (\S+)$/.exec(command)?.[1] ?? ""]);
 });
 
-describe("docs/deploy/kubernetes.md on AKS", () => {
+describe("docs/deploy/kubernetes.md", () => {
   const copy = mkdtempSync(join(tmpdir(), "aks-page-test-"));
   const overlay = join(copy, "infra/kubernetes/overlays/aks");
   const readOverlay = () => readFileSync(join(overlay, "settings.yaml"), "utf8");
@@ -219,9 +219,24 @@ describe("docs/deploy/kubernetes.md on AKS", () => {
       return image;
     });
     const objects = await build(join(root, "infra/kubernetes/overlays", name));
-    const images = objects.flatMap((object) => at(object, "spec.template.spec.containers.0.image") ?? []);
-    expect(built.sort()).toEqual(images.map((image) => basename(`${image}`)));
+    const images = objects.flatMap((object) =>
+      ["initContainers", "containers"].flatMap((list) => at(object, `spec.template.spec.${list}.0.image`) ?? []),
+    );
+    expect(built.sort()).toEqual(images.map((image) => basename(`${image}`)).sort());
   });
+
+  test.each(["kind load docker-image", "minikube image load"])(
+    "%s loads every image that docker build tags",
+    (load) => {
+      const tagged = commands("docker build").flatMap(([page, command]) =>
+        page === "docs/deploy/kubernetes.md" ? /--tag (\S+)/.exec(command)?.[1] : [],
+      );
+      expect(tagged).toHaveLength(4);
+      expect(commands(load).map(([page, command]) => [page, command.replace(load, "").trim().split(" ")])).toEqual([
+        ["docs/deploy/kubernetes.md", tagged],
+      ]);
+    },
+  );
 });
 
 test("docs/operate/key-vault.md grants the right to set secrets before it sets one, and the roles to object ids", () => {

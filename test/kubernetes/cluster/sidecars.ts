@@ -245,7 +245,7 @@ export function describeSidecars(): void {
     });
 
     test("welcome writes and reads state through both sidecars", async () => {
-      const commands = block("docs/deploy/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting$/);
+      const commands = block("docs/deploy/kubernetes.md", /^curl -X PUT.*\ncurl .*greeting\ncurl .*groups$/);
       const output = await cluster.sh(commands.replaceAll("http://127.0.0.1:8082", welcome.service.origin));
       expect(output).toContain('{"hello":"world"}');
     });
