@@ -11,6 +11,7 @@ import { describeKeyVault } from "./cluster/key-vault.ts";
 import { describePodIdentity } from "./cluster/pod-identity.ts";
 import { describePolicy } from "./cluster/policy.ts";
 import { describeSidecars } from "./cluster/sidecars.ts";
+import { describeStandalone } from "./cluster/standalone.ts";
 import { describeSuite } from "./cluster/suite.ts";
 import { describeWasm } from "./cluster/wasm.ts";
 import { describeWorkloadIdentity } from "./cluster/workload-identity.ts";
@@ -29,3 +30,4 @@ describeAnalysis();
 describePolicy();
 describeSidecars();
 describeWasm(); // after the policy, which denies the privileged installer of the shim
+describeStandalone();

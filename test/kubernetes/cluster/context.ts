@@ -20,7 +20,7 @@ import {
   startWorkloadIdentity,
 } from "../../support/cluster-add-ons.ts";
 import { findNetworkCrds, findSource } from "../../support/go-tools.ts";
-import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
+import type { Container, KubernetesObject, Pod, Variable } from "../../support/kubernetes-objects.ts";
 import { readBlocks } from "../../support/markdown.ts";
 import { root } from "../../support/processes.ts";
 import { type StaticWebsite, startStaticWebsite } from "../../support/static-website.ts";
@@ -168,3 +168,19 @@ export function createPodToken({ metadata }: Pod, serviceAccount: string, audien
 /** The variables of a container whose names begin with AZURE_. */
 export const azureVariables = ({ env = [] }: Container) =>
   Object.fromEntries(env.filter(({ name }) => name.startsWith("AZURE_")).map(({ name, value }) => [name, value]));
+
+/** Variables with their values; those of a Secret or a ConfigMap are read from the cluster. */
+export async function resolveVariables(variables: readonly Variable[] = []): Promise<Record<string, string>> {
+  const resolved = variables.map(async ({ name, value, valueFrom }) => {
+    if (value) return [[name, value]] as const;
+    if (valueFrom?.configMapKeyRef) {
+      const { name: configMap, key } = valueFrom.configMapKeyRef;
+      return [[name, textAt(await get("configmap", configMap, "-n", namespace), `data.${key}`)]] as const;
+    }
+    if (!valueFrom?.secretKeyRef) return [];
+    const { name: secret, key } = valueFrom.secretKeyRef;
+    const { data } = await get<{ data: Record<string, string> }>("secret", secret, "-n", namespace);
+    return [[name, Buffer.from(data[key] ?? "", "base64").toString()]] as const;
+  });
+  return Object.fromEntries((await Promise.all(resolved)).flat());
+}

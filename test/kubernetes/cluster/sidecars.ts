@@ -9,13 +9,24 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { findDaprd } from "../../../tools/daprd/find.ts";
 import { flags } from "../../../tools/processes/flags.ts";
-import { listAt, textAt } from "../../support/at.ts";
+import { listAt } from "../../support/at.ts";
 import { findPort, until } from "../../support/cluster.ts";
 import { sentryToken, startAsInPod } from "../../support/cluster-add-ons.ts";
 import { buildTimeout } from "../../support/go-tools.ts";
-import type { Container, Pod, Variable } from "../../support/kubernetes-objects.ts";
+import type { Container, Pod } from "../../support/kubernetes-objects.ts";
 import { launch, type Process, root, startService } from "../../support/processes.ts";
-import { block, cluster, createPodToken, dapr, get, kubectl, listContainers, namespace, readyPod } from "./context.ts";
+import {
+  block,
+  cluster,
+  createPodToken,
+  dapr,
+  get,
+  kubectl,
+  listContainers,
+  namespace,
+  readyPod,
+  resolveVariables,
+} from "./context.ts";
 
 interface RunningSidecar {
   /** Origin of the sidecar's HTTP API. */
@@ -71,22 +82,6 @@ export function describeSidecars(): void {
       await kubectl("create", "namespace", "elsewhere");
       impostor = await startAttacker("impostor", "welcome", "elsewhere");
     }, buildTimeout);
-
-    /** Variables with their values; those of a Secret or a ConfigMap are read from the cluster. */
-    async function resolveVariables(variables: readonly Variable[] = []): Promise<Record<string, string>> {
-      const resolved = variables.map(async ({ name, value, valueFrom }) => {
-        if (value) return [[name, value]] as const;
-        if (valueFrom?.configMapKeyRef) {
-          const { name: configMap, key } = valueFrom.configMapKeyRef;
-          return [[name, textAt(await get("configmap", configMap, "-n", namespace), `data.${key}`)]] as const;
-        }
-        if (!valueFrom?.secretKeyRef) return [];
-        const { name: secret, key } = valueFrom.secretKeyRef;
-        const { data } = await get<{ data: Record<string, string> }>("secret", secret, "-n", namespace);
-        return [[name, Buffer.from(data[key] ?? "", "base64").toString()]] as const;
-      });
-      return Object.fromEntries((await Promise.all(resolved)).flat());
-    }
 
     /**
      * Runs the Azure stand-in that the pod of group-lister has, from the bundle of its image and with other ports. Its
@@ -328,7 +323,10 @@ export function describeSidecars(): void {
           ["state-api", stateApi, "/state/greeting"],
           ["group-lister", groupLister, "/groupz"],
         ] as const) {
-          const [daprd, app] = listContainers(await readyPod(name)).map(({ env }) => resolveVariables(env));
+          const containers = listContainers(await readyPod(name));
+          const [daprd, app] = ["daprd", "app"].map((of) =>
+            resolveVariables(containers.find((container) => container.name === of)?.env),
+          );
           const { APP_API_TOKEN: token = "" } = (await app) ?? {};
           expect(token).toMatch(/^[0-9a-f]{64}$/);
           expect(await daprd).toMatchObject({ APP_API_TOKEN: token });
