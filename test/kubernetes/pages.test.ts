@@ -228,13 +228,11 @@ describe("docs/deploy/kubernetes.md", () => {
   test.each(["kind load docker-image", "minikube image load"])(
     "%s loads every image that docker build tags",
     (load) => {
-      const tagged = commands("docker build").flatMap(([page, command]) =>
-        page === "docs/deploy/kubernetes.md" ? /--tag (\S+)/.exec(command)?.[1] : [],
-      );
+      const onPage = (program: string) =>
+        commands(program).flatMap(([page, command]) => (page === "docs/deploy/kubernetes.md" ? [command] : []));
+      const tagged = onPage("docker build").map((command) => /--tag (\S+)/.exec(command)?.[1]);
       expect(tagged).toHaveLength(4);
-      expect(commands(load).map(([page, command]) => [page, command.replace(load, "").trim().split(" ")])).toEqual([
-        ["docs/deploy/kubernetes.md", tagged],
-      ]);
+      expect(onPage(load)).toEqual([`${load} ${tagged.join(" ")}`]);
     },
   );
 });
