@@ -12,14 +12,17 @@ import { sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { startAzure } from "../../stand-ins/azure/start.ts";
 import { type Docker, startDocker } from "../support/docker.ts";
 import { readBlocks, toPattern } from "../support/markdown.ts";
-import { freePorts } from "../support/processes.ts";
+import { freePorts, root } from "../support/processes.ts";
 import { copyRepository } from "../support/repository.ts";
+import { testRelease } from "./release.ts";
 
 const services = ["state-api", "group-lister", "welcome"];
 /** The services with a port. hello-wasm has no sidecar. */
 const published = [...services, "hello-wasm"];
 const images = [...published, "azure-stand-in", "cosmos-check"];
 const project = `containers-test-${process.pid}`;
+const prefix = "containers-test";
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const folder = mkdtempSync(join(tmpdir(), "containers-test-"));
 /** A copy with names and ports of its own, so that the tests leave a developer's containers and images alone. */
 const repository = join(folder, "repository");
@@ -36,9 +39,9 @@ beforeAll(async () => {
   const original = readFileSync(file, "utf8");
   const renamed = original
     .replace(/^name: .+$/m, `name: ${project}`)
-    .replaceAll(/127\.0\.0\.1:808(\d):8080/g, (_, index) => `127.0.0.1:${ports[index]}:8080`)
-    .replaceAll(/image: \S+\/\}([\w-]+):[\d.]+$/gm, (_, image) => `image: ${tag(image)}`);
+    .replaceAll(/127\.0\.0\.1:808(\d):8080/g, (_, index) => `127.0.0.1:${ports[index]}:8080`);
   writeFileSync(file, renamed);
+  process.env.IMAGES = prefix; // docker-compose.yml reads it
   docker = await startDocker(repository);
   await compose("--profile", "*", "build");
 }, 600_000);
@@ -53,9 +56,9 @@ afterAll(async () => {
   }
 }, 60_000);
 
-/** The tag that the tests give to one of the suite's images. */
+/** The name that the tests give to one of the suite's images. */
 function tag(image: string): string {
-  return `containers-test/${image}`;
+  return `${prefix}/${image}:${version}`;
 }
 
 /** Runs docker compose on docker-compose.yml. */
@@ -599,6 +602,8 @@ describe("group-lister in a container", () => {
     },
   );
 });
+
+testRelease({ docker: () => docker, folder, repository, version, services: images, compose, useEveryPath });
 
 describe("the shell blocks of docs/deploy/containers.md, in order", () => {
   /** Needs an Azure subscription. */

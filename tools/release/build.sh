@@ -1,0 +1,12 @@
+#!/bin/sh
+# Builds the images for the processor of this machine and pushes them as candidates, such as
+# state-api:candidate-1.0.0-amd64. They get the tag of the version after the scan.
+set -eu
+. tools/release/settings.sh
+architecture=$(docker version --format '{{.Server.Arch}}')
+export BUILDX_NO_DEFAULT_ATTESTATIONS=1 # a candidate is one image, not an index
+for service in $SERVICES; do
+  image=$IMAGES/$service:candidate-$VERSION-$architecture
+  docker build --build-arg "SERVICE=$service" --build-arg "REVISION=${GITHUB_SHA:-unknown}" --tag "$image" .
+  docker push "$image"
+done
