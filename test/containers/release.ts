@@ -1,11 +1,13 @@
 // Runs the scripts of .github/workflows/release.yml, step by step and job by job, against a real registry on loopback,
 // then uses the images that they publish. GitHub alone can run the other steps: sign-in, signatures, attestations.
+import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import type { Docker } from "../support/docker.ts";
-import { buildTimeout, findTools } from "../support/go-tools.ts";
+import { buildTimeout } from "../support/go-tools.ts";
 import { root } from "../support/processes.ts";
 import { type Registry, startRegistry } from "../support/registry.ts";
 
@@ -57,7 +59,7 @@ export function testRelease(context: Context): void {
       const grype = `#!/bin/sh\necho "$*" >>'${calls}'\ncase "$*" in *"\${FINDS:-nothing}"*) exit 2 ;; esac\n`;
       writeFileSync(join(bin, "grype"), grype, { mode: 0o755 });
       settings = {
-        PATH: [bin, await findTools("registry"), process.env.PATH].join(":"),
+        PATH: [bin, dirname(registry.client.path), process.env.PATH].join(":"),
         IMAGES: prefix,
         ARCHITECTURES: architecture,
         GITHUB_REPOSITORY: "Owner/Dapr-on-Azure-samples",
@@ -94,8 +96,10 @@ export function testRelease(context: Context): void {
       }
     }
 
-    const readManifest = async (name: string) => JSON.parse(await registry.oras(folder, "manifest", "fetch", name));
-    const resolve = async (name: string) => (await registry.oras(folder, "resolve", name)).trim();
+    const oras = async (...args: string[]) =>
+      (await promisify(execFile)(registry.client.path, args, { env: registry.client.env })).stdout;
+    const readManifest = async (name: string) => JSON.parse(await oras("manifest", "fetch", name));
+    const resolve = async (name: string) => (await oras("resolve", name)).trim();
 
     test("check accepts the tag of the version, build pushes a candidate of each image, and no image has a public tag", {
       timeout: 300_000,
@@ -103,7 +107,7 @@ export function testRelease(context: Context): void {
       await runJob("check");
       await runJob("build");
       for (const service of services) {
-        const tags = await registry.oras(folder, "repo", "tags", `${prefix}/${service}`);
+        const tags = await oras("repo", "tags", `${prefix}/${service}`);
         expect(tags.trim()).toBe(`candidate-${version}-${architecture}`);
       }
     });
