@@ -42,15 +42,17 @@ test("the Dockerfile names no architecture, and its base image has a digest that
   );
 });
 
-test("no page or manifest names an image on ghcr.io but with OWNER in place of its owner", () => {
+test("no page or manifest names an image of the suite on ghcr.io, but with OWNER in place of its owner", () => {
   const listed = execFileSync("git", ["ls-files", "*.md", "*.yaml", "*.yml", "infra", "docs"], {
     cwd: root,
     encoding: "utf8",
   });
+  const names = ["dapr-on-azure-samples", "REPOSITORY", ...programNames].join("|");
+  const image = new RegExp(`ghcr\\.io/(\\S+?)/(?:${names})\\b`, "g");
   const owners = listed
     .trim()
     .split("\n")
-    .flatMap((file) => [...read(file).matchAll(/ghcr\.io\/([\w$.{}-]+)/g)].map(([, owner]) => owner));
+    .flatMap((file) => [...read(file).matchAll(image)].map(([, owner]) => owner));
   expect(new Set(owners)).toEqual(new Set(["OWNER"]));
 });
 

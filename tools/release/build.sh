@@ -4,9 +4,11 @@
 set -eu
 . tools/release/settings.sh
 architecture=$(docker version --format '{{.Server.Arch}}')
+created=$(git log -1 --format=%ct 2>/dev/null || echo 0) # the date of the SBOM
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1 # a candidate is one image, not an index
 for service in $SERVICES; do
   image=$IMAGES/$service:candidate-$VERSION-$architecture
-  docker build --build-arg "SERVICE=$service" --build-arg "REVISION=${GITHUB_SHA:-unknown}" --tag "$image" .
+  docker build --build-arg "SERVICE=$service" --build-arg "REVISION=${GITHUB_SHA:-unknown}" \
+    --build-arg "SOURCE_DATE_EPOCH=$created" --tag "$image" .
   docker push "$image"
 done
