@@ -292,6 +292,28 @@ describe("features", () => {
   });
 });
 
+test.each(["overlays/aks", "overlays/local", "standalone/key-vault"])(
+  "%s: another WELCOME names another ConfigMap, which replaces the pods of welcome and no others",
+  async (name) => {
+    const changed = join(temporary, `welcome-${name.replace("/", "-")}`);
+    cpSync(folder, changed, { recursive: true });
+    const file = join(changed, name, "kustomization.yaml");
+    writeFileSync(file, readFileSync(file, "utf8").replace("WELCOME=Hello from Super API", "WELCOME=Changed"));
+    const templates = (objects: readonly Resource[] = []) =>
+      Object.fromEntries(
+        objects
+          .filter(({ kind }) => kind === "Deployment")
+          .map((object) => [object.metadata.name, at(object, "spec.template")]),
+      );
+    const [{ welcome: before, ...others }, { welcome: after, ...same }] = [
+      templates(built.get(name)),
+      templates(await build(join(changed, name))),
+    ];
+    expect(after).not.toEqual(before);
+    expect(same).toEqual(others);
+  },
+);
+
 describe("standalone", () => {
   const folders = kustomizations.Kustomization.filter((name) => name.startsWith("standalone/"));
 
