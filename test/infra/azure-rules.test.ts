@@ -225,7 +225,7 @@ describe("role assignments", () => {
   });
 });
 
-describe("a cluster's PUT", () => {
+describe("a cluster's PUT or DELETE", () => {
   const cluster = (identity: string, properties: object) =>
     azure.put(path("Microsoft.ContainerService/managedClusters/aks"), properties, {
       identity: { type: "UserAssigned", userAssignedIdentities: { [identity]: {} } },
@@ -240,6 +240,34 @@ describe("a cluster's PUT", () => {
     await expect(create()).rejects.toThrow(/CustomPrivateDNSZoneMissingPermissionError/);
     azure.clock.now += 60;
     await create();
+  });
+
+  test("writes a record and a link into a private DNS zone; its DELETE removes both, and needs the role", async () => {
+    const zone = path("Microsoft.Network/privateDnsZones/privatelink.westeurope.azmk8s.io");
+    const network = path("Microsoft.Network/virtualNetworks/vnet");
+    await azure.put(zone, {});
+    const { id, principalId } = await azure.putIdentity(group, "id-cluster");
+    const assignment = textAt(await azure.assignRole(zone, zoneContributor, principalId), "id");
+    azure.clock.now += 60;
+    const create = () =>
+      cluster(id, {
+        apiServerAccessProfile: { privateDNSZone: zone },
+        agentPoolProfiles: [{ name: "pool", count: 1, vnetSubnetID: `${network}/subnets/nodes` }],
+      });
+    const inZone = () =>
+      azure.store.list(zone).flatMap(({ name, type }) => (type.endsWith("roleAssignments") ? [] : name));
+    await create();
+    expect(inZone()).toEqual(["aks", "aks"]);
+    await azure.send("DELETE", path("Microsoft.ContainerService/managedClusters/aks"));
+    expect(inZone()).toEqual([]);
+    await azure.put(`${zone}/virtualNetworkLinks/mine`, { virtualNetwork: { id: network } });
+    await create();
+    expect(inZone().sort()).toEqual(["aks", "mine"]);
+    await azure.send("DELETE", assignment);
+    await expect(azure.send("DELETE", path("Microsoft.ContainerService/managedClusters/aks"))).rejects.toThrow(
+      /privateDNSVNetLinkReconciler retry failed/,
+    );
+    expect(inZone().sort()).toEqual(["aks", "mine"]);
   });
 
   test("needs the identity's role on a kubelet identity in effect", async () => {

@@ -12,7 +12,8 @@ import { readBlocks } from "../support/markdown.ts";
 
 const blocks = readBlocks("docs/operate/key-vault.md").map(({ command }) => command);
 /** Blocks that need more than Resource Manager: a terminal, secrets, users of the tenant, a cluster. */
-const needsAzure = /^(read|kubectl|curl|sed) |^folder=|^export KEY_VAULT_ADDON|az keyvault secret|az ad/;
+const needsAzure =
+  /^(read|kubectl|curl|sed|az aks get-credentials) |^folder=|^export KEY_VAULT_ADDON|az keyvault secret|az ad/;
 const me = "55555555-5555-4555-8555-555555555555";
 
 describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {
@@ -45,7 +46,7 @@ describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {
     return az.run(
       block
         .replaceAll(/\$\(az ad signed-in-user [^)]*\)/g, me)
-        .replaceAll(/^(.*az keyvault secret set|az aks get-credentials|kubectl) .*$/gm, "")
+        .replaceAll(/^(.*az keyvault secret set|kubectl) .*$/gm, "")
         .replaceAll(/^setting .*$/gm, ""),
     );
   }
@@ -64,6 +65,7 @@ describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {
   const secretsUser = "4633458b-17de-408a-b874-0445c86b69e6";
 
   test("the cluster has the add-on with rotation, the issuer and workload identity", async () => {
+    await run("export GROUP=");
     await run("az aks create");
     await run("az acr create");
     expect(at(cluster(), "properties.oidcIssuerProfile.enabled")).toBe(true);
@@ -105,19 +107,28 @@ describe("docs/operate/key-vault.md", { timeout: 180_000 }, () => {
     expect((await az.run("az keyvault list-deleted --resource-type vault --query 'length(@)'")).trim()).toBe("0");
   });
 
-  test("the commands for a cluster that exists enable the same, and their clean-up deletes what they created", async () => {
-    await az.run("az group create --name $GROUP --location $AZURE_LOCATION --output none");
-    await az.run("az aks create --resource-group $GROUP --name $CLUSTER --no-ssh-key --output none");
+  test("in a new shell, the commands for a cluster that exists enable the same, and the clean-up leaves only the cluster", async () => {
+    await az.run(`
+      unset GROUP CLUSTER_GROUP CLUSTER AZURE_LOCATION VAULT REGISTRY IMAGES vault
+      az group create --name rg-mine --location westeurope --output none
+      az aks create --resource-group rg-mine --name aks-mine --no-ssh-key --output none`);
+    const before = resources.store.list(`/subscriptions/${subscription}`).map(({ id }) => id);
     expect(at(cluster(), "properties.oidcIssuerProfile.enabled")).toBeFalsy();
+    await run("export GROUP=");
     await run("az aks enable-addons");
     expect(at(cluster(), "properties.oidcIssuerProfile.enabled")).toBe(true);
     expect(at(cluster(), "properties.addonProfiles.azureKeyvaultSecretsProvider")).toMatchObject(rotation);
+    await run("az acr create");
     await run("az keyvault create");
     await run("az identity create");
+    await run("identity.objectId");
+    expect(find("Microsoft.ContainerRegistry/registries")).toHaveLength(1);
     await run("az aks disable-addons");
-    expect(find("Microsoft.ManagedIdentity/userAssignedIdentities")).toEqual([]);
-    expect(find("Microsoft.KeyVault/vaults")).toEqual([]);
+    await run("az group delete");
+    expect(resources.store.list(`/subscriptions/${subscription}`).map(({ id }) => id)).toEqual(before);
+    expect(empty.groups.map(({ name }) => name)).toEqual(["rg-mine"]);
     expect(at(cluster(), "properties.addonProfiles.azureKeyvaultSecretsProvider.enabled")).toBe(false);
+    expect((await az.run("az keyvault list-deleted --resource-type vault --query 'length(@)'")).trim()).toBe("0");
   });
 
   test("every block that was not run needs a cluster or a real subscription", () => {

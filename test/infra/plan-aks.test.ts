@@ -7,7 +7,7 @@ import { field } from "../../services/runtime/field.ts";
 import { at, listAt, objectAt, textAt } from "../support/at.ts";
 import { environment, findBicepOrSkip, type Plan, startBicep, subscription, tenant } from "../support/bicep.ts";
 import { exemptNamespaces, listAssignmentErrors } from "../support/built-in-policies.ts";
-import { makePlans, type Plans, planIn } from "../support/plans.ts";
+import { fileOf, makePlans, type Plans, planIn } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
 const path = await findBicepOrSkip();
@@ -322,6 +322,15 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
         ),
       ).toEqual(others("aks"));
     });
+
+    test.for(["aks-private-custom-dns", "aks-private-existing-dns"])(
+      "the text of %s is that of aks but for comments, the region, the network and the API server",
+      (name) => {
+        const read = (file: string) => readFileSync(join(root, fileOf(file)), "utf8");
+        const own = /^\/\/.*\n|^using .*\n|^.*\bregion\b.*\n|^ {2}(apiServer|network): (\{\n[^]*?\n {2}\}|\{.*\})\n/gm;
+        expect(read(name).replaceAll(own, "")).toBe(read("aks").replaceAll(own, ""));
+      },
+    );
 
     test("a custom zone is linked to the network of the nodes", () => {
       const network = plans.find("aks-private-custom-dns", "Microsoft.Network/virtualNetworks");

@@ -78,7 +78,7 @@ describe("docs/operate/key-vault.md on standalone/key-vault", () => {
     const fake = [
       'az() { case "$*" in *tenantId*) echo the-tenant ;; *addonProfiles*clientId*) echo the-addon ;; *clientId*) echo welcome ;; esac; }',
       "kubectl() { :; }",
-      "export GROUP=g CLUSTER=c VAULT=kv-demo IMAGES=registry.example.com/samples vault=id",
+      "export GROUP=g CLUSTER_GROUP=g CLUSTER=c VAULT=kv-demo IMAGES=registry.example.com/samples vault=id",
     ];
     const last = "command kubectl kustomize infra/kubernetes/standalone/key-vault";
     const env = { ...process.env, PATH: path };

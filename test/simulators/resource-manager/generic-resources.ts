@@ -6,8 +6,9 @@ import { hideSecrets } from "./container-apps.ts";
 import { ArmFault, methodNotSupported, OperationFault } from "./faults.ts";
 import { type Json, mergePatch, removeNulls } from "./json.ts";
 import { checkLocks } from "./locks.ts";
+import { leaveZone } from "./managed-clusters.ts";
 import type { Operations } from "./operations.ts";
-import { roles } from "./role-assignments.ts";
+import { type RoleAssignments, roles } from "./role-assignments.ts";
 import { parentOf, type Store, typeOf } from "./store.ts";
 
 /** Types whose operations are asynchronous. All others end at once; Cosmos DB must not even return 201 or 202. */
@@ -18,6 +19,7 @@ interface Context {
   readonly store: Store;
   readonly operations: Operations;
   readonly clock: Clock;
+  readonly assignments: RoleAssignments;
 }
 
 export function onResource({ method, url }: AzureRequest, path: string, body: Json, context: Context): AzureResponse {
@@ -32,6 +34,7 @@ export function onResource({ method, url }: AzureRequest, path: string, body: Js
   }
   if (method === "DELETE") {
     checkLocks(path, store);
+    if (old?.type === "Microsoft.ContainerService/managedClusters") leaveZone(old, store, context.assignments);
     if (store.remove(path).length === 0) return noContent;
     return isAsynchronous ? operations.accept(url) : ok(old);
   }

@@ -1,17 +1,16 @@
 // The provider Microsoft.ContainerService: a cluster's PUT needs the roles of its identity in effect, and a count of
-// nodes for each new pool.
+// nodes for each new pool. Its deletion needs the role on a private DNS zone, from which it removes record and link.
 import { randomUUID } from "node:crypto";
 import { at, listAt } from "../../support/at.ts";
 import { ArmFault } from "./faults.ts";
 import type { Json } from "./json.ts";
 import type { RoleAssignments } from "./role-assignments.ts";
-import type { Complete, Resource } from "./store.ts";
+import type { Complete, Resource, Store } from "./store.ts";
 
 export function completeManagedCluster(assignments: RoleAssignments): Complete {
   return (cluster, store) => {
     const { id, properties } = cluster;
-    const [identityId = ""] = Object.keys(at(cluster, "identity.userAssignedIdentities") ?? {});
-    const principalId = store.find(identityId)?.properties.principalId;
+    const { identity, principalId } = describeIdentity(cluster, store);
     const kubelet = at(properties, "identityProfile.kubeletidentity.resourceId");
     // https://github.com/Azure/azure-service-operator/issues/3267
     if (kubelet && !assignments.has(principalId, "Managed Identity Operator", String(kubelet), store)) {
@@ -25,8 +24,69 @@ export function completeManagedCluster(assignments: RoleAssignments): Complete {
       throw new ArmFault(400, "CustomPrivateDNSZoneMissingPermissionError", message);
     }
     const old = store.find(id);
-    return { ...cluster, properties: { ...properties, ...describe(old, properties), ...countNodes(old, properties) } };
+    if (zone.startsWith("/")) writeZone(cluster, zone, store);
+    return {
+      ...cluster,
+      ...identity,
+      properties: {
+        ...properties,
+        ...describeHost(cluster, zone),
+        ...describe(old, properties),
+        ...countNodes(old, properties),
+      },
+    };
   };
+}
+
+/**
+ * Removes what a cluster wrote into a private DNS zone, before its deletion. The deletion of its resource group does not
+ * do so: Azure may delete the identity before the cluster.
+ *
+ * @throws ArmFault 403 when the identity or its role is gone. Azure's code for that is not known.
+ */
+export function leaveZone(cluster: Resource, store: Store, assignments: RoleAssignments): void {
+  const zone = String(at(cluster, "properties.apiServerAccessProfile.privateDNSZone") ?? "");
+  if (!zone.startsWith("/")) return;
+  const { principalId } = describeIdentity(cluster, store);
+  // https://github.com/Azure/AKS/issues/2121
+  if (!assignments.has(principalId, "Private DNS Zone Contributor", zone, store)) {
+    const message = `privateDNSVNetLinkReconciler retry failed: the identity of the cluster may not write to ${zone}.`;
+    throw new ArmFault(403, "AuthorizationFailed", message);
+  }
+  store.remove(`${zone}/A/${cluster.name}`);
+  store.remove(`${zone}/virtualNetworkLinks/${cluster.name}`);
+}
+
+/** The private name of the API server in a zone of its own. Azure adds a hash to the name of the cluster. */
+function describeHost({ name }: Resource, zone: string) {
+  return zone.startsWith("/") ? { privateFqdn: `${name}.${zone.split("/").at(-1)}` } : {};
+}
+
+/** The record of the API server, and a link to the network of the nodes, unless the network has one. */
+function writeZone({ name, properties }: Resource, zone: string, store: Store): void {
+  store.put(`${zone}/A/${name}`, { properties: { ttl: 300, aRecords: [{ ipv4Address: "10.1.0.4" }] } });
+  const [network = ""] = String(at(properties, "agentPoolProfiles.0.vnetSubnetID") ?? "").split("/subnets/");
+  const isLinked = store
+    .list(zone, "Microsoft.Network/privateDnsZones/virtualNetworkLinks")
+    .some((link) => String(at(link, "properties.virtualNetwork.id")).toLowerCase() === network.toLowerCase());
+  if (isLinked) return;
+  store.put(`${zone}/virtualNetworkLinks/${name}`, {
+    properties: { registrationEnabled: false, virtualNetwork: { id: network } },
+  });
+}
+
+/** Azure returns the ids of each user-assigned identity. @returns them, and the principal id of the first identity */
+function describeIdentity(cluster: Resource, store: Store) {
+  const ids = Object.keys(at(cluster, "identity.userAssignedIdentities") ?? {});
+  const described = ids.map((id) => [id, pick(store.find(id)?.properties)] as const);
+  const principalId = described[0]?.[1].principalId;
+  if (ids.length === 0) return { identity: {}, principalId };
+  const userAssignedIdentities = Object.fromEntries(described);
+  return { identity: { identity: { ...Object(cluster.identity), userAssignedIdentities } }, principalId };
+}
+
+function pick({ clientId, principalId }: Json = {}) {
+  return { clientId, principalId };
 }
 
 /** A pool without a count keeps its nodes. @throws ArmFault 400 for a new pool without one, or with too few */

@@ -52,7 +52,7 @@ export function createResources(options: Options = {}): Resources {
     workspaces.keepDeleted(removed);
   });
   const operations = createOperations();
-  const context = { store, operations, clock };
+  const context = { store, operations, clock, assignments };
   return { store, clock, push: registries.push, handle };
 
   async function handle(request: AzureRequest, subscription: Subscription): Promise<AzureResponse> {
