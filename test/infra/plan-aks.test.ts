@@ -327,7 +327,8 @@ describe.skipIf(!path)("the plan for AKS", { timeout: 120_000 }, () => {
       "the text of %s is that of aks but for comments, the region, the network and the API server",
       (name) => {
         const read = (file: string) => readFileSync(join(root, fileOf(file)), "utf8");
-        const own = /^\/\/.*\n|^using .*\n|^.*\bregion\b.*\n|^ {2}(apiServer|network): (\{\n[^]*?\n {2}\}|\{.*\})\n/gm;
+        const own =
+          /^\/\/.*\n|^using .*\n|^.*\bregion\b.*\n|^ {2}(apiServer|network): (\{\n[\s\S]*?\n {2}\}|\{.*\})\n/gm;
         expect(read(name).replaceAll(own, "")).toBe(read("aks").replaceAll(own, ""));
       },
     );
