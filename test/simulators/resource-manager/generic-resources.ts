@@ -34,9 +34,10 @@ export function onResource({ method, url }: AzureRequest, path: string, body: Js
   }
   if (method === "DELETE") {
     checkLocks(path, store);
-    if (old?.type === "Microsoft.ContainerService/managedClusters") leaveZone(old, store, context.assignments);
+    const isCluster = type.toLowerCase() === "microsoft.containerservice/managedclusters";
+    if (isCluster && old) leaveZone(old, store, context.assignments);
     if (store.remove(path).length === 0) return noContent;
-    return isAsynchronous ? operations.accept(url) : ok(old);
+    return isAsynchronous || isCluster ? operations.accept(url) : ok(old);
   }
   if (method === "PUT") {
     const parent = parentOf(path);
