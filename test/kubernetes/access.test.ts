@@ -314,6 +314,22 @@ describe("connections", () => {
     expect(specs("canary")).toEqual(specs("blue-green-analysis"));
   });
 
+  test("the metric smoke of blue-green-analysis reaches welcome and DNS, and nothing reaches it", async () => {
+    const template = (await build(join(folder, "blue-green-analysis"))).find(
+      ({ kind, metadata }) => kind === "AnalysisTemplate" && metadata.name === "smoke",
+    );
+    const labels = objectAt(template, "spec.metrics.1.provider.job.spec.template.metadata.labels");
+    const smoke: Endpoint = { namespace: "blue-green", labels: { ...labels } };
+    const policies = policiesOf("blue-green-analysis");
+    const open = Object.entries({ ...pods, ...addresses }).flatMap(([name, other]) =>
+      ports.flatMap((port) => [
+        ...(allows(policies, { from: smoke, to: other, port }) ? [`smoke -> ${name}:${port}`] : []),
+        ...(allows(policies, { from: other, to: smoke, port }) ? [`${name} -> smoke:${port}`] : []),
+      ]),
+    );
+    expect(open.sort()).toEqual([...dns("smoke"), "smoke -> superapi:8080"].sort());
+  });
+
   test("metrics are closed, and open to the namespace monitoring with the policy on the page", () => {
     const page = readFileSync(join(root, "docs/deploy/kubernetes.md"), "utf8");
     const [, yaml = ""] = /```yaml\n(apiVersion: networking.k8s.io\/v1\n.*?)```/s.exec(page) ?? [];

@@ -387,35 +387,69 @@ describe("blue-green", () => {
     }
   });
 
+  const services = ["active", "preview"].map((name) => `superapi-svc-${name}`);
+
   test.each([
     [
       "blue-green-analysis",
       ["spec.strategy.blueGreen.prePromotionAnalysis", "spec.strategy.blueGreen.postPromotionAnalysis"],
     ],
     ["canary", ["spec.strategy.canary.steps.1.analysis", "spec.strategy.canary.steps.4.analysis"]],
-  ])("the analyses of %s name templates and a Service that exist, and give every argument", (name, paths) => {
+  ])("the analyses of %s name templates that exist, and give their arguments and no others", (name, paths) => {
     const rollout = find(name, "Rollout/dev-superapi-geba");
     for (const path of paths) {
+      const declared = listAt(rollout, `${path}.templates`).flatMap((template) =>
+        listAt(find(name, `AnalysisTemplate/${textAt(template, "templateName")}`), "spec.args"),
+      );
       const given = listAt(rollout, `${path}.args`).map((argument) => textAt(argument, "name"));
-      for (const template of listAt(rollout, `${path}.templates`)) {
-        const analysis = find(name, `AnalysisTemplate/${textAt(template, "templateName")}`);
-        expect(given).toEqual(
-          expect.arrayContaining(listAt(analysis, "spec.args").map((item) => textAt(item, "name"))),
-        );
-      }
-      const service = textAt(rollout, `${path}.args.0.value`);
-      expect(at(find(name, `Service/${service}`), "spec.ports")).toEqual([{ port: 80, targetPort: 8080 }]);
+      expect(new Set(given)).toEqual(new Set(declared.map((argument) => textAt(argument, "name"))));
     }
   });
 
-  test("blue-green-analysis differs from blue-green only in its strategy, its deadline and what the analysis needs", () => {
-    const [manual, automatic] = ["blue-green", "blue-green-analysis"].map((name) =>
-      at(find(name, "Rollout/dev-superapi-geba"), "spec.template"),
+  test.each(["blue-green-analysis", "canary"])(
+    "with another prefix, the Rollout of %s and its analyses name Services that exist",
+    async (name) => {
+      const changed = join(temporary, `prefix-${name}`);
+      cpSync(folder, changed, { recursive: true });
+      const file = join(changed, "blue-green/kustomization.yaml");
+      writeFileSync(file, readFileSync(file, "utf8").replace("namePrefix: dev-", "namePrefix: test-"));
+      const objects = await build(join(changed, name));
+      const named = objects.filter(({ kind }) => kind === "Service").map(({ metadata }) => metadata.name);
+      expect(named).toEqual(expect.arrayContaining(services.map((service) => `test-${service}-geba`)));
+      const rollout = objects.find(({ kind }) => kind === "Rollout");
+      const references = JSON.stringify(at(rollout, "spec.strategy")).match(/[\w-]*superapi-svc[\w-]*/g) ?? [];
+      expect(references.length).toBeGreaterThan(1);
+      expect(named).toEqual(expect.arrayContaining(references));
+    },
+  );
+
+  test("the metric smoke runs the image of the Rollout", () => {
+    const image = at(find("canary", "Rollout/dev-superapi-geba"), "spec.template.spec.containers.0.image");
+    const [, smoke] = listAt(find("canary", "AnalysisTemplate/smoke"), "spec.metrics");
+    expect(at(smoke, "provider.job.spec.template.spec.containers.0.image")).toBe(image);
+  });
+
+  test("blue-green-analysis has the objects of blue-green, and its Rollout differs only in strategy and deadline", () => {
+    /** Without the parts that differ. */
+    const common = (object: Resource) => {
+      if (object.kind !== "Rollout") return object;
+      const { strategy, progressDeadlineAbort, progressDeadlineSeconds, ...spec } = {
+        strategy: {},
+        progressDeadlineAbort: false,
+        progressDeadlineSeconds: 0,
+        ...objectAt(object, "spec"),
+      };
+      return { ...object, spec };
+    };
+    const [manual = [], automatic] = ["blue-green", "blue-green-analysis"].map((name) =>
+      (built.get(name) ?? []).map(common),
     );
-    expect(automatic).toEqual(manual);
-    expect(at(find("blue-green-analysis", "Rollout/dev-superapi-geba"), "spec")).toMatchObject({
-      progressDeadlineAbort: true,
-      strategy: { blueGreen: { autoPromotionEnabled: true } },
+    expect(manual.length).toBeGreaterThan(5);
+    expect(automatic).toEqual(expect.arrayContaining(manual));
+    const strategyOf = (name: string) => objectAt(find(name, "Rollout/dev-superapi-geba"), "spec.strategy.blueGreen");
+    expect(strategyOf("blue-green-analysis")).toMatchObject({
+      ...strategyOf("blue-green"),
+      autoPromotionEnabled: true,
     });
   });
 
@@ -428,31 +462,39 @@ describe("blue-green", () => {
     expect(numberAt(blueGreen, "scaleDownDelaySeconds")).toBeGreaterThan(2 * duration);
   });
 
-  test("without its Prometheus, as the page says, the analysis still has the metrics readyz and smoke", async () => {
+  test("without its Prometheus, as the page says, the analyses still have the metrics readyz and smoke", async () => {
     const changed = join(temporary, "without-prometheus");
     cpSync(folder, changed, { recursive: true });
-    const overlay = join(changed, "blue-green-analysis");
-    const readYaml = (file: string) => parse(readFileSync(join(overlay, file), "utf8"));
-    const writeYaml = (file: string, content: object) => writeFileSync(join(overlay, file), stringify(content));
-    const { configMapGenerator, resources, ...kustomization } = readYaml("kustomization.yaml");
+    const readYaml = (file: string) => parse(readFileSync(join(changed, file), "utf8"));
+    const writeYaml = (file: string, content: object) => writeFileSync(join(changed, file), stringify(content));
+    const { configMapGenerator, resources, ...kustomization } = readYaml("blue-green-analysis/kustomization.yaml");
     expect(configMapGenerator).toEqual([{ name: "prometheus", files: ["prometheus.yaml=scrape.yaml"] }]);
     const rest = resources.filter((name: string) => name !== "prometheus.yaml");
-    writeYaml("kustomization.yaml", { ...kustomization, resources: rest });
-    const rollout = readYaml("rollout.yaml");
-    const { postPromotionAnalysis, prePromotionAnalysis, ...blueGreen } = rollout.spec.strategy.blueGreen;
-    const templates = [{ templateName: "smoke" }];
-    expect(prePromotionAnalysis.templates).toEqual([...templates, { templateName: "error-rate" }]);
-    rollout.spec.strategy.blueGreen = { ...blueGreen, prePromotionAnalysis: { ...prePromotionAnalysis, templates } };
-    writeYaml("rollout.yaml", rollout);
+    writeYaml("blue-green-analysis/kustomization.yaml", { ...kustomization, resources: rest });
+    const blueGreen = readYaml("blue-green-analysis/rollout.yaml");
+    delete blueGreen.spec.strategy.blueGreen.postPromotionAnalysis;
+    expect(blueGreen.spec.strategy.blueGreen.prePromotionAnalysis.templates.pop()?.templateName).toBe("error-rate");
+    writeYaml("blue-green-analysis/rollout.yaml", blueGreen);
+    const canary = readYaml("canary/rollout.yaml");
+    canary.spec.strategy.canary.steps.pop();
+    expect(canary.spec.strategy.canary.steps[1].analysis.templates.pop()?.templateName).toBe("error-rate");
+    writeYaml("canary/rollout.yaml", canary);
 
-    const objects = await build(overlay);
-    expect(objects.filter(({ metadata }) => metadata.name.startsWith("prometheus")).map(({ kind }) => kind)).toEqual([
-      "NetworkPolicy",
-    ]);
-    const built = objects.find(({ kind }) => kind === "Rollout");
-    expect(JSON.stringify(at(built, "spec.strategy"))).not.toContain("error-rate");
-    const smoke = objects.find(({ kind, metadata }) => kind === "AnalysisTemplate" && metadata.name === "smoke");
-    expect(listAt(smoke, "spec.metrics").map((metric) => field(metric, "name"))).toEqual(["readyz", "smoke"]);
+    for (const name of ["blue-green-analysis", "canary"]) {
+      const objects = await build(join(changed, name));
+      const leftOver = objects.filter(({ metadata }) => metadata.name.startsWith("prometheus"));
+      expect(leftOver.map(({ kind }) => kind)).toEqual(["NetworkPolicy"]);
+      const strategy = JSON.stringify(
+        at(
+          objects.find(({ kind }) => kind === "Rollout"),
+          "spec.strategy",
+        ),
+      );
+      expect(strategy).not.toMatch(/error-rate|postPromotionAnalysis/);
+      expect(strategy).toContain('"templates":[{"templateName":"smoke"}]');
+      const smoke = objects.find(({ kind, metadata }) => kind === "AnalysisTemplate" && metadata.name === "smoke");
+      expect(listAt(smoke, "spec.metrics").map((metric) => field(metric, "name"))).toEqual(["readyz", "smoke"]);
+    }
   });
 
   test("Prometheus has the version that the cluster test runs, and scrapes METRICS_PORT of the image", () => {

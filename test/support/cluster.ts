@@ -178,11 +178,15 @@ export async function startCluster(serviceAccountFlags: Readonly<Record<string, 
 
   /**
    * Starts one node in each of three zones. kwok updates the API as kubelet would and reports pods as running; no
-   * container runs.
+   * container runs. The test reports the end of a Job's pod.
    */
   async function startNodes(): Promise<void> {
     const stages = join(await findSource("cluster", "sigs.k8s.io/kwok"), "kustomize/stage");
-    const files = ["node/fast/node-*.yaml", "node/heartbeat-with-lease/node-*.yaml", "pod/fast/pod-*.yaml"];
+    const files = [
+      "node/fast/node-*.yaml",
+      "node/heartbeat-with-lease/node-*.yaml",
+      "pod/fast/pod-{ready,delete}.yaml",
+    ];
     const config = globSync(files, { cwd: stages }).map((file) => readFileSync(join(stages, file), "utf8"));
     writeFileSync(join(folder, "stages.yaml"), config.join("\n---\n"));
     const kwokFlags = {

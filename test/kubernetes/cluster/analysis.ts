@@ -7,7 +7,7 @@ import { at } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
 import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
 import { root } from "../../support/processes.ts";
-import { block, cluster, get, kubectl, list, pods, setImages, stderr } from "./context.ts";
+import { block, cluster, get, kubectl, list, pods, stderr } from "./context.ts";
 
 interface AnalysisRun extends KubernetesObject {
   readonly status?: { readonly phase: string; readonly message?: string; readonly metricResults?: MetricResult[] };
@@ -23,19 +23,34 @@ const page = "docs/operate/blue-green.md";
 /** A value of NODE_OPTIONS that runs code when the service starts. */
 const run = (code: string) => `--import=data:text/javascript,${encodeURIComponent(code)}`;
 
+/** A fault: from the n-th request for a path on, a pod responds otherwise. */
+const respond = (path: string, first: number, response: string) =>
+  run(`import { Server } from "node:http";
+    const { emit } = Server.prototype;
+    let requests = 0;
+    Server.prototype.emit = function (event, req, res) {
+      const fails = event === "request" && req.url === "${path}" && ++requests >= ${first};
+      return fails ? ${response} : emit.apply(this, arguments);
+    }`);
+
 /** Settings of versions with a fault. */
 const faults = {
-  readiness: run(`import { Server } from "node:http";
-    const { emit } = Server.prototype;
-    Server.prototype.emit = function (event, req, res) {
-      return event === "request" && req.url === "/readyz" ? res.writeHead(503).end() : emit.apply(this, arguments);
-    }`),
-  /** Of the routes that the metrics request, none fails. */
-  everyThirdPage: run(`import { ServerResponse } from "node:http";
+  readinessAfterStart: respond("/readyz", 3, "res.writeHead(503).end()"),
+  otherVersionFormat: respond(
+    "/api/version",
+    1,
+    'res.writeHead(200, { "Content-Type": "text/html" }).end("It works!")',
+  ),
+  page: respond("/", 1, "res.writeHead(500).end()"),
+  /** The metric smoke does not request this route. */
+  everyThirdSignIn: run(`import { ServerResponse } from "node:http";
     const { setHeader } = ServerResponse.prototype;
-    let pages = 0;
+    let responses = 0;
     ServerResponse.prototype.setHeader = function (name, value) {
-      if (name === "Vary" && ++pages % 3 === 0) throw new Error("every third page fails");
+      if (this.req.url === "/api/sign-in" && name === "Content-Type" && !this.failed && ++responses % 3 === 0) {
+        this.failed = true;
+        throw new Error("every third response fails");
+      }
       return setHeader.call(this, name, value);
     }`),
 };
@@ -50,13 +65,13 @@ export function describeAnalysis(): void {
     const active = "dev-superapi-svc-active-geba";
     const preview = "dev-superapi-svc-preview-geba";
 
-    /** Callers of a Service, until the test ends. */
+    /** Callers of a Service, until the test ends. Most requests are for a route that does not fail. */
     const calls: { stop: boolean; ended: Promise<void> }[] = [];
     function call(service: string, namespace = "blue-green"): void {
       const caller = { stop: false, ended: Promise.resolve() };
       const repeat = async () => {
-        while (!caller.stop) {
-          await pods.get(`http://${service}.${namespace}.svc/`);
+        for (let count = 0; !caller.stop; count += 1) {
+          await pods.get(`http://${service}.${namespace}.svc/api/${count % 10 === 0 ? "sign-in" : "version"}`);
           await sleep(20);
         }
       };
@@ -130,7 +145,10 @@ export function describeAnalysis(): void {
       // The waits are for a network; the processes of the test respond in milliseconds. Prometheus finds new pods
       // within 5 seconds.
       edit("blue-green-analysis/analysis.yaml", (text) =>
-        text.replaceAll(/interval: \d+s/g, "interval: 200ms").replaceAll(/initialDelay: \d+s/g, "initialDelay: 8s"),
+        text
+          .replaceAll(/interval: \d+s/g, "interval: 200ms")
+          .replaceAll(/(?<=initialDelay: |offset )\d+s/g, "8s")
+          .replaceAll("sleep(1_000)", "sleep(100)"),
       );
       edit("blue-green-analysis/rollout.yaml", (text) =>
         text.replace("scaleDownDelaySeconds: 120", "scaleDownDelaySeconds: 20\n      abortScaleDownDelaySeconds: 5"),
@@ -144,9 +162,8 @@ export function describeAnalysis(): void {
     });
 
     test("a good version is promoted by itself while callers of the old one get errors", async () => {
-      await setImages("registry.example.com/samples");
-      await write("v2", faults.everyThirdPage);
-      await cluster.sh(block(page, /^kubectl apply -k infra.kubernetes.blue-green-analysis\n/));
+      await write("v2", faults.everyThirdSignIn);
+      await cluster.sh(block(page, /^kubectl delete namespace blue-green --ignore-not-found\n/));
       await waitUntil("Healthy", "v2");
       expect(await analyses()).toEqual([]); // nothing to go back to
       await startPrometheus("blue-green");
@@ -162,13 +179,26 @@ export function describeAnalysis(): void {
 
     const reason = async () => (await analyses()).map(({ status }) => status?.message);
 
-    test("a version whose /readyz returns 503 is aborted", async () => {
-      await release("v4", faults.readiness);
+    test("a version whose /readyz turns to 503 after its start is aborted", async () => {
+      await release("v4", faults.readinessAfterStart);
       await waitUntil("Degraded", "v3");
       expect(await reason()).toEqual([
         expect.stringMatching(/^Metric "readyz" assessed Error .*received non 2xx response code: 503/),
       ]);
     }, 120_000);
+
+    test.each([
+      ["responds with HTML at /api/version", faults.otherVersionFormat],
+      ["returns 500 for its page", faults.page],
+    ])(
+      "a version that %s is aborted",
+      async (_fault, fault) => {
+        await release("v4", fault);
+        await waitUntil("Degraded", "v3");
+        expect(await reason()).toEqual([expect.stringMatching(/^Metric "smoke" assessed Failed/)]);
+      },
+      120_000,
+    );
 
     test("a version that fails the smoke request is aborted, and the pages quote the reason", async () => {
       await release("v3");
@@ -183,8 +213,8 @@ export function describeAnalysis(): void {
       await waitUntil("Degraded", "v3");
     }, 120_000);
 
-    test("a version that fails for one caller of three is aborted, although the smoke requests succeed", async () => {
-      await release("v4", faults.everyThirdPage);
+    test("a version that fails a third of one route is aborted, although other routes get more requests and smoke succeeds", async () => {
+      await release("v4", faults.everyThirdSignIn);
       call(preview);
       await waitUntil("Degraded", "v3");
       expect(await reason()).toEqual([
@@ -194,7 +224,7 @@ export function describeAnalysis(): void {
     }, 120_000);
 
     test("a version that fails after its promotion is replaced with the old one", async () => {
-      await release("v5", faults.everyThirdPage);
+      await release("v5", faults.everyThirdSignIn);
       await expect.poll(() => versionsOf(active), { timeout: 90_000, interval: 100 }).toEqual(["v5"]);
       call(active);
       await waitUntil("Degraded", "v3");
@@ -244,9 +274,9 @@ export function describeAnalysis(): void {
         ]);
       }, 180_000);
 
-      test("a version that fails for one caller of three is aborted, and all pods run the old version", async () => {
+      test("a version that fails a third of one route is aborted, and all pods run the old version", async () => {
         call(active, "canary");
-        await release("v5", faults.everyThirdPage, "canary");
+        await release("v5", faults.everyThirdSignIn, "canary");
         await expect
           .poll(stateOfCanary, { timeout: 90_000, interval: 250 })
           .toEqual({ phase: "Degraded", pods: four("v4") });
@@ -258,7 +288,7 @@ export function describeAnalysis(): void {
     });
 
     test("the clean-up deletes both namespaces and restores version 1", async () => {
-      await cluster.sh(block(page, /^kubectl delete namespace blue-green/));
+      await cluster.sh(block(page, /^kubectl delete namespace blue-green canary/));
       for (const namespace of ["blue-green", "canary"])
         expect(await stderr("get", "namespace", namespace)).toContain("not found");
       const restored = readFileSync(join(cluster.folder, "infra/kubernetes/blue-green/kustomization.yaml"), "utf8");

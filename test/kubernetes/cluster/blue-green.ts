@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { at, listAt, textAt } from "../../support/at.ts";
 import { findPort, until } from "../../support/cluster.ts";
 import type { Pod } from "../../support/kubernetes-objects.ts";
-import { block, cluster, get, list, setImages, stderr } from "./context.ts";
+import { block, cluster, get, list, setImages } from "./context.ts";
 
 interface EndpointSlice {
   readonly endpoints: readonly { readonly targetRef: { readonly name: string } }[] | null;
@@ -107,10 +107,5 @@ export function describeBlueGreen(): void {
       await runBlock(promotion);
       await becomes("Healthy", "v3", "v3");
     }, 90_000);
-
-    test("the clean-up deletes the namespace", async () => {
-      await runBlock(/^kubectl delete namespace blue-green/);
-      expect(await stderr("get", "namespace", "blue-green")).toContain("not found");
-    }, 60_000);
   });
 }

@@ -1,15 +1,17 @@
 // In place of the cluster's network and of the container runtime: an HTTP proxy that runs the container of a pod as a
-// process, with what its pod got from the manifests, when the first request for the pod arrives.
+// process, with what its pod got from the manifests, when the first request for the pod arrives. The containers of Jobs
+// run when the pod does; they reach other pods through the proxy.
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { field } from "../../../services/runtime/field.ts";
-import { listAt, textAt } from "../../support/at.ts";
+import { at, listAt, textAt } from "../../support/at.ts";
 import { type Cluster, connectTo, findPort, until } from "../../support/cluster.ts";
 import { createToken, startAsInPod } from "../../support/cluster-add-ons.ts";
 import { findTools } from "../../support/go-tools.ts";
 import type { Container, KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
-import { startService } from "../../support/processes.ts";
+import { run, startService } from "../../support/processes.ts";
 
 export interface PodProcesses {
   /** URL of the proxy, for HTTP_PROXY: it knows `http://SERVICE.NAMESPACE.svc` and the addresses of pods. */
@@ -29,6 +31,8 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
   const programs = await findTools("prometheus");
   const running = new Map<string, Promise<RunningPod>>();
   let turn = 0;
+  const proxyPort = await findPort();
+  const proxy = `http://127.0.0.1:${proxyPort}`;
 
   const read = async <T = KubernetesObject>(path: string): Promise<T> => {
     const response = await fetch(`${cluster.proxy}${path}`);
@@ -51,8 +55,9 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     );
     const names = slices
       .flatMap((slice) => field(slice, "endpoints") ?? [])
+      .filter((endpoint) => at(endpoint, "conditions.ready") !== false)
       .map((endpoint) => textAt(endpoint, "targetRef.name"));
-    if (names.length === 0) throw new Error(`the Service ${hostname} has no endpoints`);
+    if (names.length === 0) throw new Error(`the Service ${hostname} has no ready endpoints`);
     turn += 1;
     const pod = await read<Pod>(`/api/v1/namespaces/${namespace}/pods/${names.sort()[turn % names.length]}`);
     return localPortOf(pod, Number(field(servicePort, "targetPort") ?? port));
@@ -137,6 +142,32 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     return { ports: { [container.ports?.[0]?.containerPort ?? 0]: port }, end };
   }
 
+  /** Runs the containers of new Jobs until the proxy ends. */
+  async function runJobs(): Promise<void> {
+    const started = new Map<string, Promise<void>>();
+    const path = "/api/v1/pods?labelSelector=batch.kubernetes.io/job-name&fieldSelector=status.phase=Running";
+    while (server.listening) {
+      for (const pod of await list<Pod>(path))
+        if (!started.has(pod.metadata.uid)) started.set(pod.metadata.uid, runJob(pod));
+      await sleep(250);
+    }
+    await Promise.all(started.values());
+  }
+
+  async function runJob(pod: Pod): Promise<void> {
+    const { name, namespace } = pod.metadata;
+    const [container] = pod.spec.containers;
+    const [program, ...options] = container?.command ?? [];
+    if (!container || program !== "node") throw new Error(`${name} runs another program than Node`);
+    const env = { ...(await resolveVariables(pod, container)), NODE_USE_ENV_PROXY: "1", HTTP_PROXY: proxy };
+    const { code } = await run(process.execPath, [...options, ...(container.args ?? [])], env).ended;
+    await fetch(`${cluster.proxy}/api/v1/namespaces/${namespace}/pods/${name}/status`, {
+      method: "PATCH",
+      headers: { "Content-Type": "application/merge-patch+json" },
+      body: JSON.stringify({ status: { phase: code === 0 ? "Succeeded" : "Failed" } }),
+    });
+  }
+
   async function forward(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const url = new URL(incoming.url ?? "");
     const port = await findLocalPort(url);
@@ -164,13 +195,13 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
       outgoing.end(String(error));
     });
   });
-  const port = await findPort();
-  await new Promise<void>((resolve) => server.listen(Number(port), "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(Number(proxyPort), "127.0.0.1", resolve));
+  const jobs = runJobs();
   return {
-    proxy: `http://127.0.0.1:${port}`,
+    proxy,
     async get(url) {
       const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-      request({ host: "127.0.0.1", port, path: url, agent: false }, resolve).once("error", reject).end();
+      request({ host: "127.0.0.1", port: proxyPort, path: url, agent: false }, resolve).once("error", reject).end();
       const response = await promise;
       response.resume();
       return response.statusCode;
@@ -178,6 +209,7 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     async end() {
       server.close();
       server.closeAllConnections();
+      await jobs;
       await Promise.allSettled([...running.values()].map(async (process) => (await process).end()));
     },
   };

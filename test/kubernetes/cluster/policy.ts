@@ -20,14 +20,6 @@ const shellErrors = (commands: string) =>
     (error) => String(field(error, "stderr")),
   );
 
-/** Runs all commands of a block but the last, and resolves with the last one. */
-async function runAllButLast(pattern: RegExp): Promise<string> {
-  const commands = block(page, pattern).split("\n");
-  const last = commands.pop() ?? "";
-  await cluster.sh(commands.join("\n"));
-  return last;
-}
-
 export function describePolicy(): void {
   describe("docs/operate/policy.md with Gatekeeper", () => {
     const webhook = 'admission webhook "validation.gatekeeper.sh" denied the request:';
@@ -59,11 +51,11 @@ export function describePolicy(): void {
     }, 90_000);
 
     test("beside the audit of all namespaces, pods are rejected in a chosen namespace and admitted in another", async () => {
-      const inTeamA = await runAllButLast(/policy\/chosen\/namespaces/);
+      await runBlock(/policy\/chosen\/namespaces/);
+      const inBoth = block(page, /^kubectl run .* -n team-b\nkubectl run .* -n team-a$/);
       await expect
-        .poll(() => shellErrors(inTeamA), { timeout: 30_000 })
+        .poll(() => shellErrors(inBoth), { timeout: 30_000 })
         .toContain(`${webhook} [no-privileged-containers-in-namespaces] Privileged container is not allowed`);
-      expect(await runIn("team-b")).toBe("");
       expect(await violations()).toMatchObject([violation]);
       const constraints = await list("k8snoprivilege");
       expect(constraints.map((item) => [item.metadata.name, at(item, "spec.enforcementAction")])).toEqual([
@@ -73,7 +65,8 @@ export function describePolicy(): void {
     }, 60_000);
 
     test("pods are rejected in a namespace that gets the label of the constraint", async () => {
-      const inTeamB = await runAllButLast(/policy\/chosen\/namespace-label/);
+      await runBlock(/policy\/chosen\/namespace-label/);
+      const inTeamB = block(page, /^kubectl run .* -n team-b$/);
       await expect
         .poll(() => shellErrors(inTeamB), { timeout: 30_000 })
         .toContain(`${webhook} [no-privileged-containers-in-labelled-namespaces]`);
@@ -81,7 +74,8 @@ export function describePolicy(): void {
     }, 60_000);
 
     test("a pod with the label of the constraint is rejected, and one without is admitted", async () => {
-      const labelled = await runAllButLast(/policy\/chosen\/pod-label/);
+      await runBlock(/policy\/chosen\/pod-label/);
+      const labelled = block(page, /^kubectl run .* --labels /);
       await expect
         .poll(() => shellErrors(labelled), { timeout: 30_000 })
         .toContain(`${webhook} [no-privileged-containers-with-label]`);
@@ -185,17 +179,24 @@ export function describePolicy(): void {
       await kubectl("delete", "-k", `${kustomization}/workloads`);
     }, 60_000);
 
-    test("audit admits the pod with a warning, and the page's command lists the pod", async () => {
+    test("audit admits the pod with a warning, and the page's command lists it and a pod with a privileged ephemeral container", async () => {
       await runBlock(/admission-policy\/audit$/);
       await until("the API server admits a privileged pod", () => kubectl(...runPrivileged));
       const warning = "Validation failed for ValidatingAdmissionPolicy 'no-privileged-containers'";
       expect(await stderr(...runPrivileged, "--warnings-as-errors")).toContain(warning);
       await kubectl("apply", "-f", nginx);
       await kubectl("wait", "deployment/nginx-privileged", "--for=condition=Available", "--timeout=30s");
+      await kubectl("run", "plain", "--image", "nginx:1.29");
+      await kubectl("wait", "pod/plain", "--for=condition=Ready", "--timeout=30s");
+      await cluster.sh(block(page, /^kubectl debug/).replace("POD", "plain"));
       const [head, ...rows] = (await runBlock(/^kubectl get pods -A/)).trim().split("\n");
-      expect(head).toMatch(/^NAMESPACE +POD +CONTAINERS +INIT$/);
-      expect(rows).toEqual([expect.stringMatching(/^default +nginx-privileged-\S+ +true +<none>$/)]);
+      expect(head).toMatch(/^NAMESPACE +POD +CONTAINERS +INIT +EPHEMERAL$/);
+      expect(rows).toEqual([
+        expect.stringMatching(/^default +nginx-privileged-\S+ +true +<none> +<none>$/),
+        expect.stringMatching(/^default +plain +<none> +<none> +true$/),
+      ]);
       await kubectl("delete", "-f", nginx);
+      await kubectl("delete", "pod", "plain", "--now");
     }, 60_000);
 
     test("the controller manager finds no type errors in the expressions", async () => {
