@@ -87,7 +87,9 @@ export function describePolicy(): void {
       await expect(cluster.apply(constraint.replace("team-a", "Team_A"))).rejects.toThrow(/namespaces.* should match/);
     });
 
-    test("a privileged pod that is older than the policy can still be changed, so that it can lose finalizers", async () => {
+    test("a pod whose privileged containers are older than the policy can still be changed, so that it can lose finalizers", async () => {
+      const [pod] = await list("pods", "-l", "app=nginx-privileged");
+      await cluster.sh(block(page, /^kubectl debug/).replace("POD", pod?.metadata.name ?? ""));
       await kubectl("apply", "-k", "infra/kubernetes/policy/deny");
       await expect.poll(() => runIn("default"), { timeout: 30_000 }).toContain("[no-privileged-containers]");
       await kubectl("label", "pods", "-l", "app=nginx-privileged", "older=true");
@@ -195,8 +197,18 @@ export function describePolicy(): void {
         expect.stringMatching(/^default +nginx-privileged-\S+ +true +<none> +<none>$/),
         expect.stringMatching(/^default +plain +<none> +<none> +true$/),
       ]);
-      await kubectl("delete", "-f", nginx);
       await kubectl("delete", "pod", "plain", "--now");
+    }, 60_000);
+
+    test("a container that is not privileged can be added to a privileged pod that is older than the policy", async () => {
+      await runBlock(/admission-policy\/deny$/);
+      await expect
+        .poll(() => stderr(...runPrivileged), { timeout: 30_000 })
+        .toContain(denied("no-privileged-containers", "privileged"));
+      const [pod] = await list("pods", "-l", "app=nginx-privileged");
+      const debug = block(page, /^kubectl debug/).replace("POD", pod?.metadata.name ?? "");
+      expect(await shellErrors(debug.replace("sysadmin", "general"))).toBe("");
+      await kubectl("delete", "-f", nginx);
     }, 60_000);
 
     test("the controller manager finds no type errors in the expressions", async () => {
