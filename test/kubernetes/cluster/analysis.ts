@@ -148,7 +148,8 @@ export function describeAnalysis(): void {
         text
           .replaceAll(/interval: \d+s/g, "interval: 200ms")
           .replaceAll(/(?<=initialDelay: |offset )\d+s/g, "8s")
-          .replaceAll("sleep(1_000)", "sleep(100)"),
+          .replaceAll("sleep(1_000)", "sleep(100)")
+          .replace("round < 20", "round < 5"),
       );
       edit("blue-green-analysis/rollout.yaml", (text) =>
         text.replace("scaleDownDelaySeconds: 120", "scaleDownDelaySeconds: 20\n      abortScaleDownDelaySeconds: 5"),
@@ -213,14 +214,15 @@ export function describeAnalysis(): void {
       await waitUntil("Degraded", "v3");
     }, 120_000);
 
-    test("a version that fails a third of one route is aborted, although other routes get more requests and smoke succeeds", async () => {
+    test("a version that fails a third of one route is aborted, although other routes get more requests", async () => {
       await release("v4", faults.everyThirdSignIn);
       call(preview);
       await waitUntil("Degraded", "v3");
       expect(await reason()).toEqual([
         expect.stringMatching(/^Metric "error-rate" assessed Failed due to failed \(1\) > failureLimit \(0\)/),
       ]);
-      expect(results(await analyses())).toEqual([expect.arrayContaining(["readyz Successful", "smoke Successful"])]);
+      // That smoke does not find this fault, the next test shows: there it has ended before the error rate fails.
+      expect(results(await analyses())).toEqual([expect.arrayContaining(["error-rate Failed", "readyz Successful"])]);
     }, 120_000);
 
     test("a version that fails after its promotion is replaced with the old one", async () => {
