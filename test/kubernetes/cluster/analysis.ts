@@ -214,14 +214,14 @@ export function describeAnalysis(): void {
       await waitUntil("Degraded", "v3");
     }, 120_000);
 
-    test("a version that fails a third of one route is aborted, although other routes get more requests", async () => {
+    test("a version that fails every third request for one route is aborted, although other routes get more requests", async () => {
       await release("v4", faults.everyThirdSignIn);
       call(preview);
       await waitUntil("Degraded", "v3");
       expect(await reason()).toEqual([
         expect.stringMatching(/^Metric "error-rate" assessed Failed due to failed \(1\) > failureLimit \(0\)/),
       ]);
-      // That smoke does not find this fault, the next test shows: there it has ended before the error rate fails.
+      // The next test shows that smoke does not find this fault. Here it may still run when the error rate fails.
       expect(results(await analyses())).toEqual([expect.arrayContaining(["error-rate Failed", "readyz Successful"])]);
     }, 120_000);
 
@@ -276,7 +276,7 @@ export function describeAnalysis(): void {
         ]);
       }, 180_000);
 
-      test("a version that fails a third of one route is aborted, and all pods run the old version", async () => {
+      test("a version that fails every third request for one route is aborted, and all pods run the old version", async () => {
         call(active, "canary");
         await release("v5", faults.everyThirdSignIn, "canary");
         await expect
