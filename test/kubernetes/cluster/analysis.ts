@@ -236,7 +236,10 @@ export function describeAnalysis(): void {
       ]);
     }, 120_000);
 
-    test("a version whose pods do not become ready is aborted without an analysis", async () => {
+    test("after the pods of an aborted version have ended, a version whose pods do not become ready is aborted without an analysis", async () => {
+      const countPods = () => list("pods", "-n", "blue-green", "-l", "app=superapi").then(({ length }) => length);
+      await expect.poll(countPods, { timeout: 60_000, interval: 500 }).toBe(2);
+      await cluster.sh(block(page, /^kubectl annotate replicasets/));
       edit("blue-green-analysis/rollout.yaml", (text) => text.replace(/(progressDeadlineSeconds:) \d+/, "$1 5"));
       await kubectl("cordon", "--selector", "kubernetes.io/os=linux");
       onTestFinished(async () => {
