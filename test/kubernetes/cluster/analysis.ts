@@ -239,13 +239,14 @@ export function describeAnalysis(): void {
     test("after the pods of an aborted version have ended, a version whose pods do not become ready is aborted without an analysis", async () => {
       const countPods = () => list("pods", "-n", "blue-green", "-l", "app=superapi").then(({ length }) => length);
       await expect.poll(countPods, { timeout: 60_000, interval: 500 }).toBe(2);
-      await cluster.sh(block(page, /^kubectl annotate replicasets/));
       edit("blue-green-analysis/rollout.yaml", (text) => text.replace(/(progressDeadlineSeconds:) \d+/, "$1 5"));
       await kubectl("cordon", "--selector", "kubernetes.io/os=linux");
       onTestFinished(async () => {
         await kubectl("uncordon", "--selector", "kubernetes.io/os=linux");
       });
       await release("v6");
+      await expect.poll(() => phaseOf(), { timeout: 30_000 }).toBe("Progressing");
+      await cluster.sh(block(page, /^kubectl annotate replicasets/));
       await waitUntil("Degraded", "v3");
       expect(await analyses()).toEqual([]);
     }, 120_000);
