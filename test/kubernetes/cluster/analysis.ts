@@ -65,13 +65,16 @@ export function describeAnalysis(): void {
     const active = "dev-superapi-svc-active-geba";
     const preview = "dev-superapi-svc-preview-geba";
 
-    /** Callers of a Service, until the test ends. Most requests are for a route that does not fail. */
+    /**
+     * Callers of a Service, until the test ends. Most requests are for a route that does not fail. Each pod gets its
+     * share of the others, because 9 and the number of pods have no common divisor.
+     */
     const calls: { stop: boolean; ended: Promise<void> }[] = [];
     function call(service: string, namespace = "blue-green"): void {
       const caller = { stop: false, ended: Promise.resolve() };
       const repeat = async () => {
         for (let count = 0; !caller.stop; count += 1) {
-          await pods.get(`http://${service}.${namespace}.svc/api/${count % 10 === 0 ? "sign-in" : "version"}`);
+          await pods.get(`http://${service}.${namespace}.svc/api/${count % 9 === 0 ? "sign-in" : "version"}`);
           await sleep(20);
         }
       };
@@ -287,9 +290,7 @@ export function describeAnalysis(): void {
           .poll(stateOfCanary, { timeout: 90_000, interval: 250 })
           .toEqual({ phase: "Degraded", pods: four("v4") });
         const runs = await analyses("canary");
-        expect(runs.map(({ status }) => status?.message)).toEqual([
-          expect.stringMatching(/^Metric "error-rate" assessed Failed/),
-        ]);
+        expect(runs.at(-1)?.status?.message).toMatch(/^Metric "error-rate" assessed Failed/);
       }, 120_000);
     });
 
