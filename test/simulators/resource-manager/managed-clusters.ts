@@ -39,8 +39,8 @@ export function completeManagedCluster(assignments: RoleAssignments): Complete {
 }
 
 /**
- * Removes what a cluster wrote into a private DNS zone, before its deletion. The deletion of its resource group does not
- * do so: Azure may delete the identity before the cluster.
+ * Removes what a cluster wrote into a private DNS zone, before its deletion. The deletion of its resource group does
+ * not do so: Azure may delete the identity before the cluster.
  *
  * @throws ArmFault 403 when the identity or its role is gone. Azure's code for that is not known.
  */
