@@ -31,7 +31,8 @@ const exceptions: Record<string, string> = {
   "mcr.microsoft.com/azure-cli:2.91.0 has no digest": "no public source names it; Renovate adds it",
   "quay.io/prometheus/prometheus:v3.13.5 has no digest": "no public source names it; Renovate adds it",
   "nginx:1.29 has no digest": "the policy rejects the pod before anything is pulled",
-  "REGISTRY.azurecr.io/hello-wasm-spin:1.0.0 has no digest": "the user pushes this image and puts its name here",
+  "REGISTRY.azurecr.io/hello-wasm-spin:1.0.0 has no digest":
+    "the user pushes this image and writes its name into spin-app.yaml",
   "ghcr.io/devcontainers/features/docker-in-docker:4.0.0 installs the latest version":
     "Docker comes from a repository of signed Debian packages",
   '"az aks install-cli" installs kubectl or kubelogin without its version':

@@ -224,7 +224,7 @@ export function describeAnalysis(): void {
       expect(await reason()).toEqual([
         expect.stringMatching(/^Metric "error-rate" assessed Failed due to failed \(1\) > failureLimit \(0\)/),
       ]);
-      // The next test shows that smoke does not find this fault. Here it may still run when the error rate fails.
+      // The next test shows that smoke does not find this fault. smoke may still run when the error rate fails.
       expect(results(await analyses())).toEqual([expect.arrayContaining(["error-rate Failed", "readyz Successful"])]);
     }, 120_000);
 

@@ -30,6 +30,8 @@ interface RunningPod {
 export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses> {
   const programs = await findTools("prometheus");
   const running = new Map<string, Promise<RunningPod>>();
+  const ending: Promise<unknown>[] = [];
+  let ended = false;
   let turn = 0;
   const proxyPort = await findPort();
   const proxy = `http://127.0.0.1:${proxyPort}`;
@@ -67,6 +69,7 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     if (!pod) throw new Error("no pod has this address");
     let process = running.get(pod.metadata.uid);
     if (!process) {
+      if (ended) throw new Error("the proxy has ended"); // nothing would end the process
       process = start(pod);
       running.set(pod.metadata.uid, process);
       await endOthers();
@@ -82,7 +85,7 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     for (const [uid, process] of running) {
       if (uids.has(uid)) continue;
       running.delete(uid);
-      process.then(({ end }) => end()).catch(() => {}); // it never started
+      ending.push(process.then(({ end }) => end()));
     }
   }
 
@@ -210,7 +213,9 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
       server.close();
       server.closeAllConnections();
       await jobs;
-      await Promise.allSettled([...running.values()].map(async (process) => (await process).end()));
+      ended = true;
+      ending.push(...[...running.values()].map((process) => process.then(({ end }) => end())));
+      await Promise.allSettled(ending); // one that never started has nothing to end
     },
   };
 }

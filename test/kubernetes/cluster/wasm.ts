@@ -79,7 +79,7 @@ export function describeWasm(): void {
     const isPending = async (name: string) =>
       (await getPod(name)).status.conditions?.some(({ type, status }) => type === "PodScheduled" && status === "False");
 
-    test("installs the versions whose manifests and programs are tested here", () => {
+    test("installs the versions whose manifests and programs the tests run", () => {
       const commands = readBlocks(page).map(({ command }) => command.replaceAll(/\\\n\s*/g, ""));
       const versions = commands.flatMap((text) =>
         [...text.matchAll(/charts\/(\S+) --version (\S+)/g)].map(([, chart, version]) => `${chart}@v${version}`),

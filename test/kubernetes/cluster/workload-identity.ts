@@ -26,7 +26,7 @@ import {
 } from "./context.ts";
 
 const page = "docs/operate/workload-identity.md";
-/** Shell function that runs the command of a `kubectl exec` here: simulated nodes run no containers. */
+/** Shell function that runs the command of a `kubectl exec` locally: simulated nodes run no containers. */
 const execHere = 'kubectl() { while [ "$1" != -- ]; do shift; done; shift; "$@"; }';
 
 export function describeWorkloadIdentity(): void {
@@ -207,7 +207,7 @@ export function describeWorkloadIdentity(): void {
         az?.close();
       });
 
-      /** Runs the page's `kubectl exec` commands here, with the variables of the container except for the file. */
+      /** Runs the page's `kubectl exec` commands locally, with the variables of the container except for the file. */
       async function runInPod(token: string): Promise<string> {
         const [container] = pod.spec.containers;
         const file = join(cluster.folder, "az-identity-token");

@@ -32,9 +32,25 @@ function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
 const local = sqliteResources();
 let cosmos: CosmosSimulator;
 
-function startOnCosmos(): Promise<Process> {
+function startOnCosmos(resources = "components/cosmos/sidecar-key"): Promise<Process> {
   const env = { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key };
-  return startSidecar({ resources: ["components/cosmos/sidecar-key"], env });
+  return startSidecar({ resources: [resources], env });
+}
+
+/** The API over a sidecar with these resources, and the container behind it. */
+async function openCosmos(resources?: string): Promise<{ api: Agent; container: Container; close(): Promise<void> }> {
+  const sidecar = await startOnCosmos(resources);
+  const { api, store } = serveOver(sidecar);
+  const client = new CosmosClient({ endpoint: cosmos.url, key: cosmos.key });
+  return {
+    api,
+    container: client.database("dapr-db").container("statestore"),
+    async close() {
+      client.dispose();
+      await store.close();
+      await sidecar.end();
+    },
+  };
 }
 
 const stores = [
@@ -284,22 +300,13 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
 });
 
 describe("requests to Cosmos DB", () => {
-  let sidecar: Process;
   let api: Agent;
-  let store: DaprStore;
-  let client: CosmosClient;
   let container: Container;
+  let close: () => Promise<void>;
   beforeAll(async () => {
-    sidecar = (await stores[1]?.start()) as Process;
-    ({ api, store } = serveOver(sidecar));
-    client = new CosmosClient({ endpoint: cosmos.url, key: cosmos.key });
-    container = client.database("dapr-db").container("statestore");
+    ({ api, container, close } = await openCosmos());
   });
-  afterAll(async () => {
-    client.dispose();
-    await store.close();
-    await sidecar.end();
-  });
+  afterAll(() => close());
   const read = async (id: string, partition: string) => (await container.item(id, partition).read()).resource;
 
   test("writes readable values, in a partition for each key or in the partition that the key names", async () => {
@@ -375,20 +382,15 @@ describe("requests to Cosmos DB", () => {
 /** What the original walkthrough wrote: bytes, by the Go SDK, under its app id, with Dapr's default partition. */
 describe("data of the original walkthrough, with keyPrefix daprstate", () => {
   const folder = mkdtempSync(join(tmpdir(), "stores-test-"));
-  let sidecar: Process;
   let api: Agent;
-  let store: DaprStore;
-  let client: CosmosClient;
   let container: Container;
+  let close: () => Promise<void>;
   beforeAll(async () => {
     cpSync(join(root, "components/cosmos/sidecar-key"), folder, { recursive: true });
     const file = join(folder, "statestore.yaml");
     const prefix = "  metadata:\n    - name: keyPrefix\n      value: daprstate\n";
     writeFileSync(file, readFileSync(file, "utf8").replace("  metadata:\n", prefix));
-    sidecar = await startSidecar({ resources: [folder], env: { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key } });
-    ({ api, store } = serveOver(sidecar));
-    client = new CosmosClient({ endpoint: cosmos.url, key: cosmos.key });
-    container = client.database("dapr-db").container("statestore");
+    ({ api, container, close } = await openCosmos(folder));
     const values = { text: "hello", json: '{"a":1}', "a~b": "text" };
     for (const [key, value] of Object.entries(values)) {
       const id = `daprstate||${key}`;
@@ -397,9 +399,7 @@ describe("data of the original walkthrough, with keyPrefix daprstate", () => {
     }
   });
   afterAll(async () => {
-    client.dispose();
-    await store.close();
-    await sidecar.end();
+    await close();
     rmSync(folder, { recursive: true });
   });
 
