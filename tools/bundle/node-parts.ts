@@ -1,5 +1,5 @@
-// The parts that are compiled into Node, and their licences. process.versions has the versions, Node's LICENSE the names
-// and the texts.
+// The parts that are compiled into Node, and their licences. process.versions has the versions. Node's LICENSE has the
+// names and the texts.
 import type { Component } from "./component.ts";
 import { readMitText } from "./licences.ts";
 
