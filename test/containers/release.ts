@@ -4,10 +4,11 @@ import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import type { Docker } from "../support/docker.ts";
 import { buildTimeout } from "../support/go-tools.ts";
+import { readBlocks } from "../support/markdown.ts";
 import { root } from "../support/processes.ts";
 import { type Registry, startRegistry } from "../support/registry.ts";
 
@@ -21,6 +22,11 @@ interface Job {
   readonly strategy?: { readonly matrix: { readonly service?: readonly string[] } };
 }
 
+/** Block of the page that uses published images. */
+export const [pullCommands = ""] = readBlocks("docs/deploy/containers.md")
+  .map(({ command }) => command)
+  .filter((command) => command.startsWith("docker compose pull\n"));
+
 interface Context {
   readonly docker: () => Docker;
   /** A temporary folder, and the copy of the repository in which docker runs. */
@@ -28,6 +34,8 @@ interface Context {
   readonly repository: string;
   readonly version: string;
   readonly services: readonly string[];
+  /** An image of the engine that is not state-api's. */
+  readonly anotherImage: string;
   /** Megabytes of the layers as a registry stores and sends them, by service. */
   readonly compressedSizes: ReadonlyMap<string, number>;
   readonly compose: (...args: string[]) => Promise<string>;
@@ -36,13 +44,13 @@ interface Context {
 
 // Only there does an engine share the loopback interface of the tests.
 export function testRelease(context: Context): void {
-  const { docker, folder, repository, version, services, compressedSizes, compose, useEveryPath } = context;
+  const { docker, folder, repository, version, services, anotherImage, compressedSizes, compose, useEveryPath } =
+    context;
   describe.skipIf(process.platform !== "linux")("the release of a fork, on a registry on loopback", () => {
     const jobs: Readonly<Record<string, Job>> = parse(
       readFileSync(join(root, ".github/workflows/release.yml"), "utf8"),
     ).jobs;
     const calls = join(folder, "grype-calls");
-    const before = process.env.IMAGES;
     let registry: Registry;
     let prefix: string;
     let architecture: string;
@@ -69,10 +77,7 @@ export function testRelease(context: Context): void {
       };
       writeFileSync(join(repository, "CHANGELOG.md"), `# Changelog\n\n## ${version}\n\n- The [notes](docs/a.md).\n`);
     }, buildTimeout);
-    afterAll(async () => {
-      process.env.IMAGES = before;
-      await registry.end();
-    });
+    afterAll(() => registry.end());
 
     /** Runs the steps of a job that call a script of the repository. */
     async function runJob(name: string, more: Record<string, string> = {}, service = ""): Promise<void> {
@@ -161,16 +166,20 @@ export function testRelease(context: Context): void {
       }
     });
 
-    test("Compose pulls the published images by IMAGES, without a build, and every path works", {
+    test("the page's commands replace a local image by the published one, start the suite without a build, and every path works", {
       timeout: 120_000,
     }, async () => {
       const local = (await docker()("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", `${prefix}/*`)).split("\n");
       if (local[0]) await docker()("image", "rm", "--force", ...local);
-      process.env.IMAGES = prefix;
+      await docker()("tag", anotherImage, `${prefix}/state-api:${version}`);
+      const started = services.filter((name) => name !== "cosmos-check");
+      // A private engine cannot pull Dapr's image.
+      const names = docker().isPrivate ? started.join(" ") : "";
+      vi.stubEnv("IMAGES", prefix);
       try {
-        await compose("up", "--no-build", "--detach", "--wait");
+        await docker().shell(pullCommands.replace("compose pull", `compose pull ${names}`));
         await useEveryPath();
-        for (const service of services.filter((name) => name !== "cosmos-check")) {
+        for (const service of started) {
           const [container = ""] = (await compose("ps", "--quiet", service)).split("\n");
           const image = await docker()("container", "inspect", "--format", "{{.Image}}", container);
           const digests = await docker()("image", "inspect", "--format", "{{json .RepoDigests}}", image);
@@ -180,7 +189,7 @@ export function testRelease(context: Context): void {
         }
       } finally {
         await compose("down", "--volumes", "--timeout", "1");
-        process.env.IMAGES = before;
+        vi.unstubAllEnvs();
       }
     });
   });

@@ -1,5 +1,5 @@
-// The settings table and .env.example list exactly the variables that the services declare. After a change of a
-// config.ts: npx vitest run --project suite test/docs/settings.test.ts --update
+// The settings table and .env.example list exactly the variables that the services declare; .env.example also IMAGES,
+// which only Compose reads. After a change of a config.ts: npx vitest run --project suite test/docs/settings.test.ts --update
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -37,7 +37,7 @@ test("the table of docs/reference/settings.md has one row for each variable", as
   await expect(text.replace(marked, () => table)).toMatchFileSnapshot(page);
 });
 
-test(".env.example has one commented line for each variable that all apps can share", async () => {
+test(".env.example has one commented line for each variable that all apps can share, and one for IMAGES", async () => {
   // dapr.yaml and the platforms set these; a file that all apps share cannot.
   const perApp = [
     "PORT",
@@ -52,5 +52,6 @@ test(".env.example has one commented line for each variable that all apps can sh
   const lines = settings
     .filter(({ name }) => !perApp.includes(name))
     .map(({ name, variable }) => `# ${variable.description}\n#${name}=${variable.default}\n`);
-  await expect([introduction, ...lines].join("\n")).toMatchFileSnapshot(join(root, ".env.example"));
+  const images = "# Compose only: prefix of published images, such as ghcr.io/OWNER/dapr-on-azure-samples\n#IMAGES=\n";
+  await expect([introduction, ...lines, images].join("\n")).toMatchFileSnapshot(join(root, ".env.example"));
 });
