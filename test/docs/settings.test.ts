@@ -1,5 +1,6 @@
 // The settings table and .env.example list exactly the variables that the services declare; .env.example also IMAGES,
-// which only Compose reads. After a change of a config.ts: npx vitest run --project suite test/docs/settings.test.ts --update
+// which only Compose reads. After a change of a config.ts:
+// npx vitest run --project suite test/docs/settings.test.ts --update
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
