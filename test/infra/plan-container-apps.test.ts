@@ -223,6 +223,12 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     const plan = "state-api-scale-rules";
     const scaler = () => plans.find(plan, "Microsoft.ManagedIdentity/userAssignedIdentities");
 
+    test("has the text of state-api but for comments and the scale, so that LIVE and the others work with it, too", () => {
+      const read = (file: string) => readFileSync(join(root, `infra/bicep/parameters/${file}.bicepparam`), "utf8");
+      const own = /^\/\/.*\n|^using .*\n|^param scale = \{(.*\}|\n[\s\S]*?\n\})\n/gm;
+      expect(read(`examples/${plan}`).replaceAll(own, "")).toBe(read("state-api").replaceAll(own, ""));
+    });
+
     test("scales by requests, CPU, messages of a queue that an identity reads, and time, and never to zero", () => {
       expect(at(app(plan), "template.scale")).toEqual({
         minReplicas: 1,

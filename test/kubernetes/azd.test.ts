@@ -109,6 +109,18 @@ describe("the predeploy hooks of AKS", () => {
     expect(objects.map(nameOf)).not.toContain("Stale/stale");
   });
 
+  test("render the image that azd has built, also when settings.yaml names another registry", async () => {
+    const settings = join(dirname(overlay), "settings.yaml");
+    const original = readFileSync(settings, "utf8");
+    writeFileSync(settings, original.replace(/(?<=^ {2}IMAGES: ).*$/m, "ghcr.io/owner/dapr-on-azure-samples"));
+    try {
+      const objects = await render("welcome", { IMAGES: "ghcr.io/another/dapr-on-azure-samples" });
+      expect(JSON.stringify(objects.at(-1))).toContain(`"image":"${imageOf("welcome")}"`);
+    } finally {
+      writeFileSync(settings, original);
+    }
+  });
+
   test("use the features of the overlay as it is on disk", async () => {
     const original = readFileSync(overlay, "utf8");
     const changed = parse(original);

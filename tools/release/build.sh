@@ -9,6 +9,8 @@ export BUILDX_NO_DEFAULT_ATTESTATIONS=1 # a candidate is one image, not an index
 for service in $SERVICES; do
   image=$IMAGES/$service:candidate-$VERSION-$architecture
   docker build --build-arg "SERVICE=$service" --build-arg "REVISION=${GITHUB_SHA:-unknown}" \
+    --label "org.opencontainers.image.version=$VERSION" \
+    --label "org.opencontainers.image.source=${GITHUB_SERVER_URL:-unknown}/${GITHUB_REPOSITORY:-unknown}" \
     --build-arg "SOURCE_DATE_EPOCH=$created" --tag "$image" .
   docker push "$image"
 done

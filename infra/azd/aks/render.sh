@@ -40,7 +40,7 @@ if [ "$service" != welcome ]; then
   esac
 fi
 
-unset IMAGES # azd has built the image
+export IMAGES=REGISTRY.azurecr.io # whatever settings.yaml says: the image below is the one that azd has built
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -R ../../kubernetes "$work"

@@ -3,6 +3,12 @@ using '../../apps/state-api.bicep'
 // Like state-api.bicepparam, but the app also scales by the use of its CPU, by the messages in a queue of Azure Storage,
 // and to three replicas in working hours. Set QUEUE_ID to the resource id of the queue. The deployment creates an identity
 // for the rule and lets it read that queue. The same rules are possible for the other apps, in every kind of network.
+var address = readEnvironmentVariable('MY_ADDRESS', '')
+var directCalls = readEnvironmentVariable('DIRECT_CALLS', '')
+var live = readEnvironmentVariable('LIVE', '')
+var isOfAnotherApp = contains(['group-lister', 'welcome'], split(live, '--')[0])
+var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
+var greeting = readEnvironmentVariable('WELCOME', '')
 var built = readEnvironmentVariable('SERVICE_STATE_API_IMAGE_NAME', '')
 var images = readEnvironmentVariable('IMAGES', '')
 
@@ -12,7 +18,16 @@ param image = !empty(built)
   : empty(images)
       ? fail('SERVICE_STATE_API_IMAGE_NAME is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/state-api:1.0.0. Or set IMAGES to the prefix of published images.')
       : '${images}/state-api:1.0.0'
-param access = { who: 'nobody' }
+param access = empty(directCalls)
+  ? { who: 'nobody' }
+  : directCalls != 'anywhere'
+      ? fail('DIRECT_CALLS=${directCalls} is not valid. Set it to anywhere to call the app directly, or unset it.')
+      : {
+          who: 'addresses'
+          ranges: [
+            '${empty(address) ? fail('DIRECT_CALLS=anywhere needs MY_ADDRESS. Set MY_ADDRESS to your public IPv4 address, or unset DIRECT_CALLS.') : address}/32'
+          ]
+        }
 param scale = {
   min: 1
   max: 10
@@ -27,3 +42,5 @@ param scale = {
     }
   ]
 }
+param candidate = empty(live) || isOfAnotherApp ? null : { live: live, weight: empty(weight) ? 0 : int(weight) }
+param welcome = empty(greeting) ? null : greeting
