@@ -155,6 +155,19 @@ export function testRelease(context: Context): void {
       }
     });
 
+    test("each published image has labels with its repository, commit and version", async () => {
+      for (const service of services) {
+        const { config } = JSON.parse(
+          await oras("manifest", "fetch-config", `${prefix}/${service}:candidate-${version}-${architecture}`),
+        );
+        expect(config.Labels).toMatchObject({
+          "org.opencontainers.image.source": `https://github.com/${settings.GITHUB_REPOSITORY}`,
+          "org.opencontainers.image.revision": settings.GITHUB_SHA,
+          "org.opencontainers.image.version": version,
+        });
+      }
+    });
+
     test("announce writes notes with the changes of the version, its links and the digest of each image", async () => {
       await runJob("announce");
       const notes = readFileSync(join(repository, "notes.md"), "utf8");

@@ -192,13 +192,13 @@ describe("docs/deploy/kubernetes.md", () => {
   afterAll(() => rmSync(copy, { recursive: true }));
 
   /** Runs the only block of the page that matches. The fake `az` prints value-of-NAME for the output NAME. */
-  async function runBlock(pattern: RegExp): Promise<void> {
-    const [block, ...more] = readBlocks("docs/deploy/kubernetes.md").filter(({ command }) => pattern.test(command));
-    expect(more).toEqual([]);
+  async function runBlock(pattern: RegExp, more: NodeJS.ProcessEnv = {}): Promise<void> {
+    const [block, ...others] = readBlocks("docs/deploy/kubernetes.md").filter(({ command }) => pattern.test(command));
+    expect(others).toEqual([]);
     const az = `az() { sed -n 's/.*properties.outputs.\\([A-Z_]*\\).value.*/value-of-\\1/p' <<< "$*"; }`;
     await promisify(execFile)("bash", ["-euc", `${az}\n${block?.command}`], {
       cwd: copy,
-      env: { ...process.env, PATH: path, AZURE_ENV_NAME: "samples" },
+      env: { ...process.env, PATH: path, AZURE_ENV_NAME: "samples", ...more },
     });
   }
 
@@ -213,6 +213,13 @@ describe("docs/deploy/kubernetes.md", () => {
     expect(manifests).not.toMatch(/YOUR-|REGISTRY\.azurecr\.io/);
     await runBlock(/^mv /);
     expect(readOverlay()).toEqual(before);
+  });
+
+  test("its commands keep the IMAGES of published images", async () => {
+    await runBlock(/^output\(\)/, { IMAGES: "ghcr.io/owner/dapr-on-azure-samples" });
+    expect(readOverlay()).toMatch(/^ {2}IMAGES: ghcr\.io\/owner\/dapr-on-azure-samples$/m);
+    expect(readOverlay()).toContain("COSMOS_URL: value-of-COSMOS_URL\n");
+    await runBlock(/^mv /);
   });
 
   test.each([

@@ -10,7 +10,7 @@ for service in $SERVICES; do
   image=$IMAGES/$service:candidate-$VERSION-$architecture
   docker build --build-arg "SERVICE=$service" --build-arg "REVISION=${GITHUB_SHA:-unknown}" \
     --label "org.opencontainers.image.version=$VERSION" \
-    --label "org.opencontainers.image.source=${GITHUB_SERVER_URL:-unknown}/${GITHUB_REPOSITORY:-unknown}" \
+    --label "org.opencontainers.image.source=https://github.com/$GITHUB_REPOSITORY" \
     --build-arg "SOURCE_DATE_EPOCH=$created" --tag "$image" .
   docker push "$image"
 done
