@@ -27,7 +27,15 @@ func containerAppsErrors(hosting ContainerApps) string[] =>
 @description('Returns a message for each invalid parameter of an app; empty when all are valid.')
 func appErrors(name string, image string, access Access, scale Scale, candidate Candidate?) string[] =>
   nonEmpty([
-    !contains(split(image, '/')[0], '.') ? 'image ${image} names no registry. Use REGISTRY.azurecr.io/${name}:TAG.' : ''
+    !contains(split(image, '/')[0], '.')
+      ? 'image ${image} names no registry. Set ${imageVariable(name)} to the image to deploy, such as REGISTRY.azurecr.io/${name}:TAG. Or set IMAGES to the prefix of published images.'
+      : ''
+    contains(image, '//')
+      ? 'image ${image} has two slashes in a row. Set IMAGES, or ${imageVariable(name)}, to a name without a slash at the end.'
+      : ''
+    repository(image) != toLower(repository(image))
+      ? 'image ${image} has capital letters before the tag. Write the name in lower case.'
+      : ''
     scale.min > scale.max
       ? 'scale.min (${scale.min}) is greater than scale.max (${scale.max}). Lower min or raise max.'
       : ''
@@ -201,6 +209,11 @@ func isNamespace(pattern string) bool => isNamespaceName(startsWith(pattern, '*'
 
 func isNamespaceName(name string) bool =>
   name != '' && name != '*' && hasNameCharacters(endsWith(name, '*') ? take(name, length(name) - 1) : name)
+
+func imageVariable(app string) string => 'SERVICE_${replace(toUpper(app), '-', '_')}_IMAGE_NAME'
+
+// Without the registry, whose name may have capital letters, and without the tag, which may have them, too.
+func repository(image string) string => split(join(skip(split(image, '/'), 1), '/'), ':')[0]
 
 func nonEmpty(messages string[]) string[] => filter(messages, message => !empty(message))
 

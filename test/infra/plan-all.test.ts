@@ -3,8 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
+import { imageVariable } from "../support/azd.ts";
 import { environment, findBicepOrSkip, type Plan } from "../support/bicep.ts";
-import { errorsIn, fileOf, makePlans, type Plans, shipped } from "../support/plans.ts";
+import { errorsIn, fileOf, makePlans, type Plans, planIn, shipped } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
 const path = await findBicepOrSkip();
@@ -90,7 +91,9 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
     const { [`${container}.image`]: image, ...variables } = differences(resources, released.of(name).resources);
     expect(image).toMatch(/:v2$/);
     expect(Object.values(variables)).toEqual(
-      ["state-api", "welcome"].includes(name) ? [{ name: "WELCOME", value: "Hello from v2!" }] : [],
+      ["state-api", "state-api-scale-rules", "welcome"].includes(name)
+        ? [{ name: "WELCOME", value: "Hello from v2!" }]
+        : [],
     );
     for (const path of Object.keys(variables)) {
       expect(path.replace(/\d$/, "")).toBe(`${container}.env.`);
@@ -124,10 +127,10 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
     "%s cannot be deployed without its SERVICE_*_IMAGE_NAME and IMAGES",
     async (name) => {
       const [app = ""] = apps.filter((each) => name.startsWith(each));
-      const variable = `SERVICE_${app.toUpperCase().replace("-", "_")}_IMAGE_NAME`;
-      const message = `${variable} is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/${app}:${version}. Or set IMAGES to`;
-      const errors = await errorsIn(path ?? "", { ...environment, [variable]: "", IMAGES: "" }, fileOf(name));
-      expect(errors).toEqual([expect.stringContaining(message)]);
+      const variable = imageVariable(app);
+      const message = `image /${app}:${version} names no registry. Set ${variable} to the image to deploy, such as REGISTRY.azurecr.io/${app}:TAG. Or set IMAGES to`;
+      const env = { ...environment, [variable]: "", IMAGES: "" };
+      await expect(planIn(path ?? "", env, fileOf(name))).rejects.toThrow(message);
     },
   );
 });

@@ -194,7 +194,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     expect(at(app(name), "template.containers.0.image")).toBe(`registry.azurecr.io/${name}:v1`);
   });
 
-  test.for([...apps, "examples/welcome-sign-in", "examples/welcome-tags"])(
+  test.for([...apps, "examples/state-api-scale-rules", "examples/welcome-sign-in", "examples/welcome-tags"])(
     "%s takes the image of IMAGES if it has none of its own, and pulls it without an identity",
     async (file) => {
       const [name = ""] = apps.filter((each) => file.includes(each));

@@ -14,14 +14,9 @@ var live = readEnvironmentVariable('LIVE', '')
 var isOfAnotherApp = contains(['state-api', 'welcome'], split(live, '--')[0])
 var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
 var built = readEnvironmentVariable('SERVICE_GROUP_LISTER_IMAGE_NAME', '')
-var images = readEnvironmentVariable('IMAGES', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param image = !empty(built)
-  ? built
-  : empty(images)
-      ? fail('SERVICE_GROUP_LISTER_IMAGE_NAME is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/group-lister:1.0.0. Or set IMAGES to the prefix of published images.')
-      : '${images}/group-lister:1.0.0'
+param image = empty(built) ? '${readEnvironmentVariable('IMAGES', '')}/group-lister:1.0.0' : built
 param access = empty(directCalls)
   ? { who: 'nobody' }
   : directCalls != 'anywhere'

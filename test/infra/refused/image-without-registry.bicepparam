@@ -1,4 +1,4 @@
-// image welcome:v1 names no registry. Use REGISTRY.azurecr.io/welcome:TAG.
+// image welcome:v1 names no registry. Set SERVICE_WELCOME_IMAGE_NAME to the image to deploy, such as REGISTRY.azurecr.io/welcome:TAG.
 using '../../../infra/bicep/apps/welcome.bicep'
 
 param name = 'refused'

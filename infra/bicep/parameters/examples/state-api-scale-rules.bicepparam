@@ -10,14 +10,9 @@ var isOfAnotherApp = contains(['group-lister', 'welcome'], split(live, '--')[0])
 var weight = readEnvironmentVariable('CANDIDATE_WEIGHT', '')
 var greeting = readEnvironmentVariable('WELCOME', '')
 var built = readEnvironmentVariable('SERVICE_STATE_API_IMAGE_NAME', '')
-var images = readEnvironmentVariable('IMAGES', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param image = !empty(built)
-  ? built
-  : empty(images)
-      ? fail('SERVICE_STATE_API_IMAGE_NAME is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/state-api:1.0.0. Or set IMAGES to the prefix of published images.')
-      : '${images}/state-api:1.0.0'
+param image = empty(built) ? '${readEnvironmentVariable('IMAGES', '')}/state-api:1.0.0' : built
 param access = empty(directCalls)
   ? { who: 'nobody' }
   : directCalls != 'anywhere'

@@ -5,14 +5,9 @@ using '../../apps/welcome.bicep'
 // WELCOME_DOMAIN_CERTIFICATE to requested. When the certificate is issued, set it to bound and deploy again.
 var certificate = readEnvironmentVariable('WELCOME_DOMAIN_CERTIFICATE', '')
 var built = readEnvironmentVariable('SERVICE_WELCOME_IMAGE_NAME', '')
-var images = readEnvironmentVariable('IMAGES', '')
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME', 'dapr-samples')
-param image = !empty(built)
-  ? built
-  : empty(images)
-      ? fail('SERVICE_WELCOME_IMAGE_NAME is missing. Set it to the image to deploy, such as REGISTRY.azurecr.io/welcome:1.0.0. Or set IMAGES to the prefix of published images.')
-      : '${images}/welcome:1.0.0'
+param image = empty(built) ? '${readEnvironmentVariable('IMAGES', '')}/welcome:1.0.0' : built
 param keyVaultName = readEnvironmentVariable('AZURE_KEY_VAULT_NAME')
 param access = { who: 'anyone' }
 param scale = { min: 1, max: 3, concurrentRequests: 50 }
