@@ -12,8 +12,9 @@ import { root } from "./support/processes.ts";
 const read = (file: string) => readFileSync(join(root, file), "utf8");
 const { version } = JSON.parse(read("package.json"));
 
-test("manifests, parameter files and pages that name an image of the suite give it the version of package.json", () => {
-  const images = /(?<!\/\/)\b(?:state-api|group-lister|welcome|hello-wasm|azure-stand-in|cosmos-check):(\d[\w.-]*\w)/g;
+test("settings of manifests, parameter files and pages that name an image of the suite give it the version of package.json", () => {
+  const images =
+    /(?:(?<!\/\/)\b(?:state-api|group-lister|welcome|hello-wasm|azure-stand-in|cosmos-check):|^ {2}TAG: ")(\d[\w.-]*\w)/gm;
   const files = ["docker-compose*.yml", "infra", "docs", "README.md"];
   const listed = execFileSync("git", ["ls-files", ...files], { cwd: root, encoding: "utf8" })
     .trim()
@@ -24,7 +25,7 @@ test("manifests, parameter files and pages that name an image of the suite give 
   expect(named.filter(({ isRelease }) => !isRelease)).toEqual([]);
   const expected = [
     "docker-compose.yml",
-    "infra/kubernetes/base/welcome/welcome.yaml",
+    "infra/kubernetes/overlays/aks/settings.yaml",
     "infra/bicep/parameters/welcome.bicepparam",
   ];
   expect(named.map(({ file }) => file)).toEqual(expect.arrayContaining(expected));

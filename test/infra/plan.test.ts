@@ -312,7 +312,7 @@ describe.skipIf(!path)("plans", { timeout: 120_000 }, () => {
     expect(plans.of("aks").outputs.AZURE_AKS_CLUSTER_NAME).toBe("aks-dapr-samples");
     expect(plans.of("containerapps").outputs.AZURE_AKS_CLUSTER_NAME).toBe("");
     const settings = parse(readFileSync(join(root, "infra/kubernetes/overlays/aks/settings.yaml"), "utf8"));
-    const chosen = ["IMAGES", "WELCOME_HOST", "WELCOME_DNS_LABEL", "WELCOME_SIGN_IN_CLIENT_ID"]; // by the user
+    const chosen = ["IMAGES", "TAG", "WELCOME_HOST", "WELCOME_DNS_LABEL", "WELCOME_SIGN_IN_CLIENT_ID"]; // by the user
     const names = Object.keys(field(settings, "data") ?? {}).filter((name) => !chosen.includes(name));
     expect(names).not.toEqual([]);
     expect(Object.keys(plans.of("aks").outputs)).toEqual(expect.arrayContaining(names));

@@ -23,7 +23,7 @@ export const hostPlaceholder = settings.data.WELCOME_HOST;
 settings.data.WELCOME_HOST = "welcome.example.com";
 
 /** Folders that only other kustomizations use. */
-const parts = ["base/*/*", "standalone/common/*"];
+const parts = ["base/*/*", "images/*", "standalone/common/*"];
 /** Folders with a kustomization, by its kind: Kustomizations can be applied, Components are features. */
 export const kustomizations: Record<"Kustomization" | "Component", string[]> = { Kustomization: [], Component: [] };
 for (const file of globSync("**/kustomization.yaml", { cwd: folder, exclude: parts }).sort()) {
@@ -40,13 +40,13 @@ export async function build(path: string): Promise<Resource[]> {
   return parseAllDocuments(stdout).map((document) => document.toJS());
 }
 
-/** Builds base with features and settings, as overlays/aks does. */
+/** Builds base with images, features and settings, as overlays/aks does. */
 export function compose(name: string, features: readonly string[], data = settings.data): Promise<Resource[]> {
   const overlay = join(temporary, name);
   mkdirSync(overlay);
   const path = (to: string) => relative(overlay, join(folder, to));
   writeFileSync(join(overlay, "settings.yaml"), stringify({ ...settings, data }));
-  const kustomization = { resources: [path("base"), "settings.yaml"], components: features.map(path) };
+  const kustomization = { resources: [path("base"), "settings.yaml"], components: ["images", ...features].map(path) };
   writeFileSync(join(overlay, "kustomization.yaml"), stringify(kustomization));
   return build(overlay);
 }

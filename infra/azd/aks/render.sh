@@ -40,7 +40,8 @@ if [ "$service" != welcome ]; then
   esac
 fi
 
-export IMAGES=REGISTRY.azurecr.io # whatever settings.yaml says: the image below is the one that azd has built
+# The image is the one that azd has built, whatever settings.yaml says.
+export IMAGES=REGISTRY.azurecr.io TAG="${image##*:}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -R ../../kubernetes "$work"
@@ -63,22 +64,7 @@ resources: [../aks]
 images:
   - name: REGISTRY.azurecr.io/$service
     newName: ${image%:*}
-    newTag: ${image##*:}
 patches:
-  - target:
-      kind: Deployment
-      name: $service
-    patch: |-
-      apiVersion: apps/v1
-      kind: Deployment
-      metadata:
-        name: ignored
-        labels: &version
-          app.kubernetes.io/version: "${image##*:}"
-      spec:
-        template:
-          metadata:
-            labels: *version
   - target:
       name: $others
     patch: &delete |-
