@@ -17,6 +17,8 @@ let registry: Registry;
 /** A copy, because the commands create files. */
 const folder = mkdtempSync(join(tmpdir(), "artifact-test-"));
 const service = join(folder, "services/hello-wasm");
+/** Where the shell of a reader is: a block continues in the folder in which the previous one ended. */
+let directory = folder;
 
 beforeAll(async () => {
   registry = await startRegistry();
@@ -35,10 +37,12 @@ async function runBlock(command: string): Promise<void> {
   const script = blocks[0]?.command.replaceAll("REGISTRY.azurecr.io", registry.host);
   const { path, env } = registry.client;
   // The function adds the flag for plain HTTP.
-  await promisify(execFile)("bash", ["-euc", `oras() { "${path}" "$@" --plain-http; }\n${script}`], {
-    cwd: folder,
-    env,
-  });
+  const { stdout } = await promisify(execFile)(
+    "bash",
+    ["-euc", `oras() { "${path}" "$@" --plain-http; }\n${script}\npwd`],
+    { cwd: directory, env },
+  );
+  directory = stdout.trim().split("\n").at(-1) ?? "";
 }
 
 describe("hello.wasm as an OCI artifact", () => {

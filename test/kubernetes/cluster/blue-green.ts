@@ -101,7 +101,7 @@ export function describeBlueGreen(): void {
     }, 120_000);
 
     test("with sidecars, the Dapr operator creates a Service of the app id over the pods of both versions", async () => {
-      await cluster.sh("kubectl apply -k infra/kubernetes/blue-green-dapr");
+      await runBlock(/^kubectl apply -k \S+blue-green-dapr\n/);
       await becomes("Paused", "v1", "v3");
       expect(await welcomes("superapi-dapr")).toHaveLength(4);
       await runBlock(promotion);
