@@ -2,8 +2,6 @@
 // simulated. The tests share one cluster and run in this order: the first ones apply the suite that later ones use.
 import { afterAll, beforeAll } from "vitest";
 import { buildTimeout } from "../support/go-tools.ts";
-import { describeAnalysis } from "./cluster/analysis.ts";
-import { describeBlueGreen } from "./cluster/blue-green.ts";
 import { setUp, tearDown } from "./cluster/context.ts";
 import { describeGateway } from "./cluster/gateway.ts";
 import { describeIdentityAlone } from "./cluster/identity-alone.ts";
@@ -16,7 +14,7 @@ import { describeSuite } from "./cluster/suite.ts";
 import { describeWasm } from "./cluster/wasm.ts";
 import { describeWorkloadIdentity } from "./cluster/workload-identity.ts";
 
-beforeAll(setUp, buildTimeout);
+beforeAll(() => setUp(), buildTimeout);
 afterAll(tearDown);
 
 describeIdentityAlone();
@@ -25,8 +23,6 @@ describeWorkloadIdentity();
 describePodIdentity();
 describeKeyVault();
 describeGateway();
-describeBlueGreen();
-describeAnalysis();
 describePolicy();
 describeSidecars();
 describeWasm(); // after the policy, which denies the privileged installer of the shim

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -7,7 +7,7 @@ import { at } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
 import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
 import { root } from "../../support/processes.ts";
-import { block, cluster, get, kubectl, list, pods, stderr } from "./context.ts";
+import { block, cluster, edit, get, kubectl, list, pods, stderr } from "./context.ts";
 
 interface AnalysisRun extends KubernetesObject {
   readonly status?: { readonly phase: string; readonly message?: string; readonly metricResults?: MetricResult[] };
@@ -58,10 +58,6 @@ const faults = {
 /** The new versions run as real processes, which the controller and a real Prometheus reach through a proxy. */
 export function describeAnalysis(): void {
   describe("analysis", () => {
-    const edit = (file: string, change: (text: string) => string) => {
-      const path = join(cluster.folder, "infra/kubernetes", file);
-      writeFileSync(path, change(readFileSync(path, "utf8")));
-    };
     const active = "dev-superapi-svc-active-geba";
     const preview = "dev-superapi-svc-preview-geba";
 

@@ -1,8 +1,12 @@
-import { describe, expect, test } from "vitest";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
 import { at, listAt, textAt } from "../../support/at.ts";
 import { findPort, until } from "../../support/cluster.ts";
+import { findSource } from "../../support/go-tools.ts";
 import type { Pod } from "../../support/kubernetes-objects.ts";
-import { block, cluster, get, list, setImages } from "./context.ts";
+import { root } from "../../support/processes.ts";
+import { block, cluster, edit, get, list } from "./context.ts";
 
 interface EndpointSlice {
   readonly endpoints: readonly { readonly targetRef: { readonly name: string } }[] | null;
@@ -44,8 +48,28 @@ export function describeBlueGreen(): void {
         .toEqual({ phase, active: two(active), preview: preview ? two(preview) : [] });
     };
 
+    // The controller's default is 30 seconds.
+    beforeAll(() =>
+      edit("blue-green/rollout.yaml", (text) =>
+        text.replace(
+          /^( *)autoPromotionEnabled: false$/m,
+          "$&\n$1scaleDownDelaySeconds: 8\n$1abortScaleDownDelaySeconds: 8",
+        ),
+      ),
+    );
+
+    test("the pods of an old and of an aborted version end after 30 seconds, the default of the controller", async () => {
+      const source = await findSource("rollouts", "github.com/argoproj/argo-rollouts");
+      const defaults = readFileSync(join(source, "utils/defaults/defaults.go"), "utf8");
+      for (const name of ["DefaultScaleDownDelaySeconds", "DefaultAbortScaleDownDelaySeconds"])
+        expect(defaults).toMatch(new RegExp(`^\\s*${name} += int32\\(30\\)$`, "m"));
+      expect(readFileSync(join(root, "infra/kubernetes/blue-green/rollout.yaml"), "utf8")).not.toMatch(/delaySeconds/i);
+      const page = readFileSync(join(root, "docs/operate/blue-green.md"), "utf8");
+      expect(page).toContain("The pods of version 1 stop 30 seconds later.");
+      expect(page).toContain("The pods of the preview stop after 30 seconds.");
+    });
+
     test("the first version becomes active without a promotion, and runs the image that IMAGES selects", async () => {
-      await setImages("registry.example.com/samples");
       await runBlock(/^kubectl apply -k infra.kubernetes.blue-green\n/);
       await becomes("Healthy", "v1", "v1");
       const image = at(await getRollout(), "spec.template.spec.containers.0.image");

@@ -1,4 +1,4 @@
-// The cluster that all cluster tests share, with the add-ons that an AKS cluster has, and helpers to read it.
+// The cluster that the tests of a file share, with the add-ons that an AKS cluster has, and helpers to read it.
 import { execFileSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -45,8 +45,12 @@ export let pods: PodProcesses;
 /** Host name in the settings of overlays/aks, in place of a placeholder that no Gateway accepts. */
 export const welcomeHost = "samples.westeurope.cloudapp.azure.com";
 
-/** Starts the cluster and its add-ons, and copies infra/ into the folder of the cluster. */
-export async function setUp(): Promise<void> {
+/**
+ * Starts the cluster and its add-ons, and copies infra/ into the folder of the cluster.
+ *
+ * @param admission whether Gatekeeper and the webhook of workload identity see new pods
+ */
+export async function setUp({ admission = true } = {}): Promise<void> {
   const keys = await loadKeys();
   tls.setDefaultCACertificates([...tls.getCACertificates("default"), keys.ca]);
   website = await startStaticWebsite(keys);
@@ -76,10 +80,15 @@ export async function setUp(): Promise<void> {
   [dapr] = await Promise.all([
     startDapr(cluster),
     startRollouts(cluster, block("docs/operate/blue-green.md", /^kubectl create namespace/), pods.proxy),
-    startGatekeeper(cluster),
-    startWorkloadIdentity(cluster, readHelmCommand().replace("TENANT-ID", azure.tenantId)),
+    ...(admission
+      ? [
+          startGatekeeper(cluster),
+          startWorkloadIdentity(cluster, readHelmCommand().replace("TENANT-ID", azure.tenantId)),
+        ]
+      : []),
     kubectl("apply", "--server-side", "-f", crds.join(",")),
   ]);
+  if (!admission) return;
   await cluster.sh(block("docs/operate/policy.md", /^kubectl apply -f .*template/));
   // Gatekeeper admits every pod until it has loaded the constraint. Without this wait, later tests would prove nothing.
   await until("Gatekeeper rejects a privileged pod", async () => {
@@ -115,6 +124,12 @@ export function block(page: string, pattern: RegExp): string {
   const [found, ...more] = readBlocks(page).filter(({ command }) => pattern.test(command));
   if (!found || more.length > 0) throw new Error(`${found ? more.length + 1 : 0} blocks of ${page} match ${pattern}`);
   return found.command;
+}
+
+/** Changes a file in the copy of infra/kubernetes. */
+export function edit(file: string, change: (text: string) => string): void {
+  const path = join(cluster.folder, "infra/kubernetes", file);
+  writeFileSync(path, change(readFileSync(path, "utf8")));
 }
 
 /** Sets IMAGES as docs/operate/blue-green.md does. Its clean-up undoes it. */
