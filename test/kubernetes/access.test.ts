@@ -10,7 +10,7 @@ import { at, listAt, objectAt, textAt } from "../support/at.ts";
 import { buildTimeout, findSource } from "../support/go-tools.ts";
 import { allows, type Endpoint, type NetworkPolicy } from "../support/network-policies.ts";
 import { root } from "../support/processes.ts";
-import { build, buildAll, compose, folder, kustomizations, type Resource, settings } from "./kustomize.ts";
+import { buildAll, compose, folder, kustomizations, type Resource, settings } from "./kustomize.ts";
 
 let built: Map<string, Resource[]>;
 beforeAll(async () => {
@@ -314,10 +314,10 @@ describe("connections", () => {
     expect(specs("canary")).toEqual(specs("blue-green-analysis"));
   });
 
-  test("the metric smoke of blue-green-analysis reaches welcome and DNS, and nothing reaches it", async () => {
-    const template = (await build(join(folder, "blue-green-analysis"))).find(
-      ({ kind, metadata }) => kind === "AnalysisTemplate" && metadata.name === "smoke",
-    );
+  test("the metric smoke of blue-green-analysis reaches welcome and DNS, and nothing reaches it", () => {
+    const template = built
+      .get("blue-green-analysis")
+      ?.find(({ kind, metadata }) => kind === "AnalysisTemplate" && metadata.name === "smoke");
     const labels = objectAt(template, "spec.metrics.1.provider.job.spec.template.metadata.labels");
     const smoke: Endpoint = { namespace: "blue-green", labels: { ...labels } };
     const policies = policiesOf("blue-green-analysis");
@@ -408,7 +408,7 @@ describe("on the Internet", () => {
     ]),
   ]);
 
-  test.each(combinations.map((features) => [features.join(", ")] as const))(
+  test.concurrent.each(combinations.map((features) => [features.join(", ")] as const))(
     "only welcome is published, and requires a sign-in, with %s",
     async (names) => {
       const objects = await compose(`published ${names.replaceAll(/\W/g, "-")}`, names.split(", "));
@@ -434,9 +434,8 @@ describe("on the Internet", () => {
     }
   });
 
-  test("the overlays and the standalone folders serve callers without a sign-in, and publish nothing", async () => {
-    for (const name of kustomizations.Kustomization.filter((each) => /^(overlays|standalone)\//.test(each))) {
-      const objects = await build(join(folder, name));
+  test("the overlays and the standalone folders serve callers without a sign-in, and publish nothing", () => {
+    for (const [name, objects] of builds().filter(([each]) => /^(overlays|standalone)\//.test(each))) {
       expect(objects.filter(publishes), name).toEqual([]);
       expect(JSON.stringify(objects)).toContain('{"name":"DIRECT_CALLS","value":"anywhere"}');
     }

@@ -1,5 +1,6 @@
 // Applies infra/kubernetes to a cluster whose control plane and add-ons are real programs; only the nodes are
-// simulated. The tests share one cluster and run in this order: the first ones apply the suite that later ones use.
+// simulated. The tests share one cluster and run in this order: the first group needs a cluster without the suite, and
+// the others use what earlier ones have applied.
 import { afterAll, beforeAll } from "vitest";
 import { buildTimeout } from "../support/go-tools.ts";
 import { setUp, tearDown } from "./cluster/context.ts";
@@ -25,5 +26,5 @@ describeKeyVault();
 describeGateway();
 describePolicy();
 describeSidecars();
-describeWasm(); // after the policy, which denies the privileged installer of the shim
+describeWasm();
 describeStandalone();

@@ -80,12 +80,7 @@ export async function startWorkloadIdentity(cluster: Cluster, command: string): 
   const [, namespace = ""] = / --namespace (\S+)/.exec(command) ?? [];
   await cluster.kubectl("create", "namespace", namespace); // --create-namespace
   await install(cluster, rendered, port, async () => {
-    const webhookFlags = {
-      port,
-      "webhook-cert-dir": folder,
-      "health-addr": `127.0.0.1:${await findPort()}`,
-      "metrics-addr": `127.0.0.1:${await findPort()}`,
-    };
+    const webhookFlags = { port, "webhook-cert-dir": folder };
     cluster.start(join(programs, "workload-identity-webhook"), flags(webhookFlags), config.data);
   });
 }

@@ -141,17 +141,20 @@ export function describeAnalysis(): void {
       });
 
     beforeAll(() => {
-      // The waits are for a network; the processes of the test respond in milliseconds. Prometheus finds new pods
-      // within 5 seconds.
+      // The waits are for a network; the processes of the test respond in milliseconds. Prometheus has the first
+      // metrics of new pods within 3 seconds.
       edit("blue-green-analysis/analysis.yaml", (text) =>
         text
           .replaceAll(/interval: \d+s/g, "interval: 200ms")
-          .replaceAll(/(?<=initialDelay: |offset )\d+s/g, "8s")
+          .replaceAll(/(?<=initialDelay: |offset )\d+s/g, "6s")
           .replaceAll("sleep(1_000)", "sleep(100)")
           .replace("round < 20", "round < 5"),
       );
       edit("blue-green-analysis/rollout.yaml", (text) =>
-        text.replace("scaleDownDelaySeconds: 120", "scaleDownDelaySeconds: 20\n      abortScaleDownDelaySeconds: 5"),
+        text.replace("scaleDownDelaySeconds: 120", "scaleDownDelaySeconds: 20\n      abortScaleDownDelaySeconds: 2"),
+      );
+      edit("blue-green-analysis/prometheus.yaml", (text) =>
+        text.replace("      serviceAccountName: prometheus", "$&\n      terminationGracePeriodSeconds: 1"),
       );
       edit("canary/rollout.yaml", (text) => text.replace(/duration: \d+s/, "duration: 2s"));
       edit("blue-green-analysis/scrape.yaml", (text) => {

@@ -1,6 +1,6 @@
 // The cluster that the tests of a file share, with the add-ons that an AKS cluster has, and helpers to read it.
 import { execFileSync } from "node:child_process";
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import tls from "node:tls";
 import { expect } from "vitest";
@@ -59,6 +59,10 @@ export async function setUp({ admission = true } = {}): Promise<void> {
   const federated = { issuer: website.url, subject: federatedSubject };
   azure = await startAzure({ applications: [{ ...application, federatedCredentials: [federated] }], record: true });
   cpSync(join(root, "infra"), join(cluster.folder, "infra"), { recursive: true });
+  // Pods on simulated nodes end at once, but a namespace that is deleted waits for half of their grace period. It must
+  // be longer than the 5 seconds of preStop.
+  for (const file of globSync("**/*.yaml", { cwd: join(cluster.folder, "infra/kubernetes") }))
+    edit(file, (text) => text.replaceAll(/(?<=terminationGracePeriodSeconds: )\d{2}/g, "6"));
   const settings = join(cluster.folder, "infra/kubernetes/overlays/aks/settings.yaml");
   const text = readFileSync(settings, "utf8");
   const values = {
@@ -152,6 +156,33 @@ export async function get<T = KubernetesObject>(...args: string[]): Promise<T> {
 
 export async function list<T = KubernetesObject>(...args: string[]): Promise<T[]> {
   return (await get<{ items: T[] }>(...args)).items;
+}
+
+/** Applies overlays/aks and waits for its pods, unless an earlier group has. */
+export async function ensureSuite(): Promise<void> {
+  if ((await list("deployments", "-n", namespace)).length === services.length) return;
+  await cluster.sh("kubectl apply --server-side -k infra/kubernetes/overlays/aks");
+  await kubectl("wait", "deployments", "--all", "-n", namespace, "--for=condition=Available", "--timeout=60s");
+}
+
+/** Publishes the documents of the API server on the website, with the commands of docs/operate/workload-identity.md. */
+export async function publishIssuer(): Promise<void> {
+  const az = `az() {
+    while [ $# -gt 0 ]; do
+      case $1 in --name) name=$2 ;; --file) file=$2 ;; --container-name) [ "$2" = '$web' ] ;; esac
+      shift
+    done
+    mkdir -p "$(dirname "${website.folder}/$name")"
+    cp "$file" "${website.folder}/$name"
+  }`;
+  await cluster.sh(`${az}\n${block("docs/operate/workload-identity.md", /^ *publish\(\)/)}`);
+}
+
+/** Deletes the constraints of docs/operate/policy.md, so that Gatekeeper admits every pod. */
+export async function deleteConstraints(): Promise<void> {
+  await kubectl("delete", "constrainttemplates", "--all");
+  const crd = ["get", "crd", "k8snoprivilege.constraints.gatekeeper.sh"];
+  await expect.poll(() => stderr(...crd), { timeout: 30_000 }).toContain("not found");
 }
 
 export async function readyPods(service: string): Promise<Pod[]> {

@@ -5,7 +5,7 @@ import { until } from "../../support/cluster.ts";
 import { buildTimeout } from "../../support/go-tools.ts";
 import { type Process, startService } from "../../support/processes.ts";
 import { startSecretsStore } from "../../support/secrets-store.ts";
-import { cluster, get, namespace, readyPod } from "./context.ts";
+import { cluster, ensureSuite, get, namespace, readyPod } from "./context.ts";
 
 export function describeKeyVault(): void {
   describe("features/key-vault", () => {
@@ -19,6 +19,7 @@ export function describeKeyVault(): void {
     };
 
     beforeAll(async () => {
+      await ensureSuite();
       const pod = await readyPod("welcome");
       store = await startSecretsStore(cluster, pod, "secret-store", (name) =>
         name === "demosecret" ? vaultValue : "",

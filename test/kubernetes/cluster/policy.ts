@@ -6,7 +6,19 @@ import { field } from "../../../services/runtime/field.ts";
 import { at } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
 import { findSource } from "../../support/go-tools.ts";
-import { block, cluster, get, kubectl, list, namespace, runPrivileged, services, stderr } from "./context.ts";
+import {
+  block,
+  cluster,
+  deleteConstraints,
+  ensureSuite,
+  get,
+  kubectl,
+  list,
+  namespace,
+  runPrivileged,
+  services,
+  stderr,
+} from "./context.ts";
 
 const page = "docs/operate/policy.md";
 const runBlock = (pattern: RegExp) => cluster.sh(block(page, pattern));
@@ -112,9 +124,10 @@ export function describePolicy(): void {
       (await list(kind)).filter(({ metadata }) => metadata.name.startsWith("no-privileged"));
 
     beforeAll(async () => {
-      expect(await list("constrainttemplates")).toEqual([]); // nothing of Gatekeeper can reject
+      await deleteConstraints(); // nothing of Gatekeeper can reject
+      await ensureSuite();
       await kubectl("delete", "events", "--all", "-n", "default");
-    });
+    }, 90_000);
 
     test("the API server admits the Deployment of a privileged nginx and rejects its pods", async () => {
       await runBlock(/admission-policy\/deny$/);
@@ -255,6 +268,6 @@ export function describePolicy(): void {
     }
     const [privileged] = deploymentsOf(join(cluster.folder, nginx));
     expect(await createIn(privileged)).toContain('would violate PodSecurity "baseline:latest": privileged');
-    await kubectl("delete", "namespace", "baseline");
+    await kubectl("delete", "namespace", "baseline", "--wait=false");
   }, 60_000);
 }

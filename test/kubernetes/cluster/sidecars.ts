@@ -75,12 +75,14 @@ export function describeSidecars(): void {
       await cluster.sh("kubectl apply -k infra/kubernetes/overlays/local");
       await kubectl("wait", "deployments", "--all", "-n", namespace, "--for=condition=Available", "--timeout=60s");
       internalPort = await findPort();
-      stateApi = await startPod("state-api");
-      groupLister = await startPod("group-lister", await startStandIn());
-      welcome = await startPod("welcome");
-      intruder = await startAttacker("intruder", "intruder", namespace);
       await kubectl("create", "namespace", "elsewhere");
-      impostor = await startAttacker("impostor", "welcome", "elsewhere");
+      [stateApi, groupLister, welcome, intruder, impostor] = await Promise.all([
+        startPod("state-api"),
+        startStandIn().then((variables) => startPod("group-lister", variables)),
+        startPod("welcome"),
+        startAttacker("intruder", "intruder", namespace),
+        startAttacker("impostor", "welcome", "elsewhere"),
+      ]);
     }, buildTimeout);
 
     /**

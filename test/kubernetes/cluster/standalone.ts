@@ -15,6 +15,7 @@ import {
   list,
   listContainers,
   namespace,
+  publishIssuer,
   readyPod,
   readyPods,
   resolveVariables,
@@ -28,6 +29,7 @@ export function describeStandalone(): void {
     let service: Process | undefined;
 
     beforeAll(async () => {
+      await publishIssuer();
       await kubectl("delete", "namespace", namespace, "--ignore-not-found");
       const values = { AZURE_SUBSCRIPTION_ID: sampleSubscription.id, GROUP_LISTER_CLIENT_ID: application.clientId };
       for (const folder of folders) {

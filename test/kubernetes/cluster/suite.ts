@@ -5,7 +5,17 @@ import { parse, stringify } from "yaml";
 import { at } from "../../support/at.ts";
 import { sidecarImage } from "../../support/cluster-add-ons.ts";
 import { root } from "../../support/processes.ts";
-import { cluster, get, kubectl, listContainers, namespace, readyPods, services, stderr } from "./context.ts";
+import {
+  cluster,
+  ensureSuite,
+  get,
+  kubectl,
+  listContainers,
+  namespace,
+  readyPods,
+  services,
+  stderr,
+} from "./context.ts";
 
 export function describeSuite(): void {
   describe("overlays/aks", () => {
@@ -70,7 +80,10 @@ export function describeSuite(): void {
     }
 
     // A dry run creates no namespace for the objects after it.
-    beforeAll(() => kubectl("create", "namespace", "gateway"));
+    beforeAll(async () => {
+      await ensureSuite();
+      await kubectl("create", "namespace", "gateway");
+    }, 90_000);
 
     test.each(readdirSync(join(root, "infra/kubernetes/features")))(
       "%s is accepted without a warning",

@@ -8,7 +8,7 @@ import { buildTimeout, findSource, findTools } from "../../support/go-tools.ts";
 import type { Pod } from "../../support/kubernetes-objects.ts";
 import { readBlocks } from "../../support/markdown.ts";
 import { root } from "../../support/processes.ts";
-import { block, cluster, get, kubectl } from "./context.ts";
+import { block, cluster, deleteConstraints, get, kubectl } from "./context.ts";
 
 const page = "docs/operate/wasm.md";
 const [operatorModule, managerModule] = ["spin-operator@v0.6.1", "runtime-class-manager@v0.2.0"];
@@ -24,6 +24,7 @@ export function describeWasm(): void {
     let stop: () => Promise<unknown>;
 
     beforeAll(async () => {
+      await deleteConstraints(); // they reject the privileged installer of the shim
       const operator = await findSource("cluster", `github.com/spinkube/${operatorModule}`);
       const manager = await findSource("spinkube", `github.com/spinkube/${managerModule}`);
       local = {
@@ -62,18 +63,17 @@ export function describeWasm(): void {
 
     /** Creates a pod like those that Spin Operator makes of a SpinApp. */
     async function createPod(name: string): Promise<void> {
-      const { spec } = await get<{ spec: { deploymentConfig: { runtimeClassName: string } } }>(
+      const executor = await get<{ spec: { deploymentConfig: { runtimeClassName: string } } }>(
         "spinappexecutor",
         "containerd-shim-spin",
         "-n",
         "hello-wasm",
       );
-      const { runtimeClassName } = spec.deploymentConfig;
+      const { runtimeClassName } = executor.spec.deploymentConfig;
       const containers = [{ name: "hello-wasm", image: "hello-wasm-spin" }];
       const metadata = { name, namespace: "hello-wasm" };
-      await cluster.apply(
-        JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata, spec: { runtimeClassName, containers } }),
-      );
+      const spec = { runtimeClassName, containers, terminationGracePeriodSeconds: 1 };
+      await cluster.apply(JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata, spec }));
     }
     const getPod = (name: string) => get<Pod>("pod", name, "-n", "hello-wasm");
     const isPending = async (name: string) =>

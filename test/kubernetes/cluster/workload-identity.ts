@@ -15,11 +15,13 @@ import {
   block,
   cluster,
   createPodToken,
+  ensureSuite,
   federatedSubject,
   get,
   kubectl,
   listContainers,
   namespace,
+  publishIssuer,
   readyPods,
   tokenOf,
   website,
@@ -31,6 +33,8 @@ const execHere = 'kubectl() { while [ "$1" != -- ]; do shift; done; shift; "$@";
 
 export function describeWorkloadIdentity(): void {
   describe("workload identity", () => {
+    beforeAll(ensureSuite, 90_000);
+
     const variables = () => ({
       AZURE_CLIENT_ID: application.clientId,
       AZURE_TENANT_ID: azure.tenantId,
@@ -131,15 +135,7 @@ export function describeWorkloadIdentity(): void {
       });
 
       test("lists groups after the commands of the page have published the documents of the API server", async () => {
-        const az = `az() {
-          while [ $# -gt 0 ]; do
-            case $1 in --name) name=$2 ;; --file) file=$2 ;; --container-name) [ "$2" = '$web' ] ;; esac
-            shift
-          done
-          mkdir -p "$(dirname "${website.folder}/$name")"
-          cp "$file" "${website.folder}/$name"
-        }`;
-        await cluster.sh(`${az}\n${block(page, /^ *publish\(\)/)}`);
+        await publishIssuer();
         const groups = sampleSubscription.groups.map(({ name }) => name);
         expect(await listGroups(await tokenOf("group-lister"))).toEqual({ status: 200, body: groups });
       });
