@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { at } from "../../support/at.ts";
+import { at, textAt } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
 import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
 import { root } from "../../support/processes.ts";
@@ -23,25 +23,20 @@ const page = "docs/operate/blue-green.md";
 /** A value of NODE_OPTIONS that runs code when the service starts. */
 const run = (code: string) => `--import=data:text/javascript,${encodeURIComponent(code)}`;
 
-/** A fault: from the n-th request for a path on, a pod responds otherwise. */
-const respond = (path: string, first: number, response: string) =>
+/** A fault: a pod responds otherwise to requests for a path, from some milliseconds after the start of its process on. */
+const respond = (path: string, response: string, after = 0) =>
   run(`import { Server } from "node:http";
     const { emit } = Server.prototype;
-    let requests = 0;
     Server.prototype.emit = function (event, req, res) {
-      const fails = event === "request" && req.url === "${path}" && ++requests >= ${first};
+      const fails = event === "request" && req.url === "${path}" && performance.now() > ${after};
       return fails ? ${response} : emit.apply(this, arguments);
     }`);
 
 /** Settings of versions with a fault. */
 const faults = {
-  readinessAfterStart: respond("/readyz", 3, "res.writeHead(503).end()"),
-  otherVersionFormat: respond(
-    "/api/version",
-    1,
-    'res.writeHead(200, { "Content-Type": "text/html" }).end("It works!")',
-  ),
-  page: respond("/", 1, "res.writeHead(500).end()"),
+  readinessAfterStart: respond("/readyz", "res.writeHead(503).end()", 1_500),
+  otherVersionFormat: respond("/api/version", 'res.writeHead(200, { "Content-Type": "text/html" }).end("It works!")'),
+  page: respond("/", "res.writeHead(500).end()"),
   /** The metric smoke does not request this route. */
   everyThirdSignIn: run(`import { ServerResponse } from "node:http";
     const { setHeader } = ServerResponse.prototype;
@@ -134,19 +129,25 @@ export function describeAnalysis(): void {
     const results = (runs: readonly AnalysisRun[]) =>
       runs.map(({ status }) => status?.metricResults?.map(({ name, phase }) => `${name} ${phase}`).sort());
 
-    /** Starts Prometheus, whose process otherwise starts with the first query, which would find no data. */
+    /**
+     * Starts Prometheus, whose process otherwise starts with the first query, which would find no data. Its first
+     * scrapes start the processes of the pods.
+     */
     const startPrometheus = (namespace: string) =>
-      until(`Prometheus is ready in ${namespace}`, async () => {
-        expect(await pods.get(`http://prometheus.${namespace}.svc:9090/-/ready`)).toBe(200);
+      until(`Prometheus has metrics of all pods in ${namespace}`, async () => {
+        const query = encodeURIComponent('count(up{job="superapi"} == 1)');
+        const body = await pods.get(`http://prometheus.${namespace}.svc:9090/api/v1/query?query=${query}`);
+        const running = await list("pods", "-n", namespace, "-l", "app=superapi");
+        expect(textAt(JSON.parse(body), "data.result.0.value.1")).toBe(`${running.length}`);
       });
 
     beforeAll(() => {
       // The waits are for a network; the processes of the test respond in milliseconds. Prometheus has the first
-      // metrics of new pods within 3 seconds.
+      // metrics of new pods within 4 seconds.
       edit("blue-green-analysis/analysis.yaml", (text) =>
         text
           .replaceAll(/interval: \d+s/g, "interval: 200ms")
-          .replaceAll(/(?<=initialDelay: |offset )\d+s/g, "6s")
+          .replaceAll(/(?<=initialDelay: |offset )\d+s/g, "7s")
           .replaceAll("sleep(1_000)", "sleep(100)")
           .replace("round < 20", "round < 5"),
       );

@@ -181,8 +181,9 @@ export async function publishIssuer(): Promise<void> {
 /** Deletes the constraints of docs/operate/policy.md, so that Gatekeeper admits every pod. */
 export async function deleteConstraints(): Promise<void> {
   await kubectl("delete", "constrainttemplates", "--all");
-  const crd = ["get", "crd", "k8snoprivilege.constraints.gatekeeper.sh"];
-  await expect.poll(() => stderr(...crd), { timeout: 30_000 }).toContain("not found");
+  await until("Gatekeeper has deleted the kind of the constraints", async () => {
+    expect(await stderr("get", "crd", "k8snoprivilege.constraints.gatekeeper.sh")).toContain("not found");
+  });
 }
 
 export async function readyPods(service: string): Promise<Pod[]> {

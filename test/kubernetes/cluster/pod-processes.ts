@@ -4,6 +4,7 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { field } from "../../../services/runtime/field.ts";
 import { at, listAt, textAt } from "../../support/at.ts";
@@ -16,8 +17,8 @@ import { run, startService } from "../../support/processes.ts";
 export interface PodProcesses {
   /** URL of the proxy, for HTTP_PROXY: it knows `http://SERVICE.NAMESPACE.svc` and the addresses of pods. */
   readonly proxy: string;
-  /** Sends a GET request through the proxy and resolves with the status. */
-  get(url: string): Promise<number | undefined>;
+  /** Sends a GET request through the proxy and resolves with the body of the response. */
+  get(url: string): Promise<string>;
   end(): Promise<void>;
 }
 
@@ -209,9 +210,7 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     async get(url) {
       const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
       request({ host: "127.0.0.1", port: proxyPort, path: url, agent: false }, resolve).once("error", reject).end();
-      const response = await promise;
-      response.resume();
-      return response.statusCode;
+      return text(await promise);
     },
     async end() {
       server.close();

@@ -85,7 +85,7 @@ export function describeSuite(): void {
       await kubectl("create", "namespace", "gateway");
     }, 90_000);
 
-    test.each(readdirSync(join(root, "infra/kubernetes/features")))(
+    test.concurrent.each(readdirSync(join(root, "infra/kubernetes/features")))(
       "%s is accepted without a warning",
       async (name) => {
         derive(name, { components: [`../../features/${name}`] });
