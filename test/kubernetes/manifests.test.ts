@@ -698,9 +698,9 @@ describe("pods", () => {
   });
 
   test("the pods of the services run on Linux nodes only", () => {
-    expect(deployments().length).toBeGreaterThan(10);
-    for (const [kustomization, object] of deployments())
-      expect(at(object, "spec.template.spec.nodeSelector"), kustomization).toEqual({ "kubernetes.io/os": "linux" });
+    expect(templates().length).toBeGreaterThan(10);
+    for (const { label, template } of templates())
+      expect(at(template, "spec.nodeSelector"), label).toEqual({ "kubernetes.io/os": "linux" });
   });
 
   test("pods read named keys of a Secret, never all of them", () => {
