@@ -23,7 +23,7 @@ const page = "docs/operate/blue-green.md";
 /** A value of NODE_OPTIONS that runs code when the service starts. */
 const run = (code: string) => `--import=data:text/javascript,${encodeURIComponent(code)}`;
 
-/** A fault: a pod responds otherwise to requests for a path, from some milliseconds after the start of its process on. */
+/** A fault: a pod gives another response to requests for a path, `after` milliseconds after its process started. */
 const respond = (path: string, response: string, after = 0) =>
   run(`import { Server } from "node:http";
     const { emit } = Server.prototype;
