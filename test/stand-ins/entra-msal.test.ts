@@ -34,7 +34,7 @@ beforeAll(async () => {
   const executablePath = await findChromium();
   browser = await chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ["--no-sandbox"] : [] });
   page = await browser.newPage({ ignoreHTTPSErrors: true });
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(20_000);
   if (!server.listening) await once(server, "listening");
 }, 300_000); // installs Chromium on the first run
 afterAll(async () => {

@@ -65,7 +65,7 @@ afterAll(async () => {
 
 async function open(options: Parameters<Browser["newPage"]>[0] = {}) {
   page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options });
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(20_000);
   complaints = [];
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());

@@ -31,7 +31,7 @@ async function open(options: Parameters<Browser["newContext"]>[0] = {}) {
   // The browser does not know the CA of the stand-in.
   context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ignoreHTTPSErrors: true, ...options });
   page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(20_000);
   complaints = [];
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
