@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findSource } from "../../support/go-tools.ts";
 import { root } from "../../support/processes.ts";
-import { block, cluster, kubectl, namespace, stderr } from "./context.ts";
+import { block, cluster, ensureSuite, kubectl, namespace, stderr } from "./context.ts";
 
 const page = "docs/operate/pod-identity.md";
 const kinds = ["azureidentities", "azureidentitybindings", "azurepodidentityexceptions"].map(
@@ -15,10 +15,11 @@ export function describePodIdentity(): void {
     let source: string;
     let manifest: string;
     beforeAll(async () => {
+      await ensureSuite();
       // The last release. https://github.com/Azure/aad-pod-identity/releases/tag/v1.8.17
       source = await findSource("dapr", "github.com/Azure/aad-pod-identity@v1.8.17");
       manifest = readFileSync(join(source, "deploy/infra/managed-mode-deployment.yaml"), "utf8");
-    }, 60_000);
+    }, 90_000);
     afterAll(() => kubectl("delete", "crd", ...kinds, "--ignore-not-found"));
 
     const look = () => block(page, /^kubectl get azureidentities/);

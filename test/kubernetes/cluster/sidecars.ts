@@ -53,9 +53,12 @@ export function describeSidecars(): void {
     let intruder: RunningSidecar;
     let impostor: RunningSidecar;
     let internalPort: string;
-    afterAll(() =>
-      Promise.all([stateApi?.service, groupLister?.service, welcome?.service, standIn].map((each) => each?.end())),
-    );
+    afterAll(async () => {
+      await Promise.all(
+        [stateApi?.service, groupLister?.service, welcome?.service, standIn].map((each) => each?.end()),
+      );
+      await kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false"); // a later group waits for its end
+    });
 
     /** A sidecar calls others on its own internal port, so all use one port, each on an address of its own. */
     const addresses = {
