@@ -57,7 +57,8 @@ export function describeSidecars(): void {
       await Promise.all(
         [stateApi?.service, groupLister?.service, welcome?.service, standIn].map((each) => each?.end()),
       );
-      await kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false"); // a later group waits for its end
+      // A later group that needs an empty namespace waits for the rest of the deletion.
+      await kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false");
     });
 
     /** A sidecar calls others on its own internal port, so all use one port, each on an address of its own. */
