@@ -4,6 +4,7 @@ import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { promisify } from "node:util";
+import { afterAll } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
 import { findTools } from "../support/go-tools.ts";
 import { root } from "../support/processes.ts";
@@ -32,7 +33,7 @@ for (const file of globSync("**/kustomization.yaml", { cwd: folder, exclude: par
 }
 
 export const temporary = mkdtempSync(join(tmpdir(), "kustomize-test-"));
-process.once("exit", () => rmSync(temporary, { recursive: true }));
+afterAll(() => rmSync(temporary, { recursive: true }));
 
 export async function build(path: string): Promise<Resource[]> {
   const kubectl = join(await findTools("cluster"), "kubectl");
