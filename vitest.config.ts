@@ -10,6 +10,7 @@ export default defineConfig({
     projects: [
       tier("suite", ["test/*.test.ts", "test/{docs,services,simulators,stand-ins,tools}/**/*.test.ts"], {
         globalSetup: "test/support/global-setup.ts",
+        ...waiting,
       }),
       tier("infra", ["test/infra/*.test.ts"], waiting),
       tier("containers", ["test/containers/*.test.ts"]),

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
 import { at, listAt } from "../support/at.ts";
-import { environment, findBicepOrSkip, type Resource, startBicep } from "../support/bicep.ts";
-import { fileOf, shipped } from "../support/plans.ts";
+import { environment, findBicepOrSkip, type Resource } from "../support/bicep.ts";
+import { fileOf, planIn, shipped } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
 const appType = "Microsoft.App/containerApps";
@@ -145,15 +145,13 @@ describe.skipIf(!path)("parameter files", { timeout: 300_000 }, () => {
   beforeAll(async () => {
     let planned = names;
     for (const [what, variables] of Object.entries(environments)) {
-      const bicep = startBicep(path ?? "", { env: { ...environment, ...variables } });
       for (const name of planned) {
-        const result = await bicep.plan(fileOf(name)).then(
+        const result = await planIn(path ?? "", { ...environment, ...variables }, fileOf(name)).then(
           ({ resources }) => resources,
           (error: Error) => error.message,
         );
         results.set(`${what}: ${name}`, result);
       }
-      bicep.close();
       // The other environments need only the files that the first plans show to have an app.
       planned = names.filter((name) => {
         const result = results.get(`${first}: ${name}`) ?? "";
@@ -175,6 +173,7 @@ describe.skipIf(!path)("parameter files", { timeout: 300_000 }, () => {
       "with WELCOME_ACCESS=anyone: welcome": expect.stringContaining("Set WELCOME_SIGN_IN_CLIENT_ID to the client id"),
       "with DIRECT_CALLS=anywhere, without MY_ADDRESS: group-lister": "Compilation failed",
       "with DIRECT_CALLS=anywhere, without MY_ADDRESS: state-api": "Compilation failed",
+      "with DIRECT_CALLS=anywhere, without MY_ADDRESS: state-api-scale-rules": "Compilation failed",
     });
   });
 
@@ -190,6 +189,7 @@ describe.skipIf(!path)("parameter files", { timeout: 300_000 }, () => {
     expect(direct.map(([name]) => name).sort()).toEqual([
       "with DIRECT_CALLS=anywhere: group-lister",
       "with DIRECT_CALLS=anywhere: state-api",
+      "with DIRECT_CALLS=anywhere: state-api-scale-rules",
     ]);
   });
 

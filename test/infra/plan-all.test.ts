@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { field } from "../../services/runtime/field.ts";
 import { imageVariable } from "../support/azd.ts";
-import { environment, findBicepOrSkip, type Plan } from "../support/bicep.ts";
-import { errorsIn, fileOf, makePlans, type Plans, planIn, shipped } from "../support/plans.ts";
+import { environment, findBicepOrSkip, type Plan, startBicep } from "../support/bicep.ts";
+import { buildIn, errorsIn, fileOf, makePlans, type Plans, planIn, shipped } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
+import { buildParameters } from "../support/simulated-azure.ts";
 
 const path = await findBicepOrSkip();
 const apps = ["state-api", "group-lister", "welcome"];
@@ -18,6 +19,8 @@ const imagesOf = (tag: string) => ({
   SERVICE_WELCOME_IMAGE_NAME: `registry.azurecr.io/welcome:${tag}`,
 });
 
+const release = { ...imagesOf("v2"), WELCOME: "Hello from v2!" };
+
 describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 }, () => {
   let plans: Plans;
   let elsewhere: Plans;
@@ -27,7 +30,7 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
     const planAll = (env = {}) => makePlans(path ?? "", shipped, env);
     plans = await planAll(imagesOf("v1"));
     elsewhere = await planAll({ AZURE_ENV_NAME: "other" });
-    released = await planAll({ ...imagesOf("v2"), WELCOME: "Hello from v2!" });
+    released = await planAll(release);
     byPipeline = await planAll({ AZURE_PRINCIPAL_TYPE: "ServicePrincipal" });
   }, 300_000);
 
@@ -133,6 +136,32 @@ describe.skipIf(!path)("the plan of every parameter file", { timeout: 120_000 },
       await expect(planIn(path ?? "", env, fileOf(name))).rejects.toThrow(message);
     },
   );
+
+  // test/support/plans.ts inserts the values of variables into the parameter files.
+  test.for(shipped)("%s has the same plan with inserted values as with environment variables", async (name) => {
+    const inserted = await planIn(path ?? "", { ...environment, ...release }, fileOf(name));
+    expect(contentOf(inserted)).toEqual(contentOf(released.of(name)));
+  });
+});
+
+describe.skipIf(!path)("values that are inserted into welcome.bicepparam", { timeout: 120_000 }, () => {
+  test.for<[string, Record<string, string>]>([
+    ["an empty value and special characters", { MY_ADDRESS: "", WELCOME: `It's $5, \${not} a \\ variable` }],
+    ["a value that a type rejects", { WELCOME_ACCESS: "everyone" }],
+    ["a value that is no number", { LIVE: "welcome--0000001", CANDIDATE_WEIGHT: "all" }],
+    ["a value that fail() rejects", { WELCOME_DOMAIN: "welcome.example.com", WELCOME_DOMAIN_CERTIFICATE: "" }],
+  ])("have the same result as environment variables with %s", async ([_what, variables]) => {
+    const file = fileOf("welcome");
+    const env = { ...environment, ...variables };
+    const bicep = startBicep(path ?? "", { env });
+    const { success, diagnostics } = await bicep.compileParameters(file);
+    bicep.close();
+    expect(await errorsIn(path ?? "", env, file)).toEqual(diagnostics.map(({ message }) => message));
+    if (success) {
+      const [inserted, built] = [await buildIn(path ?? "", env, file), await buildParameters(path ?? "", file, env)];
+      expect(JSON.parse(built)).toMatchObject(JSON.parse(inserted));
+    }
+  });
 });
 
 /** A plan without the order of its outputs, which varies. */

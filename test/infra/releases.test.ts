@@ -7,8 +7,9 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { at, listAt, textAt } from "../support/at.ts";
 import { imageVariable } from "../support/azd.ts";
 import { environment, findBicepOrSkip } from "../support/bicep.ts";
+import { buildIn } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
-import { buildParameters, describeRevisions, type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
+import { describeRevisions, type SimulatedAzure, simulateAzure } from "../support/simulated-azure.ts";
 
 const bicep = await findBicepOrSkip();
 const services = ["state-api", "group-lister", "welcome"] as const;
@@ -26,7 +27,7 @@ function createEnvironment(azure: SimulatedAzure, module: string, more: Readonly
     const reads = new Set(readFileSync(join(root, file), "utf8").match(/(?<=readEnvironmentVariable\(')\w+/g));
     const env = Object.fromEntries([...values].filter(([variable]) => reads.has(variable)));
     const key = `${file} ${JSON.stringify(env)}`;
-    const compiled = built.get(key) ?? (await buildParameters(bicep ?? "", file, env));
+    const compiled = built.get(key) ?? (await buildIn(bicep ?? "", env, file));
     built.set(key, compiled);
     return compiled;
   }

@@ -5,7 +5,8 @@ import { type Json, removeNulls } from "../simulators/resource-manager/json.ts";
 import { typeOf } from "../simulators/resource-manager/store.ts";
 import { deploy, type Outputs } from "../simulators/resource-manager/templates.ts";
 import { type Bicep, environment, findBicepOrSkip, startBicep, subscription, tenant } from "../support/bicep.ts";
-import { buildParameters, simulateAzure } from "../support/simulated-azure.ts";
+import { buildIn } from "../support/plans.ts";
+import { simulateAzure } from "../support/simulated-azure.ts";
 
 /** Deploys a template with one output and resolves with its value, or rejects with the message of the fault. */
 async function evaluate(expression: string, template: object = {}): Promise<unknown> {
@@ -167,9 +168,7 @@ describe.skipIf(!path)("the evaluated template", { timeout: 120_000 }, () => {
     for (const name of names) {
       const vault = String(outputs.AZURE_KEY_VAULT_NAME?.value);
       const settings = { ...env, ...(outputs.AZURE_KEY_VAULT_NAME ? { AZURE_KEY_VAULT_NAME: vault } : {}) };
-      const compiled = JSON.parse(
-        await buildParameters(path ?? "", `infra/bicep/parameters/${name}.bicepparam`, settings),
-      );
+      const compiled = JSON.parse(await buildIn(path ?? "", settings, `infra/bicep/parameters/${name}.bicepparam`));
       const scope = outputs.AZURE_RESOURCE_GROUP
         ? `${root}/resourceGroups/${outputs.AZURE_RESOURCE_GROUP.value}`
         : root;

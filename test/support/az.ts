@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import type { Azure } from "../../stand-ins/azure/start.ts";
+import { shortRun } from "./bicep.ts";
 import { root } from "./processes.ts";
 import { findPythonWith, readVersion } from "./python-tools.ts";
 
@@ -74,7 +75,12 @@ export async function startAzureCli(azure: Azure, bicep?: string): Promise<Azure
   const home = makeHome();
   writeFileSync(join(home, "session"), "");
   mkdirSync(join(home, "bin"));
-  if (bicep) symlinkSync(bicep, join(home, "bin/bicep"));
+  if (bicep) {
+    // az asks for the version up to three times for each file. The compiler needs half a second to answer.
+    const { stdout: version } = await execute(bicep, ["--version"]);
+    const script = `#!/bin/sh\n[ "$1" != --version ] || exec echo "${version.trim()}"\nexec "${bicep}" "$@"\n`;
+    writeFileSync(join(home, "bin/bicep"), script, { mode: 0o755 });
+  }
   writeFileSync(join(home, "bin/az"), `#!/bin/sh\nexec "${python}" -m azure.cli "$@"\n`, { mode: 0o755 });
 
   const refusedHosts: string[] = [];
@@ -90,6 +96,7 @@ export async function startAzureCli(azure: Azure, bicep?: string): Promise<Azure
   const origin = azure.httpsUrl;
   const env = {
     ...settings(home),
+    ...shortRun,
     PATH: `${join(home, "bin")}:${process.env.PATH}`,
     HTTPS_PROXY: `http://127.0.0.1:${port}`,
     NO_PROXY: "127.0.0.1",

@@ -1,8 +1,8 @@
 // The plans of several parameter files, and the look-ups that tests of them share.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect } from "vitest";
-import { environment, type Plan, type Resource, startBicep } from "./bicep.ts";
+import { afterAll, expect } from "vitest";
+import { environment, openWorkshop, type Plan, type Resource, startBicep, type Workshop } from "./bicep.ts";
 import { root } from "./processes.ts";
 
 export interface Plans {
@@ -58,23 +58,43 @@ export async function makePlans(
   };
 }
 
-/** The plan of a parameter file in another environment. The compiler reads variables at start, so this starts one. */
+/** A compiler without environment variables, for all parameter files of a test file. */
+let workshop: Workshop | undefined;
+afterAll(() => workshop?.close());
+
+/**
+ * Copies a parameter file into the workshop and inserts the values of environment variables, because the compiler reads
+ * variables only at its start, which takes 2 s. test/infra/plan-all.test.ts compares this with variables that are set.
+ */
+function insertVariables(path: string, env: Readonly<Record<string, string>>, file: string) {
+  workshop ??= openWorkshop(path, { strict: false, env: {} });
+  const copy = file.replace(/\.bicepparam$/, ".inserted.bicepparam");
+  const quote = (value: string) => `'${value.replaceAll(/[\\']|\$(?=\{)/g, "\\$&")}'`;
+  const text = readFileSync(join(root, file), "utf8").replaceAll(
+    /readEnvironmentVariable\('(\w+)'[^)]*\)/g,
+    (call, name) => (env[name] === undefined ? call : quote(env[name])),
+  );
+  writeFileSync(join(workshop.folder, copy), text);
+  return { bicep: workshop, copy };
+}
+
+/** The plan of a parameter file in another environment. @throws when a type or a fail() rejects the parameters */
 export async function planIn(path: string, env: Readonly<Record<string, string>>, file: string): Promise<Plan> {
-  const bicep = startBicep(path, { env });
-  try {
-    return await bicep.plan(file);
-  } finally {
-    bicep.close();
-  }
+  const { bicep, copy } = insertVariables(path, env, file);
+  return bicep.plan(copy);
 }
 
 /** The errors of the compiler for a parameter file in another environment; none if the file is valid. */
 export async function errorsIn(path: string, env: Readonly<Record<string, string>>, file: string): Promise<string[]> {
-  const bicep = startBicep(path, { env });
-  try {
-    const { diagnostics } = await bicep.compileParameters(file);
-    return diagnostics.filter(({ level }) => level === "Error").map(({ message }) => message);
-  } finally {
-    bicep.close();
-  }
+  const { bicep, copy } = insertVariables(path, env, file);
+  const { diagnostics } = await bicep.compileParameters(copy);
+  return diagnostics.filter(({ level }) => level === "Error").map(({ message }) => message);
+}
+
+/** Compiles a parameter file in another environment. Resolves with the JSON of `bicep build-params`. */
+export async function buildIn(path: string, env: Readonly<Record<string, string>>, file: string): Promise<string> {
+  const { bicep, copy } = insertVariables(path, env, file);
+  const { success, diagnostics, parameters, template } = await bicep.compileParameters(copy);
+  if (!success) throw new Error(JSON.stringify(diagnostics));
+  return JSON.stringify({ parametersJson: parameters, templateJson: template });
 }

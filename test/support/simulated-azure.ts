@@ -6,7 +6,7 @@ import type { Subscription } from "../../stand-ins/azure/resource-manager.ts";
 import { createResources } from "../simulators/resource-manager/resources.ts";
 import type { Resource } from "../simulators/resource-manager/store.ts";
 import { at, listAt, objectAt, textAt } from "./at.ts";
-import { subscription as subscriptionId } from "./bicep.ts";
+import { shortRun, subscription as subscriptionId } from "./bicep.ts";
 import { root as repository } from "./processes.ts";
 
 interface Deployed {
@@ -114,6 +114,6 @@ export async function buildParameters(
   env: Readonly<Record<string, string>>,
 ): Promise<string> {
   const { HOME = "", PATH = "" } = process.env;
-  const settings = { cwd: repository, env: { HOME, PATH, ...env }, maxBuffer: 16 * 1024 ** 2 };
+  const settings = { cwd: repository, env: { HOME, PATH, ...shortRun, ...env }, maxBuffer: 16 * 1024 ** 2 };
   return (await promisify(execFile)(bicep, ["build-params", file, "--stdout"], settings)).stdout;
 }
