@@ -248,8 +248,9 @@ export const strictConfiguration = "test/infra/bicepconfig.json";
 export type Workshop = ReturnType<typeof openWorkshop>;
 
 /**
- * Starts a compiler on a copy of infra/ and test/infra/plans, where a test can add files. The strict linter configuration is added to the
- * copy. infra/ itself has none: at level `error`, a rule of a newer compiler would stop a user's deployment.
+ * Starts a compiler on a copy of infra/ and test/infra/plans, where a test can add files. The strict linter
+ * configuration is added to the copy of infra/, which itself has none: at level `error`, a rule of a newer compiler
+ * would stop a user's deployment.
  */
 export function openWorkshop(path: string, { strict = true, env }: { strict?: boolean; env?: Options["env"] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "bicep-test-"));
