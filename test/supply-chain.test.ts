@@ -128,10 +128,17 @@ describe("GitHub workflows", () => {
 });
 
 describe("images", () => {
-  /** The images that the suite builds, with the version of package.json as their tag. */
+  /**
+   * The images that the suite builds: with the version of package.json as their tag, or in manifests without a tag,
+   * which infra/kubernetes/images adds.
+   */
   const own =
-    /^(\$\{IMAGES:\+\$\{IMAGES\}\/\})?(state-api|group-lister|welcome|hello-wasm|azure-stand-in|cosmos-check):(?<tag>[\w.]+)$/;
-  const isOwn = (image: string) => own.exec(image)?.groups?.tag === JSON.parse(read("package.json")).version;
+    /^(\$\{IMAGES:\+\$\{IMAGES\}\/\})?(state-api|group-lister|welcome|hello-wasm|azure-stand-in|cosmos-check)(:(?<tag>[\w.]+))?$/;
+  const isOwn = (image: string) => {
+    const { version } = JSON.parse(read("package.json"));
+    const match = own.exec(image);
+    return match !== null && (match.groups?.tag ?? version) === version;
+  };
 
   test("the Dockerfiles start from images with a digest", () => {
     const bases = list("*Dockerfile").flatMap((file) => {
