@@ -626,7 +626,7 @@ describe("the shell blocks of docs/deploy/containers.md, in order", () => {
   /** Needs an Azure subscription. */
   const azure = "docker compose -f docker-compose.yml -f docker-compose.azure.yml up --build --wait";
   const blocks = readBlocks("docs/deploy/containers.md");
-  const here = blocks.filter(({ command }) => command !== azure && command !== pullCommands);
+  const localBlocks = blocks.filter(({ command }) => command !== azure && command !== pullCommands);
 
   beforeAll(() => expect(process.env.IMAGES).toBe(prefix)); // docker-compose.yml reads it
 
@@ -641,7 +641,7 @@ describe("the shell blocks of docs/deploy/containers.md, in order", () => {
     return docker.isPrivate ? named : named.replace(" --rmi all", "");
   }
 
-  test.each(here)("$command", { timeout: 300_000 }, async (block) => {
+  test.each(localBlocks)("$command", { timeout: 300_000 }, async (block) => {
     const printed = await docker.shell(adapt(block.command));
     if (block.output) expect(printed).toMatch(toPattern(block.output));
   });
