@@ -14,7 +14,7 @@ import { type Docker, startDocker } from "../support/docker.ts";
 import { readBlocks, toPattern } from "../support/markdown.ts";
 import { freePorts, root } from "../support/processes.ts";
 import { copyRepository } from "../support/repository.ts";
-import { pullCommands, testRelease } from "./release.ts";
+import { pullCommands, testRelease } from "./publish.ts";
 
 const services = ["state-api", "group-lister", "welcome"];
 /** The services with a port. hello-wasm has no sidecar. */

@@ -79,8 +79,8 @@ function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
 }
 
 /**
- * What release.yml needs to publish images: rights in GitHub, and a token to sign with. Azure refuses that token, whose
- * environment is release. test/release.test.ts tests the rights.
+ * What publish.yml needs to publish images: rights in GitHub, and a token to sign with. Azure refuses that token, whose
+ * environment is publish. test/publish.test.ts tests the rights.
  */
 const publishing = [
   "build grants more than to read",
@@ -94,7 +94,7 @@ const publishing = [
 
 describe("workflows", () => {
   test.each(files)("no unreviewed change can sign in to Azure or read a secret through %s", (file) => {
-    expect(findFaults(read(file))).toEqual(file === "release.yml" ? publishing : []);
+    expect(findFaults(read(file))).toEqual(file === "publish.yml" ? publishing : []);
   });
 
   test.each(files)("%s names the version of each action beside its commit", (file) => {

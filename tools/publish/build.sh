@@ -2,7 +2,7 @@
 # Builds the images for the processor of this machine and pushes them as candidates, such as
 # state-api:candidate-1.0.0-amd64. They get the tag of the version after the scan.
 set -eu
-. tools/release/settings.sh
+. tools/publish/settings.sh
 architecture=$(docker version --format '{{.Server.Arch}}')
 created=$(git log -1 --format=%ct 2>/dev/null || echo 0) # the date of the SBOM
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1 # a candidate is one image, not an index

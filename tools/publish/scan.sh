@@ -2,13 +2,13 @@
 # Searches every candidate, and its SBOM, for known vulnerabilities. Fails when one of them has a fix.
 # The image shows Grype Node's program; only the SBOM names the npm packages in the bundle and the Debian packages.
 set -eu
-. tools/release/settings.sh
+. tools/publish/settings.sh
 sbom=$(mktemp -d)/sbom.spdx.json
 vulnerable=
 for service in $SERVICES; do
   for architecture in $ARCHITECTURES; do
     image=$IMAGES/$service:candidate-$VERSION-$architecture
-    sh tools/release/read-sbom.sh "$image" "$architecture" "$sbom"
+    sh tools/publish/read-sbom.sh "$image" "$architecture" "$sbom"
     for source in "registry:$image" "sbom:$sbom"; do
       echo "$image, $source"
       grype "$source" --only-fixed --fail-on negligible || vulnerable="$vulnerable $image"

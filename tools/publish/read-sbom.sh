@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh tools/release/read-sbom.sh IMAGE ARCHITECTURE FILE copies the SBOM out of an image.
+# sh tools/publish/read-sbom.sh IMAGE ARCHITECTURE FILE copies the SBOM out of an image.
 set -eu
 container=$(docker create --pull always --platform "linux/$2" "$1")
 docker cp "$container:/app/sbom.spdx.json" "$3"

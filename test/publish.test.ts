@@ -1,4 +1,4 @@
-// A release: the version that files name, and release.yml, which publishes it. test/containers runs its scripts.
+// A release: the version that files name, and publish.yml, which publishes it. test/containers runs its scripts.
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -72,14 +72,14 @@ interface Job {
   readonly steps: readonly Step[];
 }
 
-describe("release.yml", () => {
+describe("publish.yml", () => {
   const workflow: { on: unknown; permissions: unknown; jobs: Record<string, Job> } = parse(
-    read(".github/workflows/release.yml"),
+    read(".github/workflows/publish.yml"),
   );
   const { jobs } = workflow;
   const steps = (name: string) => jobs[name]?.steps.map(({ run, uses }) => run ?? uses ?? "") ?? [];
   const setting = (name: string) =>
-    new RegExp(`${name}[:=]+'?"?([^'"}]+)`).exec(read("tools/release/settings.sh"))?.[1];
+    new RegExp(`${name}[:=]+'?"?([^'"}]+)`).exec(read("tools/publish/settings.sh"))?.[1];
 
   test("starts with a tag of a version only, and each job has the permissions that it needs and no others", () => {
     expect(workflow.on).toEqual({ push: { tags: ["v*"] } });
@@ -96,7 +96,7 @@ describe("release.yml", () => {
       ["check", undefined, undefined],
       ["build", "check", undefined],
       ["scan", "build", undefined],
-      ["publish", "scan", "release"],
+      ["publish", "scan", "publish"],
       ["announce", "publish", undefined],
     ]);
   });
@@ -123,7 +123,7 @@ describe("release.yml", () => {
     expect(attested).toEqual([of("index"), of("amd64", "sbom-amd64.spdx.json"), of("arm64", "sbom-arm64.spdx.json")]);
     expect(steps("publish").slice(-2)).toEqual([
       'cosign sign --yes --recursive "$NAME@$DIGEST"',
-      'sh tools/release/tag.sh "$NAME" "$DIGEST"',
+      'sh tools/publish/tag.sh "$NAME" "$DIGEST"',
     ]);
     const tagging = Object.keys(jobs).filter((name) => steps(name).some((step) => step.includes("tag.sh")));
     expect(tagging).toEqual(["publish"]);
@@ -152,7 +152,7 @@ describe("the commands of docs/deploy/containers.md that verify an image", () =>
     });
     return { program, values: { ...values }, positionals };
   });
-  const workflow = ".github/workflows/release.yml";
+  const workflow = ".github/workflows/publish.yml";
 
   test("name the workflow that signs, the tag that starts it, the image that it publishes and the format of its SBOM", () => {
     const image = "ghcr.io/OWNER/REPOSITORY/state-api";
@@ -180,16 +180,16 @@ describe("the commands of docs/deploy/containers.md that verify an image", () =>
   });
 });
 
-describe("tools/release/notes.sh", () => {
+describe("tools/publish/notes.sh", () => {
   const folder = mkdtempSync(join(tmpdir(), "notes-test-"));
-  cpSync(join(root, "tools/release"), join(folder, "tools/release"), { recursive: true });
+  cpSync(join(root, "tools/publish"), join(folder, "tools/publish"), { recursive: true });
   cpSync(join(root, "package.json"), join(folder, "package.json"));
   afterAll(() => rmSync(folder, { recursive: true }));
 
   function printNotes(tag: string, changelog: string) {
     writeFileSync(join(folder, "CHANGELOG.md"), changelog);
     const env = { ...process.env, GITHUB_REPOSITORY: "Owner/samples" };
-    return spawnSync("sh", ["tools/release/notes.sh", tag], { cwd: folder, env, encoding: "utf8" });
+    return spawnSync("sh", ["tools/publish/notes.sh", tag], { cwd: folder, env, encoding: "utf8" });
   }
   const before = "# Changelog\n\n## Unreleased\n\n- Later.\n";
   const after = "\n## 0.9.0 - 2020-01-01\n\n- Earlier.\n";

@@ -1,4 +1,4 @@
-// Runs the scripts of .github/workflows/release.yml, step by step and job by job, against a real registry on loopback,
+// Runs the scripts of .github/workflows/publish.yml, step by step and job by job, against a real registry on loopback,
 // then uses the images that they publish. GitHub alone can run the other steps: sign-in, signatures, attestations.
 import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -48,7 +48,7 @@ export function testRelease(context: Context): void {
     context;
   describe.skipIf(process.platform !== "linux")("the release of a fork, on a registry on loopback", () => {
     const jobs: Readonly<Record<string, Job>> = parse(
-      readFileSync(join(root, ".github/workflows/release.yml"), "utf8"),
+      readFileSync(join(root, ".github/workflows/publish.yml"), "utf8"),
     ).jobs;
     const calls = join(folder, "grype-calls");
     let registry: Registry;
@@ -87,7 +87,7 @@ export function testRelease(context: Context): void {
           expression === "matrix.service" ? service : (outputs.get(expression) ?? expect.fail(`no ${expression}`)),
         );
       for (const { id, run = "", env = {} } of jobs[name]?.steps ?? []) {
-        if (!run.startsWith("sh tools/release/")) continue;
+        if (!run.startsWith("sh tools/publish/")) continue;
         writeFileSync(settings.GITHUB_OUTPUT ?? "", "");
         const filled = Object.entries(env).map(([variable, value]) => [variable, fill(value)]);
         const variables = Object.entries({ ...settings, ...more, ...Object.fromEntries(filled) });

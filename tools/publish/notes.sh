@@ -1,8 +1,8 @@
 #!/bin/sh
-# sh tools/release/notes.sh TAG prints the notes of a release: the section of its version in CHANGELOG.md.
+# sh tools/publish/notes.sh TAG prints the notes of a release: the section of its version in CHANGELOG.md.
 # Fails when package.json has another version than the tag, or CHANGELOG.md no section of it.
 set -eu
-. tools/release/settings.sh
+. tools/publish/settings.sh
 tag=$1
 if [ "$tag" != "v$VERSION" ]; then
   echo "The tag $tag is not that of the version in package.json. Push the tag v$VERSION, or change the version." >&2

@@ -1,5 +1,5 @@
 # Settings that the other scripts of this folder share. They run in the root of the repository. IMAGES defaults to the
-# registry of GitHub, with the owner and the name of the repository that runs .github/workflows/release.yml. To try the
+# registry of GitHub, with the owner and the name of the repository that runs .github/workflows/publish.yml. To try the
 # scripts with another registry, set IMAGES, ARCHITECTURES and GITHUB_REPOSITORY.
 : "${ARCHITECTURES:=amd64 arm64}"
 : "${IMAGES:=ghcr.io/$(echo "$GITHUB_REPOSITORY" | tr '[:upper:]' '[:lower:]')}"
