@@ -1,0 +1,49 @@
+// What a person sees of a release after each look at Azure. show/ prints it.
+import type { Counts, Verdict } from "./judge.ts";
+
+export interface Report {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly app: string;
+  readonly image: string | undefined;
+  /** Such as `step 2 of 3`, `tests` or `bake`. */
+  readonly phase: string;
+  readonly live: Side;
+  readonly next: Side | undefined;
+  readonly checks: readonly CheckReport[];
+  /** One sentence: what happens now, or what a person can do. */
+  readonly message: string;
+  /** When the phase ends at the earliest, in milliseconds since 1970. */
+  readonly until: number | undefined;
+}
+
+export interface Side {
+  readonly revision: string;
+  readonly weight: number;
+}
+
+export interface CheckReport {
+  readonly name: string;
+  readonly verdict: Verdict;
+  readonly margin: number;
+  readonly next: Counts;
+  readonly live: Counts;
+  readonly difference: number;
+  readonly low: number;
+  readonly high: number;
+  /** Requests of the new revision that are still needed to pass, if the shares stay; undefined: none, or no number. */
+  readonly needed: number | undefined;
+}
+
+/** How a command ends. The numbers are its exit codes. */
+export const outcomes = {
+  promoted: 0,
+  input: 1,
+  rolledBack: 2,
+  held: 3,
+  foreign: 4,
+  unreachable: 5,
+  unconfirmed: 6,
+} as const;
+
+export type Outcome = keyof typeof outcomes;
