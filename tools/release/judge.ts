@@ -35,10 +35,6 @@ export interface Rule {
   readonly looks: number;
 }
 
-/** Chance of a wrong `fail` in the whole release, and of a wrong `pass` in a step. */
-const ERROR = 0.05;
-const Z_PASS = 1.6448536269514722;
-
 /** @returns without requests of one revision, the interval from -1 to 1 */
 export function compare(candidate: Counts, stable: Counts, z: number): Interval {
   if (candidate.total === 0 || stable.total === 0) return { difference: 0, low: -1, high: 1 };
