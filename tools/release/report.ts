@@ -11,6 +11,12 @@ export interface Report {
   readonly live: Side;
   readonly next: Side | undefined;
   readonly checks: readonly CheckReport[];
+  readonly probes: readonly ProbeReport[];
+  /**
+   * Why the release holds, as in its tag; undefined: it does not hold. `confirm` means that a step asks for a person:
+   * release.yml then asks for an approval.
+   */
+  readonly hold: string | undefined;
   /** One sentence: what happens now, or what a person can do. */
   readonly message: string;
   /** When the phase ends at the earliest, in milliseconds since 1970. */
@@ -33,6 +39,24 @@ export interface CheckReport {
   readonly high: number;
   /** Requests of the new revision that are still needed to pass, if the shares stay; undefined: none, or no number. */
   readonly needed: number | undefined;
+}
+
+export interface ProbeReport {
+  readonly name: string;
+  /** All probes of this look failed. */
+  readonly isFailing: boolean;
+}
+
+/** What prints a release. */
+export interface Show {
+  /** Called after each look at Azure. */
+  report(report: Report): void;
+  /**
+   * Called once, last. Prints the outcome; `report` may never have been called.
+   *
+   * @param message one sentence: why it ended so, and what a person can do
+   */
+  end(outcome: Outcome, message: string): void;
 }
 
 /** How a command ends. The numbers are its exit codes. */
