@@ -1,6 +1,7 @@
 // Compares the share of bad requests of a new revision with that of the live one: Newcombe's interval of the difference
 // of two proportions, from Wilson's intervals of each (Newcombe 1998, method 10).
 // https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
+import type { Definition } from "./definition.ts";
 
 export interface Counts {
   readonly bad: number;
@@ -16,7 +17,7 @@ export interface Interval {
 
 /**
  * fail: the new revision is worse by more than the margin. pass: it is not. inconclusive: too few requests to say.
- * outage: both revisions have more bad requests than `max`.
+ * outage: both revisions have more bad requests than `max`, and the new one is not proven to be worse.
  */
 export type Verdict = "pass" | "fail" | "inconclusive" | "outage";
 
@@ -33,6 +34,32 @@ export interface Rule {
   readonly max: number;
   /** How often all checks of the release together are judged: each look is another chance to be wrong. */
   readonly looks: number;
+}
+
+/** Probability of a wrong `fail` in a whole release, and of a wrong `pass` in one look. */
+const risk = 0.05;
+
+/**
+ * Wilson's lower limit is too high for one or two bad requests: one of the first nine would fail a margin of 1 %, and in
+ * a release without a difference that happens more often than `risk`.
+ */
+export const fewestBad = 3;
+
+/**
+ * @param candidate the new revision
+ * @param stable the live revision
+ */
+export function judge(candidate: Counts, stable: Counts, { margin, max, looks }: Rule): Judgement {
+  const strict = compare(candidate, stable, zOf(looks));
+  const usual = compare(candidate, stable, zOf(1));
+  return { verdict: decide(), strict, usual };
+
+  function decide(): Verdict {
+    if (candidate.total === 0 || stable.total === 0) return "inconclusive";
+    if (candidate.bad >= fewestBad && strict.low > margin) return "fail";
+    if (candidate.bad > max * candidate.total && stable.bad > max * stable.total) return "outage";
+    return usual.high <= margin ? "pass" : "inconclusive";
+  }
 }
 
 /** @returns without requests of one revision, the interval from -1 to 1 */
@@ -54,4 +81,79 @@ function wilson({ bad, total }: Counts, z: number) {
   const half = z * Math.sqrt((share * (1 - share)) / total + z ** 2 / (4 * total ** 2));
   const scale = 1 + z ** 2 / total;
   return { share, low: (center - half) / scale, high: (center + half) / scale };
+}
+
+/**
+ * The most looks that a release can take: counts change once a minute, in each minute of all steps and of the bake, each
+ * extended once, for each check that compares shares.
+ */
+export function looksOf({ steps, bake, checks, inconclusive }: Definition): number {
+  const phases = [...steps.map((step) => step.for), bake];
+  const seconds = phases.reduce((sum, phase) => sum + phase + inconclusive.extend, 0);
+  const compared = checks.filter(({ source }) => source !== "probe").length;
+  return Math.max(1, Math.ceil(seconds / 60) * compared);
+}
+
+/** z of one side for a look at which a release without a difference fails with a probability of 5 % / looks. */
+export function zOf(looks: number): number {
+  const wanted = risk / looks;
+  let [low, high] = [1, 10];
+  for (let round = 0; round < 60; round += 1) {
+    const middle = (low + high) / 2;
+    if (upperTail(middle) > wanted) low = middle;
+    else high = middle;
+  }
+  return (low + high) / 2;
+}
+
+/** Probability that a standard normal value exceeds z, by Laplace's continued fraction: for z >= 1. */
+function upperTail(z: number): number {
+  let fraction = z;
+  for (let term = 200; term > 0; term -= 1) fraction = z + term / fraction;
+  return Math.exp(-(z ** 2) / 2) / Math.sqrt(2 * Math.PI) / fraction;
+}
+
+/**
+ * How many more requests of the new revision the verdict `pass` takes, if both shares stay. A revision without requests
+ * is assumed to have the share of the other one.
+ *
+ * @param weight of the new revision in percent; with 100, the live revision gets no more requests
+ * @returns undefined if no number of requests is enough
+ */
+export function needed(candidate: Counts, stable: Counts, { margin }: Rule, weight: number): number | undefined {
+  const share = candidate.total > 0 ? shareOf(candidate) : shareOf(stable);
+  const stableShare = stable.total > 0 ? shareOf(stable) : share;
+  const passes = (more: number) => {
+    const [c, s] = [candidate.total + more, stable.total + (more * (100 - weight)) / weight];
+    return s > 0 && compare({ bad: share * c, total: c }, { bad: stableShare * s, total: s }, zOf(1)).high <= margin;
+  };
+  let enough = 1;
+  while (!passes(enough)) {
+    enough *= 2;
+    if (enough > 1e9) return undefined;
+  }
+  if (candidate.total > 0 && passes(0)) return 0;
+  let tooFew = Math.floor(enough / 2);
+  while (enough - tooFew > 1) {
+    const middle = Math.floor((tooFew + enough) / 2);
+    if (passes(middle)) enough = middle;
+    else tooFew = middle;
+  }
+  return enough;
+}
+
+const shareOf = ({ bad, total }: Counts) => (total > 0 ? bad / total : 0);
+
+/**
+ * Whether the revisions get other shares of the requests than the traffic table says: by more than 5 percentage points
+ * and by more than chance explains.
+ *
+ * @param weight of the new revision in percent
+ */
+export function isOffWeight(candidate: Counts, stable: Counts, weight: number): boolean {
+  const total = candidate.total + stable.total;
+  if (total === 0) return false;
+  const wanted = weight / 100;
+  const sigma = Math.sqrt((wanted * (1 - wanted)) / total);
+  return Math.abs(candidate.total / total - wanted) > Math.max(0.05, 5 * sigma);
 }
