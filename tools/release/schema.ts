@@ -160,7 +160,6 @@ const runTest = {
   },
 } as const;
 
-// biome-ignore lint/suspicious/noThenProperty: a key of the file
 const inconclusive = { extend: "20m", then: "hold" } as const;
 
 export const schema = {
@@ -237,7 +236,6 @@ export const schema = {
       examples: [inconclusive],
       properties: {
         extend: { ...duration, description: "Extends the step once", examples: ["20m"] },
-        // biome-ignore lint/suspicious/noThenProperty: a key of the file
         then: {
           enum: ["hold", "abort"],
           description: "hold: keep the weights until promote or abort. abort: go back to the live revision",

@@ -21,7 +21,6 @@ describe("release.yaml", () => {
       steps: [{ weight: 5, for: 600, confirm: false }],
       bake: 900,
       checks: [{ name: "5xx", source: "metrics", margin: 0.01, max: 0.05, lag: 240 }],
-      // biome-ignore lint/suspicious/noThenProperty: a key of the file
       inconclusive: { extend: 1200, then: "hold" },
     });
   });
@@ -311,6 +310,5 @@ const definitions: fc.Arbitrary<Definition> = fc.record({
   checks: fc
     .uniqueArray(checks, { selector: ({ name }) => name, minLength: 1, maxLength: 5 })
     .filter((list) => list.some(({ source }) => source !== "probe")),
-  // biome-ignore lint/suspicious/noThenProperty: a key of the file
   inconclusive: fc.record({ extend: seconds, then: fc.constantFrom("hold" as const, "abort" as const) }),
 });
