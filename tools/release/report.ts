@@ -59,9 +59,15 @@ export interface Show {
   end(outcome: Outcome, message: string): void;
 }
 
-/** How a command ends. The numbers are its exit codes. */
+/**
+ * How a command ends. The numbers are its exit codes. nothing: there was nothing to do. ongoing: the release goes on with
+ * the next tick, or in another run. aborted: `abort` has sent all traffic back.
+ */
 export const outcomes = {
   promoted: 0,
+  nothing: 0,
+  ongoing: 0,
+  aborted: 0,
   input: 1,
   rolledBack: 2,
   held: 3,

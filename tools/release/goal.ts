@@ -1,0 +1,35 @@
+import type { Azure } from "./azure/azure.ts";
+import type { Clock } from "./clock.ts";
+import type { Definition } from "./definition.ts";
+import type { Probe } from "./probe.ts";
+import type { Show } from "./report.ts";
+import type { RunTest } from "./test-revision.ts";
+
+/** What a command wants. */
+export type Goal = RunGoal | { readonly kind: "promote"; readonly force: boolean } | { readonly kind: "abort" };
+
+/** Without an image and without variables, it goes on with the release that is under way, and starts none. */
+export interface RunGoal {
+  readonly kind: "run";
+  readonly image?: string | undefined;
+  /** Environment variables of the new revision, by name. */
+  readonly set?: Readonly<Record<string, string>>;
+  /** Starts a release again that was rolled back. */
+  readonly retry: boolean;
+  /** Does what is due now, at most one write, and ends. */
+  readonly once: boolean;
+  /** Releases an app that scales by the length of a queue. */
+  readonly allowQueue: boolean;
+}
+
+export interface ReleaseOptions {
+  readonly definition: Definition;
+  readonly goal: Goal;
+  readonly azure: Azure;
+  readonly clock: Clock;
+  readonly probe: Probe;
+  readonly runTest: RunTest;
+  /** Names this run in the lock. Another run never has the same. */
+  readonly owner: string;
+  readonly show: Show;
+}

@@ -1,0 +1,81 @@
+import { spawn } from "node:child_process";
+import type { Definition, Test } from "./definition.ts";
+import { isGood, type Probe } from "./probe.ts";
+
+/** Passes, or fails for this reason. */
+export type TestResult = { readonly ok: true } | { readonly ok: false; readonly message: string };
+
+/** Runs a command in a shell with more environment variables. Never rejects. */
+export type RunTest = (command: string, environment: Readonly<Record<string, string>>) => Promise<TestResult>;
+
+type GetTest = Extract<Test, { get: string }>;
+
+interface Tested {
+  /** Address of the label of the new revision. */
+  readonly url: string;
+  readonly revision: string;
+}
+
+/** Runs the tests of the definition one after the other, and stops at the first that fails. */
+export async function testRevision(
+  { test }: Definition,
+  { url, revision }: Tested,
+  probe: Probe,
+  runTest: RunTest,
+): Promise<TestResult> {
+  for (const one of test) {
+    const result =
+      "run" in one
+        ? await runTest(one.run, { RELEASE_URL: url, RELEASE_REVISION: revision })
+        : await getTwice(one, url, probe);
+    if (!result.ok) return result;
+  }
+  return { ok: true };
+}
+
+/** One retry: the first request to a label can arrive before its route does. */
+async function getTwice(test: GetTest, url: string, probe: Probe): Promise<TestResult> {
+  const first = await get(test, url, probe);
+  return first.ok ? first : get(test, url, probe);
+}
+
+async function get({ get: path, contains }: GetTest, url: string, probe: Probe): Promise<TestResult> {
+  const answer = await probe(url + path);
+  const name = `GET ${path} at the new revision`;
+  if (answer.status === undefined) return { ok: false, message: `${name}: no response (${answer.error})` };
+  if (!isGood(answer)) return { ok: false, message: `${name}: status ${answer.status}` };
+  if (contains !== undefined && !answer.body.includes(contains)) {
+    return { ok: false, message: `${name}: the response does not contain ${JSON.stringify(contains)}` };
+  }
+  return { ok: true };
+}
+
+/** A test that hangs must not keep the release for ever. */
+const longest = 10 * 60_000;
+
+export const runTest: RunTest = (command, environment) =>
+  new Promise((resolve) => {
+    const child = spawn(command, {
+      shell: true,
+      env: { ...process.env, ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: longest,
+    });
+    let output = "";
+    const collect = (chunk: string) => {
+      output = (output + chunk).slice(-4096);
+    };
+    child.stdout.setEncoding("utf8").on("data", collect);
+    child.stderr.setEncoding("utf8").on("data", collect);
+    const fail = (why: string) => resolve({ ok: false, message: `the test \`${command}\` ${why}${lastLine(output)}` });
+    child.once("error", (error) => fail(`does not start: ${error.message}`));
+    child.once("close", (code, signal) => {
+      if (code === 0) resolve({ ok: true });
+      else fail(code === null ? `was ended by ${signal}` : `exits with ${code}`);
+    });
+  });
+
+function lastLine(output: string): string {
+  const line = output.trimEnd().split("\n").at(-1)?.trim();
+  return line ? `: ${line.slice(0, 200)}` : "";
+}
