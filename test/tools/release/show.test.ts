@@ -1,0 +1,447 @@
+// What a person sees of a release: the live table, plain lines, the page of `status`, and what GitHub Actions shows.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { WriteStream } from "node:tty";
+import { stripVTControlCharacters } from "node:util";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type Outcome, outcomes, type Report } from "../../../tools/release/report.ts";
+import { createShow } from "../../../tools/release/show/show.ts";
+import { renderStatus } from "../../../tools/release/show/status.ts";
+
+const minute = 60_000;
+const at = Date.UTC(2026, 7, 26, 11, 5);
+
+const report: Report = {
+  at,
+  app: "welcome",
+  image: "ghcr.io/contoso/welcome:1.1.0",
+  phase: "step 1 of 3",
+  hold: undefined,
+  live: { revision: "welcome--r1a2b3c4d", weight: 95 },
+  next: { revision: "welcome--r9f8e7d6c", weight: 5 },
+  checks: [
+    {
+      name: "5xx",
+      verdict: "inconclusive",
+      margin: 0.01,
+      next: { bad: 0, total: 152 },
+      live: { bad: 11, total: 2904 },
+      difference: -0.0038,
+      low: -0.006,
+      high: 0.0135,
+      needed: 116,
+    },
+    {
+      name: "slow",
+      verdict: "fail",
+      margin: 0.005,
+      next: { bad: 9, total: 152 },
+      live: { bad: 31, total: 2904 },
+      difference: 0.0485,
+      low: 0.011,
+      high: 0.15,
+      needed: undefined,
+    },
+  ],
+  probes: [{ name: "alive", isFailing: false }],
+  message: "Judges the requests since 11:00.",
+  until: at + 6 * minute,
+};
+const tests: Report = {
+  ...report,
+  at: at - 10 * minute,
+  phase: "tests",
+  live: { revision: "welcome--r1a2b3c4d", weight: 100 },
+  next: { revision: "welcome--r9f8e7d6c", weight: 0 },
+  checks: [],
+  probes: [],
+  message: "Runs 3 tests at the label green.",
+  until: undefined,
+};
+
+const attack = "a\u001b[2J\r\n::error::b %0A | `c` <d> ##[e]\u2028*f*";
+
+/** A stream like process.stdout, and the screen of a terminal that reads it. */
+function openStream(options: { isTTY: boolean; columns?: number; rows?: number }) {
+  const { getColorDepth } = WriteStream.prototype; // it reads NO_COLOR
+  const stream = Object.assign(new PassThrough(), { getColorDepth, ...options }) as unknown as NodeJS.WriteStream;
+  const writes: string[] = [];
+  stream.on("data", (data: Buffer) => writes.push(data.toString()));
+  return { stream, writes, read: () => writes.join("") };
+}
+
+/** The rows that a terminal of this width shows after this output, without trailing spaces. */
+function readScreen(output: string, columns: number): string[] {
+  const rows: string[][] = [[]];
+  let row = 0;
+  let column = 0;
+  const rowAt = (index: number) => (rows[index] ??= []);
+  for (const [token, count, code] of reveal(output).matchAll(/␛\[(\d*)([AKJ])|./gsu)) {
+    if (code === "A") row = Math.max(0, row - Number(count));
+    else if (code === "K") rowAt(row).length = Math.min(column, rowAt(row).length);
+    else if (code === "J") rows.length = row;
+    else if (token === "␍") column = 0;
+    else if (token === "\n") {
+      row++;
+      column = 0;
+    } else {
+      if (column === columns) {
+        row++;
+        column = 0;
+      }
+      rowAt(row)[column++] = token;
+    }
+  }
+  return rows.map((cells) => cells.join("").trimEnd());
+}
+
+/** Output without colors, with visible control characters. */
+const reveal = (output: string) =>
+  output
+    .replaceAll("\x1b", "␛")
+    .replaceAll("\r", "␍")
+    .replaceAll(/␛\[\d+m/g, "");
+
+function printAll(reports: readonly Report[], options: { isTTY: boolean; columns?: number; rows?: number }) {
+  const opened = openStream(options);
+  const show = createShow(opened.stream, {}, () => at + 1000);
+  for (const item of reports) show.report(item);
+  return { ...opened, show };
+}
+
+beforeEach(() => {
+  vi.stubEnv("NO_COLOR", undefined);
+  vi.stubEnv("FORCE_COLOR", undefined);
+  vi.stubEnv("NODE_DISABLE_COLORS", undefined);
+  vi.stubEnv("COLORTERM", "truecolor");
+});
+afterEach(() => vi.unstubAllEnvs());
+
+describe("the live table", () => {
+  test("shows weights, counts, intervals, verdicts, requests needed and the time left", () => {
+    const { read } = printAll([report], { isTTY: true, columns: 130 });
+    expect(readScreen(read(), 130)).toEqual([
+      "welcome to ghcr.io/contoso/welcome:1.1.0",
+      "step 1 of 3, 6 min left",
+      "",
+      "live  welcome--r1a2b3c4d   95 %  ███████████████████",
+      "next  welcome--r9f8e7d6c    5 %  █",
+      "",
+      "check  verdict       next: bad  live: bad   difference  interval           requests needed  margin          ┊0  ┃margin",
+      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %      -0.6 to +1.4 %     116              1 %     ······●━┊━━━┃━···········",
+      "slow   fail          9 of 152   31 of 2904  +4.85 %     +1.10 to +15.00 %                   0.5 %   ········┊···┃····━━━━━━━●",
+      "alive  pass",
+      "",
+      "Judges the requests since 11:00.",
+    ]);
+  });
+
+  test("replaces the last frame in place, with one write for each look", () => {
+    const { read, writes } = printAll([report, tests, report, tests], { isTTY: true, columns: 130 });
+    expect(writes).toHaveLength(4);
+    expect(readScreen(read(), 130)).toEqual([
+      "welcome to ghcr.io/contoso/welcome:1.1.0",
+      "tests",
+      "",
+      "live  welcome--r1a2b3c4d  100 %  ████████████████████",
+      "next  welcome--r9f8e7d6c    0 %",
+      "",
+      "Runs 3 tests at the label green.",
+    ]);
+  });
+
+  test("overwrites the old frame and erases only what the new one does not cover", () => {
+    const { writes } = printAll([report, report], { isTTY: true, columns: 130 });
+    const erased = reveal(writes[1] ?? "").split("\n");
+    expect(erased.at(0)).toMatch(/^␛\[12A␍welcome to /);
+    for (const line of erased.slice(0, -1)) expect(line).toMatch(/^(␛\[12A␍)?[^␛]*␛\[K$/);
+    expect(erased.at(-1)).toBe("␛[J");
+  });
+
+  test("leaves the last state and the outcome on the screen", () => {
+    const { read, show } = printAll([tests], { isTTY: true, columns: 130 });
+    show.end("rolledBack", "GET /readyz returned 503 at the label green.");
+    expect(readScreen(read(), 130)).toEqual([
+      "welcome to ghcr.io/contoso/welcome:1.1.0",
+      "tests",
+      "",
+      "live  welcome--r1a2b3c4d  100 %  ████████████████████",
+      "next  welcome--r9f8e7d6c    0 %",
+      "",
+      "rolled back: GET /readyz returned 503 at the label green.",
+    ]);
+  });
+
+  test.for([130, 90, 60, 24])("never writes a line that is wider than a window of %i columns", (columns) => {
+    const wide = { ...report, message: "A sentence of many words, which needs more than one line in a narrow window." };
+    const { read } = printAll([wide], { isTTY: true, columns });
+    const lines = stripVTControlCharacters(read()).split("\n");
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+  });
+
+  test("leaves out columns from the right where the window is narrow", () => {
+    const { read } = printAll([report], { isTTY: true, columns: 60 });
+    expect(readScreen(read(), 60).slice(6, 10)).toEqual([
+      "check  verdict       next: bad  live: bad   difference",
+      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %",
+      "slow   fail          9 of 152   31 of 2904  +4.85 %",
+      "alive  pass",
+    ]);
+  });
+
+  test("never writes a frame that is higher than the window, which could not be replaced", () => {
+    const { writes } = printAll([report, report], { isTTY: true, columns: 130, rows: 5 });
+    expect(writes[1]?.match(/\n/g)).toHaveLength(4);
+    expect(writes[1]).toContain("\x1b[4A");
+  });
+
+  test("replaces a frame whose lines take more rows since the window became narrower", () => {
+    const { stream, writes, show } = printAll([tests], { isTTY: true, columns: 130 });
+    Object.assign(stream, { columns: 40 });
+    show.report(tests);
+    // 40, 5, 0, 53, 33, 0 and 32 cells
+    expect(reveal(writes[1] ?? "")).toMatch(/^␛\[8A␍/);
+  });
+
+  test("has colors in a terminal, and none with NO_COLOR", () => {
+    expect(printAll([report], { isTTY: true, columns: 130 }).read()).toContain("\x1b[31mfail");
+    vi.stubEnv("NO_COLOR", "1");
+    expect(printAll([report], { isTTY: true, columns: 130 }).read()).not.toContain("\x1b[31m");
+  });
+
+  test("counts characters of East Asian scripts as two cells, and combining ones as none", () => {
+    const wide = { ...report, checks: report.checks.map((check) => ({ ...check, name: "遅い" })), probes: [] };
+    const rows = readScreen(printAll([wide], { isTTY: true, columns: 130 }).read(), 130);
+    expect(rows[6]).toMatch(/^check {2}verdict/);
+    expect(rows[7]).toMatch(/^遅い {3}inconclusive/);
+  });
+
+  test("says that there are no requests yet, in place of an interval", () => {
+    const none = { bad: 0, total: 0 };
+    const [check] = report.checks;
+    if (check === undefined) throw new Error("no check");
+    const empty = { ...report, checks: [{ ...check, next: none, low: -1, high: 1 }], probes: [] };
+    expect(readScreen(printAll([empty], { isTTY: true, columns: 130 }).read(), 130)[7]).toBe(
+      "5xx    inconclusive  0 of 0     11 of 2904                        116              1 %",
+    );
+  });
+});
+
+describe("plain lines", () => {
+  test("have the time, the weights, the counts and what happens", () => {
+    const { read, show } = printAll([report], { isTTY: false });
+    show.end("promoted", "All traffic reaches welcome--r9f8e7d6c.");
+    expect(read().split("\n")).toEqual([
+      "2026-08-26T11:05:00Z welcome step 1 of 3, 6 min left | welcome--r1a2b3c4d 95 %, welcome--r9f8e7d6c 5 % | " +
+        "5xx inconclusive (bad 0 of 152, live 11 of 2904, -0.6 to +1.4 %, 116 requests needed) | " +
+        "slow fail (bad 9 of 152, live 31 of 2904, +1.10 to +15.00 %) | alive pass | Judges the requests since 11:00.",
+      "2026-08-26T11:05:01Z promoted: All traffic reaches welcome--r9f8e7d6c.",
+      "",
+    ]);
+  });
+
+  test("appear where a terminal cannot move its cursor", () => {
+    const { stream, read } = openStream({ isTTY: true, columns: 80 });
+    createShow(stream, { TERM: "dumb" }, () => at).report(report);
+    expect(read()).toMatch(/^2026-08-26T11:05:00Z welcome .*\n$/);
+  });
+
+  test.for<[string, Partial<Report>]>([
+    ["the phase", { phase: "step 2 of 3" }],
+    ["a hold", { hold: "confirm" }],
+    ["a weight", { next: { revision: "welcome--r9f8e7d6c", weight: 25 } }],
+    ["a verdict", { checks: report.checks.map((check) => ({ ...check, verdict: "pass" })) }],
+    ["a probe", { probes: [{ name: "alive", isFailing: true }] }],
+    ["the message", { message: "Goes back." }],
+  ])("follow a change of %s", ([, change]) => {
+    expect(
+      printAll([report, { ...report, ...change }], { isTTY: false })
+        .read()
+        .split("\n"),
+    ).toHaveLength(3);
+  });
+
+  test("do not follow a look in which only counts and times changed", () => {
+    const later = {
+      ...report,
+      at: at + minute,
+      checks: report.checks.map((check) => ({ ...check, next: { bad: 0, total: 200 }, high: 0.01, needed: 50 })),
+    };
+    expect(printAll([report, later], { isTTY: false }).read().split("\n")).toHaveLength(2);
+  });
+});
+
+describe("status", () => {
+  test("is a page of facts and checks", () => {
+    expect(renderStatus({ ...report, hold: "confirm", until: undefined }).split("\n")).toEqual([
+      "app    welcome",
+      "image  ghcr.io/contoso/welcome:1.1.0",
+      "time   2026-08-26T11:05:00Z",
+      "phase  step 1 of 3, on hold: confirm",
+      "live   welcome--r1a2b3c4d  95 %  ███████████████████",
+      "next   welcome--r9f8e7d6c  5 %  █",
+      "",
+      "check  verdict       next: bad  live: bad   difference  interval           requests needed  margin          ┊0  ┃margin",
+      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %      -0.6 to +1.4 %     116              1 %     ······●━┊━━━┃━···········",
+      "slow   fail          9 of 152   31 of 2904  +4.85 %     +1.10 to +15.00 %                   0.5 %   ········┊···┃····━━━━━━━●",
+      "alive  pass",
+      "",
+      "Judges the requests since 11:00.",
+    ]);
+  });
+
+  test("of an app without a release names only the live revision", () => {
+    const idle = { ...tests, image: undefined, next: undefined, phase: "idle", message: "No release runs." };
+    expect(renderStatus(idle).split("\n")).toEqual([
+      "app    welcome",
+      "time   2026-08-26T10:55:00Z",
+      "phase  idle",
+      "live   welcome--r1a2b3c4d  100 %  ████████████████████",
+      "",
+      "No release runs.",
+    ]);
+  });
+});
+
+describe("in GitHub Actions", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "summary-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const readFile = (name: string) => readFileSync(join(folder, name), "utf8");
+  function open(env: NodeJS.ProcessEnv = {}) {
+    const opened = openStream({ isTTY: false });
+    const files = { GITHUB_STEP_SUMMARY: join(folder, "summary"), GITHUB_OUTPUT: join(folder, "output") };
+    const show = createShow(opened.stream, { GITHUB_ACTIONS: "true", ...files, ...env }, () => at);
+    const readCommands = () => opened.read().match(/^::.*$/gm);
+    return { ...opened, show, readCommands };
+  }
+
+  test("the summary has the weights, the checks and two charts", () => {
+    const { show } = open();
+    show.report(tests);
+    show.report(report);
+    expect(readFile("summary")).toBe(`## Release of welcome: step 1 of 3, 6 min left
+
+Judges the requests since 11:00.
+
+|  | Revision | Weight | Image |
+| --- | --- | --- | --- |
+| live | welcome--r1a2b3c4d | 95 % |  |
+| next | welcome--r9f8e7d6c | 5 % | ghcr.io/contoso/welcome:1.1.0 |
+
+| Check | Verdict | Next: bad | Live: bad | Difference | Interval | Requests needed | Margin |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| 5xx | inconclusive | 0 of 152 | 11 of 2904 | -0.4 % | -0.6 to +1.4 % | 116 | 1 % |
+| slow | fail | 9 of 152 | 31 of 2904 | +4.85 % | +1.10 to +15.00 % |  | 0.5 % |
+| alive | pass |  |  |  |  |  |  |
+
+\`\`\`text
+UTC    traffic of the new revision
+10:55  tests          0 %
+11:05  step 1 of 3    5 %  █
+
+Interval of the difference: ┊ is 0, ┃ the margin
+5xx   ······●━┊━━━┃━···········
+slow  ········┊···┃····━━━━━━━●
+\`\`\`
+`);
+  });
+
+  test("the summary names the outcome at the end, and keeps what earlier commands of the step wrote", () => {
+    writeFileSync(join(folder, "summary"), "Built.\n\n");
+    const { show } = open();
+    show.report(tests);
+    show.end("rolledBack", "GET /readyz returned 503.");
+    expect(readFile("summary")).toMatch(
+      /^Built\.\n\n## Release of welcome: rolled back\n\nGET \/readyz returned 503\.\n/,
+    );
+    expect(readFile("summary").match(/^## /gm)).toHaveLength(1);
+  });
+
+  test.for<[Outcome, string]>([
+    ["promoted", "::notice title=Release of welcome::promoted: Done."],
+    ["rolledBack", "::error title=Release of welcome::rolled back: Done."],
+    ["held", "::warning title=Release of welcome::on hold: Done."],
+    ["foreign", "::error title=Release of welcome::changed by somebody else: Done."],
+    ["unreachable", "::error title=Release of welcome::Azure is unreachable: Done."],
+    ["unconfirmed", "::error title=Release of welcome::rollback unconfirmed: Done."],
+    ["input", "::error title=Release of welcome::not started: Done."],
+  ])("the outcome %s becomes an annotation", ([outcome, expected]) => {
+    const { show, readCommands } = open();
+    show.report(report);
+    show.end(outcome, "Done.");
+    expect(readCommands()).toEqual([expected]);
+  });
+
+  test("the outputs are the outcome, the revision, the step and the reason of a hold", () => {
+    const { show } = open();
+    show.report({ ...report, hold: "confirm" });
+    show.end("held", "Step 1 asks for a person.");
+    expect(readFile("output")).toBe("outcome=held\nrevision=welcome--r9f8e7d6c\nstep=step 1 of 3\nhold=confirm\n");
+  });
+
+  test("a release that never began has an outcome, too", () => {
+    const { show, readCommands } = open();
+    show.end("input", "release.yaml: line 3: weight must be at most 99");
+    expect(readFile("output")).toBe("outcome=input\nrevision=\nstep=\nhold=\n");
+    expect(readFile("summary")).toBe("## Release: not started\n\nrelease.yaml: line 3: weight must be at most 99\n");
+    expect(readCommands()).toEqual([
+      "::error title=Release::not started: release.yaml: line 3: weight must be at most 99",
+    ]);
+  });
+
+  test("a summary that cannot be written costs one warning, neither the release nor its outputs", () => {
+    const { show, readCommands } = open({ GITHUB_STEP_SUMMARY: folder });
+    show.report(report);
+    show.report(tests);
+    show.end("promoted", "Done.");
+    expect(readCommands()).toEqual([
+      expect.stringMatching(/^::warning::Error: EISDIR.* GitHub shows less of this release\.$/),
+      "::notice title=Release of welcome::promoted: Done.",
+    ]);
+    expect(readFile("output")).toContain("outcome=promoted\n");
+  });
+
+  test("names and messages can forge no command, output, cell or markup", () => {
+    const { show, read, readCommands } = open();
+    const side = { revision: attack, weight: 50 };
+    show.report({
+      ...report,
+      app: attack,
+      image: attack,
+      phase: attack,
+      hold: attack,
+      live: side,
+      next: side,
+      probes: [{ name: attack, isFailing: true }],
+      message: attack,
+    });
+    show.end("held", attack);
+    expect(readCommands()).toEqual([
+      "::warning title=Release of a [2J %3A%3Aerror%3A%3Ab %250A | `c` <d> ## [e] *f*::" +
+        "on hold: a [2J ::error::b %250A | `c` <d> ## [e] *f*",
+    ]);
+    expect(reveal(read())).not.toMatch(/##\[|[␛␍]/);
+    expect(
+      readFile("output")
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.split("=")[0]),
+    ).toEqual(["outcome", "revision", "step", "hold"]);
+    const tables = readFile("summary").split("```")[0] ?? "";
+    expect(reveal(tables)).not.toMatch(/[`<>*␛]/);
+    for (const row of tables.match(/^\| (live|next) .*$/gm) ?? []) expect(row.match(/\|/g)).toHaveLength(5);
+    expect(readFile("summary").match(/^```/gm)).toHaveLength(2);
+  });
+});
+
+test("outside of GitHub Actions, a release writes no file, annotation or output", () => {
+  const { read, show } = printAll([report], { isTTY: false });
+  for (const outcome of Object.keys(outcomes) as Outcome[]) show.end(outcome, "Done.");
+  expect(read()).not.toContain("::");
+});

@@ -1,0 +1,43 @@
+// Plain lines with the time, for logs and for output that is no terminal: one for each change.
+import type { Report, Show } from "../report.ts";
+import { clean, formatPhase, formatTime, outcomeWords, toRows } from "./format.ts";
+
+/**
+ * @param print prints a line
+ * @param now for the line of the end, in milliseconds since 1970
+ */
+export function createLines(print: (line: string) => void, now: () => number): Show {
+  let last: string | undefined;
+  return {
+    report(report) {
+      const state = renderState(report);
+      if (state === last) return;
+      last = state;
+      print(renderLine(report));
+    },
+    end(outcome, message) {
+      print(`${formatTime(now())} ${outcomeWords[outcome]}: ${clean(message)}`);
+    },
+  };
+}
+
+/** What makes a line worth printing: neither counts nor the time that is left. */
+function renderState({ phase, hold, live, next, checks, probes, message }: Report): string {
+  const verdicts = [...checks.map(({ verdict }) => verdict), ...probes.map(({ isFailing }) => isFailing)];
+  return JSON.stringify([phase, hold, live, next, verdicts, message]);
+}
+
+function renderLine(report: Report): string {
+  const { app, at, live, next, message } = report;
+  const weights = [live, ...(next === undefined ? [] : [next])].map(
+    ({ revision, weight }) => `${clean(revision)} ${weight} %`,
+  );
+  const checks = toRows(report).map((row) => {
+    if (row.next === "") return `${row.check} ${row.verdict}`; // a probe
+    const needed = row.needed === "" ? [] : [`${row.needed} requests needed`];
+    const interval = row.interval === "" ? [] : [row.interval];
+    return `${row.check} ${row.verdict} (${[`bad ${row.next}`, `live ${row.live}`, ...interval, ...needed].join(", ")})`;
+  });
+  const parts = [`${clean(app)} ${formatPhase(report)}`, weights.join(", "), ...checks, clean(message)];
+  return `${formatTime(at)} ${parts.join(" | ")}`;
+}

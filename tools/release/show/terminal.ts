@@ -1,0 +1,124 @@
+// The live table of a release: redrawn in place after each look at Azure.
+import { styleText } from "node:util";
+import type { Report, Show, Side } from "../report.ts";
+import {
+  alignRows,
+  clean,
+  columns,
+  countCells,
+  cut,
+  drawWeight,
+  formatPhase,
+  heads,
+  outcomeWords,
+  toRows,
+  wrap,
+} from "./format.ts";
+
+type Style = "bold" | "dim" | "green" | "red" | "yellow";
+
+/** A part of a line. Its style is applied after the line is cut. */
+interface Piece {
+  readonly text: string;
+  readonly style?: Style | undefined;
+}
+
+type Line = readonly Piece[];
+
+const verdictStyles = { pass: "green", fail: "red", inconclusive: "yellow", outage: "red" } as const;
+
+/** What the table needs of process.stdout. */
+export type Terminal = Pick<NodeJS.WriteStream, "write"> & { readonly columns?: number; readonly rows?: number };
+
+/**
+ * @param paint applies a style
+ */
+export function createTerminal(output: Terminal, paint: (style: Style, text: string) => string): Show {
+  /** Width of each line on the screen, which the next frame replaces. */
+  let drawn: readonly number[] = [];
+  let last: Report | undefined;
+  const readWidth = () => output.columns || 80;
+
+  const draw = (lines: readonly Line[]) => {
+    const width = readWidth();
+    // A frame that is higher than the window would scroll, and could not be replaced.
+    const frame = lines.slice(0, Math.max(1, (output.rows || 24) - 1)).map((line) => cutLine(line, width));
+    // In a window that became narrower, a line of the old frame takes several rows.
+    const rows = drawn.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / width)), 0);
+    const up = rows === 0 ? "" : `\x1b[${rows}A\r`;
+    const text = frame.map((line) =>
+      line.map(({ text, style }) => (style === undefined ? text : paint(style, text))).join(""),
+    );
+    // One write, in which each line overwrites the old one before its rest is erased: the screen is never empty.
+    output.write(`${up}${text.map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`);
+    drawn = frame.map((line) => countCells(line.map(({ text }) => text).join("")));
+  };
+
+  return {
+    report(report) {
+      last = report;
+      draw(renderReport(report, readWidth()));
+    },
+    end(outcome, message) {
+      const width = readWidth();
+      const table = last === undefined ? [] : renderReport({ ...last, message: "", until: undefined }, width);
+      const style = outcome === "promoted" ? "green" : outcome === "held" ? "yellow" : "red";
+      const lines = wrap(`${outcomeWords[outcome]}: ${clean(message)}`, width);
+      draw([...table, ...lines.map((text): Line => [{ text, style }])]);
+    },
+  };
+}
+
+/** Paints for a stream: without color when NO_COLOR is set. https://no-color.org */
+export function createPaint(stream: NodeJS.WriteStream) {
+  return (style: Style, text: string) => styleText(style, text, { stream });
+}
+
+function renderReport(report: Report, width: number): Line[] {
+  const { app, image, live, next, message } = report;
+  const name = image === undefined ? clean(app) : `${clean(app)} to ${clean(image)}`;
+  const checks = renderChecks(report, width);
+  return [
+    [{ text: name, style: "bold" }],
+    [{ text: formatPhase(report) }],
+    [],
+    ...renderSides([["live", live], ...(next === undefined ? [] : [["next", next] as const])]),
+    [],
+    ...checks,
+    ...(checks.length === 0 ? [] : [[]]),
+    ...wrap(clean(message), width).map((text): Line => [{ text }]),
+  ];
+}
+
+function renderSides(sides: readonly (readonly [string, Side])[]): Line[] {
+  const rows = sides.map(([name, { revision, weight }]) => [name, clean(revision), `${weight} %`.padStart(5)]);
+  return alignRows(rows).map((row, index) => [
+    { text: `${row.join("  ")}  ` },
+    { text: drawWeight(sides[index]?.[1].weight ?? 0), style: "dim" },
+  ]);
+}
+
+/** Leaves out the columns that do not fit, from the right. */
+function renderChecks(report: Report, width: number): Line[] {
+  const rows = toRows(report);
+  if (rows.length === 0) return [];
+  const aligned = alignRows([heads, ...rows].map((row) => columns.map((column) => row[column])));
+  return aligned.map((cells, index) =>
+    cells.flatMap((text, column): Piece[] => {
+      if (column > 0 && countCells(cells.slice(0, column + 1).join("  ")) > width) return [];
+      const verdict = columns[column] === "verdict" ? rows[index - 1]?.verdict : undefined;
+      const style = index === 0 ? "dim" : verdict && verdictStyles[verdict];
+      return column === 0 ? [{ text, style }] : [{ text: "  " }, { text, style }];
+    }),
+  );
+}
+
+function cutLine(line: Line, width: number): Line {
+  let left = width;
+  return line.flatMap((piece) => {
+    if (left <= 0) return [];
+    const text = cut(piece.text, left);
+    left -= countCells(text);
+    return [{ ...piece, text }];
+  });
+}
