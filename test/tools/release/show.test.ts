@@ -365,6 +365,9 @@ slow  ········┊···┃····━━━━━━━●
 
   test.for<[Outcome, string]>([
     ["promoted", "::notice title=Release of welcome::promoted: Done."],
+    ["nothing", "::notice title=Release of welcome::nothing to do: Done."],
+    ["ongoing", "::notice title=Release of welcome::goes on: Done."],
+    ["aborted", "::warning title=Release of welcome::aborted: Done."],
     ["rolledBack", "::error title=Release of welcome::rolled back: Done."],
     ["held", "::warning title=Release of welcome::on hold: Done."],
     ["foreign", "::error title=Release of welcome::changed by somebody else: Done."],

@@ -14,15 +14,18 @@ export function clean(text: string): string {
     .trim();
 }
 
-/** Ends of a command, in words. */
-export const outcomeWords: Readonly<Record<Outcome, string>> = {
-  promoted: "promoted",
-  input: "not started",
-  rolledBack: "rolled back",
-  held: "on hold",
-  foreign: "changed by somebody else",
-  unreachable: "Azure is unreachable",
-  unconfirmed: "rollback unconfirmed",
+/** Ends of a command: its words, and how much of a person's attention it needs. */
+export const ends: Readonly<Record<Outcome, { words: string; level: "notice" | "warning" | "error" }>> = {
+  promoted: { words: "promoted", level: "notice" },
+  nothing: { words: "nothing to do", level: "notice" },
+  ongoing: { words: "goes on", level: "notice" },
+  aborted: { words: "aborted", level: "warning" },
+  input: { words: "not started", level: "error" },
+  rolledBack: { words: "rolled back", level: "error" },
+  held: { words: "on hold", level: "warning" },
+  foreign: { words: "changed by somebody else", level: "error" },
+  unreachable: { words: "Azure is unreachable", level: "error" },
+  unconfirmed: { words: "rollback unconfirmed", level: "error" },
 };
 
 /** @param time milliseconds since 1970 */

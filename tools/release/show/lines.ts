@@ -1,6 +1,6 @@
 // Plain lines with the time, for logs and for output that is no terminal: one for each change.
 import type { Report, Show } from "../report.ts";
-import { clean, formatPhase, formatTime, outcomeWords, toRows } from "./format.ts";
+import { clean, ends, formatPhase, formatTime, toRows } from "./format.ts";
 
 /**
  * @param print prints a line
@@ -16,7 +16,7 @@ export function createLines(print: (line: string) => void, now: () => number): S
       print(renderLine(report));
     },
     end(outcome, message) {
-      print(`${formatTime(now())} ${outcomeWords[outcome]}: ${clean(message)}`);
+      print(`${formatTime(now())} ${ends[outcome].words}: ${clean(message)}`);
     },
   };
 }

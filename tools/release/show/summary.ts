@@ -2,7 +2,7 @@
 // https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import type { Outcome, Report, Show } from "../report.ts";
-import { alignRows, clean, columns, drawWeight, formatPhase, heads, outcomeWords, toRows } from "./format.ts";
+import { alignRows, clean, columns, drawWeight, ends, formatPhase, heads, toRows } from "./format.ts";
 
 /** A phase that the release was in, and the weight of the new revision in it. */
 interface Stage {
@@ -15,16 +15,6 @@ interface End {
   readonly outcome: Outcome;
   readonly message: string;
 }
-
-const levels: Readonly<Record<Outcome, "notice" | "warning" | "error">> = {
-  promoted: "notice",
-  input: "error",
-  rolledBack: "error",
-  held: "warning",
-  foreign: "error",
-  unreachable: "error",
-  unconfirmed: "error",
-};
 
 /**
  * Each part is silent when GitHub does not set its variable.
@@ -71,7 +61,8 @@ export function createSummary(env: NodeJS.ProcessEnv, print: (line: string) => v
       }
       if (isActions) {
         const title = last === undefined ? "Release" : `Release of ${clean(last.app)}`;
-        print(command(levels[outcome], `${outcomeWords[outcome]}: ${clean(message)}`, title));
+        const { level, words } = ends[outcome];
+        print(command(level, `${words}: ${clean(message)}`, title));
       }
     },
   };
@@ -94,7 +85,7 @@ function command(level: string, message: string, title?: string): string {
 
 /** The charts are text, because GitHub does not document that a summary renders Mermaid. */
 function renderSummary(report: Report | undefined, stages: readonly Stage[], end: End | undefined): string {
-  const state = end === undefined ? report && formatPhase(report) : outcomeWords[end.outcome];
+  const state = end === undefined ? report && formatPhase(report) : ends[end.outcome].words;
   const message = end === undefined ? report?.message : end.message;
   const title = report === undefined ? "Release" : `Release of ${report.app}`;
   const blocks = [`## ${toMarkdown(title)}: ${toMarkdown(state ?? "")}`, toParagraph(message ?? "")];

@@ -8,9 +8,9 @@ import {
   countCells,
   cut,
   drawWeight,
+  ends,
   formatPhase,
   heads,
-  outcomeWords,
   toRows,
   wrap,
 } from "./format.ts";
@@ -26,6 +26,7 @@ interface Piece {
 type Line = readonly Piece[];
 
 const verdictStyles = { pass: "green", fail: "red", inconclusive: "yellow", outage: "red" } as const;
+const levelStyles = { notice: "green", warning: "yellow", error: "red" } as const;
 
 /** What the table needs of process.stdout. */
 export type Terminal = Pick<NodeJS.WriteStream, "write"> & { readonly columns?: number; readonly rows?: number };
@@ -62,8 +63,9 @@ export function createTerminal(output: Terminal, paint: (style: Style, text: str
     end(outcome, message) {
       const width = readWidth();
       const table = last === undefined ? [] : renderReport({ ...last, message: "", until: undefined }, width);
-      const style = outcome === "promoted" ? "green" : outcome === "held" ? "yellow" : "red";
-      const lines = wrap(`${outcomeWords[outcome]}: ${clean(message)}`, width);
+      const { words, level } = ends[outcome];
+      const style = levelStyles[level];
+      const lines = wrap(`${words}: ${clean(message)}`, width);
       draw([...table, ...lines.map((text): Line => [{ text, style }])]);
     },
   };
