@@ -17,7 +17,8 @@ export interface Interval {
 
 /**
  * fail: the new revision is worse by more than the margin. pass: it is not. inconclusive: too few requests to say.
- * outage: both revisions have more bad requests than `max`, and the new one is not proven to be worse.
+ * outage: the shares of both revisions are above `max`, and the new one is not proven to be worse. It is no `fail`,
+ * because the live revision has the same errors; and a share of few requests is above `max` by chance.
  */
 export type Verdict = "pass" | "fail" | "inconclusive" | "outage";
 
@@ -40,8 +41,8 @@ export interface Rule {
 const risk = 0.05;
 
 /**
- * Wilson's lower limit is too high for one or two bad requests: one of the first nine would fail a margin of 1 %, and in
- * a release without a difference that happens more often than `risk`.
+ * Fewer bad requests never fail a release. Wilson's lower limit is too high for one or two of them: one bad request of
+ * the first nine would fail a margin of 1 %, and bench/release/ counts more wrong verdicts than `risk`.
  */
 export const fewestBad = 3;
 
@@ -50,15 +51,18 @@ export const fewestBad = 3;
  * @param stable the live revision
  */
 export function judge(candidate: Counts, stable: Counts, { margin, max, looks }: Rule): Judgement {
-  const strict = compare(candidate, stable, zOf(looks));
-  const usual = compare(candidate, stable, zOf(1));
+  const z = zOf(looks);
+  const strict = compare(candidate, stable, z);
+  const usual = compare(candidate, stable, oneLook);
   return { verdict: decide(), strict, usual };
 
   function decide(): Verdict {
     if (candidate.total === 0 || stable.total === 0) return "inconclusive";
     if (candidate.bad >= fewestBad && strict.low > margin) return "fail";
-    if (candidate.bad > max * candidate.total && stable.bad > max * stable.total) return "outage";
-    return usual.high <= margin ? "pass" : "inconclusive";
+    const [c, s] = [wilson(candidate, z), wilson(stable, z)];
+    if (c.low > max && s.low > max) return "outage";
+    const isTooBad = c.share > max && s.share > max;
+    return usual.high <= margin && !isTooBad ? "pass" : "inconclusive";
   }
 }
 
@@ -96,22 +100,19 @@ export function looksOf({ steps, bake, checks, inconclusive }: Definition): numb
 
 /** z of one side for a look at which a release without a difference fails with a probability of 5 % / looks. */
 export function zOf(looks: number): number {
-  const wanted = risk / looks;
-  let [low, high] = [1, 10];
-  for (let round = 0; round < 60; round += 1) {
-    const middle = (low + high) / 2;
-    if (upperTail(middle) > wanted) low = middle;
-    else high = middle;
+  const wanted = Math.log(risk / looks);
+  let z = Math.sqrt(-2 * wanted); // too large, and each step of Newton's method brings it closer
+  for (let step = 0; step < 12; step += 1) {
+    // Laplace's continued fraction: a standard normal value exceeds z with the probability density(z) / fraction, whose
+    // logarithm has the derivative -fraction.
+    let fraction = z;
+    for (let term = 60; term > 0; term -= 1) fraction = z + term / fraction;
+    z += (-(z ** 2) / 2 - Math.log(2 * Math.PI) / 2 - Math.log(fraction) - wanted) / fraction;
   }
-  return (low + high) / 2;
+  return z;
 }
 
-/** Probability that a standard normal value exceeds z, by Laplace's continued fraction: for z >= 1. */
-function upperTail(z: number): number {
-  let fraction = z;
-  for (let term = 200; term > 0; term -= 1) fraction = z + term / fraction;
-  return Math.exp(-(z ** 2) / 2) / Math.sqrt(2 * Math.PI) / fraction;
-}
+const oneLook = zOf(1);
 
 /**
  * How many more requests of the new revision the verdict `pass` takes, if both shares stay. A revision without requests
@@ -125,7 +126,7 @@ export function needed(candidate: Counts, stable: Counts, { margin }: Rule, weig
   const stableShare = stable.total > 0 ? shareOf(stable) : share;
   const passes = (more: number) => {
     const [c, s] = [candidate.total + more, stable.total + (more * (100 - weight)) / weight];
-    return s > 0 && compare({ bad: share * c, total: c }, { bad: stableShare * s, total: s }, zOf(1)).high <= margin;
+    return s > 0 && compare({ bad: share * c, total: c }, { bad: stableShare * s, total: s }, oneLook).high <= margin;
   };
   let enough = 1;
   while (!passes(enough)) {

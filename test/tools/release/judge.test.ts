@@ -121,9 +121,15 @@ describe("judge", () => {
   });
 
   test("is an outage when both shares are above max, and a fail when the new one is proven to be worse", () => {
-    expect(judge(of(60, 1_000), of(600, 10_000), rule).verdict).toBe("outage");
-    expect(judge(of(50, 1_000), of(500, 10_000), rule).verdict).not.toBe("outage");
+    expect(judge(of(100, 1_000), of(1_000, 10_000), rule).verdict).toBe("outage");
     expect(judge(of(600, 1_000), of(600, 10_000), rule).verdict).toBe("fail");
+    expect(judge(of(100, 1_000), of(400, 10_000), rule).verdict).toBe("fail");
+  });
+
+  test("neither passes nor is an outage while chance explains that both shares are above max", () => {
+    expect(judge(of(1, 15), of(1, 15), rule).verdict).toBe("inconclusive");
+    expect(judge(of(5_100, 100_000), of(5_100, 100_000), { ...rule, margin: 0.02 }).verdict).toBe("inconclusive");
+    expect(judge(of(5_000, 100_000), of(5_000, 100_000), { ...rule, margin: 0.02 }).verdict).toBe("pass");
   });
 
   test("never fails and passes on the same counts, and never passes a larger difference than the margin", () => {
