@@ -3,6 +3,7 @@
 import { stop } from "../tools/processes/process.ts";
 import { measure, measureStart, residentMiB } from "./measure.ts";
 import { measureParsing } from "./parsing.ts";
+import { printReleases } from "./release/tables.ts";
 import { report } from "./report.ts";
 import { createResults } from "./results.ts";
 import { listTargets, operations } from "./rivals.ts";
@@ -36,4 +37,5 @@ await stop(Object.values(services), 10_000);
 const startTimes: Record<string, number> = {};
 for (const app of ["state-api", "group-lister", "welcome", "hello-wasm"]) startTimes[app] = await measureStart(app);
 report({ results, startTimes, memory, parsing: measureParsing() });
+printReleases();
 process.exit(0);

@@ -153,7 +153,7 @@ describe("zOf", () => {
     [50, 3.090232306167813],
     [500, 3.719016485455709],
     [50_000, 4.753424308822899],
-  ])("is the quantile of 5 %% / %i looks", (looks, z) => {
+  ])("is the quantile for %i looks", (looks, z) => {
     expect(zOf(looks)).toBeCloseTo(z, 9);
   });
 });
