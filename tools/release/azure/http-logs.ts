@@ -1,0 +1,54 @@
+// The table ContainerAppHTTPLogs of a Log Analytics workspace: one row for each request.
+// https://learn.microsoft.com/azure/azure-monitor/reference/tables/containerapphttplogs
+import { field } from "../../../services/runtime/field.ts";
+import type { Counts } from "../judge.ts";
+import type { RequestCounts } from "./azure.ts";
+
+export interface HttpLogsWindow {
+  /** Milliseconds since 1970. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * The query, always in this form and in one line:
+ *
+ *     ContainerAppHTTPLogs
+ *     | where TimeGenerated >= datetime(2026-10-05T08:00:00.000Z)
+ *     | where StartTime >= datetime(2026-10-05T08:00:00.000Z) and StartTime < datetime(2026-10-05T08:05:00.000Z)
+ *     | where ContainerAppName == "welcome" and not(Authority startswith "welcome---")
+ *     | summarize total = count(), bad = countif(RequestDuration > 500) by RevisionName
+ *
+ * The column Authority has the host name: requests to a label, such as probes, do not follow the weights.
+ * RequestDuration is in milliseconds.
+ *
+ * @param app its name, which has no quote: read-definition.ts
+ * @param over seconds
+ */
+export function slowRequests(app: string, { from, to }: HttpLogsWindow, over: number): string {
+  const time = (at: number) => `datetime(${new Date(at).toISOString()})`;
+  return [
+    "ContainerAppHTTPLogs",
+    `where TimeGenerated >= ${time(from)}`,
+    `where StartTime >= ${time(from)} and StartTime < ${time(to)}`,
+    `where ContainerAppName == "${app}" and not(Authority startswith "${app}---")`,
+    `summarize total = count(), bad = countif(RequestDuration > ${Math.round(over * 1000)}) by RevisionName`,
+  ].join(" | ");
+}
+
+/** Reads the response of https://learn.microsoft.com/azure/azure-monitor/logs/api/response-format */
+export function toCounts(content: unknown): RequestCounts {
+  const [table] = listOf(field(content, "tables"));
+  const names = listOf(field(table, "columns")).map((column) => field(column, "name"));
+  const [revision, bad, total] = ["RevisionName", "bad", "total"].map((name) => names.indexOf(name));
+  const counts = new Map<string, Counts>();
+  for (const row of listOf(field(table, "rows"))) {
+    const cells = listOf(row);
+    counts.set(String(cells[revision ?? -1]), { bad: Number(cells[bad ?? -1]), total: Number(cells[total ?? -1]) });
+  }
+  return counts;
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}

@@ -1,0 +1,105 @@
+// The app in Azure: reads and changes it through Azure Resource Manager, and counts requests in Azure Monitor.
+import type { Clock } from "../clock.ts";
+import { toApp, toPatch, toReplica } from "./app.ts";
+import { type Azure, AzureFault, type RequestCounts } from "./azure.ts";
+import { createConnection } from "./connection.ts";
+import type { Subject } from "./fault.ts";
+import { slowRequests, toCounts as toSlowCounts } from "./http-logs.ts";
+import { metricsPath, toCounts, wholeMinutes } from "./metrics.ts";
+import type { GetToken } from "./sign-in.ts";
+
+export interface Target {
+  readonly subscription: string;
+  readonly resourceGroup: string;
+  readonly app: string;
+}
+
+export interface ResourceManagerOptions {
+  readonly target: Target;
+  /** Such as `https://management.azure.com`. */
+  readonly origin: string;
+  readonly getToken: GetToken;
+  readonly logs: {
+    /** Such as `https://api.loganalytics.io`. */
+    readonly origin: string;
+    readonly getToken: GetToken;
+    /** The workspace id, a UUID; undefined: no check needs it. */
+    readonly workspace: string | undefined;
+  };
+  readonly clock: Clock;
+}
+
+/** The version that infra/bicep uses. */
+const API_VERSION = "2026-07-01";
+
+export function createResourceManager({ target, origin, getToken, logs, clock }: ResourceManagerOptions): Azure {
+  const { subscription, resourceGroup, app } = target;
+  const id = `/subscriptions/${subscription}/resourceGroups/${resourceGroup}/providers/Microsoft.App/containerApps/${app}`;
+  const path = (suffix = "") => `${id}${suffix}?api-version=${API_VERSION}`;
+  const subject: Subject = {
+    name: `the container app ${app} in the resource group ${resourceGroup}`,
+    find: `az containerapp list --resource-group ${resourceGroup} --subscription ${subscription} --output table`,
+    permit: "The role in infra/bicep/releaser.bicep has it: docs/operate/release.md.",
+  };
+  const manager = createConnection({ origin, variable: "AZURE_RESOURCE_MANAGER_ENDPOINT", getToken, clock });
+  const monitor = createConnection({
+    origin: logs.origin,
+    variable: "AZURE_LOG_ANALYTICS_ENDPOINT",
+    getToken: logs.getToken,
+    clock,
+  });
+  /** The app of the last read: a PATCH of a template has to name what it removes. */
+  let current: unknown;
+
+  return {
+    now: () => manager.now(),
+
+    async readApp() {
+      current = await manager.read(path(), subject);
+      const revisions = await manager.readAll(path("/revisions"), subject);
+      return toApp(current, revisions);
+    },
+
+    async readReplicas(revision) {
+      const replicas = await manager.readAll(path(`/revisions/${revision}/replicas`), subject).catch((error) => {
+        // Azure does not list a new revision at once.
+        if (error instanceof AzureFault && error.kind === "missing") return [];
+        throw error;
+      });
+      return replicas.map(toReplica);
+    },
+
+    async countErrors(from, to): Promise<RequestCounts> {
+      const window = wholeMinutes(from, to);
+      if (window === undefined) return new Map();
+      const about = { ...subject, name: `the metrics of ${subject.name}` };
+      return toCounts(await manager.read(metricsPath(id, window), about), window);
+    },
+
+    async countSlow(from, to, over): Promise<RequestCounts> {
+      const window = wholeMinutes(from, to);
+      if (window === undefined) return new Map();
+      const { workspace } = logs;
+      if (workspace === undefined) {
+        const remedy = "Set AZURE_LOG_ANALYTICS_WORKSPACE_ID to the id of the workspace that has the logs.";
+        throw new AzureFault("missing", `A check has source httpLogs, and no workspace is set. ${remedy}`);
+      }
+      const about: Subject = {
+        name: `the table ContainerAppHTTPLogs in the workspace ${workspace}`,
+        find: "az monitor log-analytics workspace list --query '[].{name:name,id:customerId}' --output table",
+        permit: "The role in infra/bicep/releaser.bicep has it: docs/operate/release.md.",
+      };
+      const query = slowRequests(app, window, over);
+      return toSlowCounts(await monitor.read(`/v1/workspaces/${workspace}/query`, about, { query }));
+    },
+
+    async patch(change) {
+      if (change.template !== undefined) current ??= await manager.read(path(), subject);
+      await manager.write("PATCH", path(), subject, toPatch(change, current));
+    },
+
+    async setActive(revision, active) {
+      await manager.write("POST", path(`/revisions/${revision}/${active ? "activate" : "deactivate"}`), subject);
+    },
+  };
+}
