@@ -45,8 +45,22 @@ const secret = (name: string) => `\${{ secrets.${name} }}`;
 
 /** Actions that may run in a job that can get a token for Azure. */
 const trusted = ["actions/checkout", "Azure/setup-azd"];
+/**
+ * The environments that Azure trusts, and the events that may start their jobs. Each environment admits only main.
+ * workflow_run and schedule run the files of main. workflow_dispatch runs those of the branch that a person chooses,
+ * which the environment then refuses. A tag or a pull request would bring files that nobody has reviewed.
+ */
+const environments: Readonly<Record<string, readonly string[]>> = {
+  azure: ["workflow_dispatch"],
+  release: ["workflow_dispatch", "workflow_run", "schedule"],
+  "release-approval": ["workflow_dispatch", "workflow_run", "schedule"],
+  "release-watchdog": ["workflow_dispatch", "workflow_run", "schedule"],
+};
 /** Commands that read the parameter file, which contains DEMO_SECRET. */
 const needSecret = /^azd (env refresh|provision|up) /;
+
+const eventsOf = (on: unknown) =>
+  typeof on === "string" ? [on] : Array.isArray(on) ? on.map(String) : Object.keys(on ?? {});
 
 /** Returns what lets an unreviewed change sign in to Azure or read a secret; [] for a sound workflow. */
 function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
@@ -60,8 +74,10 @@ function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
     const { "id-token": token, ...others } = job.permissions ?? {};
     const signsIn = token !== undefined || /azure\/login|\baz(d auth)? login/i.test(JSON.stringify(job));
     if (job.permissions !== undefined && writes(others)) faults.push(`${name} grants more than to read`);
-    if ((signsIn || readsSecret(job)) && job.environment !== "azure") faults.push(`${name} needs no approval`);
-    if (signsIn && on !== "workflow_dispatch") faults.push(`${name} starts without a person`);
+    const events = environments[job.environment ?? ""];
+    if ((signsIn || readsSecret(job)) && !events) faults.push(`${name} has no environment of main`);
+    if (signsIn && !eventsOf(on).every((event) => (events ?? ["workflow_dispatch"]).includes(event)))
+      faults.push(`${name} can start with files that nobody reviewed`);
     const { steps = [], ...rest } = job;
     if (rest.uses !== undefined) faults.push(`${name} calls another workflow`);
     if (readsSecret(rest)) faults.push(`every step of ${name} gets a secret`);
@@ -85,8 +101,8 @@ function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
 const publishing = [
   "build grants more than to read",
   "publish grants more than to read",
-  "publish needs no approval",
-  "publish starts without a person",
+  "publish has no environment of main",
+  "publish can start with files that nobody reviewed",
   "actions/setup-go sees the token",
   ...Array(3).fill("actions/attest sees the token"),
   "announce grants more than to read",
@@ -125,10 +141,24 @@ describe("workflows", () => {
   const addStep = (step: Step) => change({ steps: [...(sound.jobs.deploy?.steps ?? []), step] });
 
   test.each<[string, Workflow, string]>([
-    ["no environment", change({ environment: undefined }), "deploy needs no approval"],
-    ["another environment", change({ environment: "preview" }), "deploy needs no approval"],
-    ["a start by a pull request", { ...sound, on: { pull_request: null } }, "deploy starts without a person"],
-    ["a start by a push", { ...sound, on: ["workflow_dispatch", "push"] }, "deploy starts without a person"],
+    ["no environment", change({ environment: undefined }), "deploy has no environment of main"],
+    ["another environment", change({ environment: "preview" }), "deploy has no environment of main"],
+    [
+      "a start by a pull request",
+      { ...sound, on: { pull_request: null } },
+      "deploy can start with files that nobody reviewed",
+    ],
+    ["a start by a schedule", { ...sound, on: { schedule: [] } }, "deploy can start with files that nobody reviewed"],
+    [
+      "a start of a release by a tag",
+      { ...change({ environment: "release" }), on: { push: { tags: ["v*"] } } },
+      "deploy can start with files that nobody reviewed",
+    ],
+    [
+      "a start by a push",
+      { ...sound, on: ["workflow_dispatch", "push"] },
+      "deploy can start with files that nobody reviewed",
+    ],
     [
       "a token for every job",
       { ...sound, permissions: { "id-token": "write" } },
