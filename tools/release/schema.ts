@@ -111,7 +111,7 @@ const probeCheck = {
       const: "probe",
       description: "Requests a path of the new revision at its label; needs an app that this computer can reach",
     },
-    get: { ...path, description: "Path to request; 2xx and 3xx are successes", examples: ["/readyz"] },
+    get: { ...path, description: "Path to request; 2xx succeeds, after redirects", examples: ["/readyz"] },
     every: { ...duration, default: "5s", description: "Pause between two probes", examples: ["5s"] },
     failures: {
       type: "integer",

@@ -34,7 +34,7 @@ const API_VERSION = "2026-07-01";
 
 export function createResourceManager({ target, origin, getToken, logs, clock }: ResourceManagerOptions): Azure {
   const { subscription, resourceGroup, app } = target;
-  const id = `/subscriptions/${subscription}/resourceGroups/${resourceGroup}/providers/Microsoft.App/containerApps/${app}`;
+  const id = `/subscriptions/${subscription}/resourceGroups/${encodeURIComponent(resourceGroup)}/providers/Microsoft.App/containerApps/${app}`;
   const path = (suffix = "") => `${id}${suffix}?api-version=${API_VERSION}`;
   const subject: Subject = {
     name: `the container app ${app} in the resource group ${resourceGroup}`,
