@@ -20,6 +20,7 @@ export interface AzureRequest {
 }
 
 export interface AzureResponse {
+  /** 0: the connection ends without a response. */
   readonly status: number;
   /** A string is sent as text, anything else as JSON. */
   readonly body: unknown;
@@ -134,6 +135,10 @@ async function readBody(message: IncomingMessage, maximumBytes: number): Promise
 }
 
 function writeResponse(response: ServerResponse, { status, body, headers = {} }: AzureResponse): void {
+  if (status === 0) {
+    response.destroy();
+    return;
+  }
   const isText = typeof body === "string";
   response.writeHead(status, {
     "Content-Type": isText ? "text/plain; charset=utf-8" : "application/json; charset=utf-8",

@@ -3,7 +3,7 @@ import { OperationFault } from "./faults.ts";
 import type { Resource } from "./store.ts";
 
 /** The fault of an app whose revision cannot be provisioned. Azure accepts the request before it finds that. */
-export function provisioningFault({ name }: Resource, field: string, details: string): OperationFault {
+export function provisioningFault({ name }: Pick<Resource, "name">, field: string, details: string): OperationFault {
   const message = `Failed to provision revision for container app '${name}'. Error details: ${describeField(field, details)}`;
   return new OperationFault("ContainerAppOperationError", message);
 }

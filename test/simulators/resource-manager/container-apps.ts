@@ -4,13 +4,12 @@ import { isDeepStrictEqual } from "node:util";
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { checkPull, checkSecrets, type Secrets } from "./app-access.ts";
-import { describeField, provisioningFault } from "./app-faults.ts";
 import { type CustomDomain, checkDomains } from "./custom-domains.ts";
-import { ArmFault } from "./faults.ts";
 import type { Json } from "./json.ts";
 import type { Registries } from "./registries.ts";
 import type { RoleAssignments } from "./role-assignments.ts";
 import type { Complete, Resource, Store } from "./store.ts";
+import { checkTraffic, latestOnly, nameRevision, sharesOf, type Traffic } from "./traffic.ts";
 
 export interface Configuration extends Json {
   readonly activeRevisionsMode?: string;
@@ -26,14 +25,6 @@ export interface Configuration extends Json {
 export interface Template extends Json {
   readonly revisionSuffix?: string;
   readonly containers?: readonly { readonly name: string; readonly image: string }[];
-}
-
-interface Traffic {
-  readonly revisionName?: string;
-  readonly latestRevision?: boolean;
-  /** `az` writes numbers as strings. */
-  readonly weight?: number | string;
-  readonly label?: string;
 }
 
 export interface Surroundings {
@@ -73,10 +64,9 @@ export function completeContainerApp(surroundings: Surroundings): Complete {
     const asked = isSingle ? undefined : ingress?.traffic;
     const names = revisions.map(({ name }) => name);
     const inDomain = (name: string) => `${name}.${ingress?.external ? "" : "internal."}${domain}`;
-    const traffic = ingress && checkTraffic(asked ?? [{ latestRevision: true, weight: 100 }], names);
+    const traffic = ingress && checkTraffic(asked ?? latestOnly, names);
     for (const revision of revisions) {
-      const shares =
-        traffic?.filter((share) => (share.latestRevision ? ready?.name : share.revisionName) === revision.name) ?? [];
+      const shares = sharesOf(traffic ?? [], revision.name, ready?.name);
       const isReplaced = isSingle && revision !== latest && (revision !== ready || latest === ready);
       store.put(revision.id, {
         properties: {
@@ -106,13 +96,8 @@ export function completeContainerApp(surroundings: Surroundings): Complete {
 }
 
 function createRevision(app: Resource, template: Template, known: readonly Resource[], { isReady }: Surroundings) {
-  const suffix = template.revisionSuffix || String(known.length + 1).padStart(7, "0");
-  const name = `${app.name}--${suffix}`;
-  if (known.some((revision) => revision.name === name)) {
-    // https://github.com/Azure/terraform-azurerm-avm-res-app-containerapp/issues/115
-    const details = `Invalid value: "${suffix}": revision with suffix ${suffix} already exists.`;
-    throw provisioningFault(app, "template.revisionsuffix", details);
-  }
+  const names = known.map((revision) => revision.name);
+  const name = nameRevision(app, template.revisionSuffix, names);
   const areReady = (template.containers ?? []).every(({ image }) => isReady(image));
   const state = areReady
     ? { provisioningState: "Provisioned", healthState: "Healthy", runningState: "Running" }
@@ -147,22 +132,4 @@ export function hideSecrets(resource: Resource): Resource {
       ...(configuration?.secrets ? { configuration: { ...configuration, ...show(configuration.secrets) } } : {}),
     },
   };
-}
-
-function checkTraffic(traffic: readonly Traffic[], revisions: readonly string[]) {
-  const shares = traffic.map((share) => ({ ...share, weight: Number(share.weight ?? 0) }));
-  const sum = shares.reduce((total, { weight }) => total + weight, 0);
-  if (sum !== 100) throw invalidTraffic(`the weights add up to ${sum}, not to 100.`);
-  for (const { latestRevision, revisionName } of shares) {
-    if (!latestRevision && !revisions.includes(revisionName ?? ""))
-      throw invalidTraffic(`no revision ${revisionName}.`);
-  }
-  const labels = shares.flatMap(({ label }) => label ?? []);
-  if (new Set(labels).size < labels.length) throw invalidTraffic("a label occurs twice.");
-  return shares;
-}
-
-function invalidTraffic(details: string): ArmFault {
-  const message = describeField("configuration.ingress.traffic", `Invalid value: ${details}`);
-  return new ArmFault(400, "InvalidRequestParameterWithDetails", message);
 }

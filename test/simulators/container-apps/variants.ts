@@ -1,0 +1,51 @@
+// How an image behaves. The tag of the image names it: `welcome:1.2.0-slow` is slow.
+
+export interface Variant {
+  /** Seconds until it is ready; Infinity: never. */
+  readonly startup: number;
+  /** Azure cannot activate the revision. */
+  readonly failsToActivate?: boolean;
+  /** Seconds after its start when it begins to crash, again and again. */
+  readonly crashesAfter?: number;
+  /** It begins to crash a minute after it has this share of the traffic, in percent. */
+  readonly crashesAtWeight?: number;
+  /** Share of the requests that it answers with 500, except those to /healthz and /readyz. */
+  readonly errors?: number;
+  /** The errors begin with this share of the traffic, in percent. */
+  readonly errorsFromWeight?: number;
+  /** Share of the requests that take two seconds longer. */
+  readonly slow?: number;
+}
+
+export const good: Variant = { startup: 20 };
+
+const variants: Readonly<Record<string, Variant>> = {
+  good,
+  /** Fails its tests at the label. */
+  broken: { startup: 20, errors: 1 },
+  /** One of five requests of users fails; tests at the label, before it has users, succeed. */
+  errors: { startup: 20, errors: 0.2, errorsFromWeight: 1 },
+  "errors-at-50": { startup: 20, errors: 0.2, errorsFromWeight: 50 },
+  slow: { startup: 20, slow: 0.3 },
+  "crash-loop": { startup: 20, crashesAfter: 3 },
+  "crash-at-100": { startup: 20, crashesAtWeight: 100 },
+  "never-ready": { startup: Number.POSITIVE_INFINITY },
+  "activation-failed": { startup: Number.POSITIVE_INFINITY, failsToActivate: true },
+};
+
+/** Milliseconds that a slow request takes longer. */
+export const slowness = 2_000;
+
+/** The variant whose name is the longest end of the tag; an image without such a tag is good. */
+export function variantOf(image: string): Variant {
+  const [, tag = ""] = /:([^:/@]+)(?:@.+)?$/.exec(image) ?? [];
+  const names = Object.keys(variants).filter((name) => tag === name || tag.endsWith(`-${name}`));
+  const [longest = "good"] = names.toSorted((a, b) => b.length - a.length);
+  return variants[longest] ?? good;
+}
+
+/** Whether a request of this path can get one of the errors. */
+export function canFail(variant: Variant, path: string, weight: number): boolean {
+  if (variant.errors === 1) return true;
+  return weight >= (variant.errorsFromWeight ?? 0) && path !== "/healthz" && path !== "/readyz";
+}
