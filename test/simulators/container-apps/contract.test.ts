@@ -286,7 +286,7 @@ describe("its metrics and logs", () => {
     simulator.virtualClock.advance(minutes(12));
     const query = `ContainerAppHTTPLogs
       | where TimeGenerated >= datetime(${new Date(from).toISOString()}) and ContainerAppName == "${app}"
-      | where UserAgent !startswith "probe"
+      | where not(Authority startswith "welcome---")
       | summarize total = count(), slow = countif(RequestDuration > 500) by RevisionName`;
     const { tables } = (await post(query)) as { tables: { columns: unknown[]; rows: [string, number, number][] }[] };
     expect(tables[0]?.columns).toEqual([

@@ -62,6 +62,7 @@ function readWhere(operator: string, app: string): Condition[] {
 
 const columns: Readonly<Record<string, (row: Row) => number | string>> = {
   TimeGenerated: ({ at }) => at,
+  StartTime: ({ at, duration }) => at - duration,
   StatusCode: ({ status }) => status,
   RequestDuration: ({ duration }) => duration,
   RevisionName: ({ revision }) => revision,
@@ -80,8 +81,13 @@ const operations: Readonly<Record<string, (a: number | string, b: number | strin
   "!startswith": (a, b) => !String(a).startsWith(String(b)),
 };
 
-/** Reads such as `RequestDuration > 500`, `UserAgent !startswith "probe"` or `TimeGenerated < datetime(…)`. */
+/** Reads such as `RequestDuration > 500`, `not(Authority startswith "welcome---")` or `StartTime < datetime(…)`. */
 function readCondition(text: string, app: string): Condition {
+  const [, negated] = /^not\((.+)\)$/s.exec(text) ?? [];
+  if (negated !== undefined) {
+    const holds = readCondition(negated.trim(), app);
+    return (row) => !holds(row);
+  }
   const [, column = "", operation = "", literal = ""] =
     /^(\w+)\s*(>=|<=|==|!=|>|<|!?startswith)\s*(.+)$/.exec(text) ?? [];
   const compare = operations[operation];

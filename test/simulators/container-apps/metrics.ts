@@ -66,7 +66,8 @@ export function queryMetrics(query: URLSearchParams, app: App, requests: Request
         name: { value: "Requests", localizedValue: "Requests" },
         displayDescription: "Requests processed",
         unit: "Count",
-        timeseries: [...series.values()].map(({ values, totals }) => ({
+        // https://learn.microsoft.com/rest/api/monitor/metrics/list: 10 unless `top` asks for more.
+        timeseries: [...series.values()].slice(0, Number(query.get("top") ?? 10)).map(({ values, totals }) => ({
           metadatavalues: wanted.map((dimension) => ({
             name: { value: dimension.toLowerCase(), localizedValue: dimension.toLowerCase() },
             value: values[dimension],
