@@ -227,13 +227,15 @@ describe("faults", () => {
     expect(requests).toHaveLength(status === 401 ? 2 : 1);
   });
 
-  test("name the missing permission and where the role is", async () => {
+  test("name the missing permission and the command that assigns a role with it", async () => {
     const message =
       "The client 'c' with object id 'o' does not have authorization to perform action 'Microsoft.App/containerApps/read' over scope '/x'";
     const { azure } = await start((_path, _url, response) => failure(response, 403, "AuthorizationFailed", message));
     await expect(azure.readApp()).rejects.toThrow(
       "The identity has no permission for the container app welcome in the resource group rg. " +
-        "Missing: Microsoft.App/containerApps/read. The role in infra/bicep/releaser.bicep has it",
+        "Missing: Microsoft.App/containerApps/read. " +
+        `For a person: az role assignment create --role Contributor --assignee o --scope ${app}. ` +
+        "For a workflow, deploy infra/bicep/releaser.bicep.",
     );
   });
 
@@ -451,8 +453,8 @@ describe("countSlow", () => {
         {
           query:
             "ContainerAppHTTPLogs | where TimeGenerated >= datetime(2026-10-05T08:01:00.000Z)" +
-            " | where StartTime >= datetime(2026-10-05T08:01:00.000Z) and StartTime < datetime(2026-10-05T08:05:00.000Z)" +
-            ' | where ContainerAppName == "welcome" and not(Authority startswith "welcome---")' +
+            " and TimeGenerated < datetime(2026-10-05T08:05:00.000Z)" +
+            ' | where ContainerAppName == "welcome" and Authority !startswith "welcome---"' +
             " | summarize total = count(), bad = countif(RequestDuration > 500) by RevisionName",
         },
       ],

@@ -1,4 +1,5 @@
 // Sends requests to one origin of Azure, with a token for it.
+import type { HttpClient } from "@azure/core-rest-pipeline";
 import { createHttpClient } from "../../../services/group-lister/azure/http.ts";
 import { field } from "../../../services/runtime/field.ts";
 import type { Clock } from "../clock.ts";
@@ -13,6 +14,8 @@ export interface ConnectionOptions {
   readonly variable: string;
   readonly getToken: GetToken;
   readonly clock: Clock;
+  /** Default: that of the SDK, with a maximum size of responses. */
+  readonly httpClient?: HttpClient | undefined;
 }
 
 export interface Connection {
@@ -38,7 +41,7 @@ const LONGEST_WAIT = 20;
 /** A list of revisions has at most some hundred entries. */
 const MAX_PAGES = 50;
 
-export function createConnection({ origin, variable, getToken, clock }: ConnectionOptions): Connection {
+export function createConnection({ origin, variable, getToken, clock, httpClient }: ConnectionOptions): Connection {
   let time: number | undefined;
   let hasResponded = false;
   const now = () => time ?? clock.now();
@@ -46,7 +49,7 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
   async function send(method: "GET" | "PATCH" | "POST", url: URL, body: unknown): Promise<HttpResponse> {
     const [{ createHttpHeaders, createPipelineRequest }, http] = await Promise.all([
       import("@azure/core-rest-pipeline"),
-      createHttpClient(TIMEOUT),
+      httpClient ?? createHttpClient(TIMEOUT),
     ]);
     const attempt = async (isFirst: boolean) => {
       const headers = createHttpHeaders({

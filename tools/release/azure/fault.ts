@@ -15,8 +15,8 @@ export interface Subject {
   readonly name: string;
   /** The command that shows whether it exists. */
   readonly find: string;
-  /** How to get the permission that is missing. */
-  readonly permit: string;
+  /** Its resource id, for a role that is missing. */
+  readonly scope: string;
 }
 
 /** Its text can also be inside the message of another error, ProviderError. */
@@ -45,7 +45,7 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
   if (status === 403) {
     const [, action] = /perform action '([^']+)'/.exec(message) ?? [];
     const what = action === undefined ? `It says: ${said || "403"}.` : `Missing: ${action}.`;
-    const text = `The identity has no permission for ${subject.name}. ${what} ${subject.permit}`;
+    const text = `The identity has no permission for ${subject.name}. ${what} ${assignRole(message, subject)}`;
     return new AzureFault("denied", text, retryAfter, cause);
   }
   if (status === 404) {
@@ -59,6 +59,13 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
     return new AzureFault("unreachable", `Azure returned an error of its own: ${said || status}`, retryAfter, cause);
   }
   return new AzureFault("rejected", `Azure rejected the request: ${said || status}`, retryAfter, cause);
+}
+
+/** Contributor is what a person usually has. A workflow gets only what a release needs. */
+function assignRole(message: string, { scope }: Subject): string {
+  const [, objectId = "OBJECT-ID"] = /object id '([^']+)'/.exec(message) ?? [];
+  const command = `az role assignment create --role Contributor --assignee ${objectId} --scope ${scope}`;
+  return `For a person: ${command}. For a workflow, deploy infra/bicep/releaser.bicep.`;
 }
 
 /** Explains why a request got no response. */

@@ -14,9 +14,8 @@ export interface HttpLogsWindow {
  * The query, always in this form and in one line:
  *
  *     ContainerAppHTTPLogs
- *     | where TimeGenerated >= datetime(2026-10-05T08:00:00.000Z)
- *     | where StartTime >= datetime(2026-10-05T08:00:00.000Z) and StartTime < datetime(2026-10-05T08:05:00.000Z)
- *     | where ContainerAppName == "welcome" and not(Authority startswith "welcome---")
+ *     | where TimeGenerated >= datetime(2026-10-05T08:00:00.000Z) and TimeGenerated < datetime(2026-10-05T08:05:00.000Z)
+ *     | where ContainerAppName == "welcome" and Authority !startswith "welcome---"
  *     | summarize total = count(), bad = countif(RequestDuration > 500) by RevisionName
  *
  * The column Authority has the host name: requests to a label, such as probes, do not follow the weights.
@@ -29,9 +28,8 @@ export function slowRequests(app: string, { from, to }: HttpLogsWindow, over: nu
   const time = (at: number) => `datetime(${new Date(at).toISOString()})`;
   return [
     "ContainerAppHTTPLogs",
-    `where TimeGenerated >= ${time(from)}`,
-    `where StartTime >= ${time(from)} and StartTime < ${time(to)}`,
-    `where ContainerAppName == "${app}" and not(Authority startswith "${app}---")`,
+    `where TimeGenerated >= ${time(from)} and TimeGenerated < ${time(to)}`,
+    `where ContainerAppName == "${app}" and Authority !startswith "${app}---"`,
     `summarize total = count(), bad = countif(RequestDuration > ${Math.round(over * 1000)}) by RevisionName`,
   ].join(" | ");
 }

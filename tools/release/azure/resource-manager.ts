@@ -1,4 +1,5 @@
 // The app in Azure: reads and changes it through Azure Resource Manager, and counts requests in Azure Monitor.
+import type { HttpClient } from "@azure/core-rest-pipeline";
 import type { Clock } from "../clock.ts";
 import { toApp, toPatch, toReplica } from "./app.ts";
 import { type Azure, AzureFault, type RequestCounts } from "./azure.ts";
@@ -27,26 +28,35 @@ export interface ResourceManagerOptions {
     readonly workspace: string | undefined;
   };
   readonly clock: Clock;
+  readonly httpClient?: HttpClient;
 }
 
 /** The version that infra/bicep uses. */
 const API_VERSION = "2026-07-01";
 
-export function createResourceManager({ target, origin, getToken, logs, clock }: ResourceManagerOptions): Azure {
+export function createResourceManager(options: ResourceManagerOptions): Azure {
+  const { target, origin, getToken, logs, clock, httpClient } = options;
   const { subscription, resourceGroup, app } = target;
   const id = `/subscriptions/${subscription}/resourceGroups/${encodeURIComponent(resourceGroup)}/providers/Microsoft.App/containerApps/${app}`;
   const path = (suffix = "") => `${id}${suffix}?api-version=${API_VERSION}`;
   const subject: Subject = {
     name: `the container app ${app} in the resource group ${resourceGroup}`,
     find: `az containerapp list --resource-group ${resourceGroup} --subscription ${subscription} --output table`,
-    permit: "The role in infra/bicep/releaser.bicep has it: docs/operate/release.md.",
+    scope: id,
   };
-  const manager = createConnection({ origin, variable: "AZURE_RESOURCE_MANAGER_ENDPOINT", getToken, clock });
+  const manager = createConnection({
+    origin,
+    variable: "AZURE_RESOURCE_MANAGER_ENDPOINT",
+    getToken,
+    clock,
+    httpClient,
+  });
   const monitor = createConnection({
     origin: logs.origin,
     variable: "AZURE_LOG_ANALYTICS_ENDPOINT",
     getToken: logs.getToken,
     clock,
+    httpClient,
   });
   /** The app of the last read: a PATCH of a template has to name what it removes. */
   let current: unknown;
@@ -87,7 +97,7 @@ export function createResourceManager({ target, origin, getToken, logs, clock }:
       const about: Subject = {
         name: `the table ContainerAppHTTPLogs in the workspace ${workspace}`,
         find: "az monitor log-analytics workspace list --query '[].{name:name,id:customerId}' --output table",
-        permit: "The role in infra/bicep/releaser.bicep has it: docs/operate/release.md.",
+        scope: "WORKSPACE-ID",
       };
       const query = slowRequests(app, window, over);
       return toSlowCounts(await monitor.read(`/v1/workspaces/${workspace}/query`, about, { query }));
