@@ -347,6 +347,15 @@ describe("its faults", () => {
     });
   });
 
+  test("a test sees each request before and after its effect", async () => {
+    const seen: string[] = [];
+    simulator.options.onRequest = (moment, { kind, method }) => {
+      seen.push(`${moment} ${method} ${kind}: ${simulator.app.wanted.tags.written ?? "no"}`);
+    };
+    await patch({}, { written: "yes" });
+    expect(seen.slice(0, 3)).toEqual(["before PATCH app: no", "after PATCH app: yes", "before GET operation: yes"]);
+  });
+
   test("a stuck operation keeps the app busy until the switch is off", async () => {
     simulator.app.switches.isStuck = true;
     void write().catch(() => {});

@@ -5,9 +5,9 @@ import { createRandom, type Random, seedOf } from "./random.ts";
 import { isReady, type Revision } from "./revision.ts";
 import { slowness, type Variant } from "./variants.ts";
 
-/** A request, or many that are alike. */
+/** A request, or many of one minute that are alike. */
 export interface Row {
-  /** When the response was sent. */
+  /** When the first response was sent. */
   readonly at: number;
   readonly revision: string;
   readonly status: number;
@@ -69,17 +69,21 @@ export function steady({
 
 /** @param workload Makes up the requests of the minutes that are over; undefined: only sent ones count. */
 export function createRequests(app: App, clock: Clock, seed: number, workload: Workload | undefined): Requests {
-  const sent = new Map<number, Row[]>();
+  const sent = new Map<number, Map<string, Row>>();
   const madeUp = new Map<number, readonly Row[]>();
   return {
     add(row) {
       const start = Math.floor(row.at / minute) * minute;
-      const rows = sent.get(start);
-      if (rows) rows.push(row);
-      else sent.set(start, [row]);
+      const rows = sent.get(start) ?? new Map<string, Row>();
+      sent.set(start, rows);
+      // Hours of load fit into the memory, because rows that are alike are one.
+      const { revision, status, duration, authority, userAgent } = row;
+      const key = [revision, status, duration, authority, userAgent].join("\n");
+      const known = rows.get(key);
+      rows.set(key, known ? { ...known, count: known.count + row.count } : row);
     },
     inMinute(start) {
-      const rows = sent.get(start) ?? [];
+      const rows = [...(sent.get(start)?.values() ?? [])];
       if (!workload || start < app.createdAt || start + minute > clock.now()) return rows;
       const made = madeUp.get(start) ?? makeUp(app, start, seed, workload);
       madeUp.set(start, made);

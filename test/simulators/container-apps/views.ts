@@ -90,7 +90,7 @@ export function showRevision(app: App, revision: Revision, domain: string, now: 
 export function showReplicas(app: App, revision: Revision, now: number): Json[] {
   const run = runAt(revision, now);
   if (!run || now < run.from + 2_000 || revision.variant.failsToActivate) return [];
-  const name = replicaName(revision.name, run.from);
+  const name = replicaName(revision);
   const ready = isReady(revision, now);
   const runningState = ready ? "Running" : "Waiting";
   return [
@@ -118,9 +118,10 @@ export function showReplicas(app: App, revision: Revision, now: number): Json[] 
   ];
 }
 
-export function replicaName(revision: string, startedAt: number): string {
-  const random = createRandom(seedOf(revision + startedAt));
+/** Of the last run. */
+export function replicaName({ name, runs }: Revision): string {
+  const random = createRandom(seedOf(`${name} ${runs.length}`));
   const letters = (count: number) =>
     Array.from({ length: count }, () => "bcdfghjklmnpqrstvwxz2456789"[Math.floor(random.next() * 27)]).join("");
-  return `${revision}-${letters(9)}-${letters(5)}`;
+  return `${name}-${letters(9)}-${letters(5)}`;
 }
