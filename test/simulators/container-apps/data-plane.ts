@@ -7,7 +7,7 @@ import type { Process } from "../../support/processes.ts";
 import { createKeys, type IngressKeys } from "./keys.ts";
 import type { ProcessPool } from "./processes.ts";
 import { createRandom } from "./random.ts";
-import { isReady, type Revision } from "./revision.ts";
+import { isReady } from "./revision.ts";
 import { route } from "./routing.ts";
 import { createSimulator, type Simulator, type SimulatorOptions } from "./simulator.ts";
 import { canFail, slowness } from "./variants.ts";
