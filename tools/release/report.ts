@@ -60,8 +60,8 @@ export interface Show {
 }
 
 /**
- * How a command ends. The numbers are its exit codes. nothing: there was nothing to do. ongoing: the release goes on with
- * the next tick, or in another run. aborted: `abort` has sent all traffic back.
+ * How a command ends. The numbers are its exit codes. nothing: there was nothing to do. ongoing: the release goes on
+ * with the next tick, or in another run. aborted: `abort` has sent all traffic back.
  */
 export const outcomes = {
   promoted: 0,

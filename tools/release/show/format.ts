@@ -91,7 +91,7 @@ function toRow(check: CheckReport): Row {
     live: `${live.bad} of ${live.total}`,
     difference: isEmpty ? "" : `${share(check.difference)} %`,
     interval: isEmpty ? "" : `${share(check.low)} to ${share(check.high)} %`,
-    needed: needed === undefined ? "" : String(needed),
+    needed: needed ? String(needed) : "",
     margin: `${Number((margin * 100).toFixed(2))} %`,
     picture: isEmpty ? "" : drawInterval(check),
   };
