@@ -33,3 +33,7 @@ export interface ReleaseOptions {
   readonly owner: string;
   readonly show: Show;
 }
+
+/** Whether the command asks for a new revision. */
+export const isStart = (goal: Goal): goal is RunGoal =>
+  goal.kind === "run" && (goal.image !== undefined || Object.keys(goal.set ?? {}).length > 0);

@@ -16,14 +16,20 @@ interface Tested {
   readonly revision: string;
 }
 
-/** Runs the tests of the definition one after the other, and stops at the first that fails. */
+/**
+ * Runs the tests of the definition one after the other, and stops at the first that fails.
+ *
+ * @param beforeCommand called before each command, which may take up to `longest`
+ */
 export async function testRevision(
   { test }: Definition,
   { url, revision }: Tested,
   probe: Probe,
   runTest: RunTest,
+  beforeCommand: () => Promise<void>,
 ): Promise<TestResult> {
   for (const one of test) {
+    if ("run" in one) await beforeCommand();
     const result =
       "run" in one
         ? await runTest(one.run, { RELEASE_URL: url, RELEASE_REVISION: revision })
@@ -50,8 +56,8 @@ async function get({ get: path, contains }: GetTest, url: string, probe: Probe):
   return { ok: true };
 }
 
-/** A test that hangs must not keep the release for ever. */
-const longest = 10 * 60_000;
+/** A test that hangs must not keep the release for ever. In milliseconds. */
+export const longest = 10 * 60_000;
 
 export const runTest: RunTest = (command, environment) =>
   new Promise((resolve) => {

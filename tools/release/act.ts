@@ -1,0 +1,124 @@
+// Does what was decided: at most one write, and only with the lock.
+import type { Action, Activation, Done, Situation, Write } from "./action.ts";
+import { AzureFault, type Change } from "./azure/azure.ts";
+import { isStart, type ReleaseOptions } from "./goal.ts";
+import { hasLock, mayWrite, renewLock, takeLock } from "./guard.ts";
+import { lockOf, withLock, withoutLock } from "./lock.ts";
+import type { Memory } from "./memory.ts";
+import { labelUrl } from "./observe.ts";
+import { choose } from "./patience.ts";
+import { expect } from "./pending.ts";
+import type { Outcome } from "./report.ts";
+import { formatProgress, formatTime, releaseTag } from "./tags.ts";
+import { longest, type TestResult, testRevision } from "./test-revision.ts";
+
+export interface Looked {
+  readonly situation: Situation;
+  readonly action: Action;
+  readonly memory: Memory;
+}
+
+/** What to remember for the next look, or the end of the run. */
+export interface Turn {
+  readonly memory: Memory;
+  readonly end?: { readonly outcome: Outcome; readonly message: string };
+}
+
+/** How often a run looks at a release that another run works on. */
+const followPause = 15_000;
+
+/** @throws AzureFault when Azure did not accept a write, or could not be read before it */
+export async function act(options: ReleaseOptions, { situation, action, memory }: Looked): Promise<Turn> {
+  const { goal, azure, clock } = options;
+  const { app } = situation;
+  if (action.kind === "done") return { memory, end: action };
+  const isOnce = goal.kind === "run" && goal.once;
+  if (isOnce && action.kind === "wait") return { memory, end: { outcome: "ongoing", message: action.message } };
+  if (!ignoresLock(options, action) && !hasLock(options, app)) return getLock(options, { situation, action, memory });
+  switch (action.kind) {
+    case "wait":
+      await renewLock(options, app);
+      await clock.sleep(Math.max(1_000, action.until - azure.now()));
+      return { memory };
+    case "test": {
+      const seen = { ...situation.seen, tests: await runTests(options, situation) };
+      const chosen = choose({ ...situation, seen, memory, now: azure.now() });
+      return act(options, { situation, ...chosen });
+    }
+    case "write": {
+      const written = await write(options, situation, action, memory);
+      return isOnce && written !== memory ? { memory: written, end: endOfOnce(action) } : { memory: written };
+    }
+    default:
+      await activate(options, situation, action);
+      return isOnce ? { memory, end: { outcome: "ongoing", message: action.message } } : { memory };
+  }
+}
+
+function ignoresLock({ goal }: ReleaseOptions, action: Exclude<Action, Done>): boolean {
+  return goal.kind === "abort" || (action.kind === "write" && action.ignoresLock === true);
+}
+
+/** Waits for the run that has the lock, ends, or takes the lock. The next look shows whether that worked. */
+async function getLock(options: ReleaseOptions, { situation: { app }, memory }: Looked): Promise<Turn> {
+  const { goal, azure, clock, owner } = options;
+  const lock = lockOf(app.tags, azure.now());
+  if (!lock || lock.owner === owner) {
+    await takeLock(options, app);
+    return { memory };
+  }
+  if (isStart(goal) && !goal.once) {
+    await clock.sleep(followPause);
+    return { memory };
+  }
+  const until = `its lock ends at ${formatTime(lock.expiry)} if it does not renew it`;
+  return { memory, end: { outcome: "ongoing", message: `${lock.owner} goes on with this release: ${until}` } };
+}
+
+/** @returns the same memory if the app has changed since the look: then nothing is written */
+async function write(options: ReleaseOptions, { app, now }: Situation, action: Write, memory: Memory): Promise<Memory> {
+  const { definition, azure } = options;
+  const fresh = await mayWrite(options, app, !ignoresLock(options, action));
+  if (!fresh) return memory;
+  try {
+    await azure.patch(changeOf(options, fresh.tags, action));
+    return expect(memory, definition, fresh, action, true, azure.now());
+  } catch (error) {
+    // Azure may have accepted it: the next looks show it.
+    if (!(error instanceof AzureFault) || error.kind !== "unreachable") throw error;
+    return expect(memory, definition, fresh, action, false, Math.max(now, azure.now()));
+  }
+}
+
+function changeOf(options: ReleaseOptions, old: Change["tags"] & {}, action: Write): Change {
+  const { goal, azure, owner } = options;
+  const { mode, traffic, template, progress, isLast } = action;
+  const tags = { ...old, [releaseTag]: formatProgress(progress) };
+  const isEnd = isLast === true || (goal.kind === "run" && goal.once);
+  const isOwn = lockOf(old, azure.now())?.owner === owner;
+  const locked = isOwn ? (isEnd ? withoutLock(tags) : withLock(tags, owner, azure.now())) : tags;
+  return { ...(mode && { mode }), ...(traffic && { traffic }), ...(template && { template }), tags: locked };
+}
+
+async function activate(options: ReleaseOptions, { app }: Situation, action: Activation): Promise<void> {
+  const { azure, clock } = options;
+  if (!(await mayWrite(options, app, !ignoresLock(options, action)))) return;
+  await azure.setActive(action.revision, action.kind === "activate");
+  await clock.sleep(2_000);
+}
+
+async function runTests(options: ReleaseOptions, { app, state }: Situation): Promise<TestResult> {
+  const { definition, azure, probe, runTest } = options;
+  const url = labelUrl(definition, definition.labels.next, app.domain);
+  const revision = state.kind === "underway" ? state.nextName : "";
+  // A command can take longer than the usual lock.
+  const beforeCommand = async () => renewLock(options, await azure.readApp(), 2 * longest);
+  return testRevision(definition, { url, revision }, probe, runTest, beforeCommand);
+}
+
+/** A tick ends after its write. */
+function endOfOnce({ progress, isLast, message }: Write): { outcome: Outcome; message: string } {
+  if (!isLast) return { outcome: "ongoing", message };
+  if (progress.phase === "promoted") return { outcome: "promoted", message };
+  return { outcome: progress.phase === "rolled-back" ? "rolledBack" : "held", message };
+}

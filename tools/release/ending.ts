@@ -1,0 +1,46 @@
+// How a release ends: the new revision is live, or all traffic goes back to the old one.
+import { type Action, done, lookAgain, note, type Situation } from "./action.ts";
+import type { Underway } from "./state.ts";
+import { onlyTable } from "./table.ts";
+import { wholeSeconds } from "./tags.ts";
+
+/** How long a revision without traffic may finish its requests before it stops. */
+const drain = 30_000;
+
+/** The new revision is the live one. The old one stops. */
+export function swap(situation: Situation, { progress, isLost, live, nextName }: Underway): Action {
+  const { goal, now, app, memory } = situation;
+  if (goal.kind === "abort") {
+    return done("input", `nothing to abort: ${nextName} is live already. To go back, release the image of before`);
+  }
+  const isDraining = now - progress.since < drain;
+  if (isDraining || memory.pending || app.isBusy) return lookAgain(situation, `all traffic is on ${nextName}`);
+  if (isLost) return note({ ...progress, since: wholeSeconds(now) }, `all traffic is on ${nextName}`);
+  if (live?.isActive) return { kind: "deactivate", revision: live.name, message: `stops ${live.name}` };
+  return { ...note({ ...progress, phase: "promoted" }, `${nextName} is promoted`), isLast: true };
+}
+
+/** Traffic first, in one write, then the new revision stops. */
+export function goBack(situation: Situation, state: Underway, reason: string): Action {
+  const { definition, goal, app, now, memory } = situation;
+  const { progress, live, next, nextName } = state;
+  const ignoresLock = goal.kind === "abort";
+  if (live && !live.isActive) return { kind: "activate", revision: live.name, message: `activates ${live.name}` };
+  if (progress.phase !== "back" || state.isLost || !state.isBack) {
+    if (memory.pending?.moves === "back") return lookAgain(situation, `waits until all traffic is on ${progress.from}`);
+    const { approved: _approved, hold: _hold, ...kept } = progress;
+    return {
+      kind: "write",
+      moves: "back",
+      progress: { ...kept, phase: "back", since: wholeSeconds(now), reason },
+      traffic: onlyTable(app, definition.labels, progress.from),
+      ignoresLock,
+      message: `all traffic goes back to ${progress.from}: ${reason}`,
+    };
+  }
+  const isDraining = now - progress.since < drain;
+  if (isDraining || app.isBusy) return lookAgain(situation, `all traffic is back on ${progress.from}: ${reason}`);
+  if (next?.isActive) return { kind: "deactivate", revision: nextName, message: `stops ${nextName}` };
+  const end = note({ ...progress, phase: "rolled-back" }, `${nextName} is rolled back: ${reason}`);
+  return { ...end, isLast: true, ignoresLock };
+}

@@ -1,0 +1,64 @@
+// What one run remembers between two looks. Nothing of it is needed to go on after a kill: the state is in Azure.
+import type { Write } from "./action.ts";
+import type { Goal } from "./goal.ts";
+import type { State } from "./state.ts";
+import type { Table } from "./table.ts";
+import type { Progress } from "./tags.ts";
+
+export interface Memory {
+  /** The release that this run has seen under way or has started. */
+  readonly following: string | undefined;
+  /** When the phase that was seen last had started: Azure can show an older one again. */
+  readonly newest: number;
+  /** What `promote` ends, as keyOf: not the step after it. */
+  readonly approving: string | undefined;
+  /** Once a failure was seen, nothing brings the traffic back up. */
+  readonly failed: string | undefined;
+  /** What this run has been trying to do since when. */
+  readonly attempt: { readonly key: string; readonly since: number } | undefined;
+  readonly goingBackSince: number | undefined;
+  /** The last write, until Azure shows it. */
+  readonly pending: Pending | undefined;
+}
+
+export interface Pending {
+  readonly moves: Write["moves"];
+  readonly message: string;
+  /** Azure has accepted it, and it raises the traffic: if Azure never shows it, the release goes back. */
+  readonly isAwaited: boolean;
+  /** Value of the tag before and after the write. */
+  readonly before: string | undefined;
+  readonly after: string;
+  /** undefined: the write does not change it */
+  readonly table: Table | undefined;
+  readonly until: number;
+}
+
+export const emptyMemory: Memory = {
+  following: undefined,
+  newest: 0,
+  approving: undefined,
+  failed: undefined,
+  attempt: undefined,
+  goingBackSince: undefined,
+  pending: undefined,
+};
+
+/** A phase of a release, or one of its steps. */
+export const keyOf = ({ id, phase, step }: Progress) => `${id}/${phase}/${step}`;
+
+/** @param started id of the release that the goal asks for, if it asks for one */
+export function remember(memory: Memory, goal: Goal, state: State, started: string | undefined, now: number): Memory {
+  if (state.kind !== "underway") return memory;
+  const { progress } = state;
+  const isOurs = started === undefined || started === progress.id;
+  const isBack = progress.phase === "back" && !state.isLost;
+  return {
+    ...memory,
+    following: isOurs ? progress.id : memory.following,
+    newest: isOurs ? Math.max(memory.newest, progress.since) : memory.newest,
+    approving: goal.kind === "promote" ? (memory.approving ?? keyOf(progress)) : undefined,
+    failed: memory.failed ?? (isBack ? (progress.reason ?? "the release was sent back") : undefined),
+    goingBackSince: memory.goingBackSince ?? (isBack ? now : undefined),
+  };
+}

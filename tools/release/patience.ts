@@ -1,0 +1,66 @@
+// How long a run tries: it gives up early while it raises the traffic, and late while it goes back.
+import { type Action, done, lookAgain, type Situation } from "./action.ts";
+import { decide } from "./decide.ts";
+import { keyOf, type Memory } from "./memory.ts";
+
+/** How long Azure may refuse a write, or not apply it. */
+export const patience = { up: 5 * 60_000, back: 10 * 60_000 } as const;
+
+/** Decides, and gives up what has not worked for too long. Pure. */
+export function choose(situation: Situation): { action: Action; memory: Memory } {
+  const { memory, now } = situation;
+  const action = decide(situation);
+  const goingBackSince = isGoingBack(situation, action) ? (memory.goingBackSince ?? now) : undefined;
+  const attempt = attemptOf(situation, action);
+  const remembered = { ...memory, goingBackSince, attempt };
+  if (action.kind === "done") return { action, memory: remembered };
+  if (goingBackSince !== undefined) {
+    if (now - goingBackSince < patience.back) return { action, memory: remembered };
+    return { action: done("unconfirmed", notBack(situation)), memory: remembered };
+  }
+  if (attempt && now - attempt.since >= patience.up) return giveUp({ ...situation, memory: remembered }, action);
+  if (isBlocked(situation, action)) {
+    return { action: lookAgain(situation, "waits until Azure has applied the last write"), memory: remembered };
+  }
+  return { action, memory: remembered };
+}
+
+function isGoingBack({ state }: Situation, action: Action): boolean {
+  if (action.kind === "write" && action.moves === "back") return true;
+  return state.kind === "underway" && state.progress.phase === "back" && !state.isLost;
+}
+
+/** The same attempt goes on while the same action is wanted, and while the last write is not confirmed. */
+function attemptOf({ memory, now }: Situation, action: Action): Memory["attempt"] {
+  const key = nameOf(action);
+  if (key === undefined) return memory.pending ? memory.attempt : undefined;
+  return memory.attempt?.key === key ? memory.attempt : { key, since: now };
+}
+
+function nameOf(action: Action): string | undefined {
+  if (action.kind === "write") return `${action.moves} ${keyOf(action.progress)}`;
+  if (action.kind === "activate" || action.kind === "deactivate") return `${action.kind} ${action.revision}`;
+  return action.kind === "test" ? "test" : undefined;
+}
+
+/** Azure refuses a write while it applies another one, and a label responds only after that. */
+function isBlocked({ app, memory }: Situation, { kind }: Action): boolean {
+  return kind !== "wait" && (app.isBusy || memory.pending !== undefined);
+}
+
+function giveUp(situation: Situation, action: Action): { action: Action; memory: Memory } {
+  const { state, memory } = situation;
+  const what = `Azure did not do this within 5 minutes: ${action.message}`;
+  if (state.kind !== "underway") return { action: done("unreachable", `${what}. Nothing was raised`), memory };
+  if (state.progress.phase === "swapped") {
+    return { action: done("promoted", `all traffic is on ${state.nextName}, but ${what}`), memory };
+  }
+  const failed = { ...memory, attempt: undefined, pending: undefined, failed: what };
+  return choose({ ...situation, memory: failed });
+}
+
+function notBack({ state, definition }: Situation): string {
+  const from = state.kind === "underway" ? state.progress.from : "the old revision";
+  const remedy = `run \`abort ${definition.app}\` again, or move the traffic in the Azure portal`;
+  return `Azure has not confirmed within 10 minutes that all traffic is back on ${from} and the new one stopped: ${remedy}`;
+}

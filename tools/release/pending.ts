@@ -1,0 +1,51 @@
+// A write is done when Azure shows it: Azure may accept one and apply it late or never, and show an older state.
+import type { Write } from "./action.ts";
+import type { App } from "./azure/azure.ts";
+import type { Definition } from "./definition.ts";
+import type { Memory } from "./memory.ts";
+import { patience } from "./patience.ts";
+import { isSameTable, tableOf } from "./table.ts";
+import { formatProgress, releaseTag } from "./tags.ts";
+
+/** How long a write without an answer, or one that raises nothing, may stay invisible before it is decided again. */
+const retryAfter = 30_000;
+
+/**
+ * @param app before the write
+ * @param isAccepted Azure has accepted the write; false: it may have
+ */
+export function expect(
+  memory: Memory,
+  { labels }: Definition,
+  app: App,
+  write: Write,
+  isAccepted: boolean,
+  now: number,
+) {
+  const { moves, traffic, progress, message } = write;
+  const isAwaited = isAccepted && moves === "up";
+  const pending = {
+    moves,
+    message,
+    isAwaited,
+    before: app.tags[releaseTag],
+    after: formatProgress(progress),
+    table: traffic && tableOf({ ...app, traffic }, labels),
+    until: now + (isAwaited ? patience.up : retryAfter),
+  };
+  return { ...memory, pending };
+}
+
+/** Forgets the last write when Azure shows it, when another write came after it, and when the time for it is over. */
+export function confirm(memory: Memory, { labels }: Definition, app: App, now: number): Memory {
+  const { pending } = memory;
+  if (!pending) return memory;
+  const { table, after, before, until, isAwaited, message } = pending;
+  const tag = app.tags[releaseTag];
+  const isShown = tag === after && (!table || isSameTable(table, tableOf(app, labels)));
+  const isOvertaken = tag !== after && tag !== before;
+  if (isShown || isOvertaken) return { ...memory, pending: undefined };
+  if (now < until) return memory;
+  const failed = isAwaited ? `Azure accepted this, but did not apply it within 5 minutes: ${message}` : undefined;
+  return { ...memory, pending: undefined, failed: memory.failed ?? failed };
+}

@@ -1,0 +1,115 @@
+// The phases of a good release, one after the other.
+import { type Action, done, lookAgain, note, type Situation, slowLook, type Write, wait } from "./action.ts";
+import type { Candidate } from "./candidate.ts";
+import type { Definition } from "./definition.ts";
+import { goBack } from "./ending.ts";
+import type { Underway } from "./state.ts";
+import { onlyTable, pinnedTable, splitTable } from "./table.ts";
+import { type Hold, type Progress, wholeSeconds } from "./tags.ts";
+import { hasPassed, isSplitWrong, judgeChecks } from "./verdict.ts";
+import { describePhase, holdMessage } from "./words.ts";
+
+/** How long Azure may take to create a revision, and the revision to become ready. */
+const readyLimit = 10 * 60_000;
+
+const up = { kind: "write", moves: "up" } as const;
+
+/** The first write of a release: a new revision gets no traffic by itself. */
+export function pin({ definition, app, now }: Situation, live: string, id: string): Write {
+  return {
+    ...up,
+    ...(app.mode === "Multiple" ? {} : { mode: "Multiple" }),
+    progress: { id, phase: "pinned", step: 0, since: wholeSeconds(now), from: live, restarts: 0 },
+    traffic: pinnedTable(app, definition.labels, live),
+    message: `all traffic stays on ${live}, by its name`,
+  };
+}
+
+/** Until the new revision is ready. It may exist already, inactive: then an earlier release of it was rolled back. */
+export function create(situation: Situation, state: Underway, asked: Candidate | undefined): Action {
+  const { definition, app, now, seen } = situation;
+  const { progress, next, nextName } = state;
+  if (!next && progress.phase === "pinned") {
+    if (!asked) {
+      const where = `the release ${progress.id} ended before it created its revision, all traffic is on ${progress.from}`;
+      return done("nothing", `nothing to do: ${where}. Start it again with \`run\` and its --image`);
+    }
+    const created: Progress = { ...progress, phase: "created", since: wholeSeconds(now) };
+    return { ...up, progress: created, template: asked.template, message: `creates ${nextName}` };
+  }
+  if (now - progress.since >= readyLimit) {
+    const why = next ? `did not become ready within 10 minutes (${next.state})` : "was not created within 10 minutes";
+    return goBack(situation, state, `${nextName} ${why}`);
+  }
+  if (!next) return lookAgain(situation, `waits until Azure has created ${nextName}`);
+  if (!next.isActive) return { kind: "activate", revision: nextName, message: `activates ${nextName}` };
+  if (next.health !== "healthy") return lookAgain(situation, `waits until ${nextName} is ready (${next.state})`);
+  return {
+    ...up,
+    progress: { ...progress, phase: "testing", step: 0, since: wholeSeconds(now), restarts: seen.restarts ?? 0 },
+    traffic: splitTable(app, definition.labels, progress.from, nextName, 0),
+    message: `${nextName} gets the label ${definition.labels.next}`,
+  };
+}
+
+export function test(situation: Situation, state: Underway): Action {
+  const { tests } = situation.seen;
+  if (!tests) return { kind: "test", message: `tests ${state.nextName}` };
+  return tests.ok ? advance(situation, state) : goBack(situation, state, tests.message);
+}
+
+/** A step or the bake. Failures are handled before. */
+export function judgePhase(situation: Situation, state: Underway): Action {
+  const { definition, now, seen } = situation;
+  const { progress } = state;
+  if (progress.approved) return advance(situation, state);
+  if (progress.hold) return done("held", holdMessage(definition, progress));
+  const isOutage = judgeChecks(definition, state, seen).some(({ verdict }) => verdict === "outage");
+  if (isOutage) return hold(definition, progress, "outage");
+  if (isSplitWrong(definition, state, seen)) return hold(definition, progress, "share");
+  const name = describePhase(definition, progress);
+  const end = endOf(definition, progress);
+  if (now < end) return wait(Math.min(now + slowLook, end), `${name}: compares the revisions`);
+  if (hasPassed(definition, state, seen)) {
+    const asks = progress.phase === "step" && definition.steps[progress.step - 1]?.confirm;
+    return asks ? hold(definition, progress, "confirm") : advance(situation, state);
+  }
+  const lastEnd = end + definition.inconclusive.extend * 1000;
+  if (now < lastEnd) return wait(Math.min(now + slowLook, lastEnd), `${name}: goes on for more requests to decide`);
+  if (definition.inconclusive.then === "hold") return hold(definition, progress, "inconclusive");
+  return goBack(situation, state, `${name} had too few requests to decide`);
+}
+
+/** When a step or the bake ends at the earliest. */
+export function endOf({ steps, bake }: Definition, { phase, step, since }: Progress): number {
+  return since + (phase === "bake" ? bake : (steps[step - 1]?.for ?? 0)) * 1000;
+}
+
+/** From the tests to the first step, from step to step, to the bake, and to the swap. */
+function advance({ definition, app, now }: Situation, { progress, nextName }: Underway): Write {
+  const { labels, steps } = definition;
+  const clean: Progress = { ...progress, since: wholeSeconds(now), approved: undefined, hold: undefined };
+  if (progress.phase === "bake") {
+    return {
+      ...up,
+      progress: { ...clean, phase: "swapped" },
+      traffic: onlyTable(app, labels, nextName),
+      message: `${nextName} gets the label ${labels.live}`,
+    };
+  }
+  const step = steps[progress.step];
+  const weight = step?.weight ?? 100;
+  return {
+    ...up,
+    progress: step
+      ? { ...clean, phase: "step", step: progress.step + 1 }
+      : { ...clean, phase: "bake", base: progress.phase === "step" ? progress.since : undefined },
+    traffic: splitTable(app, labels, progress.from, nextName, weight),
+    message: `${nextName} gets ${weight} % of the traffic`,
+  };
+}
+
+function hold(definition: Definition, progress: Progress, why: Hold): Write {
+  const held = { ...progress, hold: why };
+  return { ...note(held, holdMessage(definition, held)), isLast: true };
+}

@@ -1,0 +1,40 @@
+// What a release cannot do with an app.
+import type { App, Revision } from "./azure/azure.ts";
+
+/** @returns one sentence for each reason, with its remedy */
+export function refusals(app: App, live: Revision, allowQueue: boolean): string[] {
+  const { scale } = live.template;
+  const queue = scale?.rules?.find((rule) => !("http" in rule || "tcp" in rule || isLoad(rule.custom)));
+  return [
+    ...(app.mode === "Labels"
+      ? ["the app has the mode Labels, which stops the old revision: set the mode Multiple"]
+      : []),
+    ...(app.hasAffinity
+      ? ["the app has sticky sessions, which keep callers with the old revision: turn session affinity off"]
+      : []),
+    ...(app.domain === undefined ? ["the app has no ingress, so there is no traffic to shift: enable ingress"] : []),
+    ...(live.isActive ? [] : [`${live.name} has all traffic, but is inactive: activate it`]),
+    ...(queue && !allowQueue
+      ? [
+          `the app scales by ${describe(queue)}: the new revision takes messages before it has any traffic. ` +
+            "If it may, add --allow-queue",
+        ]
+      : []),
+  ];
+}
+
+/** Rules of KEDA that measure the replicas themselves: no revision takes work by them. */
+function isLoad(custom: unknown): boolean {
+  return ["cpu", "memory", "cron"].includes(typeOf(custom));
+}
+
+function typeOf(custom: unknown): string {
+  if (typeof custom !== "object" || custom === null || !("type" in custom)) return "";
+  return String(custom.type);
+}
+
+function describe(rule: Readonly<Record<string, unknown>>): string {
+  const name = typeof rule.name === "string" ? `the rule ${rule.name}` : "a rule";
+  const type = typeOf(rule.custom);
+  return type ? `${name} (${type})` : name;
+}

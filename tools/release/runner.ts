@@ -1,0 +1,71 @@
+// Runs a release: look at Azure, decide, write once, look again. A run can be killed at any point: all that the next one
+// needs is in Azure.
+import { act, type Looked, type Turn } from "./act.ts";
+import { type App, AzureFault } from "./azure/azure.ts";
+import { askedFor } from "./decide.ts";
+import { endAfter, pauseAfter } from "./faults.ts";
+import type { ReleaseOptions } from "./goal.ts";
+import { dropLock, ownsLock } from "./guard.ts";
+import { nothingSeen } from "./look.ts";
+import { emptyMemory, type Memory, remember } from "./memory.ts";
+import { observe } from "./observe.ts";
+import { choose } from "./patience.ts";
+import { confirm } from "./pending.ts";
+import type { Outcome } from "./report.ts";
+import { stateOf } from "./state.ts";
+import { summarize } from "./summarize.ts";
+
+/** Rejects only because of a fault in this program: what Azure does wrong becomes an outcome. */
+export async function release(options: ReleaseOptions): Promise<Outcome> {
+  const { clock, show } = options;
+  let memory = emptyMemory;
+  let last: App | undefined;
+  /** Faults in a row. */
+  let trouble: { readonly since: number; readonly count: number } | undefined;
+  for (;;) {
+    let turn: Turn;
+    let looked: Looked | undefined;
+    try {
+      looked = await look(options, memory);
+      last = looked.situation.app;
+      memory = looked.memory;
+      show.report(summarize(looked.situation, looked.action));
+      turn = await act(options, looked);
+      trouble = undefined;
+    } catch (error) {
+      if (!(error instanceof AzureFault)) throw error;
+      trouble = { since: trouble?.since ?? clock.now(), count: (trouble?.count ?? 0) + 1 };
+      turn = endAfter(error, { looked, memory, isFirst: last === undefined, lasted: clock.now() - trouble.since });
+      if (turn.end === undefined) await clock.sleep(pauseAfter(error, trouble.count));
+    }
+    memory = turn.memory;
+    if (turn.end) {
+      if (last && ownsLock(options, last)) await tryDropLock(options);
+      show.end(turn.end.outcome, turn.end.message);
+      return turn.end.outcome;
+    }
+  }
+}
+
+async function look(options: ReleaseOptions, before: Memory): Promise<Looked> {
+  const { definition, goal, azure } = options;
+  const app = await azure.readApp();
+  const state = stateOf(definition, app);
+  const asked = askedFor({ definition, goal, state });
+  const confirmed = confirm(before, definition, app, azure.now());
+  const started = typeof asked === "object" ? asked.id : undefined;
+  const recalled = remember(confirmed, goal, state, started, azure.now());
+  const seen = state.kind === "underway" ? await observe(options, state, app.domain) : nothingSeen;
+  const situation = { definition, goal, app, state, seen, memory: recalled, now: azure.now() };
+  const { action, memory } = choose(situation);
+  return { situation, action, memory };
+}
+
+/** If it fails, the lock expires. */
+async function tryDropLock(options: ReleaseOptions): Promise<void> {
+  try {
+    await dropLock(options);
+  } catch (error) {
+    if (!(error instanceof AzureFault)) throw error;
+  }
+}

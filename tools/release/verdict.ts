@@ -1,0 +1,56 @@
+// Judges what was seen of the new revision.
+import type { Definition, RatioCheck } from "./definition.ts";
+import { isOffWeight, judge, looksOf, needed } from "./judge.ts";
+import type { Seen } from "./look.ts";
+import type { CheckReport } from "./report.ts";
+import type { Underway } from "./state.ts";
+
+export function judgeChecks(definition: Definition, { weight }: Underway, seen: Seen): CheckReport[] {
+  const looks = looksOf(definition);
+  return ratioChecks(definition).map(({ name, margin, max }) => {
+    const none = { bad: 0, total: 0 };
+    const { next, live } = seen.counts.get(name) ?? { next: none, live: none };
+    const rule = { margin, max, looks };
+    const { verdict, strict, usual } = judge(next, live, rule);
+    const { difference, low, high } = verdict === "fail" ? strict : usual;
+    const open = verdict === "inconclusive" && weight > 0 ? needed(next, live, rule, weight) : undefined;
+    return { name, verdict, margin, next, live, difference, low, high, needed: open };
+  });
+}
+
+/** @returns why the new revision must lose its traffic; undefined: nothing that was seen proves it */
+export function failureOf(definition: Definition, state: Underway, seen: Seen): string | undefined {
+  const { progress, nextName } = state;
+  if (progress.phase !== "testing" && progress.phase !== "step" && progress.phase !== "bake") return undefined;
+  if (seen.isUnhealthy) return `${nextName} was ${conditionOf(state)} for a minute`;
+  if (seen.restarts !== undefined && seen.restarts > progress.restarts) return `a replica of ${nextName} restarted`;
+  const probe = definition.checks.find(({ name }) => seen.failing.has(name));
+  if (probe?.source === "probe") {
+    return `check ${probe.name}: ${probe.failures} requests in a row to ${probe.get} failed, and the live revision responds`;
+  }
+  const check = judgeChecks(definition, state, seen).find(({ verdict }) => verdict === "fail");
+  if (!check) return undefined;
+  const { name, next, live } = check;
+  return `check ${name}: ${next.bad} of ${next.total} requests are bad, ${live.bad} of ${live.total} of the live revision`;
+}
+
+function conditionOf({ next }: Underway): string {
+  if (!next) return "missing";
+  return next.isActive ? `unhealthy (${next.state})` : "inactive";
+}
+
+/** Whether the requests reach the revisions by other shares than the table says. */
+export function isSplitWrong(definition: Definition, { progress, weight }: Underway, seen: Seen): boolean {
+  if (progress.phase !== "step") return false;
+  return ratioChecks(definition).some(({ name }) => {
+    const sides = seen.counts.get(name);
+    return sides !== undefined && isOffWeight(sides.next, sides.live, weight);
+  });
+}
+
+/** Every check says that the new revision is good enough. */
+export function hasPassed(definition: Definition, state: Underway, seen: Seen): boolean {
+  return seen.silent.size === 0 && judgeChecks(definition, state, seen).every(({ verdict }) => verdict === "pass");
+}
+
+const ratioChecks = ({ checks }: Definition): RatioCheck[] => checks.filter((check) => check.source !== "probe");
