@@ -111,6 +111,9 @@ function lost(definition: Definition, app: App, table: Table, last: Progress | u
 function idle(app: App, table: Table, last: Progress | undefined): State {
   const names = app.mode === "Single" ? [app.latestReadyRevision] : [...table.weights.keys()];
   const live = app.revisions.find(({ name }) => name === names[0]);
+  if (app.latestReadyRevision === undefined && (app.mode === "Single" || table.hasLatest)) {
+    return { kind: "foreign", message: "no revision of the app is ready to compare with", since: undefined };
+  }
   if (names.length === 1 && live) return { kind: "idle", live, last };
   return foreign(app, "no release is under way", undefined);
 }
