@@ -19,7 +19,7 @@ const limit = patience.up + patience.back;
 
 /** Ends the run, or goes on: with the memory of a failure when Azure rejects what the release needs to rise. */
 export function endAfter(fault: AzureFault, { looked, memory, isFirst, lasted }: Trouble): Turn {
-  const message = explain(fault);
+  const { message } = fault;
   const isPermanent = fault.kind === "denied" || fault.kind === "missing" || fault.kind === "rejected";
   const isIdle = looked?.situation.state.kind === "idle";
   if (isPermanent && (isFirst || isIdle)) return { memory, end: { outcome: "input", message } };
@@ -38,12 +38,6 @@ export function endAfter(fault: AzureFault, { looked, memory, isFirst, lasted }:
 function raises({ situation, action }: Looked): boolean {
   if (situation.state.kind !== "underway" || situation.state.progress.phase === "swapped") return false;
   return action.kind === "activate" || action.kind === "test" || (action.kind === "write" && action.moves === "up");
-}
-
-function explain({ kind, message }: AzureFault): string {
-  if (kind === "denied") return `${message}. Sign in with an identity that has the role of infra/bicep/releaser.bicep`;
-  if (kind === "missing") return `${message}. Check the name of the app, --resource-group and --subscription`;
-  return message;
 }
 
 /** @returns milliseconds */

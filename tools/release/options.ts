@@ -31,7 +31,7 @@ export interface AzureOptions {
   readonly workspace: string | undefined;
 }
 
-export interface Endpoint {
+interface Endpoint {
   readonly origin: string;
   readonly resource: string;
 }

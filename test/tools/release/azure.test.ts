@@ -235,7 +235,7 @@ describe("faults", () => {
       "The identity has no permission for the container app welcome in the resource group rg. " +
         "Missing: Microsoft.App/containerApps/read. " +
         `For a person: az role assignment create --role Contributor --assignee o --scope ${app}. ` +
-        "For a workflow, deploy infra/bicep/releaser.bicep.",
+        "For a workflow, deploy infra/bicep/releaser.bicep",
     );
   });
 

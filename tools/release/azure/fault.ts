@@ -30,7 +30,7 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
   const said = [code, message].filter((part) => part !== "").join(": ");
   const cause = { cause: new Error(`${status} ${said} (request ${headers.get("x-ms-request-id") ?? "unknown"})`) };
   if (`${code} ${message}`.includes(BUSY)) {
-    return new AzureFault("busy", `Azure still applies another change to ${subject.name}.`, retryAfter, cause);
+    return new AzureFault("busy", `Azure still applies another change to ${subject.name}`, retryAfter, cause);
   }
   if (code === "ScopeLocked") return new AzureFault("denied", `A lock of Azure forbids it. ${said}`, retryAfter, cause);
   if (status === 401) {
@@ -52,7 +52,7 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
     const text = `Azure does not find ${subject.name}. Check the names: ${subject.find}`;
     return new AzureFault("missing", `${text}${said && ` Azure: ${said}`}`, retryAfter, cause);
   }
-  if (status === 429) return new AzureFault("busy", "Azure limits the rate of requests.", retryAfter, cause);
+  if (status === 429) return new AzureFault("busy", "Azure limits the rate of requests", retryAfter, cause);
   if (status === 409)
     return new AzureFault("busy", `Azure does not accept a change now: ${said || 409}`, retryAfter, cause);
   if (status === 408 || status >= 500) {
@@ -65,7 +65,7 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
 function assignRole(message: string, { scope }: Subject): string {
   const [, objectId = "OBJECT-ID"] = /object id '([^']+)'/.exec(message) ?? [];
   const command = `az role assignment create --role Contributor --assignee ${objectId} --scope ${scope}`;
-  return `For a person: ${command}. For a workflow, deploy infra/bicep/releaser.bicep.`;
+  return `For a person: ${command}. For a workflow, deploy infra/bicep/releaser.bicep`;
 }
 
 /** Explains why a request got no response. */
@@ -77,13 +77,13 @@ export function explainNoResponse(error: unknown, origin: string, timeout: numbe
       : failure === "too-large"
         ? "sent a response that is too large"
         : `is unreachable (${failure})`;
-  const remedy = `Check the network and ${variable}. For a private CA, set NODE_EXTRA_CA_CERTS to its certificate file.`;
+  const remedy = `Check the network and ${variable}. For a private CA, set NODE_EXTRA_CA_CERTS to its certificate file`;
   return new AzureFault("unreachable", `${origin} ${reason}. ${remedy}`, undefined, { cause: error });
 }
 
 /** A response that Azure does not send. */
 export function explainUnexpected(origin: string, what: string, variable: string): AzureFault {
-  return new AzureFault("unreachable", `${origin} returned ${what}. Check the network and ${variable}.`);
+  return new AzureFault("unreachable", `${origin} returned ${what}. Check the network and ${variable}`);
 }
 
 /** Code and message of Azure's error, one line each; both "" in another body, such as a proxy's page. */

@@ -91,7 +91,7 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
       if (window === undefined) return new Map();
       const { workspace } = logs;
       if (workspace === undefined) {
-        const remedy = "Set AZURE_LOG_ANALYTICS_WORKSPACE_ID to the id of the workspace that has the logs.";
+        const remedy = "Set AZURE_LOG_ANALYTICS_WORKSPACE_ID to the id of the workspace that has the logs";
         throw new AzureFault("missing", `A check has source httpLogs, and no workspace is set. ${remedy}`);
       }
       const about: Subject = {

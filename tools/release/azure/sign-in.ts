@@ -104,7 +104,7 @@ function explain(error: unknown, env: NodeJS.ProcessEnv): AzureFault {
   const options = { cause: error };
   if (error instanceof AzureError) {
     const { kind, message, advice, details } = error;
-    const text = `${message}. ${advice.replace(/ The log has .*/, "")}`;
+    const text = `${message}. ${advice.replace(/ The log has .*/, "").replace(/\.$/, "")}`;
     const isUnreachable = kind === "azure-unreachable" || kind === "credential-slow";
     const hint = env.GITHUB_ACTIONS === undefined ? "" : `\n${ACTIONS_HINT}`;
     return new AzureFault(

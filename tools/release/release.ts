@@ -1,0 +1,147 @@
+// `npm run release`: gives traffic to a new revision of a container app, and promotes it or goes back.
+import { randomUUID } from "node:crypto";
+import { hostname, userInfo } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { readAgreement } from "./agree.ts";
+import { type Azure, AzureFault } from "./azure/azure.ts";
+import { createResourceManager } from "./azure/resource-manager.ts";
+import { createSignIn } from "./azure/sign-in.ts";
+import type { Clock } from "./clock.ts";
+import type { Definition } from "./definition.ts";
+import type { Goal } from "./goal.ts";
+import { type AzureOptions, type Command, type Options, OptionsError, readOptions, usage } from "./options.ts";
+import { readPlan } from "./plan.ts";
+import { probe } from "./probe.ts";
+import { DefinitionError, readDefinition } from "./read-definition.ts";
+import { readStatus } from "./read-status.ts";
+import { outcomes } from "./report.ts";
+import { release } from "./runner.ts";
+import { createShow } from "./show/show.ts";
+import { renderStatus } from "./show/status.ts";
+import { stateOf } from "./state.ts";
+import { runTest } from "./test-revision.ts";
+
+const clock: Clock = {
+  now: () => Date.now(),
+  async sleep(milliseconds) {
+    await sleep(milliseconds);
+  },
+};
+
+process.exitCode = await main(process.argv.slice(2), process.env);
+
+async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  try {
+    const options = readOptions(args, env);
+    if (options === undefined) {
+      console.log(usage);
+      return 0;
+    }
+    return await perform(options, await read(options), env);
+  } catch (error) {
+    if (error instanceof OptionsError || error instanceof DefinitionError) {
+      console.error(`${error.message}\n\nnpm run release -- --help prints the commands and options.`);
+      return outcomes.input;
+    }
+    if (!(error instanceof AzureFault)) throw error;
+    console.error(error.message);
+    return error.kind === "unreachable" || error.kind === "busy" ? outcomes.unreachable : outcomes.input;
+  }
+}
+
+async function read({ app, file, command }: Options): Promise<Definition> {
+  const definition = await readDefinition(file).catch((error: unknown) => {
+    if (error instanceof DefinitionError) throw error;
+    const remedy = "Copy services/welcome/release.yaml to it, or name another file with --file.";
+    throw new OptionsError(`${file} cannot be read. ${remedy} (${error instanceof Error ? error.message : error})`);
+  });
+  if (definition.app !== app) throw new OptionsError(`${file} is for the app ${definition.app}, not for ${app}.`);
+  const needsLogs = definition.checks.some(({ source }) => source === "httpLogs");
+  if (needsLogs && command.kind !== "argo" && !isEnd(command) && command.azure.workspace === undefined) {
+    const remedy =
+      "Set AZURE_LOG_ANALYTICS_WORKSPACE_ID to the customerId of the workspace that has the logs of the environment: " +
+      "az monitor log-analytics workspace list --output table";
+    throw new OptionsError(`${file}: a check has source httpLogs, and no workspace is set. ${remedy}`);
+  }
+  return definition;
+}
+
+/** Never refused for a setting: the way back must not depend on one. */
+function isEnd(command: Command): boolean {
+  return command.kind === "status" || (command.kind === "release" && command.goal.kind === "abort");
+}
+
+async function perform({ app, command }: Options, definition: Definition, env: NodeJS.ProcessEnv): Promise<number> {
+  if (command.kind === "argo") {
+    throw new OptionsError("plan --argo is not there yet");
+  }
+  const azure = connect(command.azure, env);
+  if (command.kind === "plan") {
+    const { wanted, allowQueue } = command;
+    const { text, refusals } = await readPlan(azure, { definition, wanted, allowQueue });
+    console.log(text);
+    return refusals.length === 0 ? 0 : outcomes.input;
+  }
+  if (command.kind === "status") {
+    const status = await readStatus(definition, azure, probe);
+    if (command.json) console.log(JSON.stringify(status, undefined, 2));
+    else console.log([renderStatus(status), ...status.agreement].join("\n"));
+    return 0;
+  }
+  return runRelease(app, command.goal, definition, azure, env);
+}
+
+async function runRelease(
+  app: string,
+  goal: Goal,
+  definition: Definition,
+  azure: Azure,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  await azure.readApp(); // A wrong name, a missing role or no network ends the command here, before the runner tries for minutes.
+  process.once("SIGINT", () => {
+    const commands = `npm run release -- run ${app}, back with: npm run release -- abort ${app}`;
+    console.error(`\nThe traffic stays as it is. Go on with: ${commands}`);
+    process.exit(130);
+  });
+  const outcome = await release({
+    definition,
+    goal,
+    azure,
+    clock,
+    probe,
+    runTest,
+    owner: ownerName(env),
+    show: createShow(process.stdout, env, () => azure.now()),
+  });
+  if (outcome === "promoted") await printAgreement(definition, azure);
+  return outcomes[outcome];
+}
+
+async function printAgreement(definition: Definition, azure: Azure): Promise<void> {
+  try {
+    const state = stateOf(definition, await azure.readApp());
+    if (state.kind !== "idle") return;
+    const commands = await readAgreement(definition, state.live);
+    console.log(["To deploy infra/bicep with what is live now:", ...commands].join("\n"));
+  } catch (error) {
+    if (!(error instanceof AzureFault)) throw error; // the release itself has ended well
+  }
+}
+
+/** Who works on the release, for a person, and no other run has it. A tag has no room for long names. */
+function ownerName(env: NodeJS.ProcessEnv): string {
+  const name = env.GITHUB_RUN_ID ? `github-${env.GITHUB_RUN_ID}` : `${userInfo().username}@${hostname()}`;
+  return `${name.replaceAll(/[^\w.@-]/g, "-").slice(0, 60)}-${randomUUID().slice(0, 8)}`;
+}
+
+function connect({ target, manager, logs, authorityHost, workspace }: AzureOptions, env: NodeJS.ProcessEnv): Azure {
+  const signIn = (resource: string) => createSignIn({ resource, authorityHost, env });
+  return createResourceManager({
+    target,
+    origin: manager.origin,
+    getToken: signIn(manager.resource),
+    logs: { origin: logs.origin, getToken: signIn(logs.resource), workspace },
+    clock,
+  });
+}
