@@ -144,6 +144,7 @@ test("every page with shell blocks is listed with the test files that judge them
     "test/infra/az.test.ts": ["docs/deploy/az.md"],
     "test/infra/private-dns-page.test.ts": ["docs/operate/private-dns.md"],
     "test/infra/sign-in-page.test.ts": ["docs/operate/sign-in.md"],
+    "test/tools/release/page.test.ts": ["docs/operate/release.md"],
     "test/kubernetes/cluster/wasm.ts": ["docs/operate/wasm.md"],
     "test/kubernetes/pages.test.ts": [
       "docs/deploy/kubernetes.md",

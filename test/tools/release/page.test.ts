@@ -1,0 +1,132 @@
+// What docs/operate/release.md says, against the command, the schema, the judge, the workflow and the template.
+// test/infra/az-lines.test.ts parses its az commands.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { fewestBad, judge, needed } from "../../../tools/release/judge.ts";
+import { readOptions } from "../../../tools/release/options.ts";
+import { parseDefinition } from "../../../tools/release/read-definition.ts";
+import { outcomes, type Report } from "../../../tools/release/report.ts";
+import { renderStatus } from "../../../tools/release/show/status.ts";
+import { holds } from "../../../tools/release/tags.ts";
+import { textAt } from "../../support/at.ts";
+import { listCommands } from "../../support/az.ts";
+import { readBlocks } from "../../support/markdown.ts";
+import { root } from "../../support/processes.ts";
+
+const path = "docs/operate/release.md";
+const read = (file: string) => readFileSync(join(root, file), "utf8");
+const page = read(path);
+const blocks = readBlocks("docs/operate/release.md").map(({ command }) => command);
+const workflow = parse(read(".github/workflows/release.yml"));
+
+/** The rows of the table under a heading, as cells. */
+const readTable = (heading: string) =>
+  (page.split(`\n${heading}\n`)[1]?.split("\n## ")[0] ?? "")
+    .split("\n")
+    .filter((line) => /^ *\|/.test(line))
+    .slice(2)
+    .map((line) =>
+      line
+        .split("|")
+        .map((cell) => cell.trim())
+        .slice(1, -1),
+    );
+
+describe(path, () => {
+  const env = {
+    AZURE_SUBSCRIPTION_ID: "11111111-1111-4111-8111-111111111111",
+    AZURE_RESOURCE_GROUP: "rg-dapr-samples",
+  };
+  const commands = blocks
+    .flatMap((block) => block.split("\n"))
+    .filter((line) => line.startsWith("npm run release -- "))
+    .map((line) => line.slice("npm run release -- ".length).replace("$REGISTRY", "contoso.azurecr.io"));
+
+  test.each(commands)("npm run release accepts %s", (command) => {
+    expect(readOptions(command.split(" "), env)).toMatchObject({ app: "welcome" });
+  });
+
+  test("shows each command of npm run release", () => {
+    const kinds = commands.map((command) => command.split(" ")[0]);
+    expect([...new Set(kinds)].toSorted()).toEqual(["abort", "plan", "promote", "run", "status"]);
+  });
+
+  test("has a release.yaml that the command accepts", () => {
+    const [, text = ""] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+    expect(parseDefinition(text, path)).toMatchObject({ app: "welcome" });
+  });
+
+  test("explains each field of release.yaml", () => {
+    const { properties } = JSON.parse(read("tools/release/release.schema.json"));
+    const explained = readTable("## release.yaml").map(([field]) => field?.replaceAll("`", ""));
+    expect(Object.keys(properties).filter((name) => !explained.includes(name))).toEqual([]);
+  });
+
+  test("explains each exit code", () => {
+    const codes = readTable("## Exit codes").map(([code]) => Number(code));
+    expect(codes).toEqual([...new Set(Object.values(outcomes))]);
+  });
+
+  test("explains each reason of a hold", () => {
+    const reasons = readTable("## Hold, and promote").map(([reason]) => reason?.replaceAll("`", ""));
+    expect(reasons.toSorted()).toEqual(holds.toSorted());
+  });
+
+  test("draws the intervals that the judge computes for the counts beside them", () => {
+    const rows = [...page.matchAll(/^(\w+) +(\d+) of (\d+) +(\d+) of (\d+) +([·━┊┃●]+) /gm)];
+    expect(rows.map(([, verdict]) => verdict)).toEqual(["inconclusive", "pass", "fail"]);
+    for (const [, expected, ...cells] of rows) {
+      const [bad = 0, total = 0, liveBad = 0, liveTotal = 0] = cells.slice(0, 4).map(Number);
+      const [next, live] = [
+        { bad, total },
+        { bad: liveBad, total: liveTotal },
+      ];
+      const { verdict, strict, usual } = judge(next, live, { margin: 0.01, max: 0.05, looks: 100 });
+      expect(verdict).toBe(expected);
+      const interval = verdict === "fail" ? strict : usual;
+      const report: Report = {
+        at: 0,
+        app: "welcome",
+        image: undefined,
+        phase: "step 1 of 3",
+        hold: undefined,
+        live: { revision: "a", weight: 95 },
+        next: { revision: "b", weight: 5 },
+        checks: [{ name: "5xx", verdict, margin: 0.01, next, live, needed: undefined, ...interval }],
+        probes: [],
+        message: "",
+        until: undefined,
+      };
+      expect(renderStatus(report)).toContain(cells[4]?.trim());
+    }
+  });
+
+  test("names the numbers of the judge", () => {
+    const rule = { margin: 0.01, max: 0.05, looks: 100 };
+    const requests = needed({ bad: 0, total: 0 }, { bad: 0, total: 1e9 }, rule, 5);
+    expect(page).toContain(`a margin of 1 % takes ${requests} requests`);
+    expect(fewestBad).toBe(3);
+    expect(page).toContain("from three bad requests on");
+  });
+
+  test("protects each environment of release.yml, and sets each variable that it reads", () => {
+    const environments = Object.values(workflow.jobs).map((job) => textAt(job, "environment"));
+    const described = readTable("## Release from GitHub").map(([name]) => name?.replaceAll("`", ""));
+    expect(described).toEqual(environments);
+    const script = blocks.filter((block) => block.includes("gh variable set")).join("\n");
+    expect(script).toContain(`for environment in ${environments.join(" ")}; do`);
+    const variables = [...read(".github/workflows/release.yml").matchAll(/\bvars\.(\w+)/g)].map(([, name]) => name);
+    for (const name of new Set(variables)) expect(page).toMatch(new RegExp(`gh variable set ${name}|set \`${name}\``));
+  });
+
+  test("passes releaser.bicep the parameters that it needs", () => {
+    const [create = []] = listCommands(blocks.join("\n")).filter((command) => command.includes("releaser"));
+    const passed = create.slice(create.indexOf("--parameters") + 1).map((parameter) => parameter.split("=")[0]);
+    const required = [...read("infra/bicep/releaser.bicep").matchAll(/^param (\w+) [\w[\]]+$/gm)].map(
+      ([, name]) => name,
+    );
+    expect(passed.toSorted()).toEqual(required.toSorted());
+  });
+});
