@@ -10,13 +10,13 @@ import { isReady, type Revision, readyAt, runAt } from "./revision.ts";
 import { completeTemplate, findTemplateFault, isSameTemplate, showTemplate, type Template } from "./template.ts";
 import { type Variant, variantOf } from "./variants.ts";
 
-export interface Ingress extends Json {
+interface Ingress extends Json {
   readonly external: boolean;
   readonly traffic: readonly TrafficShare[];
 }
 
 /** What a write asks for. */
-export interface Wanted {
+interface Wanted {
   readonly tags: Readonly<Record<string, string>>;
   readonly mode: string;
   readonly configuration: Json;
@@ -32,7 +32,7 @@ interface Split {
 }
 
 /** What can go wrong with the app, until it is switched off. */
-export interface Switches {
+interface Switches {
   /** Operations do not end. */
   isStuck: boolean;
   /** Azure accepts and shows a traffic table, and the ingress keeps the one before. */
@@ -294,7 +294,7 @@ export function createApp(options: AppOptions): App {
 }
 
 /** The body of a PUT that asks for the same. */
-export function asBody({ tags, mode, configuration, ingress, template }: Wanted): Json {
+function asBody({ tags, mode, configuration, ingress, template }: Wanted): Json {
   return {
     tags,
     properties: {

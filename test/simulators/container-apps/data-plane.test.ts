@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import tls from "node:tls";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type DataPlane, startDataPlane } from "./data-plane.ts";
-import "./localhost.ts";
+import "./localhost.mjs";
 import { createPool, type ProcessPool } from "./processes.ts";
 import type { SimulatorOptions } from "./simulator.ts";
 

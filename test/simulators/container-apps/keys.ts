@@ -8,8 +8,17 @@ export interface IngressKeys {
   readonly key: string;
 }
 
+const day = 86_400_000;
+
 export async function createKeys(domain: string): Promise<IngressKeys> {
-  const common = { keyType: "ec", algorithm: "sha256", notAfterDate: new Date(Date.now() + 7 * 86_400_000) } as const;
+  // OpenSSL checks these with the real time, which fast-clock.mjs leaves behind.
+  const notBeforeDate = new Date(Date.now() - day);
+  const common = {
+    keyType: "ec",
+    algorithm: "sha256",
+    notBeforeDate,
+    notAfterDate: new Date(Date.now() + 7 * day),
+  } as const;
   const ca = await generate([{ name: "commonName", value: "Container Apps simulator CA" }], {
     ...common,
     extensions: [

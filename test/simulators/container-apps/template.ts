@@ -9,7 +9,7 @@ export interface Template extends Json {
   readonly scale: Json;
 }
 
-export interface Container extends Json {
+interface Container extends Json {
   readonly name: string;
   readonly image: string;
   readonly env?: readonly { readonly name: string; readonly value?: string; readonly secretRef?: string }[];

@@ -17,7 +17,7 @@ export interface Variant {
   readonly slow?: number;
 }
 
-export const good: Variant = { startup: 20 };
+const good: Variant = { startup: 20 };
 
 const variants: Readonly<Record<string, Variant>> = {
   good,

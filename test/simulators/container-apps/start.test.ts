@@ -1,0 +1,67 @@
+// The simulator as a person starts it, and a client with the environment that it prints.
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { promisify } from "node:util";
+import { expect, test, vi } from "vitest";
+import { run } from "../../support/processes.ts";
+
+const speed = 60;
+
+/** Runs a script with the printed variables. */
+async function runClient(variables: Record<string, string>, script: string): Promise<unknown> {
+  const { PATH = "" } = process.env;
+  const client = promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], {
+    env: { PATH, ...variables },
+  });
+  return JSON.parse((await client).stdout);
+}
+
+test("start.ts prints an environment in which a client is in time with the simulator and reaches the app", async () => {
+  const started = run(process.execPath, [
+    "test/simulators/container-apps/start.ts",
+    "--rate",
+    "2",
+    "--speed",
+    `${speed}`,
+  ]);
+  try {
+    await vi.waitFor(() => expect(started.output()).toMatch(/welcome--0000001 200 +\d/), { timeout: 20_000 });
+    const printed = [...started.output().matchAll(/^export (\w+)='(.+)'$/gm)];
+    const variables = Object.fromEntries(printed.map(([, name = "", value = ""]) => [name, value]));
+    const [, address = ""] = /welcome runs at (\S+),/.exec(started.output()) ?? [];
+    const result = await runClient(
+      variables,
+      `import { setTimeout } from "node:timers/promises";
+      import { DefaultAzureCredential } from "@azure/identity";
+      const [real, fast] = [performance.now(), Date.now()];
+      await setTimeout(12_000);
+      const speed = (Date.now() - fast) / (performance.now() - real);
+      const { token } = await new DefaultAzureCredential().getToken("https://management.azure.com/.default");
+      const { AZURE_RESOURCE_MANAGER_ENDPOINT: origin, AZURE_SUBSCRIPTION_ID: id, AZURE_RESOURCE_GROUP: group } = process.env;
+      const path = "/subscriptions/" + id + "/resourceGroups/" + group + "/providers/Microsoft.App/containerApps/welcome";
+      const shown = await fetch(origin + path + "?api-version=2026-07-01", { headers: { authorization: "Bearer " + token } });
+      const ahead = Date.now() - Date.parse(shown.headers.get("date"));
+      const { fqdn } = (await shown.json()).properties.configuration.ingress;
+      const { status } = await fetch("https://" + fqdn + "/readyz");
+      console.log(JSON.stringify({ speed, ahead, fqdn, status }));`,
+    );
+    expect(result).toMatchObject({ fqdn: address.replace("https://", ""), status: 200 });
+    const { speed: measured, ahead } = result as { speed: number; ahead: number };
+    expect(measured).toBeGreaterThan(0.9 * speed);
+    expect(measured).toBeLessThan(1.1 * speed);
+    // The header has whole seconds, and the response takes real milliseconds.
+    expect(Math.abs(ahead)).toBeLessThan(60_000);
+    expect(await started.end("SIGINT")).toBe(0);
+    expect(existsSync(variables.NODE_EXTRA_CA_CERTS ?? "")).toBe(false);
+  } finally {
+    await started.end("SIGKILL");
+  }
+});
+
+test("start.ts explains an option that it does not have", async () => {
+  const started = run(process.execPath, ["test/simulators/container-apps/start.ts", "--fast"]);
+  await started.ended;
+  expect(started.output()).toMatch(
+    /Unknown option '--fast'[\s\S]*Usage: node test\/simulators\/container-apps\/start.ts/,
+  );
+});

@@ -1,0 +1,104 @@
+// `node test/simulators/container-apps/start.ts` runs welcome on simulated Container Apps, with users, in fast motion:
+// for trying `npm run release` without Azure. Ends with Ctrl-C.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { loadKeys } from "../../../stand-ins/azure/certificate.ts";
+
+const usage = `Usage: node test/simulators/container-apps/start.ts [--speed 60] [--rate 10] [--image IMAGE]
+
+  --speed  how many times as fast as usual the time runs
+  --rate   requests of users in a second of that time
+  --image  of the revision that is live
+`;
+
+const { speed, rate, image } = readOptions();
+const keys = await loadKeys(); // before the time runs faster, so that a new certificate is valid now
+const clock = `${Date.now()}:${speed}`;
+process.env.SIMULATOR_CLOCK = clock;
+const preload = new URL("fast-clock.mjs", import.meta.url);
+await import(preload.href);
+
+const { setTimeout: sleep } = await import("node:timers/promises");
+const { startDataPlane } = await import("./data-plane.ts");
+const { createPool } = await import("./processes.ts");
+const { serveSimulator } = await import("./serve.ts");
+const { startLoad } = await import("./load.ts");
+
+const pool = createPool({ keeps: false });
+const plane = await startDataPlane({
+  pool,
+  image,
+  clock: { now: Date.now, sleep: (milliseconds) => sleep(milliseconds) },
+  pause: (milliseconds) => sleep(milliseconds),
+});
+const served = await serveSimulator(plane.simulator);
+const folder = mkdtempSync(join(tmpdir(), "container-apps-simulator-"));
+const caFile = join(folder, "ca.pem");
+writeFileSync(caFile, `${keys.ca}\n${plane.ca}\n`);
+const address = `https://welcome.${plane.domain}`;
+
+const variables = {
+  ...served.env,
+  NODE_EXTRA_CA_CERTS: caFile,
+  SIMULATOR_CLOCK: clock,
+  NODE_OPTIONS: `--import=${preload.href}`,
+};
+console.log(`welcome runs at ${address}, ${rate} requests a second, ${speed} times as fast as usual.
+In a second terminal, which you close afterwards:
+
+${Object.entries(variables)
+  .map(([name, value]) => `export ${name}='${value}'`)
+  .join("\n")}
+npm run release -- run welcome --image registry.example/welcome:2.0.0
+
+Other images: 2.0.0-errors (one of five requests fails), 2.0.0-slow, 2.0.0-broken, 2.0.0-crash-loop, 2.0.0-never-ready.
+The responses, by revision and status:
+`);
+
+const counts = new Map<string, number>();
+plane.onResponse = (status, revision = "no revision") => {
+  const key = `${revision} ${status}`;
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+};
+const load = startLoad(address, plane.ca, rate * speed);
+let lines = 0;
+const timer = setInterval(() => {
+  const shown = [...counts].toSorted().map(([key, count]) => `${key.padEnd(32)} ${String(count).padStart(8)}`);
+  const weights = Object.entries(plane.simulator.weights()).map(([revision, weight]) => `${revision} ${weight} %`);
+  shown.push(`${new Date().toISOString().slice(0, 19)}Z  ${weights.join(", ")}`);
+  if (process.stdout.isTTY && lines > 0) process.stdout.write(`\x1b[${lines}A\x1b[J`);
+  console.log(shown.join("\n"));
+  lines = shown.length;
+}, 1_000);
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, async () => {
+    load.stop();
+    clearInterval(timer);
+    await Promise.all([served.close(), plane.close()]);
+    await pool.close();
+    rmSync(folder, { recursive: true });
+  });
+}
+
+function readOptions(): { speed: number; rate: number; image: string } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        speed: { type: "string", default: "60" },
+        rate: { type: "string", default: "10" },
+        image: { type: "string", default: "registry.example/welcome:1.0.0" },
+      },
+    });
+    const [speed, rate] = [Number(values.speed), Number(values.rate)];
+    if (!(speed >= 1 && speed <= 1_000 && rate >= 0 && rate * speed <= 2_000)) {
+      throw new Error("--speed is from 1 to 1000, and --rate times --speed at most 2000.");
+    }
+    return { speed, rate, image: values.image };
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${usage}`);
+    process.exit(1);
+  }
+}
