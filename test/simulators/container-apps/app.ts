@@ -195,7 +195,10 @@ export function createApp(options: AppOptions): App {
       ingress?: Json & { external?: boolean; traffic?: readonly TrafficShare[] };
       activeRevisionsMode?: string;
     };
-    const mode = ["Single", "Multiple"].find((known) => known.toLowerCase() === activeRevisionsMode.toLowerCase());
+    // Labels is a preview. This simulator keeps its revisions without a label, which Azure stops.
+    const mode = ["Single", "Multiple", "Labels"].find(
+      (known) => known.toLowerCase() === activeRevisionsMode.toLowerCase(),
+    );
     if (!mode) throw invalid("configuration.activeRevisionsMode", `Invalid value: "${activeRevisionsMode}"`);
     checkTags(tags);
     const completed = completeTemplate(template);

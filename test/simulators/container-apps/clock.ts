@@ -6,12 +6,15 @@ export interface VirtualClock extends Clock {
   advance(milliseconds: number): void;
   /** How many runners use the clock. When all of them sleep, the time jumps to the first one that wakes. */
   runners: number;
+  /** Runs before the time jumps, and the jump waits for it: for users who send requests meanwhile. */
+  whilePassing: ((from: number, to: number) => Promise<void>) | undefined;
 }
 
 /** @param start Milliseconds since 1970 */
 export function createVirtualClock(start = Date.parse("2026-10-05T08:00:00Z")): VirtualClock {
   let now = start;
   let count = 1;
+  let isJumping = false;
   let sleepers: { readonly at: number; readonly wake: () => void }[] = [];
 
   const takeFirst = () => {
@@ -20,15 +23,18 @@ export function createVirtualClock(start = Date.parse("2026-10-05T08:00:00Z")): 
     return first;
   };
   /** Wakes one sleeper at a time, so that two runners take turns in the order of the time. */
-  const jump = () => {
-    if (sleepers.length < count) return;
+  const jump = async () => {
+    if (isJumping || sleepers.length < count) return;
+    isJumping = true;
     const first = takeFirst();
-    if (!first) return;
-    now = Math.max(now, first.at);
-    first.wake();
+    if (first && first.at > now) await clock.whilePassing?.(now, first.at);
+    isJumping = false;
+    now = Math.max(now, first?.at ?? now);
+    first?.wake();
   };
 
-  return {
+  const clock: VirtualClock = {
+    whilePassing: undefined,
     now: () => now,
     sleep(milliseconds) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -53,4 +59,5 @@ export function createVirtualClock(start = Date.parse("2026-10-05T08:00:00Z")): 
       setImmediate(jump);
     },
   };
+  return clock;
 }

@@ -274,6 +274,12 @@ describe("its metrics and logs", () => {
     expect(await fifth()).toBe(whole);
   });
 
+  test("without metrics, the response has no time series", async () => {
+    simulator.virtualClock.advance(minutes(20));
+    simulator.options.hasMetrics = false;
+    expect(await metrics()).toEqual([]);
+  });
+
   test("logs count slow requests by revision, minutes late, and reject other KQL", async () => {
     await traffic(pinned);
     await patch(templateOf("registry.example/welcome:2.0.0-slow", "two"));

@@ -5,9 +5,13 @@ import { text } from "node:stream/consumers";
 import tls from "node:tls";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type DataPlane, startDataPlane } from "./data-plane.ts";
+import { loadIngressKeys } from "./keys.ts";
 import "./localhost.mjs";
 import { createPool, type ProcessPool } from "./processes.ts";
 import type { SimulatorOptions } from "./simulator.ts";
+
+const { ca } = await loadIngressKeys();
+tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
 
 const pool = createPool({ keeps: true });
 let plane: DataPlane;
@@ -21,7 +25,6 @@ async function start(options: SimulatorOptions = {}, own: ProcessPool = pool): P
     pool: own,
     ...options,
   });
-  tls.setDefaultCACertificates([...tls.getCACertificates("bundled"), plane.ca]);
 }
 const get = async (host: string, path = "/") => {
   const response = await fetch(`https://${host}.${plane.domain}${path}`);
@@ -83,6 +86,18 @@ describe("the data plane", () => {
     const rows = requests.inMinute(Math.floor(clock.now() / 60_000) * 60_000);
     const served = rows.filter(({ revision }) => revision === two).reduce((sum, { count }) => sum + count, 0);
     expect(served).toBe(share * 200);
+  });
+
+  test("users send requests while a runner sleeps, and each virtual minute has its requests", async () => {
+    const { virtualClock, requests } = plane.simulator;
+    const start = virtualClock.now();
+    virtualClock.whilePassing = async (from, to) => {
+      for (let at = from; at < to; at += 5_000) await get("welcome");
+    };
+    for (let minute = 0; minute < 3; minute++) await virtualClock.sleep(60_000);
+    expect(virtualClock.now()).toBe(start + 180_000);
+    const rows = [0, 1, 2].flatMap((minute) => requests.inMinute(Math.floor(start / 60_000 + minute) * 60_000));
+    expect(rows.reduce((sum, { count }) => sum + count, 0)).toBe(36);
   });
 
   test("a revision that is not ready gets its share of the requests, which then get 503", async () => {

@@ -4,7 +4,7 @@ import { createServer } from "node:https";
 import { handleRequests, SERVER_OPTIONS } from "../../../services/runtime/handle-requests.ts";
 import { close, listen } from "../../../stand-ins/azure/http.ts";
 import type { Process } from "../../support/processes.ts";
-import { createKeys, type IngressKeys } from "./keys.ts";
+import { loadIngressKeys, suffix } from "./keys.ts";
 import type { ProcessPool } from "./processes.ts";
 import { createRandom } from "./random.ts";
 import { isReady } from "./revision.ts";
@@ -33,15 +33,13 @@ export interface DataPlaneOptions extends SimulatorOptions {
   readonly port?: number;
 }
 
-const suffix = "simulator.localhost";
-
 export async function startDataPlane({
   pool,
   pause = async () => {},
   port = 0,
   ...options
 }: DataPlaneOptions): Promise<DataPlane> {
-  const keys: IngressKeys = await createKeys(suffix);
+  const keys = await loadIngressKeys();
   const random = createRandom(options.seed ?? 1);
   const agent = new Agent({ keepAlive: true });
   const processes = new Map<string, Promise<Process>>();

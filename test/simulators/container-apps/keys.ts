@@ -2,15 +2,25 @@
 import { generate } from "selfsigned";
 
 /** PEM. */
-export interface IngressKeys {
+interface IngressKeys {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
 }
 
+/** Of the addresses, before the port. */
+export const suffix = "simulator.localhost";
 const day = 86_400_000;
 
-export async function createKeys(domain: string): Promise<IngressKeys> {
+let keys: Promise<IngressKeys> | undefined;
+
+/** One certificate for the life of the process. */
+export function loadIngressKeys(): Promise<IngressKeys> {
+  keys ??= create();
+  return keys;
+}
+
+async function create(): Promise<IngressKeys> {
   // OpenSSL checks these with the real time, which fast-clock.mjs leaves behind.
   const notBeforeDate = new Date(Date.now() - day);
   const common = {
@@ -33,7 +43,7 @@ export async function createKeys(domain: string): Promise<IngressKeys> {
       { name: "basicConstraints", cA: false, critical: true },
       { name: "keyUsage", digitalSignature: true, critical: true },
       { name: "extKeyUsage", serverAuth: true },
-      { name: "subjectAltName", altNames: [{ type: 2, value: `*.${domain}` }] },
+      { name: "subjectAltName", altNames: [{ type: 2, value: `*.${suffix}` }] },
     ],
   });
   return { ca: ca.cert, cert: server.cert, key: server.private };

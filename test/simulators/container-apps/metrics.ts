@@ -3,7 +3,7 @@
 import { ArmFault } from "../resource-manager/faults.ts";
 import type { App } from "./app.ts";
 import { seedOf } from "./random.ts";
-import { minute, type Requests } from "./requests.ts";
+import { minute, type Requests, type Row } from "./requests.ts";
 
 /** Names of the dimensions in the filter, and how a response writes them. */
 const dimensions = ["revisionName", "statusCodeCategory", "statusCode"] as const;
@@ -19,7 +19,12 @@ export interface MetricLag {
 export const usualLag: MetricLag = { first: 150, whole: 240 };
 
 /** @throws ArmFault 400 */
-export function queryMetrics(query: URLSearchParams, app: App, requests: Requests, now: number, lag: MetricLag) {
+export function queryMetrics(
+  query: URLSearchParams,
+  app: App,
+  requests: Requests,
+  { now, lag, isCounted }: { readonly now: number; readonly lag: MetricLag; readonly isCounted: (row: Row) => boolean },
+) {
   const [from, to] = readTimespan(query.get("timespan"), now);
   const wanted = readFilter(query.get("$filter"));
   const names = query.get("metricnames") ?? "Requests";
@@ -42,7 +47,7 @@ export function queryMetrics(query: URLSearchParams, app: App, requests: Request
   for (const start of minutes) {
     const share = countedShare(start, now, lag);
     if (share === 0) continue;
-    for (const { revision, status, count } of requests.inMinute(start)) {
+    for (const { revision, status, count } of requests.inMinute(start).filter(isCounted)) {
       const values = {
         revisionName: revision,
         statusCodeCategory: `${Math.floor(status / 100)}xx`,

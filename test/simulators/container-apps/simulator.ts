@@ -11,7 +11,7 @@ import { createVirtualClock, type VirtualClock } from "./clock.ts";
 import type { Fault, SeenRequest } from "./faults.ts";
 import { queryLogs } from "./http-logs.ts";
 import { type MetricLag, queryMetrics, usualLag } from "./metrics.ts";
-import { createRequests, type Requests, type Workload } from "./requests.ts";
+import { createRequests, type Requests, type Row, type Workload } from "./requests.ts";
 import type { Revision } from "./revision.ts";
 import { isVisible } from "./revision.ts";
 import type { Variant } from "./variants.ts";
@@ -68,8 +68,10 @@ interface Mutable {
   /** Called before Azure does what a request asks for, and after that, before the response. */
   onRequest: ((moment: "before" | "after", request: SeenRequest) => void | Promise<void>) | undefined;
   metricLag: MetricLag;
-  /** Metrics answer without any time series. */
+  /** Without them, metrics are answered without any time series. */
   hasMetrics: boolean;
+  /** Whether requests to the address of a label count in the metric. Nothing says whether they do in Azure. */
+  countsLabels: boolean;
   /** Seconds until a request is in the logs. */
   logLag: number;
   /** Milliseconds by which the header Date is ahead. */
@@ -79,6 +81,9 @@ interface Mutable {
   /** Milliseconds by which each request moves a virtual clock, for clients that cannot sleep on it. */
   requestTime: number;
 }
+
+/** How old a stale read can be, in milliseconds. */
+const remembered = 600_000;
 
 interface Snapshot {
   readonly at: number;
@@ -114,6 +119,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     onRequest: undefined,
     metricLag: usualLag,
     hasMetrics: true,
+    countsLabels: true,
     logLag: 300,
     skew: 0,
     staleness: 0,
@@ -130,7 +136,9 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
       app: showApp(app, domain()),
       revisions: visible.map((revision) => showRevision(app, revision, domain(), now)),
     };
-    if (changeable.staleness > 0 || snapshots.length < 2) snapshots.push(taken);
+    snapshots.push(taken);
+    const old = snapshots.findLastIndex(({ at }) => at < now - remembered);
+    if (old > 0) snapshots.splice(0, old);
     return taken;
   };
   /** What a read shows: the past, when reads are stale. */
@@ -188,10 +196,10 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     }
     if (kind === "app") return onApp(request);
     if (kind === "metrics") {
-      const found = queryMetrics(url.searchParams, app, requests, now, changeable.metricLag);
-      return ok(
-        changeable.hasMetrics ? found : { ...found, value: found.value.map((one) => ({ ...one, timeseries: [] })) },
-      );
+      const { metricLag: lag, hasMetrics, countsLabels } = changeable;
+      const label = `${app.name}---`;
+      const isCounted = ({ authority }: Row) => hasMetrics && (countsLabels || !authority.startsWith(label));
+      return ok(queryMetrics(url.searchParams, app, requests, { now, lag, isCounted }));
     }
     const [, , revisionName = "", action = ""] = below.split("/");
     if (kind === "activation") {
@@ -211,7 +219,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     const { method, url } = request;
     if (method === "GET") return ok(look().app);
     if (method !== "PUT" && method !== "PATCH") throw methodNotSupported(method);
-    if (snapshots.length === 0) take();
+    take();
     const id = app.write(readBody(request), method);
     const link = (name: string) => ({
       [name === "containerappOperationStatuses" ? "Azure-AsyncOperation" : "Location"]:
