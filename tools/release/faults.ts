@@ -25,9 +25,9 @@ export function endAfter(fault: AzureFault, { looked, memory, isFirst, lasted }:
   if (isPermanent && (isFirst || isIdle)) return { memory, end: { outcome: "input", message } };
   const isGoingBack = memory.goingBackSince !== undefined;
   if (lasted >= (isGoingBack ? patience.back : limit)) {
-    const next = "The next `run` goes on with the release";
-    if (isGoingBack) return { memory, end: { outcome: "unconfirmed", message: `${message}. ${next}` } };
-    return { memory, end: { outcome: "unreachable", message: `${message}. The traffic stays as it is. ${next}` } };
+    const next = "The next `run` goes on with the release.";
+    if (isGoingBack) return { memory, end: { outcome: "unconfirmed", message: `${message} ${next}` } };
+    return { memory, end: { outcome: "unreachable", message: `${message} The traffic stays as it is. ${next}` } };
   }
   if (fault.kind === "rejected" && looked && raises(looked) && memory.failed === undefined) {
     return { memory: { ...memory, failed: `Azure rejects this: ${looked.action.message} (${fault.message})` } };

@@ -18,7 +18,8 @@ export function choose(situation: Situation): { action: Action; memory: Memory }
     if (now - goingBackSince < patience.back) return { action, memory: remembered };
     return { action: done("unconfirmed", notBack(situation)), memory: remembered };
   }
-  if (attempt && now - attempt.since >= patience.up) return giveUp({ ...situation, memory: remembered }, action);
+  const isTrying = attempt !== undefined && attempt.key === nameOf(action);
+  if (isTrying && now - attempt.since >= patience.up) return giveUp({ ...situation, memory: remembered }, action);
   if (isBlocked(situation, action)) {
     return { action: lookAgain(situation, "waits until Azure has applied the last write"), memory: remembered };
   }
@@ -30,10 +31,10 @@ function isGoingBack({ state }: Situation, action: Action): boolean {
   return state.kind === "underway" && state.progress.phase === "back" && !state.isLost;
 }
 
-/** The same attempt goes on while the same action is wanted, and while the last write is not confirmed. */
+/** The same attempt goes on until something else is done: Azure can show a write and take it back. */
 function attemptOf({ memory, now }: Situation, action: Action): Memory["attempt"] {
   const key = nameOf(action);
-  if (key === undefined) return memory.pending ? memory.attempt : undefined;
+  if (key === undefined) return memory.attempt;
   return memory.attempt?.key === key ? memory.attempt : { key, since: now };
 }
 

@@ -18,7 +18,7 @@ export function summarize(situation: Situation, action: Action): Report {
     checks: isJudged ? judgeChecks(definition, state, seen) : [],
     probes: isJudged ? probesOf(situation) : [],
     hold: holdOf(state, action),
-    message: [action.message, ...seen.notes].join(". "),
+    message: [`${action.message}.`, ...seen.notes].join(" "),
     until: isJudged && !state.isLost ? endOf(definition, state.progress) : undefined,
   };
 }
