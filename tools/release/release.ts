@@ -85,7 +85,10 @@ async function perform({ app, command }: Options, definition: Definition, env: N
   if (command.kind === "status") {
     const status = await readStatus(definition, azure, probe);
     if (command.json) console.log(JSON.stringify(status, undefined, 2));
-    else console.log([renderStatus(status), ...status.agreement].join("\n"));
+    else {
+      console.log(renderStatus(status));
+      printCommands(status.agreement);
+    }
     return 0;
   }
   return runRelease(app, command.goal, definition, azure, env);
@@ -122,11 +125,15 @@ async function printAgreement(definition: Definition, azure: Azure): Promise<voi
   try {
     const state = stateOf(definition, await azure.readApp());
     if (state.kind !== "idle") return;
-    const commands = await readAgreement(definition, state.live);
-    console.log(["To deploy infra/bicep with what is live now:", ...commands].join("\n"));
+    printCommands(await readAgreement(definition, state.live));
   } catch (error) {
     if (!(error instanceof AzureFault)) throw error; // the release itself has ended well
   }
+}
+
+/** Without them, the next deployment would bring back the image of before. */
+function printCommands(commands: readonly string[]): void {
+  if (commands.length > 0) console.log(["\nSo that infra/bicep deploys what is live:", ...commands].join("\n"));
 }
 
 /** Who works on the release, for a person, and no other run has it. A tag has no room for long names. */

@@ -185,6 +185,12 @@ describe("reads", () => {
     await expect(azure.readApp()).rejects.toMatchObject({ kind: "unreachable", retryAfter: 90 });
   });
 
+  test("use one connection for requests that follow each other", async () => {
+    const { azure, connections } = await start((path) => (path === app ? shownApp() : { value: [] }));
+    for (let round = 0; round < 5; round++) await azure.readApp();
+    expect(connections()).toBe(1);
+  });
+
   test("are not sent again when Azure rejects them", async () => {
     const { azure, requests } = await start((_path, _url, response) => failure(response, 400, "Bad", "no"));
     await expect(azure.readApp()).rejects.toMatchObject({ kind: "rejected" });
@@ -242,7 +248,7 @@ describe("faults", () => {
   test("name the app that is missing, and the command that lists apps", async () => {
     const { azure } = await start((_path, _url, response) => failure(response, 404, "ResourceNotFound", "Not found."));
     await expect(azure.readApp()).rejects.toThrow(
-      "Azure does not find the container app welcome in the resource group rg. " +
+      "Azure does not find the container app welcome in the resource group rg (ResourceNotFound). " +
         "Check the names: az containerapp list --resource-group rg --subscription sub --output table",
     );
   });
@@ -613,6 +619,8 @@ async function serve(handler: Handler, keys?: Keys) {
     response.end(typeof content === "string" ? content : JSON.stringify(content));
   };
   const server = (keys ? createTlsServer(keys, listener) : createServer(listener)).listen(0, "127.0.0.1");
+  let connections = 0;
+  server.on("connection", () => connections++);
   await once(server, "listening");
   const close = () => {
     server.close();
@@ -621,7 +629,7 @@ async function serve(handler: Handler, keys?: Keys) {
   started.push({ close });
   const address = server.address();
   const port = typeof address === "object" ? address?.port : 0;
-  return { origin: `${keys ? "https" : "http"}://127.0.0.1:${port}`, requests, close };
+  return { origin: `${keys ? "https" : "http"}://127.0.0.1:${port}`, requests, close, connections: () => connections };
 }
 
 function failure(response: ServerResponse, status: number, code: string, message: string) {
@@ -643,8 +651,8 @@ async function start(
   };
   let tokens = 1;
   const getToken: GetToken = async ({ isRejected }) => `token-${isRejected ? ++tokens : tokens}`;
-  const { origin, requests, close } = server;
+  const { origin, requests, close, connections } = server;
   const target = { subscription: "sub", resourceGroup: "rg", app: "welcome" };
   const azure = createResourceManager({ target, origin, getToken, logs: { origin, getToken, workspace }, clock });
-  return { azure, requests, close, slept, origin: () => origin };
+  return { azure, requests, close, connections, slept, origin: () => origin };
 }

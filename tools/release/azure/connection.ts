@@ -1,5 +1,4 @@
 // Sends requests to one origin of Azure, with a token for it.
-import type { HttpClient } from "@azure/core-rest-pipeline";
 import { createHttpClient } from "../../../services/group-lister/azure/http.ts";
 import { field } from "../../../services/runtime/field.ts";
 import type { Clock } from "../clock.ts";
@@ -14,8 +13,6 @@ export interface ConnectionOptions {
   readonly variable: string;
   readonly getToken: GetToken;
   readonly clock: Clock;
-  /** Default: that of the SDK, with a maximum size of responses. */
-  readonly httpClient?: HttpClient | undefined;
 }
 
 export interface Connection {
@@ -41,16 +38,18 @@ const LONGEST_WAIT = 20;
 /** A list of revisions has at most some hundred entries. */
 const MAX_PAGES = 50;
 
-export function createConnection({ origin, variable, getToken, clock, httpClient }: ConnectionOptions): Connection {
+export function createConnection({ origin, variable, getToken, clock }: ConnectionOptions): Connection {
   let time: number | undefined;
   let hasResponded = false;
   const now = () => time ?? clock.now();
 
+  /** One for all requests, because each has its own connections. Loaded with the first request. */
+  let connecting: ReturnType<typeof load> | undefined;
+  const load = async () => ({ ...(await import("@azure/core-rest-pipeline")), http: await createHttpClient(TIMEOUT) });
+
   async function send(method: "GET" | "PATCH" | "POST", url: URL, body: unknown): Promise<HttpResponse> {
-    const [{ createHttpHeaders, createPipelineRequest }, http] = await Promise.all([
-      import("@azure/core-rest-pipeline"),
-      httpClient ?? createHttpClient(TIMEOUT),
-    ]);
+    connecting ??= load();
+    const { createHttpHeaders, createPipelineRequest, http } = await connecting;
     const attempt = async (isFirst: boolean) => {
       const headers = createHttpHeaders({
         accept: "application/json",

@@ -49,8 +49,8 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
     return new AzureFault("denied", text, retryAfter, cause);
   }
   if (status === 404) {
-    const text = `Azure does not find ${subject.name}. Check the names: ${subject.find}`;
-    return new AzureFault("missing", `${text}${said && ` Azure: ${said}`}`, retryAfter, cause);
+    const text = `Azure does not find ${subject.name} (${code || 404}). Check the names: ${subject.find}`;
+    return new AzureFault("missing", text, retryAfter, cause);
   }
   if (status === 429) return new AzureFault("busy", "Azure limits the rate of requests", retryAfter, cause);
   if (status === 409)

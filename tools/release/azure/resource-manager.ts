@@ -1,5 +1,4 @@
 // The app in Azure: reads and changes it through Azure Resource Manager, and counts requests in Azure Monitor.
-import type { HttpClient } from "@azure/core-rest-pipeline";
 import type { Clock } from "../clock.ts";
 import { toApp, toPatch, toReplica } from "./app.ts";
 import { type Azure, AzureFault, type RequestCounts } from "./azure.ts";
@@ -28,14 +27,13 @@ export interface ResourceManagerOptions {
     readonly workspace: string | undefined;
   };
   readonly clock: Clock;
-  readonly httpClient?: HttpClient;
 }
 
 /** The version that infra/bicep uses. */
 const API_VERSION = "2026-07-01";
 
 export function createResourceManager(options: ResourceManagerOptions): Azure {
-  const { target, origin, getToken, logs, clock, httpClient } = options;
+  const { target, origin, getToken, logs, clock } = options;
   const { subscription, resourceGroup, app } = target;
   const id = `/subscriptions/${subscription}/resourceGroups/${encodeURIComponent(resourceGroup)}/providers/Microsoft.App/containerApps/${app}`;
   const path = (suffix = "") => `${id}${suffix}?api-version=${API_VERSION}`;
@@ -49,14 +47,12 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
     variable: "AZURE_RESOURCE_MANAGER_ENDPOINT",
     getToken,
     clock,
-    httpClient,
   });
   const monitor = createConnection({
     origin: logs.origin,
     variable: "AZURE_LOG_ANALYTICS_ENDPOINT",
     getToken: logs.getToken,
     clock,
-    httpClient,
   });
   /** The app of the last read: a PATCH of a template has to name what it removes. */
   let current: unknown;
