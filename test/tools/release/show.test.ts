@@ -61,6 +61,9 @@ const tests: Report = {
   until: undefined,
 };
 
+const back: Report = { ...tests, at: at + minute, phase: "back", message: "All traffic goes back." };
+const rolledBack: Report = { ...back, phase: "idle", image: "ghcr.io/contoso/welcome:1.0.0", next: undefined };
+
 const attack = "a\u001b[2J\r\n::error::b %0A | `c` <d> ##[e]\u2028*f*";
 
 /** A stream like process.stdout, and the screen of a terminal that reads it. */
@@ -171,6 +174,35 @@ describe("the live table", () => {
       "next  welcome--r9f8e7d6c    0 %",
       "",
       "rolled back: GET /readyz returned 503 at the label green.",
+    ]);
+  });
+
+  test("keeps the new revision and the checks on the screen when the last look no longer has them", () => {
+    const { read, show } = printAll([report, back, rolledBack], { isTTY: true, columns: 60 });
+    show.end("rolledBack", "check slow: 9 of 152 requests are bad.");
+    expect(readScreen(read(), 60)).toEqual([
+      "welcome to ghcr.io/contoso/welcome:1.1.0",
+      "idle",
+      "",
+      "live  welcome--r1a2b3c4d  100 %  ████████████████████",
+      "next  welcome--r9f8e7d6c    0 %",
+      "",
+      "check  verdict       next: bad  live: bad   difference",
+      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %",
+      "slow   fail          9 of 152   31 of 2904  +4.85 %",
+      "alive  pass",
+      "",
+      "rolled back: check slow: 9 of 152 requests are bad.",
+    ]);
+  });
+
+  test("shows a promoted revision as the live one only", () => {
+    const live = { revision: "welcome--r9f8e7d6c", weight: 100 };
+    const promoted = { ...rolledBack, live };
+    const { read, show } = printAll([tests, promoted], { isTTY: true, columns: 60 });
+    show.end("promoted", "all traffic is on welcome--r9f8e7d6c");
+    expect(readScreen(read(), 60).filter((line) => line.includes(" %"))).toEqual([
+      "live  welcome--r9f8e7d6c  100 %  ████████████████████",
     ]);
   });
 
@@ -386,6 +418,29 @@ slow  ········┊···┃····━━━━━━━●
     show.report({ ...report, hold: "confirm" });
     show.end("held", "Step 1 asks for a person.");
     expect(readFile("output")).toBe("outcome=held\nrevision=welcome--r9f8e7d6c\nstep=step 1 of 3\nhold=confirm\n");
+  });
+
+  test("the summary and the outputs of a release that went back name its revision, its checks and how far it came", () => {
+    const { show } = open();
+    for (const item of [{ ...rolledBack, at: at - 11 * minute }, tests, report, back, rolledBack]) show.report(item);
+    show.end("rolledBack", "check slow: 9 of 152 requests are bad.");
+    expect(readFile("output")).toBe("outcome=rolledBack\nrevision=welcome--r9f8e7d6c\nstep=step 1 of 3\nhold=\n");
+    expect(readFile("summary")).toContain("| next | welcome--r9f8e7d6c | 0 % | ghcr.io/contoso/welcome:1.1.0 |\n");
+    expect(readFile("summary")).toContain("| slow | fail | 9 of 152 |");
+    expect(readFile("summary")).toContain(`\`\`\`text
+UTC    traffic of the new revision
+10:55  tests          0 %
+11:05  step 1 of 3    5 %  █
+11:06  back           0 %
+
+Interval`);
+  });
+
+  test("the summary of a release with nothing to do has no chart", () => {
+    const { show } = open();
+    show.report(rolledBack);
+    show.end("nothing", "No release is under way.");
+    expect(readFile("summary")).not.toContain("```");
   });
 
   test("a release that never began has an outcome, too", () => {

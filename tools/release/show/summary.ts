@@ -3,6 +3,7 @@
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import type { Outcome, Report, Show } from "../report.ts";
 import { alignRows, clean, columns, drawWeight, ends, formatPhase, heads, toRows } from "./format.ts";
+import { createMemory } from "./memory.ts";
 
 /** A phase that the release was in, and the weight of the new revision in it. */
 interface Stage {
@@ -24,7 +25,7 @@ interface End {
 export function createSummary(env: NodeJS.ProcessEnv, print: (line: string) => void): Show {
   const { GITHUB_STEP_SUMMARY: file, GITHUB_OUTPUT: outputs, GITHUB_ACTIONS: isActions } = env;
   const stages: Stage[] = [];
-  let last: Report | undefined;
+  const memory = createMemory();
   const failed = new Set<string>();
 
   /** A release must not end because a file of GitHub cannot be written. */
@@ -40,22 +41,26 @@ export function createSummary(env: NodeJS.ProcessEnv, print: (line: string) => v
 
   const before = file ? readIfPresent(file) : "";
   // The whole state after each look: a job that is killed leaves the last one.
-  const writeSummary = (end?: End) => {
-    if (file) attempt(file, () => writeFileSync(file, `${before}${renderSummary(last, stages, end)}`));
+  const writeSummary = (report?: Report, end?: End) => {
+    if (file) attempt(file, () => writeFileSync(file, `${before}${renderSummary(report, stages, end)}`));
   };
 
   return {
     report(report) {
-      const stage = { at: report.at, phase: report.phase, weight: report.next?.weight ?? 0 };
+      const { at, phase, next } = report;
       const previous = stages.at(-1);
-      if (previous?.phase !== stage.phase || previous.weight !== stage.weight) stages.push(stage);
-      last = report;
-      writeSummary();
+      if (next !== undefined && (previous?.phase !== phase || previous.weight !== next.weight)) {
+        stages.push({ at, phase, weight: next.weight });
+      }
+      memory.add(report);
+      writeSummary(report);
     },
     end(outcome, message) {
-      writeSummary({ outcome, message });
+      const last = memory.last();
+      const reached = memory.reached();
+      writeSummary(last, { outcome, message });
       if (outputs) {
-        const values = { outcome, revision: last?.next?.revision, step: last?.phase, hold: last?.hold };
+        const values = { outcome, revision: reached?.next?.revision, step: reached?.phase, hold: last?.hold };
         const lines = Object.entries(values).map(([name, value]) => `${name}=${clean(value ?? "")}\n`);
         attempt(outputs, () => appendFileSync(outputs, lines.join("")));
       }
@@ -132,12 +137,12 @@ function renderCharts(report: Report, stages: readonly Stage[]): string {
   const pictures = toRows(report)
     .filter(({ picture }) => picture !== "")
     .map(({ check, picture }) => [check, picture]);
-  const lines = [
-    ["UTC    traffic of the new revision"],
-    ...alignRows(way),
-    ...(pictures.length === 0 ? [] : [[""], ["Interval of the difference: ┊ is 0, ┃ the margin"]]),
-    ...alignRows(pictures),
+  const charts = [
+    ...(way.length === 0 ? [] : [[["UTC    traffic of the new revision"], ...alignRows(way)]]),
+    ...(pictures.length === 0 ? [] : [[["Interval of the difference: ┊ is 0, ┃ the margin"], ...alignRows(pictures)]]),
   ];
+  if (charts.length === 0) return "";
+  const lines = charts.flatMap((chart, index) => (index === 0 ? chart : [[""], ...chart]));
   return ["```text", ...lines.map((cells) => cells.join("  ").trimEnd()), "```"].join("\n");
 }
 

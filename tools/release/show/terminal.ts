@@ -14,6 +14,7 @@ import {
   toRows,
   wrap,
 } from "./format.ts";
+import { createMemory } from "./memory.ts";
 
 type Style = "bold" | "dim" | "green" | "red" | "yellow";
 
@@ -37,7 +38,7 @@ export type Terminal = Pick<NodeJS.WriteStream, "write"> & { readonly columns?: 
 export function createTerminal(output: Terminal, paint: (style: Style, text: string) => string): Show {
   /** Width of each line on the screen, which the next frame replaces. */
   let drawn: readonly number[] = [];
-  let last: Report | undefined;
+  const memory = createMemory();
   const readWidth = () => output.columns || 80;
 
   const draw = (lines: readonly Line[]) => {
@@ -48,7 +49,7 @@ export function createTerminal(output: Terminal, paint: (style: Style, text: str
     const rows = drawn.reduce((sum, length) => sum + Math.max(1, Math.ceil(length / width)), 0);
     const up = rows === 0 ? "" : `\x1b[${rows}A\r`;
     const text = frame.map((line) =>
-      line.map(({ text, style }) => (style === undefined ? text : paint(style, text))).join(""),
+      line.map(({ text, style }) => (style === undefined || text === "" ? text : paint(style, text))).join(""),
     );
     // One write, in which each line overwrites the old one before its rest is erased: the screen is never empty.
     output.write(`${up}${text.map((line) => `${line}\x1b[K\n`).join("")}\x1b[J`);
@@ -57,11 +58,12 @@ export function createTerminal(output: Terminal, paint: (style: Style, text: str
 
   return {
     report(report) {
-      last = report;
+      memory.add(report);
       draw(renderReport(report, readWidth()));
     },
     end(outcome, message) {
       const width = readWidth();
+      const last = memory.last();
       const table = last === undefined ? [] : renderReport({ ...last, message: "", until: undefined }, width);
       const { words, level } = ends[outcome];
       const style = levelStyles[level];
