@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { hostname, userInfo } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readAgreement } from "./agree.ts";
+import { describeArgo } from "./argo/manifests.ts";
 import { type Azure, AzureFault } from "./azure/azure.ts";
 import { createResourceManager } from "./azure/resource-manager.ts";
 import { createSignIn } from "./azure/sign-in.ts";
@@ -73,7 +74,8 @@ function isEnd(command: Command): boolean {
 
 async function perform({ app, command }: Options, definition: Definition, env: NodeJS.ProcessEnv): Promise<number> {
   if (command.kind === "argo") {
-    throw new OptionsError("plan --argo is not there yet");
+    process.stdout.write(describeArgo(definition, { image: command.image, set: command.set }));
+    return 0;
   }
   const azure = connect(command.azure, env);
   if (command.kind === "plan") {

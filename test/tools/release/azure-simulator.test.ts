@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import tls from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { armError } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { createResourceManager } from "../../../tools/release/azure/resource-manager.ts";
 import { createSignIn } from "../../../tools/release/azure/sign-in.ts";
@@ -175,6 +176,15 @@ describe("npm run release", () => {
     expect(output).toContain("revision  welcome--r");
     expect(output).toMatch(/5xx: (19|20)\.\d requests a second/);
     expect(output).toMatch(/slow: (19|20)\.\d requests a second/);
+  });
+
+  test("plan --argo prints the same release for Argo Rollouts, without Azure", async () => {
+    const none = Object.fromEntries(Object.keys(served.env).map((name) => [name, undefined]));
+    const args = ["plan", "welcome", "--argo", "--image", image("1.0.1")];
+    const { output, errors, code } = await commandWith(none, ...args);
+    expect({ errors, code }).toEqual({ errors: "", code: 0 });
+    const kinds = parseAllDocuments(output).map((document) => document.get("kind"));
+    expect(new Set(kinds)).toEqual(new Set(["Service", "AnalysisTemplate", "Rollout"]));
   });
 
   test("plan and status send no write", async () => {
