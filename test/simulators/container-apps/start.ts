@@ -24,6 +24,7 @@ const { setTimeout: sleep } = await import("node:timers/promises");
 const { startDataPlane } = await import("./data-plane.ts");
 const { createPool } = await import("./processes.ts");
 const { serveSimulator } = await import("./serve.ts");
+const { variantNames } = await import("./variants.ts");
 const { startLoad } = await import("./load.ts");
 
 const pool = createPool({ keeps: false });
@@ -39,6 +40,13 @@ const caFile = join(folder, "ca.pem");
 writeFileSync(caFile, `${keys.ca}\n${plane.ca}\n`);
 const address = `https://welcome.${plane.domain}`;
 
+// An hour of requests, so that a plan knows the traffic.
+const [first] = plane.simulator.app.revisions;
+for (let at = Date.now() - 3_600_000; at < Date.now() && first; at += 60_000) {
+  const common = { revision: first.name, authority: address, userAgent: "load" };
+  plane.simulator.requests.add({ ...common, at, status: 200, duration: 3, count: rate * 60 });
+}
+
 const variables = {
   ...served.env,
   NODE_EXTRA_CA_CERTS: caFile,
@@ -53,7 +61,7 @@ ${Object.entries(variables)
   .join("\n")}
 npm run release -- run welcome --image registry.example/welcome:2.0.0
 
-Other images: 2.0.0-errors (one of five requests fails), 2.0.0-slow, 2.0.0-broken, 2.0.0-crash-loop, 2.0.0-never-ready.
+Other images: ${variantNames.map((name) => `2.0.0-${name}`).join(", ")}.
 The responses, by revision and status:
 `);
 

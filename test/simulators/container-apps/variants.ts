@@ -33,13 +33,15 @@ const variants: Readonly<Record<string, Variant>> = {
   "activation-failed": { startup: Number.POSITIVE_INFINITY, failsToActivate: true },
 };
 
+export const variantNames = Object.keys(variants);
+
 /** Milliseconds that a slow request takes longer. */
 export const slowness = 2_000;
 
 /** The variant whose name is the longest end of the tag; an image without such a tag is good. */
 export function variantOf(image: string): Variant {
   const [, tag = ""] = /:([^:/@]+)(?:@.+)?$/.exec(image) ?? [];
-  const names = Object.keys(variants).filter((name) => tag === name || tag.endsWith(`-${name}`));
+  const names = variantNames.filter((name) => tag === name || tag.endsWith(`-${name}`));
   const [longest = "good"] = names.toSorted((a, b) => b.length - a.length);
   return variants[longest] ?? good;
 }
