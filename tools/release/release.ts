@@ -78,6 +78,7 @@ async function perform({ app, command }: Options, definition: Definition, env: N
     return 0;
   }
   const azure = connect(command.azure, env);
+  await reach(azure, command.azure);
   if (command.kind === "plan") {
     const { wanted, allowQueue } = command;
     const { text, refusals } = await readPlan(azure, { definition, wanted, allowQueue });
@@ -96,6 +97,24 @@ async function perform({ app, command }: Options, definition: Definition, env: N
   return runRelease(app, command.goal, definition, azure, env);
 }
 
+/**
+ * Ends the command for a wrong name, a missing role or no network, before it does anything. The runner would go on trying
+ * for minutes, because it may have a release to bring back.
+ *
+ * @throws {AzureFault}
+ */
+async function reach(azure: Azure, { manager }: AzureOptions): Promise<void> {
+  const note = setTimeout(
+    () => console.error(`Waiting for the sign-in and for ${manager.origin}, up to 10 s each …`),
+    1_500,
+  );
+  try {
+    await azure.readApp();
+  } finally {
+    clearTimeout(note);
+  }
+}
+
 async function runRelease(
   app: string,
   goal: Goal,
@@ -103,7 +122,6 @@ async function runRelease(
   azure: Azure,
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
-  await azure.readApp(); // A wrong name, a missing role or no network ends the command here, before the runner tries for minutes.
   process.once("SIGINT", () => {
     const commands = `npm run release -- run ${app}, back with: npm run release -- abort ${app}`;
     console.error(`\nThe traffic stays as it is. Go on with: ${commands}`);
