@@ -1,7 +1,7 @@
 // Does what was decided: at most one write, and only with the lock.
 import type { Action, Activation, Done, Situation, Write } from "./action.ts";
 import { AzureFault, type Change } from "./azure/azure.ts";
-import { isStart, type ReleaseOptions } from "./goal.ts";
+import { isOnce, isStart, type ReleaseOptions } from "./goal.ts";
 import { hasLock, mayWrite, renewLock, takeLock } from "./guard.ts";
 import { lockOf, withLock, withoutLock } from "./lock.ts";
 import type { Memory } from "./memory.ts";
@@ -32,8 +32,12 @@ export async function act(options: ReleaseOptions, { situation, action, memory }
   const { goal, azure, clock } = options;
   const { app } = situation;
   if (action.kind === "done") return { memory, end: action };
-  const isOnce = goal.kind === "run" && goal.once;
-  if (isOnce && action.kind === "wait") return { memory, end: { outcome: "ongoing", message: action.message } };
+  const once = isOnce(goal);
+  if (once && action.kind === "wait") return { memory, end: { outcome: "ongoing", message: action.message } };
+  if (action.kind === "wait" && action.isPassive) {
+    await clock.sleep(Math.max(1_000, action.until - azure.now()));
+    return { memory };
+  }
   if (!ignoresLock(options, action) && !hasLock(options, app)) return getLock(options, { situation, action, memory });
   switch (action.kind) {
     case "wait":
@@ -47,11 +51,11 @@ export async function act(options: ReleaseOptions, { situation, action, memory }
     }
     case "write": {
       const written = await write(options, situation, action, memory);
-      return isOnce && written !== memory ? { memory: written, end: endOfOnce(action) } : { memory: written };
+      return once && written !== memory ? { memory: written, end: endOfOnce(action) } : { memory: written };
     }
     default:
       await activate(options, situation, action);
-      return isOnce ? { memory, end: { outcome: "ongoing", message: action.message } } : { memory };
+      return once ? { memory, end: { outcome: "ongoing", message: action.message } } : { memory };
   }
 }
 
@@ -69,7 +73,8 @@ async function getLock(options: ReleaseOptions, { situation: { app }, memory }: 
   }
   if (isStart(goal) && !goal.once) {
     await clock.sleep(followPause);
-    return { memory };
+    // The patience of this run starts when it is its turn.
+    return { memory: { ...memory, attempt: undefined, goingBackSince: undefined } };
   }
   const until = `its lock ends at ${formatTime(lock.expiry)} if it does not renew it`;
   return { memory, end: { outcome: "ongoing", message: `${lock.owner} goes on with this release: ${until}` } };
@@ -94,7 +99,7 @@ function changeOf(options: ReleaseOptions, old: Change["tags"] & {}, action: Wri
   const { goal, azure, owner } = options;
   const { mode, traffic, template, progress, isLast } = action;
   const tags = { ...old, [releaseTag]: formatProgress(progress) };
-  const isEnd = isLast === true || (goal.kind === "run" && goal.once);
+  const isEnd = isLast === true || isOnce(goal);
   const isOwn = lockOf(old, azure.now())?.owner === owner;
   const locked = isOwn ? (isEnd ? withoutLock(tags) : withLock(tags, owner, azure.now())) : tags;
   return { ...(mode && { mode }), ...(traffic && { traffic }), ...(template && { template }), tags: locked };

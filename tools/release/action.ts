@@ -14,6 +14,8 @@ export interface Wait {
   readonly kind: "wait";
   /** When to look again: milliseconds since 1970. */
   readonly until: number;
+  /** Not even the lock is taken: the app may be somebody else's. */
+  readonly isPassive?: boolean;
   readonly message: string;
 }
 

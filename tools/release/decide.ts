@@ -2,7 +2,7 @@
 import { type Action, done, lookAgain, note, type Situation, type Write } from "./action.ts";
 import { type Candidate, candidateOf, imageOf } from "./candidate.ts";
 import { goBack, swap } from "./ending.ts";
-import { isStart } from "./goal.ts";
+import { isOnce, isStart } from "./goal.ts";
 import { keyOf } from "./memory.ts";
 import { create, judgePhase, pin, test } from "./phases.ts";
 import { refusals } from "./refuse.ts";
@@ -14,11 +14,16 @@ import { describePhase, rolledBackMessage } from "./words.ts";
 /** How long Azure may show the tag of a write without its table, before the table counts. */
 const grace = 60_000;
 
+/** How long a table must be somebody else's: what Azure shows of an app and of its revisions is not of the same time. */
+const foreignFor = 30_000;
+
 export function decide(situation: Situation): Action {
   const { state, now, memory } = situation;
   if (state.kind === "idle") return decideIdle(situation, state);
   if (state.kind === "underway") return decideUnderway(situation, state);
-  if (memory.pending || (state.since !== undefined && now - state.since < grace)) return settle(situation);
+  const isSettling = memory.pending !== undefined || (state.since !== undefined && now - state.since < grace);
+  const isNew = now - (memory.foreignSince ?? now) < foreignFor && !isOnce(situation.goal);
+  if (isSettling || isNew) return { ...settle(situation), isPassive: true };
   return done("foreign", `${state.message}. Another tool or a person changed it, so this command touches nothing`);
 }
 

@@ -37,3 +37,5 @@ export interface ReleaseOptions {
 /** Whether the command asks for a new revision. */
 export const isStart = (goal: Goal): goal is RunGoal =>
   goal.kind === "run" && (goal.image !== undefined || Object.keys(goal.set ?? {}).length > 0);
+
+export const isOnce = (goal: Goal): boolean => goal.kind === "run" && goal.once;

@@ -17,6 +17,7 @@ export interface Memory {
   /** What this run has been trying to do since when. */
   readonly attempt: { readonly key: string; readonly since: number } | undefined;
   readonly goingBackSince: number | undefined;
+  readonly foreignSince: number | undefined;
   /** The last write, until Azure shows it. */
   readonly pending: Pending | undefined;
 }
@@ -41,6 +42,7 @@ export const emptyMemory: Memory = {
   failed: undefined,
   attempt: undefined,
   goingBackSince: undefined,
+  foreignSince: undefined,
   pending: undefined,
 };
 
@@ -49,12 +51,14 @@ export const keyOf = ({ id, phase, step }: Progress) => `${id}/${phase}/${step}`
 
 /** @param started id of the release that the goal asks for, if it asks for one */
 export function remember(memory: Memory, goal: Goal, state: State, started: string | undefined, now: number): Memory {
-  if (state.kind !== "underway") return memory;
+  const foreignSince = state.kind === "foreign" ? (memory.foreignSince ?? now) : undefined;
+  if (state.kind !== "underway") return { ...memory, foreignSince };
   const { progress } = state;
   const isOurs = started === undefined || started === progress.id;
   const isBack = progress.phase === "back" && !state.isLost;
   return {
     ...memory,
+    foreignSince,
     following: isOurs ? progress.id : memory.following,
     newest: isOurs ? Math.max(memory.newest, progress.since) : memory.newest,
     approving: goal.kind === "promote" ? (memory.approving ?? keyOf(progress)) : undefined,

@@ -85,7 +85,7 @@ function situation(one: Case): Situation {
     app,
     state: stateOf(rules, app),
     seen: { ...nothingSeen, ...one.seen },
-    memory: { ...emptyMemory, ...one.memory },
+    memory: { ...emptyMemory, foreignSince: 0, ...one.memory },
     now: since + (one.minutes ?? 0) * minute,
   };
 }

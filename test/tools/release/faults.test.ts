@@ -1,0 +1,118 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseProgress } from "../../../tools/release/tags.ts";
+import { type Fault, faults, type SeenRequest } from "../../simulators/container-apps/faults.ts";
+import { start } from "./model.ts";
+import { type Simulated, simulate } from "./simulated.ts";
+
+const good = start({ image: "registry.example/welcome:2.0.0" });
+const bad = start({ image: "registry.example/welcome:2.0.0-errors" });
+
+const transient: readonly Fault[] = [
+  faults.busy,
+  faults.busyInText,
+  faults.throttled(20),
+  faults.unavailable,
+  faults.failedAfter,
+  faults.lost,
+  faults.lostAfter,
+  faults.hanging,
+  faults.hangingAfter,
+  faults.expired,
+];
+
+/** One fault of each kind for a request here and there: up to a third of them. */
+const schedules = fc.array(fc.tuple(fc.integer({ min: 1, max: 300 }), fc.constantFrom(...transient)), {
+  maxLength: 100,
+});
+
+/** Runs until a run ends well, as a watchdog does. */
+async function settle(simulated: Simulated, goal = good) {
+  for (let runs = 0; runs < 5; runs += 1) {
+    const { outcome } = await simulated.run(goal);
+    const { phase } = parseProgress(simulated.simulator.app.wanted.tags.release) ?? {};
+    if (phase === "promoted" || phase === "rolled-back") return { outcome, phase };
+  }
+  return { outcome: "unsettled", phase: undefined };
+}
+
+describe("with random faults of Azure", () => {
+  test("a good release never breaks a rule, and is promoted in the end or sent back", {
+    timeout: 120_000,
+  }, async () => {
+    const phases = new Set<string | undefined>();
+    await fc.assert(
+      fc.asyncProperty(schedules, async (schedule) => {
+        const simulated = simulate();
+        const planned = new Map(schedule);
+        simulated.simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
+        const { phase } = await settle(simulated);
+        phases.add(phase);
+        expect(simulated.violations).toEqual([]);
+        expect(phase).toMatch(/^(promoted|rolled-back)$/);
+      }),
+      { numRuns: 150 },
+    );
+    expect(phases).toContain("promoted");
+  });
+
+  test("a bad release never has more than the weight of its first step, and is sent back", {
+    timeout: 120_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(schedules, async (schedule) => {
+        const simulated = simulate();
+        const planned = new Map(schedule);
+        simulated.simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
+        const { phase } = await settle(simulated, bad);
+        expect(simulated.violations).toEqual([]);
+        expect(phase).toBe("rolled-back");
+        expect(Math.max(...simulated.weights)).toBeLessThanOrEqual(5);
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
+
+describe("two runs that start at the same time", () => {
+  test("work on one release, whatever faults Azure has", { timeout: 120_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        schedules,
+        fc.integer({ min: 0, max: 60_000 }),
+        fc.boolean(),
+        async (schedule, delay, isGood) => {
+          const simulated = simulate();
+          const { simulator } = simulated;
+          const planned = new Map(schedule);
+          simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
+          simulator.virtualClock.runners = 2;
+          const run = async (owner: string, wait: number) => {
+            await simulator.virtualClock.sleep(wait);
+            const ended = await simulated.run(isGood ? good : bad, { owner });
+            simulator.virtualClock.runners -= 1;
+            return ended;
+          };
+          const ended = await Promise.all([run("one", 0), run("two", delay)]);
+          expect(simulated.violations).toEqual([]);
+          expect(simulator.app.revisions.length).toBeLessThanOrEqual(2);
+          if (!isGood) expect(Math.max(...simulated.weights)).toBeLessThanOrEqual(5);
+          if (schedule.length > 0) return;
+          expect(ended.map(({ outcome }) => outcome)).toEqual(
+            isGood ? ["promoted", "promoted"] : ["rolledBack", "rolledBack"],
+          );
+          // Each table is written once, by one of them.
+          expect(tables).toBe(isGood ? 6 : 4);
+        },
+      ),
+      {
+        numRuns: 150,
+        examples: [
+          [[], 0, true],
+          [[], 0, false],
+          [[], 20_000, true],
+        ],
+      },
+    );
+  });
+});
