@@ -85,7 +85,11 @@ describe("two runs that start at the same time", () => {
           const simulated = simulate();
           const { simulator } = simulated;
           const planned = new Map(schedule);
-          simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
+          let tables = 0;
+          simulator.options.intercept = ({ number, method, body }: SeenRequest) => {
+            if (method === "PATCH" && body.includes('"traffic"')) tables += 1;
+            return planned.get(number);
+          };
           simulator.virtualClock.runners = 2;
           const run = async (owner: string, wait: number) => {
             await simulator.virtualClock.sleep(wait);
