@@ -98,8 +98,8 @@ async function perform({ app, command }: Options, definition: Definition, env: N
 }
 
 /**
- * Ends the command for a wrong name, a missing role or no network, before it does anything. The runner would go on trying
- * for minutes, because it may have a release to bring back.
+ * Ends the command for a wrong name, a missing role or no network, before it does anything. The runner would go on
+ * trying for minutes, because it may have a release to bring back.
  *
  * @throws {AzureFault}
  */

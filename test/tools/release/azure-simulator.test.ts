@@ -167,7 +167,7 @@ describe("npm run release", () => {
     const status = JSON.parse(output);
     expect(status).toMatchObject({ state: "underway", phase: "step 1 of 2", next: { weight: 5 } });
     expect(status.checks[0]).toMatchObject({ name: "5xx", verdict: "pass" });
-    expect(status.message).toBe("nobody works on it: `run welcome` goes on, `abort welcome` goes back");
+    expect(status.message).toBe("nobody works on it: `run welcome` goes on, `abort welcome` goes back.");
   });
 
   test("plan prints how long the steps need", async () => {

@@ -240,7 +240,7 @@ describe("faults", () => {
     await expect(azure.readApp()).rejects.toThrow(
       "The identity has no permission for the container app welcome in the resource group rg. " +
         "Missing: Microsoft.App/containerApps/read. " +
-        `For a person: az role assignment create --role Contributor --assignee o --scope ${app}. ` +
+        `For a person: \`az role assignment create --role Contributor --assignee o --scope ${app}\`. ` +
         "For a workflow, deploy infra/bicep/releaser.bicep",
     );
   });
@@ -249,7 +249,7 @@ describe("faults", () => {
     const { azure } = await start((_path, _url, response) => failure(response, 404, "ResourceNotFound", "Not found."));
     await expect(azure.readApp()).rejects.toThrow(
       "Azure does not find the container app welcome in the resource group rg (ResourceNotFound). " +
-        "Check the names: az containerapp list --resource-group rg --subscription sub --output table",
+        "Check the names: `az containerapp list --resource-group rg --subscription sub --output table`.",
     );
   });
 

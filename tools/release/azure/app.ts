@@ -76,8 +76,8 @@ export function toReplica(content: unknown): Replica {
 }
 
 /**
- * The body of a PATCH, a JSON Merge Patch (RFC 7396): Azure replaces lists and merges objects. So a template also names,
- * with null, what the app's current one has and the new one has not.
+ * The body of a PATCH, a JSON Merge Patch (RFC 7396): Azure replaces lists and merges objects. So a template also
+ * names, with null, what the app's current one has and the new one has not.
  *
  * @param current the app as Azure shows it
  */

@@ -99,8 +99,9 @@ export class AzureFault extends Error {
   readonly kind: FaultKind;
   /** Seconds; from the header Retry-After. */
   readonly retryAfter: number | undefined;
+  /** @param message sentences; the last one gets its period */
   constructor(kind: FaultKind, message: string, retryAfter?: number, options?: ErrorOptions) {
-    super(message, options);
+    super(message.endsWith(".") ? message : `${message}.`, options);
     this.kind = kind;
     this.retryAfter = retryAfter;
   }

@@ -49,7 +49,7 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
     return new AzureFault("denied", text, retryAfter, cause);
   }
   if (status === 404) {
-    const text = `Azure does not find ${subject.name} (${code || 404}). Check the names: ${subject.find}`;
+    const text = `Azure does not find ${subject.name} (${code || 404}). Check the names: \`${subject.find}\``;
     return new AzureFault("missing", text, retryAfter, cause);
   }
   if (status === 429) return new AzureFault("busy", "Azure limits the rate of requests", retryAfter, cause);
@@ -65,7 +65,7 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
 function assignRole(message: string, { scope }: Subject): string {
   const [, objectId = "OBJECT-ID"] = /object id '([^']+)'/.exec(message) ?? [];
   const command = `az role assignment create --role Contributor --assignee ${objectId} --scope ${scope}`;
-  return `For a person: ${command}. For a workflow, deploy infra/bicep/releaser.bicep`;
+  return `For a person: \`${command}\`. For a workflow, deploy infra/bicep/releaser.bicep`;
 }
 
 /** Explains why a request got no response. */

@@ -14,7 +14,8 @@ export interface HttpLogsWindow {
  * The query, always in this form and in one line:
  *
  *     ContainerAppHTTPLogs
- *     | where TimeGenerated >= datetime(2026-10-05T08:00:00.000Z) and TimeGenerated < datetime(2026-10-05T08:05:00.000Z)
+ *     | where TimeGenerated >= datetime(2026-10-05T08:00:00.000Z)
+ *         and TimeGenerated < datetime(2026-10-05T08:05:00.000Z)
  *     | where ContainerAppName == "welcome" and Authority !startswith "welcome---"
  *     | summarize total = count(), bad = countif(RequestDuration > 500) by RevisionName
  *
