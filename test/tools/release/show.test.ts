@@ -168,7 +168,6 @@ describe("the live table", () => {
     show.end("rolledBack", "GET /readyz returned 503 at the label green.");
     expect(readScreen(read(), 130)).toEqual([
       "welcome to ghcr.io/contoso/welcome:1.1.0",
-      "tests",
       "",
       "live  welcome--r1a2b3c4d  100 %  ████████████████████",
       "next  welcome--r9f8e7d6c    0 %",
@@ -182,7 +181,6 @@ describe("the live table", () => {
     show.end("rolledBack", "check slow: 9 of 152 requests are bad.");
     expect(readScreen(read(), 60)).toEqual([
       "welcome to ghcr.io/contoso/welcome:1.1.0",
-      "idle",
       "",
       "live  welcome--r1a2b3c4d  100 %  ████████████████████",
       "next  welcome--r9f8e7d6c    0 %",

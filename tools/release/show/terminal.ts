@@ -64,7 +64,7 @@ export function createTerminal(output: Terminal, paint: (style: Style, text: str
     end(outcome, message) {
       const width = readWidth();
       const last = memory.last();
-      const table = last === undefined ? [] : renderReport({ ...last, message: "", until: undefined }, width);
+      const table = last === undefined ? [] : renderReport({ ...last, phase: "", hold: undefined, message: "" }, width);
       const { words, level } = ends[outcome];
       const style = levelStyles[level];
       const lines = wrap(`${words}: ${clean(message)}`, width);
@@ -84,7 +84,7 @@ function renderReport(report: Report, width: number): Line[] {
   const checks = renderChecks(report, width);
   return [
     [{ text: name, style: "bold" }],
-    [{ text: formatPhase(report) }],
+    ...(report.phase === "" ? [] : [[{ text: formatPhase(report) }]]),
     [],
     ...renderSides([["live", live], ...(next === undefined ? [] : [["next", next] as const])]),
     [],
