@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { simulateRelease, simulateRivals } from "../../../bench/release/simulate.ts";
 import { fewestBad, judge, needed } from "../../../tools/release/judge.ts";
 import { readOptions } from "../../../tools/release/options.ts";
 import { parseDefinition } from "../../../tools/release/read-definition.ts";
@@ -110,6 +111,21 @@ describe(path, () => {
     expect(fewestBad).toBe(3);
     expect(page).toContain("from three bad requests on");
   });
+
+  test("has the figures of the simulated releases, at 0.5 % bad requests", () => {
+    const percent = (share: number | undefined) => `${Number((100 * (share ?? Number.NaN)).toFixed(1))} %`;
+    const { same, twice } = simulateRelease(2_000, 10, 0.005);
+    const rows = readTable("### How often it is wrong");
+    expect(rows.find(([bad]) => bad === "0.5 %")).toEqual([
+      "0.5 %",
+      [same.promoted, same.held, same["rolled back"]].map(percent).join(", "),
+      [twice["rolled back"], twice.held, twice.promoted].map(percent).join(", "),
+    ]);
+    const rivals = simulateRivals(2_000, 10, 0.005, 0);
+    const text = page.replaceAll(/\s+/g, " ");
+    expect(text).toContain(`99 % successes, rolls back ${percent(rivals.flagger["rolled back"])} of the versions`);
+    expect(text).toContain(`1 % errors, rolls back ${percent(rivals.smartdeploy["rolled back"])} and all`);
+  }, 60_000);
 
   test("protects each environment of release.yml, and sets each variable that it reads", () => {
     const environments = Object.values(workflow.jobs).map((job) => textAt(job, "environment"));
