@@ -19,14 +19,22 @@ export interface DataPlane {
   readonly domain: string;
   /** PEM of the CA that the addresses need. */
   readonly ca: string;
-  /** Called for each response of the ingress; `revision` is undefined when the request reached none. */
-  onResponse: ((status: number, revision: string | undefined) => void) | undefined;
+  /** Called for each response of the ingress. */
+  onResponse: ((response: IngressResponse) => void) | undefined;
   /** Resolves when the processes have ended that were told to. */
   drained(): Promise<void>;
   close(): Promise<void>;
 }
 
-export interface DataPlaneOptions extends SimulatorOptions {
+interface IngressResponse {
+  /** 0: the client left before. */
+  readonly status: number;
+  /** Undefined when the request reached none. */
+  readonly revision: string | undefined;
+  readonly userAgent: string;
+}
+
+interface DataPlaneOptions extends SimulatorOptions {
   readonly pool: ProcessPool;
   /** Waits as long as a slow request takes. Default: not at all; the logs have its duration anyway. */
   readonly pause?: (milliseconds: number) => Promise<void>;
@@ -93,10 +101,10 @@ export async function startDataPlane({
     let extra = 0;
     response.once("close", () => {
       const status = response.headersSent ? response.statusCode : 0;
-      plane.onResponse?.(status, found?.revision.name);
+      const { "user-agent": userAgent = "" } = request.headers;
+      plane.onResponse?.({ status, revision: found?.revision.name, userAgent });
       if (!found) return;
       const duration = Math.round(performance.now() - startedAt) + extra;
-      const { "user-agent": userAgent = "" } = request.headers;
       simulator.requests.add({
         at: now,
         revision: found.revision.name,

@@ -66,7 +66,7 @@ The responses, by revision and status:
 `);
 
 const counts = new Map<string, number>();
-plane.onResponse = (status, revision = "no revision") => {
+plane.onResponse = ({ status, revision = "no revision" }) => {
   const key = `${revision} ${status}`;
   counts.set(key, (counts.get(key) ?? 0) + 1);
 };
