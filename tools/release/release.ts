@@ -15,7 +15,7 @@ import { readPlan } from "./plan.ts";
 import { probe } from "./probe.ts";
 import { DefinitionError, readDefinition } from "./read-definition.ts";
 import { readStatus } from "./read-status.ts";
-import { outcomes } from "./report.ts";
+import { type Outcome, outcomes } from "./report.ts";
 import { release } from "./runner.ts";
 import { createShow } from "./show/show.ts";
 import { renderStatus } from "./show/status.ts";
@@ -46,8 +46,13 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
     }
     if (!(error instanceof AzureFault)) throw error;
     console.error(error.message);
-    return error.kind === "unreachable" || error.kind === "busy" ? outcomes.unreachable : outcomes.input;
+    return outcomes[outcomeOf(error)];
   }
+}
+
+/** Of a command that could not even read the app. */
+function outcomeOf({ kind }: AzureFault): Outcome {
+  return kind === "unreachable" || kind === "busy" ? "unreachable" : "input";
 }
 
 async function read({ app, file, command }: Options): Promise<Definition> {
@@ -78,23 +83,22 @@ async function perform({ app, command }: Options, definition: Definition, env: N
     return 0;
   }
   const azure = connect(command.azure, env);
-  await reach(azure, command.azure);
+  const reached = reach(azure, command.azure);
+  if (command.kind === "release") return runRelease(app, command.goal, definition, azure, reached, env);
+  await reached;
   if (command.kind === "plan") {
     const { wanted, allowQueue } = command;
     const { text, refusals } = await readPlan(azure, { definition, wanted, allowQueue });
     console.log(text);
     return refusals.length === 0 ? 0 : outcomes.input;
   }
-  if (command.kind === "status") {
-    const status = await readStatus(definition, azure, probe);
-    if (command.json) console.log(JSON.stringify(status, undefined, 2));
-    else {
-      console.log(renderStatus(status));
-      printCommands(status.agreement);
-    }
-    return 0;
+  const status = await readStatus(definition, azure, probe);
+  if (command.json) console.log(JSON.stringify(status, undefined, 2));
+  else {
+    console.log(renderStatus(status));
+    printCommands(status.agreement);
   }
-  return runRelease(app, command.goal, definition, azure, env);
+  return 0;
 }
 
 /**
@@ -120,8 +124,18 @@ async function runRelease(
   goal: Goal,
   definition: Definition,
   azure: Azure,
+  reached: Promise<void>,
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
+  const show = createShow(process.stdout, env, () => azure.now());
+  try {
+    await reached;
+  } catch (error) {
+    if (!(error instanceof AzureFault)) throw error;
+    const outcome = outcomeOf(error);
+    show.end(outcome, error.message);
+    return outcomes[outcome];
+  }
   process.once("SIGINT", () => {
     const commands = `npm run release -- run ${app}, back with: npm run release -- abort ${app}`;
     console.error(`\nThe traffic stays as it is. Go on with: ${commands}`);
@@ -135,7 +149,7 @@ async function runRelease(
     probe,
     runTest,
     owner: ownerName(env),
-    show: createShow(process.stdout, env, () => azure.now()),
+    show,
   });
   if (outcome === "promoted") await printAgreement(definition, azure);
   return outcomes[outcome];

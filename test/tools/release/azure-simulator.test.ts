@@ -244,10 +244,10 @@ describe("npm run release", () => {
   test("ends with 1 within 2 seconds when nobody is signed in, and says how to sign in", async () => {
     const before = performance.now();
     const env = { IDENTITY_ENDPOINT: "http://127.0.0.1:1/token" };
-    const { errors, code } = await commandWith(env, "run", "welcome", "--image", image("1.0.1"), "--file", file);
+    const { output, code } = await commandWith(env, "run", "welcome", "--image", image("1.0.1"), "--file", file);
     expect(performance.now() - before).toBeLessThan(2_000);
     expect(code).toBe(1);
-    expect(errors).toContain("On your own machine: az login");
+    expect(output).toContain("On your own machine: az login");
   });
 
   test("ends with 1 for a missing role, and prints the command that assigns one", async () => {
@@ -262,10 +262,10 @@ describe("npm run release", () => {
   test("ends with 5 within 2 seconds when Azure is unreachable", async () => {
     const env = { AZURE_RESOURCE_MANAGER_ENDPOINT: "https://127.0.0.1:1" };
     const before = performance.now();
-    const { errors, code } = await commandWith(env, "run", "welcome", "--image", image("1.0.1"), "--file", file);
+    const { output, code } = await commandWith(env, "run", "welcome", "--image", image("1.0.1"), "--file", file);
     expect(performance.now() - before).toBeLessThan(2_000);
     expect(code).toBe(5);
-    expect(errors).toMatch(
+    expect(output).toMatch(
       /https:\/\/127\.0\.0\.1:1 is unreachable .* Check the network and AZURE_RESOURCE_MANAGER_ENDPOINT/,
     );
   });

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import tls from "node:tls";
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Keys, loadKeys } from "../../../stand-ins/azure/certificate.ts";
 import { AzureFault } from "../../../tools/release/azure/azure.ts";
 import { createResourceManager } from "../../../tools/release/azure/resource-manager.ts";
@@ -16,6 +16,7 @@ import type { Clock } from "../../../tools/release/clock.ts";
 const app = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.App/containerApps/welcome";
 const started: { close(): void }[] = [];
 afterEach(() => {
+  vi.unstubAllEnvs();
   for (const server of started.splice(0)) server.close();
 });
 
@@ -261,6 +262,27 @@ describe("faults", () => {
       /is unreachable \(ECONNREFUSED\)\. Check .*AZURE_RESOURCE_MANAGER_ENDPOINT/,
     );
     expect(performance.now() - before).toBeLessThan(2_000);
+  });
+
+  test("of the proxy that HTTPS_PROXY names are told from those of Azure", async () => {
+    const targets: (string | undefined)[] = [];
+    const proxy = createServer().on("connect", ({ url }, socket) => {
+      targets.push(url);
+      socket.end("HTTP/1.1 403 Forbidden\r\n\r\n");
+    });
+    proxy.listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    started.push({ close: () => proxy.close() });
+    const address = proxy.address();
+    vi.stubEnv("HTTPS_PROXY", `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}`);
+    const getToken = async () => "token-1";
+    const origin = "https://management.example";
+    const logs = { origin, getToken, workspace: undefined };
+    const target = { subscription: "sub", resourceGroup: "rg", app: "welcome" };
+    const clock: Clock = { now: () => 0, sleep: async () => {} };
+    const azure = createResourceManager({ target, origin, getToken, logs, clock });
+    await expect(azure.readApp()).rejects.toThrow("A response with status 403 is not from Azure. A proxy");
+    expect(targets).toEqual(["management.example:443"]);
   });
 
   test("name no token", async () => {

@@ -1,4 +1,5 @@
 // Sends requests to one origin of Azure, with a token for it.
+import type { PipelineRequest } from "@azure/core-rest-pipeline";
 import { createHttpClient } from "../../../services/group-lister/azure/http.ts";
 import { field } from "../../../services/runtime/field.ts";
 import type { Clock } from "../clock.ts";
@@ -43,13 +44,23 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
   let hasResponded = false;
   const now = () => time ?? clock.now();
 
-  /** One for all requests, because each has its own connections. Loaded with the first request. */
+  /** One client for all requests, because each has its own connections. Loaded with the first request. */
   let connecting: ReturnType<typeof load> | undefined;
-  const load = async () => ({ ...(await import("@azure/core-rest-pipeline")), http: await createHttpClient(TIMEOUT) });
+  async function load() {
+    const pipeline = await import("@azure/core-rest-pipeline");
+    const http = await createHttpClient(TIMEOUT);
+    const proxy = pipeline.proxyPolicy(); // of HTTPS_PROXY and NO_PROXY
+    const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(new URL(origin).hostname);
+    return {
+      ...pipeline,
+      sendRequest: (request: PipelineRequest) =>
+        isLoopback ? http.sendRequest(request) : proxy.sendRequest(request, http.sendRequest),
+    };
+  }
 
   async function send(method: "GET" | "PATCH" | "POST", url: URL, body: unknown): Promise<HttpResponse> {
     connecting ??= load();
-    const { createHttpHeaders, createPipelineRequest, http } = await connecting;
+    const { createHttpHeaders, createPipelineRequest, sendRequest } = await connecting;
     const attempt = async (isFirst: boolean) => {
       const headers = createHttpHeaders({
         accept: "application/json",
@@ -64,7 +75,7 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
         allowInsecureConnection: url.protocol === "http:", // only on loopback: sign-in.ts
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
-      const response = await http.sendRequest(request).catch((error: unknown) => {
+      const response = await sendRequest(request).catch((error: unknown) => {
         throw explainNoResponse(error, origin, TIMEOUT, variable);
       });
       hasResponded = true;

@@ -33,6 +33,15 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
     return new AzureFault("busy", `Azure still applies another change to ${subject.name}`, retryAfter, cause);
   }
   if (code === "ScopeLocked") return new AzureFault("denied", `A lock of Azure forbids it. ${said}`, retryAfter, cause);
+  if (code === "" && status < 500 && status !== 429 && status !== 408) {
+    const remedy = "A proxy or a firewall may have sent it: check the network and HTTPS_PROXY";
+    return new AzureFault(
+      "unreachable",
+      `A response with status ${status} is not from Azure. ${remedy}`,
+      retryAfter,
+      cause,
+    );
+  }
   if (status === 401) {
     const remedy = "Sign in again: az login. In GitHub Actions, check AZURE_CLIENT_ID and AZURE_TENANT_ID.";
     return new AzureFault(
@@ -44,21 +53,20 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
   }
   if (status === 403) {
     const [, action] = /perform action '([^']+)'/.exec(message) ?? [];
-    const what = action === undefined ? `It says: ${said || "403"}.` : `Missing: ${action}.`;
+    const what = action === undefined ? `It says: ${said}.` : `Missing: ${action}.`;
     const text = `The identity has no permission for ${subject.name}. ${what} ${assignRole(message, subject)}`;
     return new AzureFault("denied", text, retryAfter, cause);
   }
   if (status === 404) {
-    const text = `Azure does not find ${subject.name} (${code || 404}). Check the names: \`${subject.find}\``;
+    const text = `Azure does not find ${subject.name} (${code}). Check the names: \`${subject.find}\``;
     return new AzureFault("missing", text, retryAfter, cause);
   }
   if (status === 429) return new AzureFault("busy", "Azure limits the rate of requests", retryAfter, cause);
-  if (status === 409)
-    return new AzureFault("busy", `Azure does not accept a change now: ${said || 409}`, retryAfter, cause);
+  if (status === 409) return new AzureFault("busy", `Azure does not accept a change now: ${said}`, retryAfter, cause);
   if (status === 408 || status >= 500) {
     return new AzureFault("unreachable", `Azure returned an error of its own: ${said || status}`, retryAfter, cause);
   }
-  return new AzureFault("rejected", `Azure rejected the request: ${said || status}`, retryAfter, cause);
+  return new AzureFault("rejected", `Azure rejected the request: ${said}`, retryAfter, cause);
 }
 
 /** Contributor is what a person usually has. A workflow gets only what a release needs. */
