@@ -41,7 +41,8 @@ export async function act(options: ReleaseOptions, { situation, action, memory }
   if (!ignoresLock(options, action) && !hasLock(options, app)) return getLock(options, { situation, action, memory });
   switch (action.kind) {
     case "wait":
-      await renewLock(options, app);
+      // What Azure shows is older than the last write: renewing the lock would take the tags of before.
+      if (!memory.pending) await renewLock(options, app);
       await clock.sleep(Math.max(1_000, action.until - azure.now()));
       return { memory };
     case "test": {
@@ -85,13 +86,14 @@ async function write(options: ReleaseOptions, { app, now }: Situation, action: W
   const { definition, azure } = options;
   const fresh = await mayWrite(options, app, !ignoresLock(options, action));
   if (!fresh) return memory;
+  const remembered = action.moves === "back" ? { ...memory, failed: memory.failed ?? action.progress.reason } : memory;
   try {
     await azure.patch(changeOf(options, fresh.tags, action));
-    return expect(memory, definition, fresh, action, true, azure.now());
+    return expect(remembered, definition, fresh, action, true, azure.now());
   } catch (error) {
     // Azure may have accepted it: the next looks show it.
     if (!(error instanceof AzureFault) || error.kind !== "unreachable") throw error;
-    return expect(memory, definition, fresh, action, false, Math.max(now, azure.now()));
+    return expect(remembered, definition, fresh, action, false, Math.max(now, azure.now()));
   }
 }
 

@@ -72,8 +72,11 @@ function nothingUnderway(command: "promote" | "abort", { live, last }: Idle): Ac
 function decideUnderway(situation: Situation, state: Underway): Action {
   const { definition, goal, memory, now, seen } = situation;
   const { progress } = state;
-  if (progress.phase === "swapped") return swap(situation, state);
   const isAbort = goal.kind === "abort";
+  if (progress.phase === "swapped") {
+    return memory.failed !== undefined && state.live ? goBack(situation, state, memory.failed) : swap(situation, state);
+  }
+  if (isOlder(situation, progress) && !isAbort) return settle(situation);
   const isSettling = state.isLost && (memory.pending !== undefined || now - progress.since < grace);
   if (progress.phase === "back") {
     return isSettling && !isAbort ? settle(situation) : goBack(situation, state, progress.reason ?? "unknown");
@@ -90,6 +93,11 @@ function decideUnderway(situation: Situation, state: Underway): Action {
   if (state.isLost) return restart(situation, state);
   if (progress.phase === "pinned" || progress.phase === "created") return create(situation, state, asked);
   return progress.phase === "testing" ? test(situation, state) : judgePhase(situation, state);
+}
+
+/** Azure showed a later phase before: it can show an older one again. */
+function isOlder({ memory }: Situation, { id, since }: Progress): boolean {
+  return memory.pending === undefined && memory.following === id && since < memory.newest;
 }
 
 /** Another release is under way. If it has not created its revision, nothing is lost with it. */

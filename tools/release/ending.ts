@@ -4,8 +4,11 @@ import type { Underway } from "./state.ts";
 import { onlyTable } from "./table.ts";
 import { wholeSeconds } from "./tags.ts";
 
-/** How long a revision without traffic may finish its requests before it stops. */
-const drain = 30_000;
+/**
+ * How long a revision without traffic may finish its requests before it stops. Longer than what Azure shows can be old:
+ * another run may have given it all traffic again.
+ */
+const drain = 60_000;
 
 /** The new revision is the live one. The old one stops. */
 export function swap(situation: Situation, { progress, isLost, live, nextName }: Underway): Action {

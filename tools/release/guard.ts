@@ -42,7 +42,8 @@ export async function renewLock(guarded: Guarded, app: App, lifetime = lockLifet
   const lock = lockOf(app.tags, azure.now());
   if (app.isBusy || lock?.owner !== owner || lock.expiry - azure.now() >= lifetime / 2) return;
   const fresh = await azure.readApp();
-  if (ownsLock(guarded, fresh)) await azure.patch({ tags: withLock(fresh.tags, owner, azure.now(), lifetime) });
+  if (!ownsLock(guarded, fresh) || !isUnchanged(guarded, app, fresh)) return;
+  await azure.patch({ tags: withLock(fresh.tags, owner, azure.now(), lifetime) });
 }
 
 export async function dropLock(guarded: Guarded): Promise<void> {

@@ -59,12 +59,18 @@ export const nothingSeen: Seen = {
 const settling = 30_000;
 const minute = 60_000;
 
-export function lookAt({ checks }: Definition, { progress, next, isLost }: Underway, now: number): Look {
+/** @param isSwapping the label of the new revision may be gone already: Azure still shows the bake */
+export function lookAt(
+  { checks }: Definition,
+  { progress, next, isLost }: Underway,
+  isSwapping: boolean,
+  now: number,
+): Look {
   const { phase } = progress;
   const isJudged = phase === "step" || phase === "bake";
   return {
     counts: isJudged && !isLost ? checks.filter((check) => check.source !== "probe").map(windows) : [],
-    probes: isJudged ? checks.filter((check) => check.source === "probe") : [],
+    probes: isJudged && !isSwapping ? checks.filter((check) => check.source === "probe") : [],
     needsReplicas: next !== undefined && phase !== "back" && phase !== "swapped",
     needsHealth: isJudged || phase === "testing",
   };

@@ -10,6 +10,8 @@ export interface Memory {
   readonly following: string | undefined;
   /** When the phase that was seen last had started: Azure can show an older one again. */
   readonly newest: number;
+  /** Since when Azure shows an older one. */
+  readonly olderSince: number | undefined;
   /** What `promote` ends, as keyOf: not the step after it. */
   readonly approving: string | undefined;
   /** Once a failure was seen, nothing brings the traffic back up. */
@@ -38,6 +40,7 @@ export interface Pending {
 export const emptyMemory: Memory = {
   following: undefined,
   newest: 0,
+  olderSince: undefined,
   approving: undefined,
   failed: undefined,
   attempt: undefined,
@@ -45,6 +48,8 @@ export const emptyMemory: Memory = {
   foreignSince: undefined,
   pending: undefined,
 };
+
+export const isSwapping = ({ pending }: Memory) => pending?.after.includes(" phase=swapped ") === true;
 
 /** A phase of a release, or one of its steps. */
 export const keyOf = ({ id, phase, step }: Progress) => `${id}/${phase}/${step}`;
@@ -60,9 +65,18 @@ export function remember(memory: Memory, goal: Goal, state: State, started: stri
     ...memory,
     foreignSince,
     following: isOurs ? progress.id : memory.following,
-    newest: isOurs ? Math.max(memory.newest, progress.since) : memory.newest,
+    ...(isOurs ? newestOf(memory, progress.since, now) : {}),
     approving: goal.kind === "promote" ? (memory.approving ?? keyOf(progress)) : undefined,
     failed: memory.failed ?? (isBack ? (progress.reason ?? "the release was sent back") : undefined),
     goingBackSince: memory.goingBackSince ?? (isBack ? now : undefined),
   };
+}
+
+/** After a minute, the older phase is no old answer: somebody wrote it. */
+const longestDelay = 60_000;
+
+function newestOf({ newest, olderSince }: Memory, since: number, now: number): Pick<Memory, "newest" | "olderSince"> {
+  if (since >= newest) return { newest: since, olderSince: undefined };
+  const first = olderSince ?? now;
+  return now - first < longestDelay ? { newest, olderSince: first } : { newest: since, olderSince: undefined };
 }

@@ -21,10 +21,16 @@ const [unhealthyLooks, unhealthyPause] = [6, 10_000];
  * The quick signs come first. The first failure among them ends the look, so that the traffic goes back within seconds.
  *
  * @param domain of the addresses of the app
+ * @param isSwapping the last write removes the label of the new revision
  */
-export async function observe(observer: Observer, state: Underway, domain: string | undefined): Promise<Seen> {
+export async function observe(
+  observer: Observer,
+  state: Underway,
+  domain: string | undefined,
+  isSwapping = false,
+): Promise<Seen> {
   const { definition, azure } = observer;
-  const look = lookAt(definition, state, azure.now());
+  const look = lookAt(definition, state, isSwapping, azure.now());
   const notes: string[] = [];
   if (look.needsHealth && (await staysUnhealthy(observer, state))) return { ...nothingSeen, isUnhealthy: true };
   const silent = new Set<string>();

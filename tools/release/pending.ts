@@ -5,7 +5,7 @@ import type { Definition } from "./definition.ts";
 import type { Memory } from "./memory.ts";
 import { patience } from "./patience.ts";
 import { isSameTable, tableOf } from "./table.ts";
-import { formatProgress, releaseTag } from "./tags.ts";
+import { formatProgress, parseProgress, releaseTag } from "./tags.ts";
 
 /** How long a write without an answer, or one that raises nothing, may stay invisible before it is decided again. */
 const retryAfter = 30_000;
@@ -43,9 +43,15 @@ export function confirm(memory: Memory, { labels }: Definition, app: App, now: n
   const { table, after, before, until, isAwaited, message } = pending;
   const tag = app.tags[releaseTag];
   const isShown = tag === after && (!table || isSameTable(table, tableOf(app, labels)));
-  const isOvertaken = tag !== after && tag !== before;
+  const isOvertaken = tag !== after && tag !== before && !isOlder(tag, after);
   if (isShown || isOvertaken) return { ...memory, pending: undefined };
   if (now < until) return memory;
   const failed = isAwaited ? `Azure accepted this, but did not apply it within 5 minutes: ${message}` : undefined;
   return { ...memory, pending: undefined, failed: memory.failed ?? failed };
+}
+
+/** An older write of the same release: Azure shows it late. */
+function isOlder(tag: string | undefined, after: string): boolean {
+  const [shown, written] = [parseProgress(tag), parseProgress(after)];
+  return shown !== undefined && written !== undefined && shown.id === written.id && shown.since < written.since;
 }

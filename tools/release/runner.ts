@@ -7,7 +7,7 @@ import { endAfter, pauseAfter } from "./faults.ts";
 import type { ReleaseOptions } from "./goal.ts";
 import { dropLock, ownsLock } from "./guard.ts";
 import { nothingSeen } from "./look.ts";
-import { emptyMemory, type Memory, remember } from "./memory.ts";
+import { emptyMemory, isSwapping, type Memory, remember } from "./memory.ts";
 import { observe } from "./observe.ts";
 import { choose } from "./patience.ts";
 import { confirm } from "./pending.ts";
@@ -55,7 +55,8 @@ async function look(options: ReleaseOptions, before: Memory): Promise<Looked> {
   const confirmed = confirm(before, definition, app, azure.now());
   const started = typeof asked === "object" ? asked.id : undefined;
   const recalled = remember(confirmed, goal, state, started, azure.now());
-  const seen = state.kind === "underway" ? await observe(options, state, app.domain) : nothingSeen;
+  const seen =
+    state.kind === "underway" ? await observe(options, state, app.domain, isSwapping(recalled)) : nothingSeen;
   const situation = { definition, goal, app, state, seen, memory: recalled, now: azure.now() };
   const { action, memory } = choose(situation);
   return { situation, action, memory };
