@@ -5,6 +5,7 @@ import { buildTimeout } from "../support/go-tools.ts";
 import { describeAnalysis } from "./cluster/analysis.ts";
 import { describeBlueGreen } from "./cluster/blue-green.ts";
 import { setImages, setUp, tearDown } from "./cluster/context.ts";
+import { describeRelease } from "./cluster/release.ts";
 
 beforeAll(async () => {
   await setUp({ admission: false });
@@ -14,3 +15,4 @@ afterAll(tearDown);
 
 describeBlueGreen();
 describeAnalysis();
+describeRelease();

@@ -3,7 +3,7 @@ import { parseAllDocuments } from "yaml";
 import { describeArgo } from "../../../tools/release/argo/manifests.ts";
 import { countRequests } from "../../../tools/release/argo/promql.ts";
 import type { Definition, RatioCheck } from "../../../tools/release/definition.ts";
-import { listAt, textAt } from "../../support/at.ts";
+import { at, listAt, textAt } from "../../support/at.ts";
 
 const errors: RatioCheck = { name: "5xx", source: "metrics", margin: 0.01, max: 0.05, lag: 240 };
 const slow: RatioCheck = { name: "slow", source: "httpLogs", over: 0.5, margin: 0.02, max: 0.2, lag: 360 };
@@ -27,46 +27,63 @@ const read = (changes: Partial<Definition> = {}) =>
 const find = (kind: string, name: string, changes?: Partial<Definition>) =>
   read(changes).find((object) => object.kind === kind && object.metadata.name === name);
 
+interface Analysis {
+  readonly templates: readonly { readonly templateName: string }[];
+  readonly args: readonly { readonly name: string; readonly value?: string }[];
+}
+
+/** The one in the background comes first. */
+function analyses(): Analysis[] {
+  const { analysis, steps } = find("Rollout", "welcome").spec.strategy.canary;
+  return [analysis, ...steps.flatMap((step: { analysis?: Analysis }) => step.analysis ?? [])];
+}
+
 describe("describeArgo", () => {
-  test("describes two Services, a template for the tests and for each check, and the Rollout", () => {
+  test("describes two Services, the templates of the analyses, and the Rollout", () => {
     expect(read().map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
       "Service welcome",
       "Service welcome-green",
       "AnalysisTemplate welcome-test",
-      "AnalysisTemplate welcome-5xx",
-      "AnalysisTemplate welcome-slow",
-      "AnalysisTemplate welcome-alive",
+      "AnalysisTemplate welcome-watch",
+      "AnalysisTemplate welcome-pass",
       "Rollout welcome",
     ]);
   });
 
-  test("takes the steps of the definition, the tests before the first analysis, a pause for confirm, and the bake", () => {
-    const checks = ["welcome-5xx", "welcome-slow", "welcome-alive"];
-    const steps = listAt(find("Rollout", "welcome"), "spec.strategy.canary.steps").map((step) => {
-      const [name] = Object.keys(step as object);
-      if (name !== "analysis") return step;
-      const seconds = listAt(step, "analysis.args").find((arg) => textAt(arg, "name") === "seconds");
-      const templates = listAt(step, "analysis.templates").map((template) => textAt(template, "templateName"));
-      return { templates, ...(seconds ? { seconds: textAt(seconds, "value") } : {}) };
-    });
+  test("takes the steps of the definition, with the tests in the first, a pause for confirm, and the bake", () => {
+    const steps = listAt(find("Rollout", "welcome"), "spec.strategy.canary.steps").map((step) =>
+      at(step, "analysis") ? textAt(step, "analysis.templates.0.templateName") : step,
+    );
     expect(steps).toEqual([
       { setWeight: 25 },
-      { templates: ["welcome-test"] },
-      { templates: checks, seconds: "600" },
+      "welcome-test",
+      { pause: { duration: "600s" } },
+      "welcome-pass",
       { setWeight: 50 },
-      { templates: checks, seconds: "900" },
+      { pause: { duration: "900s" } },
+      "welcome-pass",
       { pause: {} },
       { setWeight: 100 },
-      { templates: checks, seconds: "1200" },
+      { pause: { duration: "1200s" } },
+      "welcome-pass",
     ]);
   });
 
   test("counts requests since the start of the step, and in the bake since the start of the last step", () => {
-    const windows = listAt(find("Rollout", "welcome"), "spec.strategy.canary.steps")
-      .flatMap((step) => (step as { analysis?: { args: { name: string; value: string }[] } }).analysis?.args ?? [])
-      .filter(({ name }) => name === "total-5xx")
-      .map(({ value }) => [...new Set(value.match(/(?<=\[)\w+(?=\])|(?<=offset )\w+/g))]);
-    expect(windows).toEqual([["600s"], ["900s"], ["2100s"]]);
+    const windows = analyses()
+      .flatMap(({ args }) => args.filter(({ name }) => name === "total-5xx"))
+      .map(({ value = "" }) => [...new Set(value.match(/(?<=\[)\w+(?=\])|(?<=offset )\w+/g))]);
+    expect(windows).toEqual([["2100s"], ["600s"], ["900s"], ["2100s"]]);
+  });
+
+  test("watches all checks from the first step on, without an end", () => {
+    expect(find("Rollout", "welcome").spec.strategy.canary.analysis).toMatchObject({
+      startingStep: 1,
+      templates: [{ templateName: "welcome-watch" }],
+    });
+    const { metrics } = find("AnalysisTemplate", "welcome-watch").spec;
+    expect(metrics.map(({ name }: { name: string }) => name)).toEqual(["5xx-fails", "slow-fails", "alive"]);
+    for (const metric of metrics) expect(metric).not.toHaveProperty("count");
   });
 
   test("has so many pods that one of them is the smallest weight", () => {
@@ -77,30 +94,19 @@ describe("describeArgo", () => {
 
   test("aborts an inconclusive step only if the definition says so", () => {
     const conditionOf = (changes?: Partial<Definition>) =>
-      find("AnalysisTemplate", "welcome-5xx", changes).spec.metrics.map(
-        (metric: { failureCondition: string }) => metric.failureCondition,
-      );
-    expect(conditionOf()).toEqual(["result[0] == -1", "result[0] == -1"]);
-    expect(conditionOf({ inconclusive: { extend: 1_200, then: "abort" } })).toEqual([
-      "result[0] == -1",
-      "result[0] < 1",
-    ]);
+      textAt(find("AnalysisTemplate", "welcome-pass", changes), "spec.metrics.0.failureCondition");
+    expect(conditionOf()).toBe("result[0] == -1");
+    expect(conditionOf({ inconclusive: { extend: 1_200, then: "abort" } })).toBe("result[0] < 1");
   });
 
-  test("gives every analysis the arguments that its templates name, and no other", () => {
-    const templates = read().filter(({ kind }) => kind === "AnalysisTemplate");
-    const declared = (name: string) =>
-      templates.find(({ metadata }) => metadata.name === name).spec.args.map((arg: { name: string }) => arg.name);
-    for (const { analysis } of find("Rollout", "welcome").spec.strategy.canary.steps) {
-      if (!analysis) continue;
-      const wanted = analysis.templates.flatMap(({ templateName }: { templateName: string }) => declared(templateName));
-      const given = analysis.args.map(({ name }: { name: string }) => name);
-      expect(given.sort()).toEqual([...new Set(wanted)].sort());
-    }
-    for (const { spec } of templates) {
+  test("gives every analysis the arguments that its template uses, and no other", () => {
+    expect(analyses()).toHaveLength(5);
+    for (const { templates, args } of analyses()) {
+      const { spec } = find("AnalysisTemplate", templates[0]?.templateName ?? "");
       const used = JSON.stringify(spec.metrics).matchAll(/\{\{args\.([\w-]+)\}\}/g);
-      const declaredHere = spec.args.map((arg: { name: string }) => arg.name);
-      expect(declaredHere).toEqual(expect.arrayContaining([...used].map(([, name]) => name)));
+      const names = args.map(({ name }) => name);
+      expect(spec.args.map(({ name }: { name: string }) => name)).toEqual(names);
+      expect(new Set([...used].map(([, name]) => name))).toEqual(new Set(names));
     }
   });
 

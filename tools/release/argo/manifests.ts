@@ -25,11 +25,12 @@ export function describeArgo(definition: Definition, version: Version): string {
   const objects = [
     ...describeServices(definition),
     ...describeTests(definition, version),
-    ...definition.checks.map((check) => describeCheck(definition, check)),
+    describeWatch(definition),
+    describePass(definition),
     describeRollout(definition, version),
   ];
-  // An analysis refers to its query twice, so the second is an alias of the first.
-  return header + objects.map((object) => stringify(object, { lineWidth: 0 })).join("---\n");
+  const format = { lineWidth: 0, aliasDuplicateObjects: false };
+  return header + objects.map((object) => stringify(object, format)).join("---\n");
 }
 
 /** The second Service selects only pods of the new version: Argo Rollouts adds their hash to its selector. */
@@ -110,52 +111,84 @@ const restricted = {
 
 const isRatio = (check: Check): check is RatioCheck => check.source !== "probe";
 
-function describeCheck(definition: Definition, check: Check) {
-  const { app, labels, inconclusive } = definition;
-  const { name } = check;
-  if (!isRatio(check)) {
-    const web = { url: `http://${app}-${labels.next}.{{args.namespace}}.svc${check.get}`, timeoutSeconds: 5 };
-    const metric = {
-      name,
+/** Fails as soon as a check fails, also during a pause, until the new version has all traffic and its bake is over. */
+function describeWatch(definition: Definition) {
+  const { app, labels, checks } = definition;
+  const metrics = checks.map((check) => {
+    if (isRatio(check)) {
+      return {
+        name: `${check.name}-fails`,
+        initialDelay: "60s",
+        interval: "60s",
+        successCondition: "result[0] > -1",
+        failureCondition: "result[0] == -1",
+        provider: describeQuery(definition, check),
+      };
+    }
+    const url = `http://${app}-${labels.next}.{{args.namespace}}.svc${check.get}`;
+    return {
+      name: check.name,
       interval: `${check.every}s`,
-      count: `{{args.count-${name}}}`,
       consecutiveErrorLimit: check.failures - 1,
-      provider: { web },
+      provider: { web: { url, timeoutSeconds: 5 } },
     };
-    return describeTemplate(`${app}-${name}`, ["namespace", `count-${name}`], [metric]);
-  }
-  const { margin, max } = check;
-  const counts = { total: `{{args.total-${name}}}`, bad: `{{args.bad-${name}}}` };
-  const query = judgeQuery(counts, "{{args.new}}", "{{args.live}}", { margin, max, looks: looksOf(definition) });
-  const provider = { prometheus: { address: "http://prometheus.{{args.namespace}}.svc:9090", query } };
-  const watch = {
-    name: `${name}-fails`,
-    initialDelay: "60s",
-    interval: "60s",
-    count: "{{args.minutes}}",
-    successCondition: "result[0] > -1",
-    failureCondition: "result[0] == -1",
-    provider,
-  };
-  const decide = {
-    name: `${name}-passes`,
-    initialDelay: "{{args.seconds}}s",
+  });
+  return describeTemplate(`${app}-watch`, nameArguments(checks), metrics);
+}
+
+/** Passes when each check passes. One that is inconclusive pauses the Rollout. */
+function describePass(definition: Definition) {
+  const { app, checks, inconclusive } = definition;
+  const metrics = checks.filter(isRatio).map((check) => ({
+    name: `${check.name}-passes`,
     successCondition: "result[0] == 1",
     failureCondition: inconclusive.then === "hold" ? "result[0] == -1" : "result[0] < 1",
-    provider,
+    provider: describeQuery(definition, check),
+  }));
+  return describeTemplate(`${app}-pass`, nameArguments(checks), metrics);
+}
+
+function describeQuery(definition: Definition, { name, margin, max }: RatioCheck) {
+  const counts = { total: `{{args.total-${name}}}`, bad: `{{args.bad-${name}}}` };
+  const query = judgeQuery(counts, "{{args.new}}", "{{args.live}}", { margin, max, looks: looksOf(definition) });
+  return { prometheus: { address: "http://prometheus.{{args.namespace}}.svc:9090", query } };
+}
+
+const nameArguments = (checks: readonly Check[]) => [
+  "namespace",
+  "new",
+  "live",
+  ...checks.filter(isRatio).flatMap(({ name }) => [`total-${name}`, `bad-${name}`]),
+];
+
+/** @param window seconds in which requests count */
+function describeAnalysis({ app, checks }: Definition, template: "watch" | "pass", window: number) {
+  const counts = checks.filter(isRatio).flatMap((check) => {
+    const { total, bad } = countRequests(check, window);
+    return [
+      { name: `total-${check.name}`, value: total },
+      { name: `bad-${check.name}`, value: bad },
+    ];
+  });
+  return {
+    templates: [{ templateName: `${app}-${template}` }],
+    args: [
+      namespace,
+      { name: "new", valueFrom: { podTemplateHashValue: "Latest" } },
+      { name: "live", valueFrom: { podTemplateHashValue: "Stable" } },
+      ...counts,
+    ],
   };
-  const args = ["namespace", "new", "live", "seconds", "minutes", `total-${name}`, `bad-${name}`];
-  return describeTemplate(`${app}-${name}`, args, [watch, decide]);
 }
 
 function describeRollout(definition: Definition, { image, set }: Version) {
-  const { app, labels, steps, bake } = definition;
+  const { app, labels, test, steps, bake } = definition;
   const variables = { DIRECT_CALLS: "anywhere", ...set };
-  const last = steps.at(-1);
+  // In the bake, the live version has no requests: those of the last step count, of both versions.
+  const bakeWindow = (steps.at(-1)?.for ?? 0) + bake;
   const phases = [
     ...steps.map((step) => ({ ...step, window: step.for })),
-    // In the bake, the live version has no requests: those of the last step count, of both versions.
-    { weight: 100, for: bake, window: (last?.for ?? 0) + bake, confirm: false },
+    { weight: 100, for: bake, window: bakeWindow, confirm: false },
   ];
   const probe = (path: string) => ({ httpGet: { path, port: 8080 } });
   const container = {
@@ -188,12 +221,14 @@ function describeRollout(definition: Definition, { image, set }: Version) {
         canary: {
           canaryService: `${app}-${labels.next}`,
           maxUnavailable: 0,
+          analysis: { startingStep: 1, ...describeAnalysis(definition, "watch", bakeWindow) },
           steps: phases.flatMap((phase, index) => [
             { setWeight: phase.weight },
-            ...(index === 0 && definition.test.some((test) => "get" in test)
+            ...(index === 0 && test.some((one) => "get" in one)
               ? [{ analysis: { templates: [{ templateName: `${app}-test` }], args: [namespace] } }]
               : []),
-            { analysis: describeAnalysis(definition, phase) },
+            { pause: { duration: `${phase.for}s` } },
+            { analysis: describeAnalysis(definition, "pass", phase.window) },
             ...(phase.confirm ? [{ pause: {} }] : []),
           ]),
         },
@@ -213,25 +248,3 @@ function describeRollout(definition: Definition, { image, set }: Version) {
 
 const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
 const namespace = field("namespace", "metadata.namespace");
-
-function describeAnalysis({ app, checks }: Definition, phase: { for: number; window: number }) {
-  const counts = checks.flatMap((check) => {
-    if (!isRatio(check)) return [{ name: `count-${check.name}`, value: `${Math.ceil(phase.for / check.every)}` }];
-    const { total, bad } = countRequests(check, phase.window);
-    return [
-      { name: `total-${check.name}`, value: total },
-      { name: `bad-${check.name}`, value: bad },
-    ];
-  });
-  return {
-    templates: checks.map(({ name }) => ({ templateName: `${app}-${name}` })),
-    args: [
-      namespace,
-      { name: "new", valueFrom: { podTemplateHashValue: "Latest" } },
-      { name: "live", valueFrom: { podTemplateHashValue: "Stable" } },
-      { name: "seconds", value: `${phase.for}` },
-      { name: "minutes", value: `${Math.max(1, Math.floor(phase.for / 60))}` },
-      ...counts,
-    ],
-  };
-}
