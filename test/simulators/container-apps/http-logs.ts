@@ -1,5 +1,5 @@
-// Log Analytics' table ContainerAppHTTPLogs: a row for each request, minutes late. Reads a small part of KQL and rejects
-// the rest: conditions on time, app, revision, status, duration and user agent; then counts by revision.
+// Log Analytics' table ContainerAppHTTPLogs: a row for each request, minutes late. Reads a small part of KQL and
+// rejects the rest: conditions on time, app, revision, status, duration and user agent; then counts by revision.
 // https://learn.microsoft.com/azure/container-apps/log-monitoring#http-logs
 import { ArmFault } from "../resource-manager/faults.ts";
 import type { App } from "./app.ts";

@@ -1,5 +1,5 @@
-// The processes of the services that revisions run. A pool keeps them for the next simulator, because a start takes half
-// a second.
+// The processes of the services that revisions run. A pool keeps them for the next simulator, because a start takes
+// half a second.
 import { type Process, startService } from "../../support/processes.ts";
 
 export interface ProcessPool {

@@ -1,12 +1,12 @@
-// `node test/simulators/container-apps/start.ts` runs welcome on simulated Container Apps, with users, in fast motion:
-// for trying `npm run release` without Azure. Ends with Ctrl-C.
+// `npm run simulate` runs welcome on simulated Container Apps, with users, in fast motion: for trying `npm run release`
+// without Azure. Ctrl-C ends it.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { loadKeys } from "../../../stand-ins/azure/certificate.ts";
 
-const usage = `Usage: node test/simulators/container-apps/start.ts [--speed 60] [--rate 10] [--image IMAGE]
+const usage = `Usage: npm run simulate -- [--speed 60] [--rate 10] [--image IMAGE]
 
   --speed  how many times as fast as usual the time runs
   --rate   requests of users in a second of that time
@@ -81,15 +81,18 @@ const timer = setInterval(() => {
   lines = shown.length;
 }, 1_000);
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, async () => {
-    load.stop();
-    clearInterval(timer);
-    await Promise.all([served.close(), plane.close()]);
-    await pool.close();
-    rmSync(folder, { recursive: true });
-  });
+let isEnding = false;
+async function end(): Promise<void> {
+  // After Ctrl-C, the signal comes from the terminal and again from npm.
+  if (isEnding) return;
+  isEnding = true;
+  load.stop();
+  clearInterval(timer);
+  await Promise.all([served.close(), plane.close()]);
+  await pool.close();
+  rmSync(folder, { recursive: true });
 }
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, end);
 
 function readOptions(): { speed: number; rate: number; image: string } {
   try {
