@@ -42,8 +42,8 @@ describe(path, () => {
   };
   const commands = blocks
     .flatMap((block) => block.split("\n"))
-    .filter((line) => line.startsWith("npm run release -- "))
-    .map((line) => line.slice("npm run release -- ".length).replace("$REGISTRY", "contoso.azurecr.io"));
+    .flatMap((line) => /^npm run (?:--silent )?release -- ([^>]+)/.exec(line)?.[1]?.trim() ?? [])
+    .map((line) => line.replace("$REGISTRY", "contoso.azurecr.io"));
 
   test.each(commands)("npm run release accepts %s", (command) => {
     expect(readOptions(command.split(" "), env)).toMatchObject({ app: "welcome" });

@@ -434,6 +434,17 @@ UTC    traffic of the new revision
 Interval`);
   });
 
+  test.for([
+    ["Go on with `promote welcome`, or back.", "Go on with <code>promote welcome</code>, or back."],
+    ["1. `a", "&#49;. &#96;a"],
+    ["`a|b` <i>`", "&#96;a&#124;b&#96; &#60;i&#62;&#96;"],
+    ["`<b>`", "<code>&#60;b&#62;</code>"],
+  ] as const)("the message %s becomes the paragraph %s", ([message, expected]) => {
+    const { show } = open();
+    show.end("held", message);
+    expect(readFile("summary").split("\n\n")[1]?.trim()).toBe(expected);
+  });
+
   test("the summary of a release with nothing to do has no chart", () => {
     const { show } = open();
     show.report(rolledBack);
@@ -490,7 +501,9 @@ Interval`);
         .map((line) => line.split("=")[0]),
     ).toEqual(["outcome", "revision", "step", "hold"]);
     const tables = readFile("summary").split("```")[0] ?? "";
-    expect(reveal(tables)).not.toMatch(/[`<>*␛]/);
+    // The message has the only markup: its text between backquotes.
+    expect(tables).toContain("&#124; <code>c</code> &#60;d&#62; ");
+    expect(reveal(tables.replace("<code>c</code>", ""))).not.toMatch(/[`<>*␛]/);
     for (const row of tables.match(/^\| (live|next) .*$/gm) ?? []) expect(row.match(/\|/g)).toHaveLength(5);
     expect(readFile("summary").match(/^```/gm)).toHaveLength(2);
   });

@@ -34,7 +34,7 @@ export function formatTime(time: number): string {
 }
 
 /** Such as `6 min left`; undefined when the time is over or unknown. */
-export function formatTimeLeft({ at, until }: Report): string | undefined {
+function formatTimeLeft({ at, until }: Report): string | undefined {
   if (until === undefined || until <= at) return undefined;
   const seconds = Math.ceil((until - at) / 1000);
   if (seconds < 60) return `${seconds} s left`;

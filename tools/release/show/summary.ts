@@ -146,14 +146,23 @@ function renderCharts(report: Report, stages: readonly Stage[]): string {
   return ["```text", ...lines.map((cells) => cells.join("  ").trimEnd()), "```"].join("\n");
 }
 
-/** A digit, a hyphen or a plus sign at the start of a line would start a list. */
+/** Text between two backquotes is code. A digit, a hyphen or a plus sign at the start of a line would start a list. */
 function toParagraph(text: string): string {
-  return toMarkdown(text).replace(/^[\d+=-]/, toEntity);
+  const parts = clean(text).split("`");
+  const isPaired = parts.length % 2 === 1;
+  const line = isPaired
+    ? parts.map((part, index) => (index % 2 === 0 ? escapeMarkup(part) : `<code>${escapeMarkup(part)}</code>`)).join("")
+    : toMarkdown(text);
+  return line.replace(/^[\d+=-]/, toEntity);
 }
 
-/** Plain text in Markdown: no character of it can be markup, or end a cell of a table. */
 function toMarkdown(text: string): string {
-  return clean(text).replaceAll(/[^\p{L}\p{N} .,:;/%+=()'-]/gu, toEntity);
+  return escapeMarkup(clean(text));
+}
+
+/** No character of the result can be markup, or end a cell of a table. */
+function escapeMarkup(text: string): string {
+  return text.replaceAll(/[^\p{L}\p{N} .,:;/%+=()'-]/gu, toEntity);
 }
 
 const toEntity = (character: string) => `&#${character.codePointAt(0)};`;
