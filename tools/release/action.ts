@@ -42,7 +42,7 @@ export interface Activation {
 }
 
 /** Runs the tests of the definition. Their result is then part of what was seen. */
-export interface RunTests {
+interface RunTests {
   readonly kind: "test";
   readonly message: string;
 }
@@ -66,7 +66,8 @@ export interface Situation {
 }
 
 /** Between two looks: while the revisions are compared, and while the release waits for Azure. */
-export const [slowLook, fastLook] = [15_000, 5_000];
+export const slowLook = 15_000;
+const fastLook = 5_000;
 
 export const wait = (until: number, message: string): Wait => ({ kind: "wait", until, message });
 

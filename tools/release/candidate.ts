@@ -28,8 +28,7 @@ export function candidateOf({ app }: Definition, live: Revision, { image, set = 
   return { id, template: { ...content, revisionSuffix: id }, isLive: canonical(content) === canonical(old) };
 }
 
-export const idOf = (template: Template) =>
-  `r${createHash("sha256").update(canonical(template)).digest("hex").slice(0, 8)}`;
+const idOf = (template: Template) => `r${createHash("sha256").update(canonical(template)).digest("hex").slice(0, 8)}`;
 
 /** The name that Azure gives to the revision. */
 export const revisionName = ({ app }: Definition, id: string) => `${app}--${id}`;

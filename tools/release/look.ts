@@ -10,7 +10,7 @@ export interface Window {
   readonly to: number;
 }
 
-export interface CheckLook {
+interface CheckLook {
   readonly check: RatioCheck;
   readonly next: Window;
   readonly live: Window;

@@ -24,7 +24,7 @@ export interface Memory {
   readonly pending: Pending | undefined;
 }
 
-export interface Pending {
+interface Pending {
   readonly moves: Write["moves"];
   readonly message: string;
   /** Azure has accepted it, and it raises the traffic: if Azure never shows it, the release goes back. */

@@ -19,7 +19,7 @@ export function pin({ definition, app, now }: Situation, live: string, id: strin
   return {
     ...up,
     ...(app.mode === "Multiple" ? {} : { mode: "Multiple" }),
-    progress: { id, phase: "pinned", step: 0, since: wholeSeconds(now), from: live, restarts: 0 },
+    progress: { id, phase: "pinned", step: 0, since: wholeSeconds(now), from: live },
     traffic: pinnedTable(app, definition.labels, live),
     message: `all traffic stays on ${live}, by its name`,
   };
@@ -46,7 +46,7 @@ export function create(situation: Situation, state: Underway, asked: Candidate |
   if (next.health !== "healthy") return lookAgain(situation, `waits until ${nextName} is ready (${next.state})`);
   return {
     ...up,
-    progress: { ...progress, phase: "testing", step: 0, since: wholeSeconds(now), restarts: seen.restarts ?? 0 },
+    progress: { ...progress, phase: "testing", step: 0, since: wholeSeconds(now), restarts: seen.restarts },
     traffic: splitTable(app, definition.labels, progress.from, nextName, 0),
     message: `${nextName} gets the label ${definition.labels.next}`,
   };

@@ -12,11 +12,16 @@ export type Probe = (url: string) => Promise<Answer>;
 const timeout = 5_000;
 
 /** Marks the requests of the release tool in the logs of the app. */
-export const userAgent = "dapr-on-azure-release";
+const userAgent = "dapr-on-azure-release";
 
 export const probe: Probe = async (url) => {
   try {
-    const response = await fetch(url, { headers: { "user-agent": userAgent }, signal: AbortSignal.timeout(timeout) });
+    const response = await fetch(url, {
+      headers: { "user-agent": userAgent },
+      // What another address responds, such as a page to sign in, says nothing about the revision.
+      redirect: "manual",
+      signal: AbortSignal.timeout(timeout),
+    });
     return { status: response.status, body: await response.text() };
   } catch (error) {
     return { status: undefined, body: "", error: reasonOf(error) };
@@ -29,5 +34,4 @@ function reasonOf(error: unknown): string {
   return error.cause instanceof Error ? error.cause.message || error.cause.name : error.message;
 }
 
-/** A redirect is a response, too: fetch follows it. */
 export const isGood = ({ status }: Answer) => status !== undefined && status >= 200 && status < 300;

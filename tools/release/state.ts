@@ -32,7 +32,7 @@ export interface Underway {
 }
 
 /** Somebody else's traffic table: the release touches nothing. */
-export interface Foreign {
+interface Foreign {
   readonly kind: "foreign";
   readonly message: string;
   /** When the release last wrote its tag, if there is one under way: Azure may show the table of this write soon. */
@@ -104,7 +104,7 @@ function lost(definition: Definition, app: App, table: Table, last: Progress | u
   const weight = weightIn(table, live, next);
   const shown = weight === undefined ? undefined : phaseOf(definition, weight, 0);
   if (!shown) return undefined;
-  const state = underway(definition, app, table, { id, ...shown, since: 0, from: live, restarts: 0 });
+  const state = underway(definition, app, table, { id, ...shown, since: 0, from: live });
   return state.kind === "underway" ? { ...state, isLost: true } : state;
 }
 

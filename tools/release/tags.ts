@@ -44,8 +44,8 @@ export interface Progress {
   readonly from: string;
   /** When the last step started, in the bake: until then, the old revision had requests to compare with. */
   readonly base?: number | undefined;
-  /** Restarts of the replicas of the new revision before it was ready. */
-  readonly restarts: number;
+  /** Restarts of the replicas of the new revision before it was ready. undefined: not known, so none is judged. */
+  readonly restarts?: number | undefined;
   /** `promote` ends this step or the bake. forced: even if a check fails. */
   readonly approved?: "yes" | "forced" | undefined;
   readonly hold?: Hold | undefined;
@@ -57,7 +57,7 @@ export function formatProgress(progress: Progress): string {
   const { id, phase, step, since, from, base, restarts, approved, hold, reason } = progress;
   const words = [`id=${id}`, `phase=${phase}`, `step=${step}`, `since=${formatTime(since)}`, `from=${from}`];
   if (base !== undefined) words.push(`base=${formatTime(base)}`);
-  if (restarts > 0) words.push(`restarts=${restarts}`);
+  if (restarts !== undefined) words.push(`restarts=${restarts}`);
   if (approved !== undefined) words.push(`approved=${approved}`);
   if (hold !== undefined) words.push(`hold=${hold}`);
   // Last, because it contains spaces.
@@ -82,7 +82,7 @@ export function parseProgress(text: string | undefined): Progress | undefined {
     since,
     from,
     base: parseTime(values.get("base")),
-    restarts: wholeNumber(values.get("restarts")) ?? 0,
+    restarts: wholeNumber(values.get("restarts")),
     approved: (["yes", "forced"] as const).find((name) => name === values.get("approved")),
     hold: holds.find((name) => name === values.get("hold")),
     reason,

@@ -23,7 +23,8 @@ export function failureOf(definition: Definition, state: Underway, seen: Seen): 
   const { progress, nextName } = state;
   if (progress.phase !== "testing" && progress.phase !== "step" && progress.phase !== "bake") return undefined;
   if (seen.isUnhealthy) return `${nextName} was ${conditionOf(state)} for a minute`;
-  if (seen.restarts !== undefined && seen.restarts > progress.restarts) return `a replica of ${nextName} restarted`;
+  const { restarts = Number.POSITIVE_INFINITY } = progress;
+  if (seen.restarts !== undefined && seen.restarts > restarts) return `a replica of ${nextName} restarted`;
   const probe = definition.checks.find(({ name }) => seen.failing.has(name));
   if (probe?.source === "probe") {
     return `check ${probe.name}: ${probe.failures} requests in a row to ${probe.get} failed, and the live revision responds`;

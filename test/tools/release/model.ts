@@ -48,24 +48,17 @@ export const start = (more: Partial<RunGoal> = {}): RunGoal => ({
 
 export const resume: RunGoal = { kind: "run", retry: false, once: false, allowQueue: false };
 
-/** A run that the test kills. */
-export class Killed extends Error {}
-
 export interface Request {
   readonly name: keyof Azure;
   readonly change?: Change;
   readonly revision?: string;
 }
 
-/** What goes wrong with a request. lost: it takes effect, without an answer. */
-export type Trouble = AzureFault | "kill before" | "kill after" | "lost" | undefined;
-
 export interface ModelOptions {
   /** Share of bad requests of a revision. */
   readonly bad?: (revision: string, image: string) => number;
   /** Requests a minute. */
   readonly rate?: number;
-  readonly trouble?: (request: Request) => Trouble;
   /** Called before each request: another writer. */
   readonly meddle?: (model: Model) => void;
   /** Azure accepts a write with this tag, but its weights never change. */
@@ -133,13 +126,7 @@ export function createModel(options: ModelOptions = {}) {
     now += 200;
     options.meddle?.(model());
     requests.push(one);
-    const trouble = options.trouble?.(one);
-    if (trouble instanceof AzureFault) throw trouble;
-    if (trouble === "kill before") throw new Killed();
-    const answered = answer();
-    if (trouble === "kill after") throw new Killed();
-    if (trouble === "lost") throw new AzureFault("unreachable", "no response");
-    return answered;
+    return answer();
   }
 
   function model() {
@@ -212,7 +199,6 @@ export interface Run {
   readonly reports: readonly Report[];
 }
 
-/** @throws Killed */
 export async function runRelease(model: Model, goal: Goal, more: Partial<ReleaseOptions> = {}): Promise<Run> {
   const reports: Report[] = [];
   let message = "";

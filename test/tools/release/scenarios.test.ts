@@ -228,6 +228,23 @@ describe("a fault of Azure that lasts", () => {
     expect(simulated.weights).toEqual([0, 5, 0]);
   });
 
+  test.each(["isStuck", "dropsTags"] as const)("%s in a step ends without more traffic", async (name) => {
+    const simulated = simulate();
+    const { simulator } = simulated;
+    const ended = await simulated.run(goal(), {
+      onReport: ({ phase, checks }) => {
+        if (phase === "step 1 of 2" && (checks[0]?.next.total ?? 0) > 0) simulator.app.switches[name] = true;
+      },
+    });
+    expect(ended.outcome).toBe("unconfirmed");
+    expect(Math.max(...simulated.weights)).toBe(5);
+    simulator.app.switches[name] = false;
+    simulator.virtualClock.advance(60_000);
+    await simulated.run(abort);
+    expect(simulated.weights.at(-1)).toBe(0);
+    expect(simulated.violations).toEqual([]);
+  });
+
   test.each([
     ["lost", faults.lost],
     ["hanging", faults.hanging],

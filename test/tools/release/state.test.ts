@@ -11,7 +11,7 @@ const blue = (weight = 100, revision = from): Share => ({ revision, weight, labe
 const green = (weight: number, revision = next): Share => ({ revision, weight, label: "green" });
 const debug: Share = { revision: "welcome--debug", weight: 0, label: "debug" };
 
-const progress = (phase: Phase, step = 0): Progress => ({ id: "r12345678", phase, step, since, from, restarts: 0 });
+const progress = (phase: Phase, step = 0): Progress => ({ id: "r12345678", phase, step, since, from });
 
 function app(traffic: readonly Share[], tag?: Progress, more: Partial<App> = {}): App {
   return {

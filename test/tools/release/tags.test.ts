@@ -14,7 +14,7 @@ const progresses: fc.Arbitrary<Progress> = fc.record({
   since: times,
   from: fc.stringMatching(/^[a-z][a-z0-9-]{0,62}$/),
   base: optional(times),
-  restarts: fc.integer({ min: 0, max: 999 }),
+  restarts: optional(fc.integer({ min: 0, max: 999 })),
   approved: optional(fc.constantFrom("yes", "forced")),
   hold: optional(fc.constantFrom(...holds)),
   reason: optional(fc.stringMatching(/^[!-~]([ -~]{0,400}[!-~])?$/)),
@@ -23,7 +23,7 @@ const progresses: fc.Arbitrary<Progress> = fc.record({
 describe("the tag of a release", () => {
   test("is readable", () => {
     const since = Date.parse("2026-11-26T11:00:00Z");
-    const progress = { id: "r12345678", phase: "step", step: 2, since, from: "welcome--a", restarts: 0 } as const;
+    const progress = { id: "r12345678", phase: "step", step: 2, since, from: "welcome--a" } as const;
     expect(formatProgress({ ...progress, hold: "confirm" })).toBe(
       "id=r12345678 phase=step step=2 since=2026-11-26T11:00:00Z from=welcome--a hold=confirm",
     );
