@@ -145,7 +145,7 @@ function timesOf({ definition, today }: PlanInput): string[] {
     return [
       `${name}: ${rateOf(counts)} requests a second in the last hour, ${percent(share)} of them ${bad}`,
       ...steps.map((step, index) => `  step ${index + 1}: ${timeOf(step, check, counts, share)}`),
-      `  ${looks} looks at most. So that all of them together are wrong in 5 % of good releases, one fails at z = ${zOf(looks).toFixed(2)}`,
+      `  at most ${looks} looks, and a mistake in at most 5 % of good releases: one look fails at z = ${zOf(looks).toFixed(2)}`,
     ];
   });
 

@@ -54,7 +54,7 @@ async function look(definition: Definition, azure: Azure, probe: Probe, app: App
 
 function messageOf(definition: Definition, state: State, lock: Lock | undefined, seen: Seen): string {
   const { app } = definition;
-  if (state.kind === "foreign") return `no release is under way: ${state.message}`;
+  if (state.kind === "foreign") return state.message;
   if (state.kind === "idle") {
     const { live, last } = state;
     if (last?.phase === "rolled-back") return rolledBackMessage(last, live.name);

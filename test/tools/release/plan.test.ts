@@ -91,7 +91,7 @@ describe("plan", () => {
 
   test("prints the most looks, and their z", () => {
     // 10 + 10 + 15 minutes, each extended by 20
-    expect(plan().text).toContain("95 looks at most");
+    expect(plan().text).toContain("at most 95 looks");
     expect(plan().text).toMatch(/z = 3\.2\d/);
   });
 
