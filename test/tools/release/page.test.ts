@@ -42,7 +42,7 @@ describe(path, () => {
   };
   const commands = blocks
     .flatMap((block) => block.split("\n"))
-    .flatMap((line) => /^npm run (?:--silent )?release -- ([^>]+)/.exec(line)?.[1]?.trim() ?? [])
+    .flatMap((line) => /^npm run (?:--silent )?release -- ([^|]+)/.exec(line)?.[1]?.trim() ?? [])
     .map((line) => line.replace("$REGISTRY", "contoso.azurecr.io"));
 
   test.each(commands)("npm run release accepts %s", (command) => {
