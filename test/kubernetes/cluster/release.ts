@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -12,9 +12,9 @@ import { type Counts, judge, looksOf, type Verdict } from "../../../tools/releas
 import { at, listAt, textAt } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
 import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
-import { cluster, get, kubectl, list, pods } from "./context.ts";
+import { cluster, edit, get, kubectl, list, pods } from "./context.ts";
 
-const namespace = "release";
+const namespace = "canary";
 const inNamespace = ["-n", namespace];
 const errors: RatioCheck = { name: "5xx", source: "metrics", margin: 0.1, max: 0.9, lag: 0 };
 
@@ -93,32 +93,17 @@ export function describeRelease(): void {
     beforeAll(async () => {
       await new Promise<void>((resolve) => metrics.listen(0, "127.0.0.1", resolve));
       const { port } = metrics.address() as AddressInfo;
-      const folder = join(cluster.folder, "infra/kubernetes/blue-green-analysis");
-      const { scrape_configs } = parse(
-        readFileSync(join(folder, "scrape.yaml"), "utf8").replaceAll("superapi", "welcome"),
-      );
-      const config = stringify({
-        scrape_configs: [
-          ...scrape_configs.map((job: object) => ({ ...job, scrape_interval: "500ms", proxy_url: pods.proxy })),
-          { job_name: "counts", scrape_interval: "500ms", static_configs: [{ targets: [`127.0.0.1:${port}`] }] },
-        ],
+      const counts = {
+        job_name: "counts",
+        scrape_interval: "500ms",
+        static_configs: [{ targets: [`127.0.0.1:${port}`] }],
+      };
+      edit("blue-green-analysis/scrape.yaml", (text) => {
+        const [job] = parse(text).scrape_configs;
+        return stringify({ scrape_configs: [{ ...job, scrape_interval: "500ms", proxy_url: pods.proxy }, counts] });
       });
-      const prometheus = parseAllDocuments(readFileSync(join(folder, "prometheus.yaml"), "utf8")).map((document) => {
-        const object = document.toJS();
-        const subjects = object.subjects?.map((subject: object) => ({ ...subject, namespace }));
-        return { ...object, metadata: { ...object.metadata, namespace }, ...(subjects ? { subjects } : {}) };
-      });
-      const objects = [
-        { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } },
-        {
-          apiVersion: "v1",
-          kind: "ConfigMap",
-          metadata: { name: "prometheus", namespace },
-          data: { "prometheus.yaml": config },
-        },
-        ...prometheus,
-      ];
-      await cluster.apply(objects.map((object) => stringify(object)).join("---\n"));
+      const [setup = ""] = /kubectl apply -k .*/.exec(describeArgo(definition, { image: "welcome", set: {} })) ?? [];
+      await cluster.sh(setup);
       await until("Prometheus responds", () => query("vector(1)"));
     }, 60_000);
     afterAll(async () => {
@@ -275,7 +260,7 @@ export function describeRelease(): void {
     const becomes = (wanted: { phase: string; pause?: string; step?: number }) =>
       expect.poll(state, { timeout: 60_000, interval: 250 }).toMatchObject(wanted);
     const settings = async () => {
-      const running = await list<Pod>("pods", ...inNamespace, "-l", "app=welcome");
+      const running = await list<Pod>("pods", ...inNamespace, "-l", "app=superapi");
       const kept = running.filter(({ metadata }) => !metadata.deletionTimestamp);
       return kept.map(({ spec }) => spec.containers[0]?.env?.find(({ name }) => name === "WELCOME")?.value).sort();
     };

@@ -12,10 +12,14 @@ export interface Version {
 
 const header = `# Argo Rollouts releases each change of the Rollout's pods in these steps. Its analyses need a Service \`prometheus\` in
 # the same namespace, of a Prometheus that scrapes port 9464 of the pods and labels the series with
-# rollouts_pod_template_hash: infra/kubernetes/blue-green-analysis/ has one.
+# rollouts_pod_template_hash. infra/kubernetes/canary/ has one for welcome:
+#   kubectl apply -k infra/kubernetes/canary && kubectl delete rollouts,services -n canary -l app=superapi
 # Without a traffic router, a weight is a share of the pods. Steps are not extended: an inconclusive analysis pauses the
 # Rollout until \`kubectl argo rollouts promote\` or \`abort\`. Tests that run a command are left out.
 `;
+
+/** The network policies and the Prometheus of infra/kubernetes/canary/ select welcome by the label superapi. */
+const labelOf = ({ app }: Definition) => ({ app: app === "welcome" ? "superapi" : app });
 
 /**
  * @returns YAML for `kubectl apply`
@@ -34,12 +38,13 @@ export function describeArgo(definition: Definition, version: Version): string {
 }
 
 /** The second Service selects only pods of the new version: Argo Rollouts adds their hash to its selector. */
-function describeServices({ app, labels }: Definition) {
+function describeServices(definition: Definition) {
+  const { app, labels } = definition;
   return [app, `${app}-${labels.next}`].map((name) => ({
     apiVersion: "v1",
     kind: "Service",
     metadata: { name },
-    spec: { selector: { app }, ports: [{ port: 80, targetPort: 8080 }] },
+    spec: { selector: labelOf(definition), ports: [{ port: 80, targetPort: 8080 }] },
   }));
 }
 
@@ -92,7 +97,7 @@ function describeTests({ app, labels, test }: Definition, { image }: Version) {
     resources: { requests: { cpu: "50m", memory: "128Mi" }, limits: { cpu: "500m", memory: "128Mi" } },
   };
   const template = {
-    metadata: { labels: { app: `${app}-test` } },
+    metadata: { labels: { app: "smoke" } }, // infra/kubernetes/canary/ lets these pods call welcome
     spec: { restartPolicy: "Never", ...unprivileged, containers: [container] },
   };
   const job = { spec: { backoffLimit: 0, activeDeadlineSeconds: 120 * gets.length, template } };
@@ -214,7 +219,7 @@ function describeRollout(definition: Definition, { image, set }: Version) {
     spec: {
       // So many pods that one of them is the smallest weight.
       replicas: Math.ceil(100 / Math.min(...steps.map(({ weight }) => weight))),
-      selector: { matchLabels: { app } },
+      selector: { matchLabels: labelOf(definition) },
       progressDeadlineSeconds: 600,
       progressDeadlineAbort: true,
       strategy: {
@@ -234,7 +239,7 @@ function describeRollout(definition: Definition, { image, set }: Version) {
         },
       },
       template: {
-        metadata: { labels: { app } },
+        metadata: { labels: labelOf(definition) },
         spec: {
           nodeSelector: { "kubernetes.io/os": "linux" },
           terminationGracePeriodSeconds: 30,
