@@ -6,6 +6,7 @@ import type { Counts } from "./judge.ts";
 import { lookAt, nothingSeen, type Seen, type Sides, type Window } from "./look.ts";
 import { isGood, type Probe } from "./probe.ts";
 import type { Underway } from "./state.ts";
+import { failureOf } from "./verdict.ts";
 
 interface Observer {
   readonly definition: Definition;
@@ -18,7 +19,8 @@ interface Observer {
 const [unhealthyLooks, unhealthyPause] = [6, 10_000];
 
 /**
- * The quick signs come first. The first failure among them ends the look, so that the traffic goes back within seconds.
+ * The quick signs come first, and health last of them, because it takes a minute. The first failure among them ends the
+ * look, so that the traffic goes back within seconds.
  *
  * @param domain of the addresses of the app
  * @param isSwapping the last write removes the label of the new revision
@@ -32,7 +34,6 @@ export async function observe(
   const { definition, azure } = observer;
   const look = lookAt(definition, state, isSwapping, azure.now());
   const notes: string[] = [];
-  if (look.needsHealth && (await staysUnhealthy(observer, state))) return { ...nothingSeen, isUnhealthy: true };
   const silent = new Set<string>();
   for (const check of look.probes) {
     const found = await probeBoth(observer, check, domain);
@@ -40,6 +41,9 @@ export async function observe(
     if (found === "silent") silent.add(check.name);
   }
   const restarts = look.needsReplicas ? await ask(() => countRestarts(azure, state.nextName)) : undefined;
+  const quick = { ...nothingSeen, restarts };
+  if (failureOf(definition, state, quick) !== undefined) return quick;
+  if (look.needsHealth && (await staysUnhealthy(observer, state))) return { ...nothingSeen, isUnhealthy: true };
   const counts = new Map<string, Sides>();
   for (const { check, next, live } of look.counts) {
     const sides = await ask(() => countSides(azure, check, state, next, live));

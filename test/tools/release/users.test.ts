@@ -110,6 +110,16 @@ describe("users of an app", () => {
     expect(plane.simulator.weights()).toEqual({ [live]: 100 });
   });
 
+  test("get errors for less than half a minute when the new revision crashes with all traffic", async () => {
+    const { run } = await simulate(kept);
+    const ended = await run(start({ image: "registry.example/welcome:3-crash-at-100" }));
+    expect(ended).toMatchObject({ outcome: "rolledBack", message: expect.stringMatching(/check alive|restarted/) });
+    const [, errors = 0] = [...responses].find(([key]) => key.endsWith(" 503")) ?? [];
+    expect(errors).toBeGreaterThan(0);
+    expect(errors).toBeLessThan(15); // one in two seconds
+    expect(plane.simulator.weights()).toEqual({ [live]: 100 });
+  });
+
   test.each(["before", "after"] as const)(
     "get no error when a run is killed %s the effect of any write, and the next run promotes",
     { timeout: 120_000 },
