@@ -39,6 +39,8 @@ interface Switches {
   keepsWeights: boolean;
   /** Azure drops the tags of a write. */
   dropsTags: boolean;
+  /** Azure accepts and shows a write, and takes it back when its operation ends. */
+  takesBack: boolean;
 }
 
 interface Operation {
@@ -101,7 +103,7 @@ export function createApp(options: AppOptions): App {
   const revisions: Revision[] = [];
   const splits: Split[] = [];
   const operations = new Map<string, Operation>();
-  const switches: Switches = { isStuck: false, keepsWeights: false, dropsTags: false };
+  const switches: Switches = { isStuck: false, keepsWeights: false, dropsTags: false, takesBack: false };
   let running: Operation | undefined;
   let last: Operation | undefined;
   let settledAt = createdAt;
@@ -241,7 +243,9 @@ export function createApp(options: AppOptions): App {
       const latest = revisions.at(-1);
       const isNew = !latest || !isSameTemplate(latest.template, wanted.template);
       app.wanted = switches.dropsTags ? { ...wanted, tags: {} } : wanted;
-      let fault: ArmFault | undefined;
+      let fault = switches.takesBack
+        ? new OperationFault("ContainerAppOperationError", "Operation failed.")
+        : undefined;
       try {
         if (isNew) addRevision(wanted.template);
       } catch (error) {

@@ -372,6 +372,14 @@ describe("its faults", () => {
     expect(await read()).toMatchObject({ provisioningState: "Succeeded" });
   });
 
+  test("a write that Azure takes back is shown until its operation has failed", async () => {
+    simulator.app.switches.takesBack = true;
+    void write().catch(() => {});
+    await vi.waitFor(async () => expect((await read()).tags).toEqual({ written: "yes" }));
+    simulator.virtualClock.advance(10_000);
+    expect(await read()).toMatchObject({ provisioningState: "Failed", tags: {} });
+  });
+
   test("weights that are not applied are shown, and the split stays", async () => {
     await traffic(pinned);
     await patch(templateOf("registry.example/welcome:2.0.0", "two"));

@@ -37,8 +37,8 @@ const definition = {
   ],
 } as const;
 
-/** Starts welcome in the mode Single. Users send requests as long as a release sleeps. */
-async function simulate(pool: ProcessPool, options: SimulatorOptions = {}): Promise<Simulated> {
+/** Starts welcome in the mode Single. A user sends a request at each interval while a release sleeps. */
+async function simulate(pool: ProcessPool, options: SimulatorOptions = {}, interval = 2_000): Promise<Simulated> {
   plane = await startDataPlane({ pool, ...options });
   const { simulator } = plane;
   simulator.options.metricLag = { first: 30, whole: 60 };
@@ -51,7 +51,7 @@ async function simulate(pool: ProcessPool, options: SimulatorOptions = {}): Prom
   };
   simulator.virtualClock.advance(60_000);
   simulator.virtualClock.whilePassing = async (from, to) => {
-    for (let at = from; at < to; at += 2_000) await sendRequest();
+    for (let at = from; at < to; at += interval) await sendRequest();
   };
   simulator.options.requestTime = 200;
   return { simulator, weights: [], violations: [], run };
@@ -125,7 +125,7 @@ describe("users of an app", () => {
     { timeout: 120_000 },
     async (moment) => {
       for (let write = 1; ; write += 1) {
-        const simulated = await simulate(kept);
+        const simulated = await simulate(kept, {}, 4_000);
         let writes = 0;
         const isTarget = ({ method }: { method: string }) => method !== "GET" && ++writes === write;
         const killed = await runKilled(simulated, start(), isTarget, moment);
