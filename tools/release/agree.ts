@@ -29,5 +29,7 @@ export async function readAgreement(definition: Definition, live: Revision): Pro
 }
 
 function set(name: string, value: string): string {
+  // A terminal would obey an escape sequence.
+  if (/[^\P{Cc}\n]/u.test(value)) return `# ${name} has control characters: set it to the value that the app has.`;
   return `export ${name}=${/^[\w.:/@-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`}`;
 }

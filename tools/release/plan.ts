@@ -83,7 +83,7 @@ export function planOf(input: PlanInput): Plan {
     ...warningsOf(input, live),
   ];
   const sections = [
-    `${definition.app}: a release of ${wanted.image ?? imageOf(definition, live) ?? "the same image"}`,
+    `${definition.app}: a release of ${clean(wanted.image ?? imageOf(definition, live) ?? "the same image")}`,
     table([...changesOf(input, live, candidate)]),
     table(trafficOf(input, live, candidate)),
     timesOf(input).join("\n"),

@@ -17,6 +17,7 @@ import { DefinitionError, readDefinition } from "./read-definition.ts";
 import { readStatus } from "./read-status.ts";
 import { type Outcome, outcomes } from "./report.ts";
 import { release } from "./runner.ts";
+import { clean } from "./show/format.ts";
 import { createShow } from "./show/show.ts";
 import { renderStatus } from "./show/status.ts";
 import { stateOf } from "./state.ts";
@@ -41,13 +42,18 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
     return await perform(options, await read(options), env);
   } catch (error) {
     if (error instanceof OptionsError || error instanceof DefinitionError) {
-      console.error(`${error.message}\n\nnpm run release -- --help prints the commands and options.`);
+      printError(`${error.message}\n\nnpm run release -- --help prints the commands and options.`);
       return outcomes.input;
     }
     if (!(error instanceof AzureFault)) throw error;
-    console.error(error.message);
+    printError(error.message);
     return outcomes[outcomeOf(error)];
   }
+}
+
+/** Messages contain text of Azure and of files, and an escape sequence would control the terminal. */
+function printError(message: string): void {
+  console.error(message.split("\n").map(clean).join("\n"));
 }
 
 /** Of a command that could not even read the app. */

@@ -12,7 +12,7 @@ import { type Simulator, workspaceId } from "./simulator.ts";
 /** @param signal ends the client: a request that it interrupts never comes back, as after a kill of the process */
 export function createAzure(simulator: Simulator, signal?: AbortSignal): Azure {
   const { id, name } = simulator.app;
-  const subject = { name, find: "", scope: id };
+  const subject = { name, find: "", role: "", scope: id };
   const version = "?api-version=2026-07-01";
   const never = new Promise<never>(() => {});
   let now = simulator.clock.now();

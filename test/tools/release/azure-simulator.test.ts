@@ -170,6 +170,14 @@ describe("npm run release", () => {
     expect(status.message).toBe("nobody works on it: `run welcome` goes on, `abort welcome` goes back.");
   });
 
+  test("prints no escape sequence that Azure or a file contains", async () => {
+    const response = armError(403, "AuthorizationFailed", "\x1b[2Jno");
+    simulator.options.intercept = () => ({ hasEffect: false, response });
+    const { errors } = await command("status", "welcome", "--file", file);
+    expect(errors).toContain("[2Jno");
+    expect(errors).not.toContain("\x1b");
+  });
+
   test("plan prints how long the steps need", async () => {
     const { output, code } = await command("plan", "welcome", "--image", image("1.0.1"), "--file", file);
     expect(code).toBe(0);

@@ -489,6 +489,26 @@ describe("countSlow", () => {
     ]);
   });
 
+  test("says what to do when the workspace has no such table", async () => {
+    const { azure } = await start((_path, _url, response) => {
+      response.statusCode = 400;
+      const innermost = { code: "SEM0100", message: "Failed to resolve table or column expression named 'X'" };
+      const innererror = { code: "SemanticError", message: "A semantic error occurred.", innererror: innermost };
+      return { error: { code: "BadArgumentError", message: "The request had some invalid properties", innererror } };
+    });
+    await expect(azure.countSlow(from, to, 0.5)).rejects.toMatchObject({
+      kind: "missing",
+      message: expect.stringContaining("a diagnostic setting with the category ContainerAppHTTPLogs"),
+    });
+  });
+
+  test("names the role when the identity must not read the logs", async () => {
+    const { azure } = await start((_path, _url, response) => failure(response, 403, "InsufficientAccessError", "No."));
+    await expect(azure.countSlow(from, to, 0.5)).rejects.toThrow(
+      "`az role assignment create --role 'Log Analytics Reader' --assignee OBJECT-ID --scope WORKSPACE-ID`",
+    );
+  });
+
   test("names the setting when no workspace is set", async () => {
     const { azure, requests } = await start(() => ({}), { workspace: undefined });
     await expect(azure.countSlow(from, to, 0.5)).rejects.toThrow("Set AZURE_LOG_ANALYTICS_WORKSPACE_ID to the id");

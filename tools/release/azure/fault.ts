@@ -15,7 +15,8 @@ export interface Subject {
   readonly name: string;
   /** The command that shows whether it exists. */
   readonly find: string;
-  /** Its resource id, for a role that is missing. */
+  /** The role that a person needs, and the resource id that it is for. */
+  readonly role: string;
   readonly scope: string;
 }
 
@@ -69,10 +70,10 @@ export function explainResponse(response: HttpResponse, subject: Subject, now: n
   return new AzureFault("rejected", `Azure rejected the request: ${said}`, retryAfter, cause);
 }
 
-/** Contributor is what a person usually has. A workflow gets only what a release needs. */
-function assignRole(message: string, { scope }: Subject): string {
+/** The role of a person. A workflow gets one that has only what a release needs. */
+function assignRole(message: string, { role, scope }: Subject): string {
   const [, objectId = "OBJECT-ID"] = /object id '([^']+)'/.exec(message) ?? [];
-  const command = `az role assignment create --role Contributor --assignee ${objectId} --scope ${scope}`;
+  const command = `az role assignment create --role ${role} --assignee ${objectId} --scope ${scope}`;
   return `For a person: \`${command}\`. For a workflow, deploy infra/bicep/releaser.bicep`;
 }
 
@@ -103,11 +104,15 @@ function parseError(body: string | null | undefined): { readonly code: string; r
   } catch {
     error = undefined;
   }
-  const text = (name: string) => {
-    const value = field(error, name);
+  const text = (of: unknown, name: string) => {
+    const value = field(of, name);
     return typeof value === "string" ? value.replaceAll(/\s+/g, " ").trim().slice(0, 400) : "";
   };
-  return { code: text("code"), message: text("message") };
+  // Log Analytics says only in the innermost one what is wrong with a query.
+  let inner: unknown = field(error, "innererror");
+  while (field(inner, "innererror") !== undefined) inner = field(inner, "innererror");
+  const message = [text(error, "message"), text(inner, "message")].filter((part) => part !== "").join(" ");
+  return { code: text(error, "code"), message };
 }
 
 /** Seconds or a date, RFC 9110 §10.2.3; returns seconds. */

@@ -40,6 +40,7 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
   const subject: Subject = {
     name: `the container app ${app} in the resource group ${resourceGroup}`,
     find: `az containerapp list --resource-group ${resourceGroup} --subscription ${subscription} --output table`,
+    role: "Contributor",
     scope: id,
   };
   const manager = createConnection({
@@ -93,10 +94,18 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
       const about: Subject = {
         name: `the table ContainerAppHTTPLogs in the workspace ${workspace}`,
         find: "az monitor log-analytics workspace list --query '[].{name:name,id:customerId}' --output table",
+        role: "'Log Analytics Reader'",
         scope: "WORKSPACE-ID",
       };
       const query = slowRequests(app, window, over);
-      return toSlowCounts(await monitor.read(`/v1/workspaces/${workspace}/query`, about, { query }));
+      const rows = await monitor.read(`/v1/workspaces/${workspace}/query`, about, { query }).catch((error) => {
+        if (!(error instanceof AzureFault) || !/Failed to resolve (table|scalar)/.test(error.message)) throw error;
+        const remedy =
+          "Send the logs of the environment there: a diagnostic setting with the category ContainerAppHTTPLogs. " +
+          "The table appears minutes after the first request";
+        throw new AzureFault("missing", `The workspace ${workspace} has no table ContainerAppHTTPLogs. ${remedy}`);
+      });
+      return toSlowCounts(rows);
     },
 
     async patch(change) {
