@@ -2,7 +2,7 @@
 // test/infra/az-lines.test.ts parses its az commands.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { simulateRelease, simulateRivals } from "../../../bench/release/simulate.ts";
 import { fewestBad, judge, needed } from "../../../tools/release/judge.ts";
@@ -14,7 +14,7 @@ import { holds } from "../../../tools/release/tags.ts";
 import { textAt } from "../../support/at.ts";
 import { listCommands } from "../../support/az.ts";
 import { readBlocks } from "../../support/markdown.ts";
-import { root } from "../../support/processes.ts";
+import { root, run } from "../../support/processes.ts";
 
 const path = "docs/operate/release.md";
 const read = (file: string) => readFileSync(join(root, file), "utf8");
@@ -34,6 +34,35 @@ const readTable = (heading: string) =>
         .map((cell) => cell.trim())
         .slice(1, -1),
     );
+
+test(`${path} tries a bad version without Azure: it goes back, and users see only its own errors`, async () => {
+  const [start = "", good = "", bad = ""] = readBlocks("docs/operate/release.md").map(({ command }) => command);
+  expect(start).toBe("npm run simulate");
+  const [plan = "", ...others] = [...good.split("\n"), bad];
+  expect(others).toEqual([expect.stringMatching(/ run welcome .*:2\.0\.0$/), bad]);
+  const { scripts } = JSON.parse(read("package.json"));
+  const simulator = run(process.execPath, scripts.simulate.split(" ").slice(1));
+  try {
+    await vi.waitFor(() => expect(simulator.output()).toMatch(/welcome--0000001 200 +\d/), { timeout: 30_000 });
+    const printed = [...simulator.output().matchAll(/^export (\w+)='(.+)'$/gm)];
+    const variables = Object.fromEntries(printed.map(([, name = "", value = ""]) => [name, value]));
+    const release = async (command: string) => {
+      const [, args = ""] = command.split(" -- ");
+      const client = run(process.execPath, `${scripts.release} ${args}`.split(" ").slice(1), variables);
+      await client.ended;
+      return { code: await client.end(), output: client.output() };
+    };
+    expect(await release(plan)).toMatchObject({ code: 0, output: expect.stringContaining("welcome:2.0.0") });
+    expect(await release(bad)).toMatchObject({ code: 2, output: expect.stringContaining("rolled back: ") });
+    const counts = new Map(
+      [...simulator.output().matchAll(/^(welcome--\w+ \d+) +(\d+)$/gm)].map(([, key, count]) => [key, Number(count)]),
+    );
+    const statuses = [...counts.keys()].map((key) => key?.replace(/--r\w{8}/, "--candidate")).toSorted();
+    expect(statuses).toEqual(["welcome--0000001 200", "welcome--candidate 200", "welcome--candidate 500"]);
+  } finally {
+    await simulator.end();
+  }
+}, 180_000);
 
 describe(path, () => {
   const env = {
