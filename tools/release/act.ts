@@ -74,8 +74,8 @@ async function getLock(options: ReleaseOptions, { situation: { app }, memory }: 
   }
   if (isStart(goal) && !goal.once) {
     await clock.sleep(followPause);
-    // The patience of this run starts when it is its turn.
-    return { memory: { ...memory, attempt: undefined, goingBackSince: undefined } };
+    // What this run does, and for how long it tries, begins when it is its turn.
+    return { memory: { ...memory, attempt: undefined, goingBackSince: undefined, failed: undefined } };
   }
   const until = `its lock ends at ${formatTime(lock.expiry)} if it does not renew it`;
   return { memory, end: { outcome: "ongoing", message: `${lock.owner} goes on with this release: ${until}` } };
@@ -86,14 +86,13 @@ async function write(options: ReleaseOptions, { app, now }: Situation, action: W
   const { definition, azure } = options;
   const fresh = await mayWrite(options, app, !ignoresLock(options, action));
   if (!fresh) return memory;
-  const remembered = action.moves === "back" ? { ...memory, failed: memory.failed ?? action.progress.reason } : memory;
   try {
     await azure.patch(changeOf(options, fresh.tags, action));
-    return expect(remembered, definition, fresh, action, true, azure.now());
+    return expect(memory, definition, fresh, action, true, azure.now());
   } catch (error) {
     // Azure may have accepted it: the next looks show it.
     if (!(error instanceof AzureFault) || error.kind !== "unreachable") throw error;
-    return expect(remembered, definition, fresh, action, false, Math.max(now, azure.now()));
+    return expect(memory, definition, fresh, action, false, Math.max(now, azure.now()));
   }
 }
 

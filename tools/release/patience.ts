@@ -1,5 +1,5 @@
 // How long a run tries: it gives up early while it raises the traffic, and late while it goes back.
-import { type Action, done, lookAgain, type Situation } from "./action.ts";
+import { type Action, done, lookAgain, type Situation, type Write } from "./action.ts";
 import { decide } from "./decide.ts";
 import { keyOf, type Memory } from "./memory.ts";
 
@@ -12,7 +12,8 @@ export function choose(situation: Situation): { action: Action; memory: Memory }
   const action = decide(situation);
   const goingBackSince = isGoingBack(situation, action) ? (memory.goingBackSince ?? now) : undefined;
   const attempt = attemptOf(situation, action);
-  const remembered = { ...memory, goingBackSince, attempt };
+  const failed = memory.failed ?? (isWayBack(action) ? action.progress.reason : undefined);
+  const remembered = { ...memory, goingBackSince, attempt, failed };
   if (action.kind === "done") return { action, memory: remembered };
   if (goingBackSince !== undefined) {
     if (now - goingBackSince < patience.back) return { action, memory: remembered };
@@ -26,8 +27,10 @@ export function choose(situation: Situation): { action: Action; memory: Memory }
   return { action, memory: remembered };
 }
 
+const isWayBack = (action: Action): action is Write => action.kind === "write" && action.moves === "back";
+
 function isGoingBack({ state }: Situation, action: Action): boolean {
-  if (action.kind === "write" && action.moves === "back") return true;
+  if (isWayBack(action)) return true;
   return state.kind === "underway" && state.progress.phase === "back" && !state.isLost;
 }
 

@@ -258,6 +258,11 @@ describe("a run decides", () => {
       "to replace a release that has no revision",
       { tag: tag("pinned", 0, { id: "r00000000" }), next: null, goal: start() },
     ],
+    [
+      "wait",
+      "while Azure shows an older phase again",
+      { ...steps, minutes: 10, seen: { counts: passing }, memory: { following: id, newest: since + minute } },
+    ],
     ["foreign", "when the table is somebody else's", { table: [blue(70), green(30)], tag: tag("step", 1), minutes: 2 }],
     [
       "wait",

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { type Azure, AzureFault } from "../../../tools/release/azure/azure.ts";
 import { candidateOf, revisionName } from "../../../tools/release/candidate.ts";
 import { parseProgress } from "../../../tools/release/tags.ts";
 import {
@@ -207,6 +208,56 @@ describe("a release", () => {
     const { outcome, message } = await runRelease(model, start({ image: badImage }));
     expect(outcome).toBe("unconfirmed");
     expect(message).toContain("Azure has not confirmed within 10 minutes");
+  });
+});
+
+describe("a write of a release", () => {
+  test("is not sent when somebody changes the traffic between the look and the write", async () => {
+    const foreign = [
+      { revision: oldRevision, weight: 60, label: "blue" },
+      { revision: nameOf(goodImage), weight: 40, label: "green" },
+    ];
+    const model = createModel({
+      meddle: ({ requests, weights, clock, apply, show }) => {
+        const { since = Number.POSITIVE_INFINITY } = parseProgress(show().tags.release) ?? {};
+        const isAtEnd = weights().get(nameOf(goodImage)) === 5 && clock.now() - since >= 10 * minute;
+        if (isAtEnd && requests.at(-1)?.name === "countErrors") apply({ traffic: foreign });
+      },
+    });
+    const { outcome } = await runRelease(model, start());
+    expect(outcome).toBe("foreign");
+    expect(model.show().traffic).toEqual(foreign);
+  });
+
+  test("back is repeated until Azure accepts it, though the checks pass meanwhile", async () => {
+    let refused = 0;
+    const model = createModel({ bad: (_, image) => (image === badImage && refused === 0 ? 0.2 : 0) });
+    const patch: Azure["patch"] = async (change) => {
+      if (change.tags?.release?.includes("phase=back") && refused < 3) {
+        refused += 1;
+        throw new AzureFault("busy", "Azure still applies another change.");
+      }
+      await model.azure.patch(change);
+    };
+    const { outcome } = await runRelease(model, start({ image: badImage }), { azure: { ...model.azure, patch } });
+    expect({ outcome, refused }).toEqual({ outcome: "rolledBack", refused: 3 });
+  });
+
+  test("that Azure rejects sends the traffic back, and a first one ends the run", async () => {
+    const rejecting = (model: Model, tag: string): Azure => ({
+      ...model.azure,
+      patch: async (change) => {
+        if (change.tags?.release?.includes(tag)) throw new AzureFault("rejected", "Azure rejected the request: quota.");
+        await model.azure.patch(change);
+      },
+    });
+    const model = createModel();
+    const late = await runRelease(model, start(), { azure: rejecting(model, "phase=step step=2") });
+    expect(late.outcome).toBe("rolledBack");
+    expect(late.message).toContain("Azure rejects this");
+    const fresh = createModel();
+    const early = await runRelease(fresh, start(), { azure: rejecting(fresh, "phase=pinned") });
+    expect(early).toMatchObject({ outcome: "input", message: "Azure rejected the request: quota." });
   });
 });
 
