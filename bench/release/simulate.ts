@@ -48,8 +48,8 @@ function simulate(releases: number, rule: Rule, definition: Definition, traffic:
 }
 
 /**
- * Releases with the checks of 5xx and of slow requests: of a version without a difference, and of one whose 5xx are worse by twice
- * the margin.
+ * Releases with the checks of 5xx and of slow requests: of a version without a difference, and of one whose 5xx are
+ * worse by twice the margin.
  *
  * @param base share of bad requests of the live version
  */

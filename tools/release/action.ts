@@ -22,7 +22,7 @@ export interface Wait {
 /** One PATCH of the app. */
 export interface Write {
   readonly kind: "write";
-  /** up: more traffic for the new revision, or a step towards it. back: all traffic for the old one. note: only tags. */
+  /** up: more traffic for the new revision, or on the way to it. back: all traffic for the old one. note: tags only. */
   readonly moves: "up" | "back" | "note";
   readonly progress: Progress;
   readonly mode?: "Multiple";

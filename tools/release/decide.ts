@@ -14,7 +14,7 @@ import { describePhase, rolledBackMessage } from "./words.ts";
 /** How long Azure may show the tag of a write without its table, before the table counts. */
 const grace = 60_000;
 
-/** How long a table must be somebody else's: what Azure shows of an app and of its revisions is not of the same time. */
+/** How long a table must be somebody else's: Azure shows an app and its revisions as they were at different times. */
 const foreignFor = 30_000;
 
 export function decide(situation: Situation): Action {

@@ -88,8 +88,8 @@ function wilson({ bad, total }: Counts, z: number) {
 }
 
 /**
- * The most looks that a release can take: counts change once a minute, in each minute of all steps and of the bake, each
- * extended once, for each check that compares shares.
+ * The most looks that a release can take: counts change once a minute, in each minute of all steps and of the bake,
+ * each extended once, for each check that compares shares.
  */
 export function looksOf({ steps, bake, checks, inconclusive }: Definition): number {
   const phases = [...steps.map((step) => step.for), bake];

@@ -1,5 +1,5 @@
-// Runs a release: look at Azure, decide, write once, look again. A run can be killed at any point: all that the next one
-// needs is in Azure.
+// Runs a release: look at Azure, decide, write once, look again. A run can be killed at any point: all that the next
+// one needs is in Azure.
 import { act, type Looked, type Turn } from "./act.ts";
 import { type App, AzureFault } from "./azure/azure.ts";
 import { askedFor } from "./decide.ts";
