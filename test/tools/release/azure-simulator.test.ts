@@ -249,6 +249,17 @@ describe("npm run release", () => {
     expect([...methods].filter((method) => method !== "GET")).toEqual([]);
   });
 
+  test("ends with 1 for a check of source httpLogs without a workspace, but not for status and abort", async () => {
+    const env = { AZURE_LOG_ANALYTICS_WORKSPACE_ID: "" };
+    const { errors, code } = await commandWith(env, "run", "welcome", "--image", image("1.0.1"), "--file", file);
+    expect(code).toBe(1);
+    expect(errors).toContain(
+      "a check has source httpLogs, and no workspace is set. Set AZURE_LOG_ANALYTICS_WORKSPACE_ID",
+    );
+    expect((await commandWith(env, "status", "welcome", "--file", file)).code).toBe(0);
+    expect((await commandWith(env, "abort", "welcome", "--file", file)).output).toContain("no release is under way");
+  });
+
   test("ends with 1 within 2 seconds when nobody is signed in, and says how to sign in", async () => {
     const before = performance.now();
     const env = { IDENTITY_ENDPOINT: "http://127.0.0.1:1/token" };
