@@ -48,7 +48,7 @@ export const newcombe: Rule = (stream, definition) => {
 
 type Counter = ReturnType<typeof createCounter>;
 
-/** Sums the requests of a check since the start of a step. In the bake, the live version keeps those of the last step. */
+/** Sums the requests of a check since a step started. In the bake, the live version keeps those of the last step. */
 function createCounter() {
   let sums = [{ candidate: none, stable: none }];
   const last = () => sums.at(-1) ?? { candidate: none, stable: none };
