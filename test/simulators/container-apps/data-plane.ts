@@ -7,7 +7,7 @@ import type { Process } from "../../support/processes.ts";
 import { loadIngressKeys, suffix } from "./keys.ts";
 import type { ProcessPool } from "./processes.ts";
 import { createRandom } from "./random.ts";
-import { isReady } from "./revision.ts";
+import { isReady, type Revision } from "./revision.ts";
 import { route } from "./routing.ts";
 import { createSimulator, type Simulator, type SimulatorOptions } from "./simulator.ts";
 import { canFail, slowness } from "./variants.ts";
@@ -77,19 +77,21 @@ export async function startDataPlane({
       started.catch(() => {}); // `onSettle` rejects, too
       processes.set(revision.name, started);
     },
-    onStop(revision) {
-      const stopped = processes.get(revision.name);
-      processes.delete(revision.name);
-      // Envoy sends no new requests, and the process gets SIGTERM at the same time.
-      const ended = stopped?.then((process) => pool.give(process));
-      if (ended) ending.add(ended);
-      ended?.finally(() => ending.delete(ended));
-    },
+    // The ingress sends it no new requests, and the process gets SIGTERM at the same time.
+    onStop: (revision) => stop(revision, "SIGTERM"),
     async onSettle() {
       await Promise.all(processes.values());
     },
   });
   const { app, clock } = simulator;
+
+  function stop({ name }: Revision, signal: NodeJS.Signals): void {
+    const ended = processes.get(name)?.then((process) => pool.give(process, signal));
+    processes.delete(name);
+    if (!ended) return;
+    ending.add(ended);
+    void ended.finally(() => ending.delete(ended));
+  }
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedAt = performance.now();
@@ -117,7 +119,8 @@ export async function startDataPlane({
     });
     if (!found) return answer(response, 404, "Error 404 - This Container App is stopped or does not exist.");
     const { revision, weight } = found;
-    const { variant } = revision;
+    const { variant, crashesFrom = Number.POSITIVE_INFINITY } = revision;
+    if (now >= crashesFrom) stop(revision, "SIGKILL");
     const process = isReady(revision, now) ? await processes.get(revision.name) : undefined;
     if (!process) return answer(response, 503, "upstream connect error or disconnect/reset before headers");
     if (random.next() < (variant.slow ?? 0)) extra = slowness;

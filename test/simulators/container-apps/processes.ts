@@ -5,8 +5,8 @@ import { type Process, startService } from "../../support/processes.ts";
 export interface ProcessPool {
   /** A process with these variables; one that is kept, if there is one. */
   take(service: string, env: Readonly<Record<string, string>>): Promise<Process>;
-  /** Lets a process go: it drains and ends, unless the pool keeps it. */
-  give(process: Process): Promise<void>;
+  /** Lets a process go, unless the pool keeps it: it drains and ends, or with SIGKILL it ends at once. */
+  give(process: Process, signal?: NodeJS.Signals): Promise<void>;
   /** Ends all processes. */
   close(): Promise<void>;
 }
@@ -26,10 +26,10 @@ export function createPool({ keeps }: { readonly keeps: boolean }): ProcessPool 
       kept.set(key, started);
       return started;
     },
-    async give(process) {
+    async give(process, signal) {
       if (keeps) return;
       running.delete(process);
-      await process.end();
+      await process.end(signal);
     },
     async close() {
       await Promise.allSettled(kept.values());

@@ -71,8 +71,10 @@ plane.onResponse = ({ status, revision = "no revision" }) => {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 };
 const load = startLoad(address, plane.ca, rate * speed);
+const parent = process.ppid;
 let lines = 0;
 const timer = setInterval(() => {
+  if (process.ppid !== parent) return void end(); // npm has ended, and its shell passes no signal on
   const shown = [...counts].toSorted().map(([key, count]) => `${key.padEnd(32)} ${String(count).padStart(8)}`);
   const weights = Object.entries(plane.simulator.weights()).map(([revision, weight]) => `${revision} ${weight} %`);
   shown.push(`${new Date().toISOString().slice(0, 19)}Z  ${weights.join(", ")}`);
