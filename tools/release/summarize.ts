@@ -4,6 +4,7 @@ import { imageOf } from "./candidate.ts";
 import { endOf } from "./phases.ts";
 import type { Report } from "./report.ts";
 import type { State } from "./state.ts";
+import type { Progress } from "./tags.ts";
 import { judgeChecks } from "./verdict.ts";
 import { describePhase } from "./words.ts";
 
@@ -19,8 +20,15 @@ export function summarize(situation: Situation, action: Action): Report {
     probes: isJudged ? probesOf(situation) : [],
     hold: holdOf(state, action),
     message: [`${action.message}.`, ...seen.notes].join(" "),
-    until: isJudged && !state.isLost ? endOf(definition, state.progress) : undefined,
+    until: isJudged && !state.isLost ? untilOf(situation, state.progress) : undefined,
   };
+}
+
+/** While too few requests came, the end of the extension. A hold ends when a person says so. */
+function untilOf({ definition, now }: Situation, progress: Progress): number | undefined {
+  const end = endOf(definition, progress);
+  if (progress.hold) return undefined;
+  return now < end ? end : end + definition.inconclusive.extend * 1000;
 }
 
 function sides({ definition, state, app }: Situation): Pick<Report, "image" | "live" | "next"> {

@@ -80,4 +80,26 @@ describe.each(["before", "after"] as const)("a run that is killed %s the effect 
       });
     }
   });
+
+  test("leaves an abort that the next run finishes", { timeout: 60_000 }, async () => {
+    const withoutRequests = { workload: () => ({ total: 0, bad: 0 }) };
+    let number = 0;
+    for (let isKilled = true; isKilled; ) {
+      number += 1;
+      const one = simulate(withoutRequests);
+      expect((await one.run(good)).outcome).toBe("held");
+      let requests = 0;
+      const isTarget = () => {
+        requests += 1;
+        return requests === number;
+      };
+      const ended = await runKilled(one, { kind: "abort" }, isTarget, moment);
+      isKilled = ended === "killed";
+      const next = await one.run({ kind: "abort" });
+      expect(next.outcome).toMatch(isKilled ? /^(aborted|nothing)$/ : /^nothing$/);
+      expect(end(one)).toMatchObject({ phase: "rolled-back", labels: ["blue"], violations: [] });
+      expect(one.weights).toEqual([0, 5, 0]);
+    }
+    expect(number).toBeGreaterThan(10);
+  });
 });
