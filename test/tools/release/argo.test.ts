@@ -1,9 +1,12 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { describeArgo } from "../../../tools/release/argo/manifests.ts";
 import { countRequests } from "../../../tools/release/argo/promql.ts";
 import type { Definition, RatioCheck } from "../../../tools/release/definition.ts";
 import { at, listAt, textAt } from "../../support/at.ts";
+import { root } from "../../support/processes.ts";
 
 const errors: RatioCheck = { name: "5xx", source: "metrics", margin: 0.01, max: 0.05, lag: 240 };
 const slow: RatioCheck = { name: "slow", source: "httpLogs", over: 0.5, margin: 0.02, max: 0.2, lag: 360 };
@@ -108,6 +111,19 @@ describe("describeArgo", () => {
       expect(spec.args.map(({ name }: { name: string }) => name)).toEqual(names);
       expect(new Set([...used].map(([, name]) => name))).toEqual(new Set(names));
     }
+  });
+
+  test("labels the pods of welcome and of its tests as the Prometheus and the network policies of the canary select them", () => {
+    const read = (file: string) => readFileSync(join(root, "infra/kubernetes/blue-green-analysis", file), "utf8");
+    const pods = find("Rollout", "welcome").spec.template.metadata.labels;
+    const [job] = parse(read("scrape.yaml")).scrape_configs;
+    expect(textAt(job, "kubernetes_sd_configs.0.selectors.0.label")).toBe(`app=${pods.app}`);
+    const policies = parseAllDocuments(read("network-policies.yaml")).map((document) => document.toJS());
+    const selected = (name: string) =>
+      policies.find(({ metadata }) => metadata.name === name).spec.podSelector.matchLabels;
+    expect(selected("metrics")).toEqual(pods);
+    const { template } = find("AnalysisTemplate", "welcome-test").spec.metrics[0].provider.job.spec;
+    expect(selected("smoke")).toEqual(template.metadata.labels);
   });
 
   test("gives the new version its image and its variables", () => {
