@@ -131,6 +131,41 @@ describe("a dead run", () => {
   });
 });
 
+describe("two starts", () => {
+  test("of different images release one of them, and the other says how to end that", async () => {
+    const simulated = simulate();
+    const { virtualClock } = simulated.simulator;
+    virtualClock.runners = 2;
+    const run = async (owner: string, image: string) => {
+      const ended = await simulated.run(start({ image }), { owner });
+      virtualClock.runners -= 1;
+      return ended;
+    };
+    const [one, other] = await Promise.all([
+      run("one", "registry.example/welcome:2"),
+      run("two", "registry.example/welcome:3"),
+    ]);
+    const [promoted, refused] = one.outcome === "promoted" ? [one, other] : [other, one];
+    expect([promoted.outcome, refused.outcome]).toEqual(["promoted", "input"]);
+    expect(refused.message).toMatch(/^the release of welcome--r[0-9a-f]{8} .* is under way: .*`abort welcome`$/);
+    expect(simulated.simulator.app.revisions).toHaveLength(2);
+    expect(simulated.violations).toEqual([]);
+  });
+});
+
+describe("a computer whose clock is wrong", () => {
+  test.each([-3_600_000, 3_600_000])("by %i ms releases as any other, by the clock of Azure", async (skew) => {
+    const simulated = simulate();
+    const local = simulated.simulator.virtualClock;
+    const clock = { now: () => local.now() + skew, sleep: local.sleep };
+    const { outcome } = await simulated.run(goal(), { clock });
+    expect(outcome).toBe("promoted");
+    expect(simulated.weights).toEqual([0, 5, 50, 100]);
+    // Half an hour of virtual time at most: no wait depends on the wrong clock.
+    expect(local.now() - Date.parse("2026-10-05T08:00:00Z")).toBeLessThan(30 * 60_000);
+  });
+});
+
 describe("abort", () => {
   test("at any time of a release that another run works on sends all traffic back, and both end", {
     timeout: 60_000,

@@ -1,5 +1,5 @@
 // Releases against the simulator of Container Apps, on its virtual clock.
-import type { Azure } from "../../../tools/release/azure/azure.ts";
+import type { Clock } from "../../../tools/release/clock.ts";
 import type { Definition } from "../../../tools/release/definition.ts";
 import type { Goal } from "../../../tools/release/goal.ts";
 import type { Outcome, Report } from "../../../tools/release/report.ts";
@@ -47,7 +47,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   readonly definition?: Definition;
   readonly onReport?: (report: Report) => void;
-  readonly azure?: (azure: Azure) => Azure;
+  readonly clock?: Clock;
 }
 
 export function simulate(options: SimulatorOptions = {}): Simulated {
@@ -83,15 +83,14 @@ export function simulate(options: SimulatorOptions = {}): Simulated {
     weights.push(next);
   }
 
-  async function run(goal: Goal, { owner, signal, definition, onReport, azure }: RunOptions = {}): Promise<Ended> {
+  async function run(goal: Goal, { owner, signal, definition, onReport, clock }: RunOptions = {}): Promise<Ended> {
     runs += 1;
     let ended: Ended | undefined;
-    const client = createAzure(simulator, signal);
     await release({
       definition: definition ?? quickDefinition,
       goal,
-      azure: azure ? azure(client) : client,
-      clock: simulator.virtualClock,
+      azure: createAzure(simulator, signal),
+      clock: clock ?? simulator.virtualClock,
       probe,
       runTest: async () => ({ ok: true }),
       owner: owner ?? `run-${runs}`,
