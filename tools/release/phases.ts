@@ -6,11 +6,14 @@ import { goBack } from "./ending.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable, pinnedTable, splitTable } from "./table.ts";
 import { type Hold, type Progress, wholeSeconds } from "./tags.ts";
-import { hasPassed, isSplitWrong, judgeChecks } from "./verdict.ts";
+import { hasPassed, isBlind, isSplitWrong, judgeChecks } from "./verdict.ts";
 import { describePhase, holdMessage } from "./words.ts";
 
 /** How long Azure may take to create a revision, and the revision to become ready. */
 const readyLimit = 10 * 60_000;
+
+/** How long the end of a phase waits for counts when Azure Monitor returns an error. */
+const blindLimit = 5 * 60_000;
 
 const up = { kind: "write", moves: "up" } as const;
 
@@ -37,19 +40,22 @@ export function create(situation: Situation, state: Underway, asked: Candidate |
     const created: Progress = { ...progress, phase: "created", since: wholeSeconds(now) };
     return { ...up, progress: created, template: asked.template, message: `creates ${nextName}` };
   }
+  if (next?.isActive && next.health === "healthy") {
+    return {
+      ...up,
+      progress: { ...progress, phase: "testing", step: 0, since: wholeSeconds(now), restarts: seen.restarts },
+      traffic: splitTable(app, definition.labels, progress.from, nextName, 0),
+      message: `${nextName} gets the label ${definition.labels.next}`,
+    };
+  }
+  // A run that takes over a dead one may come late: what is ready by then is good enough.
   if (now - progress.since >= readyLimit) {
     const why = next ? `did not become ready within 10 minutes (${next.state})` : "was not created within 10 minutes";
     return goBack(situation, state, `${nextName} ${why}`);
   }
   if (!next) return lookAgain(situation, `waits until Azure has created ${nextName}`);
   if (!next.isActive) return { kind: "activate", revision: nextName, message: `activates ${nextName}` };
-  if (next.health !== "healthy") return lookAgain(situation, `waits until ${nextName} is ready (${next.state})`);
-  return {
-    ...up,
-    progress: { ...progress, phase: "testing", step: 0, since: wholeSeconds(now), restarts: seen.restarts },
-    traffic: splitTable(app, definition.labels, progress.from, nextName, 0),
-    message: `${nextName} gets the label ${definition.labels.next}`,
-  };
+  return lookAgain(situation, `waits until ${nextName} is ready (${next.state})`);
 }
 
 export function test(situation: Situation, state: Underway): Action {
@@ -76,6 +82,8 @@ export function judgePhase(situation: Situation, state: Underway): Action {
   }
   const lastEnd = end + definition.inconclusive.extend * 1000;
   if (now < lastEnd) return wait(Math.min(now + slowLook, lastEnd), `${name}: goes on for more requests to decide`);
+  if (now < lastEnd + blindLimit && isBlind(definition, seen))
+    return wait(now + slowLook, `${name}: waits for the counts`);
   if (definition.inconclusive.then === "hold") return hold(definition, progress, "inconclusive");
   return goBack(situation, state, `${name} had too few requests to decide`);
 }

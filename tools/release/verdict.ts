@@ -49,6 +49,11 @@ export function isSplitWrong(definition: Definition, { progress, weight }: Under
   });
 }
 
+/** The counts of a check are not known, because Azure returned an error. Without requests, they are 0. */
+export function isBlind(definition: Definition, seen: Seen): boolean {
+  return ratioChecks(definition).some(({ name }) => !seen.counts.has(name));
+}
+
 /** Every check says that the new revision is good enough. */
 export function hasPassed(definition: Definition, state: Underway, seen: Seen): boolean {
   return seen.silent.size === 0 && judgeChecks(definition, state, seen).every(({ verdict }) => verdict === "pass");

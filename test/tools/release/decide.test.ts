@@ -204,7 +204,13 @@ describe("a run decides", () => {
       "with too few, if the definition says abort",
       { ...steps, minutes: 20, seen: { counts: few }, definition: aborting },
     ],
-    ["note step/1 hold=inconclusive last", "without any answer of the metrics", { ...steps, minutes: 20 }],
+    ["wait", "while Azure Monitor returns errors at the last end of a step", { ...steps, minutes: 24.9 }],
+    [
+      "note step/1 hold=inconclusive last",
+      "when Azure Monitor returns errors for 5 minutes",
+      { ...steps, minutes: 25 },
+    ],
+    ["up testing/0 0 %", "to go on with a revision that is ready, though late", { tag: tag("created"), minutes: 60 }],
     [
       "wait",
       "when both labels are silent at the end of a step",

@@ -120,3 +120,46 @@ describe("two runs that start at the same time", () => {
     );
   });
 });
+
+describe("runs that are killed again and again, with faults and old answers of Azure", () => {
+  /** The most traffic that a revision may get before what is bad about it shows. */
+  const limits = { good: 100, errors: 5, "errors-at-50": 50, broken: 0 } as const;
+  const variants = fc.constantFrom(...(Object.keys(limits) as (keyof typeof limits)[]));
+  const kills = fc.array(fc.integer({ min: 1, max: 150 }), { maxLength: 4 });
+  const staleness = fc.integer({ min: 0, max: 25 });
+
+  test("leave a release that the next runs end, by the rules", { timeout: 120_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(schedules, variants, kills, staleness, async (schedule, variant, counts, seconds) => {
+        const simulated = simulate();
+        const { simulator } = simulated;
+        simulator.options.staleness = seconds;
+        const planned = new Map(schedule);
+        const goal = start({ image: `registry.example/welcome:2.0.0-${variant}` });
+        for (const count of counts) await runUntil(count);
+        simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
+        const { phase } = await settle(simulated, goal);
+        expect(simulated.violations).toEqual([]);
+        expect(Math.max(...simulated.weights)).toBeLessThanOrEqual(limits[variant]);
+        expect(phase).toMatch(variant === "good" ? /^(promoted|rolled-back)$/ : /^rolled-back$/);
+
+        /** Kills a run at this request of it, which may still take effect. */
+        async function runUntil(count: number) {
+          const controller = new AbortController();
+          const { promise: killed, resolve } = Promise.withResolvers<void>();
+          let left = count;
+          simulator.options.intercept = ({ number }: SeenRequest) => {
+            left -= 1;
+            if (left === 0) {
+              controller.abort();
+              resolve();
+            }
+            return planned.get(number);
+          };
+          await Promise.race([simulated.run(goal, { signal: controller.signal }), killed]);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+});
