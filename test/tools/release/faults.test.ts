@@ -48,7 +48,7 @@ describe("with random faults of Azure", () => {
         simulated.simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
         const { phase } = await settle(simulated);
         phases.add(phase);
-        expect(simulated.violations).toEqual([]);
+        expect(simulated.rules.violations).toEqual([]);
         expect(phase).toMatch(/^(promoted|rolled-back)$/);
       }),
       { numRuns: 150 },
@@ -65,7 +65,7 @@ describe("with random faults of Azure", () => {
         const planned = new Map(schedule);
         simulated.simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
         const { phase } = await settle(simulated, bad);
-        expect(simulated.violations).toEqual([]);
+        expect(simulated.rules.violations).toEqual([]);
         expect(phase).toBe("rolled-back");
         expect(Math.max(...simulated.weights)).toBeLessThanOrEqual(5);
       }),
@@ -98,7 +98,7 @@ describe("two runs that start at the same time", () => {
             return ended;
           };
           const ended = await Promise.all([run("one", 0), run("two", delay)]);
-          expect(simulated.violations).toEqual([]);
+          expect(simulated.rules.violations).toEqual([]);
           expect(simulator.app.revisions.length).toBeLessThanOrEqual(2);
           if (!isGood) expect(Math.max(...simulated.weights)).toBeLessThanOrEqual(5);
           if (schedule.length > 0) return;
@@ -139,7 +139,7 @@ describe("runs that are killed again and again, with faults and old answers of A
         for (const count of counts) await runUntil(count);
         simulator.options.intercept = ({ number }: SeenRequest) => planned.get(number);
         const { phase } = await settle(simulated, goal);
-        expect(simulated.violations).toEqual([]);
+        expect(simulated.rules.violations).toEqual([]);
         expect(Math.max(...simulated.weights)).toBeLessThanOrEqual(limits[variant]);
         expect(phase).toMatch(variant === "good" ? /^(promoted|rolled-back)$/ : /^rolled-back$/);
 

@@ -7,9 +7,17 @@ import { runKilled, type Simulated, simulate } from "./simulated.ts";
 const good = start({ image: "registry.example/welcome:2.0.0" });
 const bad = start({ image: "registry.example/welcome:2.0.0-errors" });
 
-/** How many requests a release takes that nobody kills. */
+/** Every other app is in the mode Multiple, and has a label of others. */
+const modeOf = (number: number) => (number % 2 === 0 ? ({ mode: "Multiple" } as const) : {});
+const labelsOf = (number: number) => (number % 2 === 0 ? ["blue", "other"] : ["blue"]);
+
+/** How many requests a release takes at least that nobody kills. */
 async function countRequests(goal: RunGoal): Promise<number> {
-  const simulated = simulate();
+  return Math.min(await countRequestsOf(goal, 1), await countRequestsOf(goal, 2));
+}
+
+async function countRequestsOf(goal: RunGoal, number: number): Promise<number> {
+  const simulated = simulate(modeOf(number));
   await simulated.run(goal);
   let last = 0;
   simulated.simulator.options.onRequest = (_, { number }) => {
@@ -20,7 +28,7 @@ async function countRequests(goal: RunGoal): Promise<number> {
 }
 
 /** Without the times, which depend on the kill. */
-function end({ simulator, violations }: Simulated) {
+function end({ simulator, rules: { violations } }: Simulated) {
   const [old, next] = simulator.app.revisions;
   const isActive = (revision: typeof old) => revision?.runs.at(-1)?.to === Number.POSITIVE_INFINITY;
   return {
@@ -39,7 +47,7 @@ describe.each(["before", "after"] as const)("a run that is killed %s the effect 
     const requests = await countRequests(good);
     expect(requests).toBeGreaterThan(200);
     for (let number = 1; number <= requests; number += 1) {
-      const one = simulate();
+      const one = simulate(modeOf(number));
       expect(await runKilled(one, good, (request) => request.number === number, moment)).toBe("killed");
       const { outcome } = await one.run(good);
       const [old, next] = one.simulator.app.revisions.map(({ name }) => name);
@@ -48,7 +56,7 @@ describe.each(["before", "after"] as const)("a run that is killed %s the effect 
         outcome: expect.stringMatching(/^(promoted|nothing)$/),
         violations: [],
         weights: { [next ?? ""]: 100 },
-        labels: ["blue"],
+        labels: labelsOf(number),
         phase: "promoted",
         old: [old, false],
         next: [next, true],
@@ -62,7 +70,7 @@ describe.each(["before", "after"] as const)("a run that is killed %s the effect 
   }, async () => {
     const requests = await countRequests(bad);
     for (let number = 1; number <= requests; number += 1) {
-      const one = simulate();
+      const one = simulate(modeOf(number));
       expect(await runKilled(one, bad, (request) => request.number === number, moment)).toBe("killed");
       const { outcome } = await one.run(bad);
       const [old, next] = one.simulator.app.revisions.map(({ name }) => name);
@@ -72,7 +80,7 @@ describe.each(["before", "after"] as const)("a run that is killed %s the effect 
         outcome: "rolledBack",
         violations: [],
         weights: { [old ?? ""]: 100 },
-        labels: ["blue"],
+        labels: labelsOf(number),
         phase: "rolled-back",
         old: [old, true],
         next: [next, false],

@@ -28,7 +28,7 @@ describe("a release", () => {
   test("of a good revision is promoted, and the old revision stops", async () => {
     const { outcome, weights, simulated } = await release("good");
     expect({ outcome, weights }).toEqual({ outcome: "promoted", weights: [0, 5, 50, 100] });
-    expect(simulated.violations).toEqual([]);
+    expect(simulated.rules.violations).toEqual([]);
     expect(activeOf(simulated)).toEqual([simulated.simulator.app.revisions[1]?.name]);
   });
 
@@ -51,9 +51,9 @@ describe("a release", () => {
   test("of a slow revision is rolled back by its logs", async () => {
     const slow = { name: "slow", source: "httpLogs", over: 0.5, margin: 0.02, max: 0.5, lag: 60 } as const;
     const definition: Definition = { ...quickDefinition, checks: [slow] };
-    const simulated = simulate();
+    const simulated = simulate({}, definition);
     simulated.simulator.options.logLag = 30;
-    const { outcome, message } = await simulated.run(goal("slow"), { definition });
+    const { outcome, message } = await simulated.run(goal("slow"));
     expect(outcome).toBe("rolledBack");
     expect(message).toContain("check slow");
     expect(simulated.weights).toEqual([0, 5, 0]);
@@ -74,7 +74,7 @@ describe("a release", () => {
     expect((await simulated.run(promote)).outcome).toBe("held");
     expect((await simulated.run(promote)).outcome).toBe("promoted");
     expect(simulated.weights).toEqual([0, 5, 50, 100]);
-    expect(simulated.violations).toEqual([]);
+    expect(simulated.rules.violations).toEqual([]);
   });
 
   test("holds in an outage of both revisions", async () => {
@@ -105,7 +105,7 @@ describe("a dead run", () => {
     expect((await simulated.run(resume)).outcome).toBe("ongoing");
     simulated.simulator.virtualClock.advance(5 * 60_000);
     expect((await simulated.run(resume)).outcome).toBe("promoted");
-    expect(simulated.violations).toEqual([]);
+    expect(simulated.rules.violations).toEqual([]);
   });
 
   test("is taken over by ticks of at most one change each, which leave no lock", async () => {
@@ -127,7 +127,7 @@ describe("a dead run", () => {
     }
     expect(new Set(outcomes)).toEqual(new Set(["ongoing", "promoted"]));
     expect(simulated.weights).toEqual([0, 5, 50, 100]);
-    expect(simulated.violations).toEqual([]);
+    expect(simulated.rules.violations).toEqual([]);
   });
 });
 
@@ -149,7 +149,7 @@ describe("two starts", () => {
     expect([promoted.outcome, refused.outcome]).toEqual(["promoted", "input"]);
     expect(refused.message).toMatch(/^the release of welcome--r[0-9a-f]{8} .* is under way: .*`abort welcome`$/);
     expect(simulated.simulator.app.revisions).toHaveLength(2);
-    expect(simulated.violations).toEqual([]);
+    expect(simulated.rules.violations).toEqual([]);
   });
 });
 
@@ -177,6 +177,8 @@ describe("abort", () => {
         async (delay, staleness) => {
           const simulated = simulate();
           simulated.simulator.options.staleness = staleness;
+          // Azure has no conditional writes: with old reads, a raise can follow the way back, and abort repeats it.
+          if (staleness > 0) simulated.rules.allow(/ after a failure$| goes from | without its label$| rises from /);
           const { virtualClock } = simulated.simulator;
           virtualClock.runners = 2;
           const running = simulated.run(goal(), { owner: "runner" }).then((ended) => {
@@ -187,9 +189,6 @@ describe("abort", () => {
           const { outcome } = await simulated.run(abort, { owner: "person" });
           virtualClock.runners -= 1;
           const other = await running;
-          // Azure has no conditional writes: with old reads, a raise can follow the way back, and abort repeats it.
-          const lasting = simulated.violations.filter((one) => staleness === 0 || !one.includes("went from"));
-          expect(lasting).toEqual([]);
           if (outcome === "input") {
             expect(other.outcome).toBe("promoted");
             return;
@@ -277,7 +276,7 @@ describe("a fault of Azure that lasts", () => {
     simulator.virtualClock.advance(60_000);
     await simulated.run(abort);
     expect(simulated.weights.at(-1)).toBe(0);
-    expect(simulated.violations).toEqual([]);
+    expect(simulated.rules.violations).toEqual([]);
   });
 
   test.each([
@@ -313,7 +312,7 @@ describe("a fault of Azure that lasts", () => {
         const ended = await simulated.run(goal(isGood ? "good" : "errors"));
         expect(ended.outcome).toBe(isGood ? "promoted" : "rolledBack");
         expect(simulated.weights).toEqual(isGood ? [0, 5, 50, 100] : [0, 5, 0]);
-        expect(simulated.violations).toEqual([]);
+        expect(simulated.rules.violations).toEqual([]);
       }),
       { numRuns: 60 },
     );

@@ -7,9 +7,9 @@ import { release } from "../../../tools/release/runner.ts";
 import type { SeenRequest } from "../../simulators/container-apps/faults.ts";
 import { createAzure } from "../../simulators/container-apps/in-process.ts";
 import { steady } from "../../simulators/container-apps/requests.ts";
-import { isReady } from "../../simulators/container-apps/revision.ts";
 import { createProbe } from "../../simulators/container-apps/routing.ts";
 import { createSimulator, type Simulator, type SimulatorOptions } from "../../simulators/container-apps/simulator.ts";
+import { type Rules, watch } from "./simulated-rules.ts";
 
 /** Short steps: a release takes a quarter of an hour of virtual time. */
 export const quickDefinition: Definition = {
@@ -37,65 +37,56 @@ export interface Simulated {
   readonly simulator: Simulator;
   /** Weights of the new revision, in the order in which they were in force, each once. */
   readonly weights: readonly number[];
-  /** What broke a rule that always holds. */
-  readonly violations: readonly string[];
+  readonly rules: Rules;
   run(goal: Goal, options?: RunOptions): Promise<Ended>;
 }
 
 export interface RunOptions {
   readonly owner?: string;
   readonly signal?: AbortSignal;
-  readonly definition?: Definition;
   readonly onReport?: (report: Report) => void;
   readonly clock?: Clock;
 }
 
-export function simulate(options: SimulatorOptions = {}): Simulated {
-  const simulator = createSimulator({ workload: steady({ perSecond: 60 }), ...options });
+/** An app with a tag of others; in the mode Multiple with a label of others, too. */
+export function simulate(options: SimulatorOptions = {}, definition = quickDefinition): Simulated {
+  const simulator = createSimulator({ workload: steady({ perSecond: 60 }), tags: { team: "a" }, ...options });
   simulator.options.metricLag = { first: 30, whole: 60 };
   // Azure lists a revision some seconds after it is created.
   simulator.virtualClock.advance(60_000);
+  if (options.mode === "Multiple") addLabel(simulator);
   simulator.options.requestTime = 200;
+  const rules = watch(simulator, definition);
   const weights: number[] = [0];
-  const violations: string[] = [];
   const probe = createProbe(simulator);
   let runs = 0;
-  simulator.options.onRequest = () => observe();
-  return { simulator, weights, violations, run };
+  simulator.options.onRequest = () => {
+    const next = Object.entries(simulator.weights()).find(([name]) => /--r[0-9a-f]{8}$/.test(name))?.[1] ?? 0;
+    if (next !== weights.at(-1)) weights.push(next);
+  };
+  return { simulator, weights, rules, run };
 
-  /** Rules that hold at any time, whatever fails and whoever is killed. */
-  function observe() {
-    const now = Object.entries(simulator.weights());
-    const sum = now.reduce((total, [, weight]) => total + weight, 0);
-    if (sum !== 100) violations.push(`the weights add to ${sum}`);
-    for (const [name] of now) {
-      const revision = simulator.app.revisions.find((one) => one.name === name);
-      const isServed = revision !== undefined && isReady(revision, simulator.clock.now());
-      if (!isServed) violations.push(`${name} has traffic, and no replica that is ready`);
-    }
-    const next = now.find(([name]) => /--r[0-9a-f]{8}$/.test(name))?.[1] ?? 0;
-    const before = weights.at(-1) ?? 0;
-    if (next === before) return;
-    const ladder = [0, ...quickDefinition.steps.map(({ weight }) => weight), 100];
-    if (next > before && ladder.indexOf(next) !== ladder.indexOf(before) + 1) {
-      violations.push(`the new revision went from ${before} % to ${next} %`);
-    }
-    weights.push(next);
-  }
-
-  async function run(goal: Goal, { owner, signal, definition, onReport, clock }: RunOptions = {}): Promise<Ended> {
+  async function run(goal: Goal, { owner, signal, onReport, clock }: RunOptions = {}): Promise<Ended> {
     runs += 1;
+    rules.asked(goal);
     let ended: Ended | undefined;
     await release({
-      definition: definition ?? quickDefinition,
+      definition,
       goal,
       azure: createAzure(simulator, signal),
       clock: clock ?? simulator.virtualClock,
-      probe,
+      async probe(url) {
+        const result = await probe(url);
+        rules.probed(url, result);
+        return result;
+      },
       runTest: async () => ({ ok: true }),
       owner: owner ?? `run-${runs}`,
       show: {
-        report: (report) => onReport?.(report),
+        report(report) {
+          rules.reported(report);
+          onReport?.(report);
+        },
         end: (outcome, message) => {
           ended = { outcome, message };
         },
@@ -104,6 +95,14 @@ export function simulate(options: SimulatorOptions = {}): Simulated {
     if (!ended) throw new Error("the release ends with an outcome");
     return ended;
   }
+}
+
+function addLabel({ app, writeAs }: Simulator): void {
+  const traffic = [
+    { latestRevision: true, weight: 100 },
+    { revisionName: app.revisions[0]?.name, weight: 0, label: "other" },
+  ];
+  writeAs({ properties: { configuration: { ingress: { traffic } } } });
 }
 
 /** Kills the run at a request: before Azure does what it asks for, or after that and before its response. */

@@ -12,6 +12,7 @@ import { createPool, type ProcessPool } from "../../simulators/container-apps/pr
 import type { SimulatorOptions } from "../../simulators/container-apps/simulator.ts";
 import { start } from "./model.ts";
 import { type Ended, quickDefinition, runKilled, type Simulated } from "./simulated.ts";
+import { watch } from "./simulated-rules.ts";
 
 const { ca } = await loadIngressKeys();
 tls.setDefaultCACertificates([...tls.getCACertificates("default"), ca]);
@@ -54,20 +55,26 @@ async function simulate(pool: ProcessPool, options: SimulatorOptions = {}, inter
     for (let at = from; at < to; at += interval) await sendRequest();
   };
   simulator.options.requestTime = 200;
-  return { simulator, weights: [], violations: [], run };
+  const rules = watch(simulator, definition);
+  return { simulator, weights: [], rules, run };
 
   async function run(goal: Parameters<Simulated["run"]>[0], { signal }: { signal?: AbortSignal } = {}): Promise<Ended> {
     let ended: Ended | undefined;
+    rules.asked(goal);
     await release({
       definition,
       goal,
       azure: createAzure(simulator, signal),
       clock: simulator.virtualClock,
-      probe,
+      async probe(url) {
+        const result = await probe(url);
+        rules.probed(url, result);
+        return result;
+      },
       runTest: async () => ({ ok: true }),
       owner: signal ? "killed" : "next",
       show: {
-        report() {},
+        report: (report) => rules.reported(report),
         end(outcome, message) {
           ended = { outcome, message };
         },
