@@ -6,7 +6,7 @@ import { hasLock, mayWrite, renewLock, takeLock } from "./guard.ts";
 import { lockOf, withLock, withoutLock } from "./lock.ts";
 import type { Memory } from "./memory.ts";
 import { labelUrl } from "./observe.ts";
-import { choose } from "./patience.ts";
+import { choose, nameOf, patience } from "./patience.ts";
 import { expect } from "./pending.ts";
 import type { Outcome } from "./report.ts";
 import { formatProgress, formatTime, releaseTag } from "./tags.ts";
@@ -33,8 +33,10 @@ export async function act(options: ReleaseOptions, { situation, action, memory }
   const { app } = situation;
   if (action.kind === "done") return { memory, end: action };
   const once = isOnce(goal);
-  if (once && action.kind === "wait") return { memory, end: { outcome: "ongoing", message: action.message } };
-  if (action.kind === "wait" && action.isPassive) {
+  if (once && isTickOver({ situation, action, memory })) {
+    return { memory, end: { outcome: "ongoing", message: memory.changed?.message ?? action.message } };
+  }
+  if (action.kind === "wait" && (action.isPassive || once)) {
     await clock.sleep(Math.max(1_000, action.until - azure.now()));
     return { memory };
   }
@@ -52,12 +54,32 @@ export async function act(options: ReleaseOptions, { situation, action, memory }
     }
     case "write": {
       const written = await write(options, situation, action, memory);
-      return once && written !== memory ? { memory: written, end: endOfOnce(action) } : { memory: written };
+      return { memory: once && written !== memory ? afterChange(written, action, azure.now()) : written };
     }
-    default:
-      await activate(options, situation, action);
-      return once ? { memory, end: { outcome: "ongoing", message: action.message } } : { memory };
+    default: {
+      const isSent = await activate(options, situation, action);
+      return { memory: once && isSent ? afterChange(memory, action, azure.now()) : memory };
+    }
   }
+}
+
+const afterChange = (memory: Memory, action: Write | Activation, now: number): Memory => ({
+  ...memory,
+  changed: memory.changed ?? { key: nameOf(action), since: now, message: action.message },
+});
+
+/**
+ * A tick remembers nothing of the ticks before it. So it stays while Azure does not apply a change: its own limits end
+ * it, or send the traffic back. Else it ends when nothing is due, or something else than what it has changed already.
+ */
+function isTickOver({ situation: { app, now }, action, memory }: Looked): boolean {
+  const { changed, pending } = memory;
+  if (action.kind === "wait") {
+    const isApplying = changed !== undefined && app.isBusy && now - changed.since < patience.up;
+    return !action.isBlocked && pending === undefined && !isApplying;
+  }
+  const isWayBack = action.kind === "write" && action.moves === "back";
+  return changed !== undefined && !isWayBack && nameOf(action) !== changed.key;
 }
 
 function ignoresLock({ goal }: ReleaseOptions, action: Exclude<Action, Done>): boolean {
@@ -106,11 +128,13 @@ function changeOf(options: ReleaseOptions, old: Change["tags"] & {}, action: Wri
   return { ...(mode && { mode }), ...(traffic && { traffic }), ...(template && { template }), tags: locked };
 }
 
-async function activate(options: ReleaseOptions, { app }: Situation, action: Activation): Promise<void> {
+/** @returns whether the request was sent: not if the app has changed since the look */
+async function activate(options: ReleaseOptions, { app }: Situation, action: Activation): Promise<boolean> {
   const { azure, clock } = options;
-  if (!(await mayWrite(options, app, !ignoresLock(options, action)))) return;
+  if (!(await mayWrite(options, app, !ignoresLock(options, action)))) return false;
   await azure.setActive(action.revision, action.kind === "activate");
   await clock.sleep(2_000);
+  return true;
 }
 
 async function runTests(options: ReleaseOptions, { app, state }: Situation): Promise<TestResult> {
@@ -120,11 +144,4 @@ async function runTests(options: ReleaseOptions, { app, state }: Situation): Pro
   // A command can take longer than the usual lock.
   const beforeCommand = async () => renewLock(options, await azure.readApp(), 2 * longest);
   return testRevision(definition, { url, revision }, probe, runTest, beforeCommand);
-}
-
-/** A tick ends after its write. */
-function endOfOnce({ progress, isLast, message }: Write): { outcome: Outcome; message: string } {
-  if (!isLast) return { outcome: "ongoing", message };
-  if (progress.phase === "promoted") return { outcome: "promoted", message };
-  return { outcome: progress.phase === "rolled-back" ? "rolledBack" : "held", message };
 }

@@ -16,6 +16,8 @@ export interface Wait {
   readonly until: number;
   /** Not even the lock is taken: the app may be somebody else's. */
   readonly isPassive?: boolean;
+  /** Azure must first apply an earlier change. */
+  readonly isBlocked?: boolean;
   readonly message: string;
 }
 

@@ -1,5 +1,5 @@
 // What to do next: from the definition, the goal, the state of the app and what was seen. Pure: no clock, no requests.
-import { type Action, done, lookAgain, note, type Situation, type Write } from "./action.ts";
+import { type Action, done, lookAgain, note, type Situation, type Wait, type Write } from "./action.ts";
 import { type Candidate, candidateOf, imageOf } from "./candidate.ts";
 import { goBack, swap } from "./ending.ts";
 import { isOnce, isStart } from "./goal.ts";
@@ -27,7 +27,10 @@ export function decide(situation: Situation): Action {
   return done("foreign", `${state.message}. Another tool or a person changed it, so this command touches nothing`);
 }
 
-const settle = (situation: Situation) => lookAgain(situation, "waits until Azure shows the last write");
+const settle = (situation: Situation): Wait => ({
+  ...lookAgain(situation, "waits until Azure shows the last write"),
+  isBlocked: true,
+});
 
 /**
  * The revision that the goal asks for.

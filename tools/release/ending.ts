@@ -12,12 +12,11 @@ const drain = 60_000;
 
 /** The new revision is the live one. The old one stops. */
 export function swap(situation: Situation, { progress, isLost, live, nextName }: Underway): Action {
-  const { goal, now, app, memory } = situation;
+  const { goal, now } = situation;
   if (goal.kind === "abort") {
     return done("input", `nothing to abort: ${nextName} is live already. To go back, release the image of before`);
   }
-  const isDraining = now - progress.since < drain;
-  if (isDraining || memory.pending || app.isBusy) return lookAgain(situation, `all traffic is on ${nextName}`);
+  if (now - progress.since < drain) return lookAgain(situation, `all traffic is on ${nextName}`);
   if (isLost) return note({ ...progress, since: wholeSeconds(now) }, `all traffic is on ${nextName}`);
   if (live?.isActive) return { kind: "deactivate", revision: live.name, message: `stops ${live.name}` };
   return { ...note({ ...progress, phase: "promoted" }, `${nextName} is promoted`), isLast: true };
@@ -42,7 +41,10 @@ export function goBack(situation: Situation, state: Underway, reason: string): A
     };
   }
   const isDraining = now - progress.since < drain;
-  if (isDraining || app.isBusy) return lookAgain(situation, `all traffic is back on ${progress.from}: ${reason}`);
+  if (isDraining || app.isBusy) {
+    const draining = lookAgain(situation, `all traffic is back on ${progress.from}: ${reason}`);
+    return { ...draining, isBlocked: app.isBusy };
+  }
   if (next?.isActive) return { kind: "deactivate", revision: nextName, message: `stops ${nextName}` };
   const end = note({ ...progress, phase: "rolled-back" }, `${nextName} is rolled back: ${reason}`);
   return { ...end, isLast: true, ignoresLock };

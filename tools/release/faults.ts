@@ -10,6 +10,8 @@ interface Trouble {
   readonly memory: Memory;
   /** The app could never be read. */
   readonly isFirst: boolean;
+  /** How many faults have followed each other. */
+  readonly count: number;
   /** How long faults have followed each other, in milliseconds. */
   readonly lasted: number;
 }
@@ -17,12 +19,15 @@ interface Trouble {
 /** Longer than it takes to give up a raise and then to go back. */
 const limit = patience.up + patience.back;
 
+/** One answer can be wrong: a role that was assigned a moment ago is not known everywhere. */
+const refusals = 3;
+
 /** Ends the run, or goes on: with the memory of a failure when Azure rejects what the release needs to rise. */
-export function endAfter(fault: AzureFault, { looked, memory, isFirst, lasted }: Trouble): Turn {
+export function endAfter(fault: AzureFault, { looked, memory, isFirst, count, lasted }: Trouble): Turn {
   const { message } = fault;
   const isPermanent = fault.kind === "denied" || fault.kind === "missing" || fault.kind === "rejected";
   const isIdle = looked?.situation.state.kind === "idle";
-  if (isPermanent && (isFirst || isIdle)) return { memory, end: { outcome: "input", message } };
+  if (isPermanent && (isFirst || (isIdle && count >= refusals))) return { memory, end: { outcome: "input", message } };
   const isGoingBack = memory.goingBackSince !== undefined;
   if (lasted >= (isGoingBack ? patience.back : limit)) {
     const next = "The next `run` goes on with the release.";

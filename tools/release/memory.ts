@@ -22,6 +22,8 @@ export interface Memory {
   readonly foreignSince: number | undefined;
   /** The last write, until Azure shows it. */
   readonly pending: Pending | undefined;
+  /** What a tick has changed: it ends when Azure has applied that, and does nothing else. */
+  readonly changed: { readonly key: string | undefined; readonly since: number; readonly message: string } | undefined;
 }
 
 interface Pending {
@@ -47,6 +49,7 @@ export const emptyMemory: Memory = {
   goingBackSince: undefined,
   foreignSince: undefined,
   pending: undefined,
+  changed: undefined,
 };
 
 export const isSwapping = ({ pending }: Memory) => pending?.after.includes(" phase=swapped ") === true;

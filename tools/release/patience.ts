@@ -22,7 +22,8 @@ export function choose(situation: Situation): { action: Action; memory: Memory }
   const isTrying = attempt !== undefined && attempt.key === nameOf(action);
   if (isTrying && now - attempt.since >= patience.up) return giveUp({ ...situation, memory: remembered }, action);
   if (isBlocked(situation, action)) {
-    return { action: lookAgain(situation, "waits until Azure has applied the last write"), memory: remembered };
+    const blocked = lookAgain(situation, "waits until Azure has applied the last write");
+    return { action: { ...blocked, isBlocked: true }, memory: remembered };
   }
   return { action, memory: remembered };
 }
@@ -41,7 +42,8 @@ function attemptOf({ memory, now }: Situation, action: Action): Memory["attempt"
   return memory.attempt?.key === key ? memory.attempt : { key, since: now };
 }
 
-function nameOf(action: Action): string | undefined {
+/** Names what an action tries, so that a repeated one counts as the same. */
+export function nameOf(action: Action): string | undefined {
   if (action.kind === "write") return `${action.moves} ${keyOf(action.progress)}`;
   if (action.kind === "activate" || action.kind === "deactivate") return `${action.kind} ${action.revision}`;
   return action.kind === "test" ? "test" : undefined;

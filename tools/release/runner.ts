@@ -35,8 +35,9 @@ export async function release(options: ReleaseOptions): Promise<Outcome> {
     } catch (error) {
       if (!(error instanceof AzureFault)) throw error;
       trouble = { since: trouble?.since ?? clock.now(), count: (trouble?.count ?? 0) + 1 };
-      turn = endAfter(error, { looked, memory, isFirst: last === undefined, lasted: clock.now() - trouble.since });
-      if (turn.end === undefined) await clock.sleep(pauseAfter(error, trouble.count));
+      const { since, count } = trouble;
+      turn = endAfter(error, { looked, memory, isFirst: last === undefined, count, lasted: clock.now() - since });
+      if (turn.end === undefined) await clock.sleep(pauseAfter(error, count));
     }
     memory = turn.memory;
     if (turn.end) {

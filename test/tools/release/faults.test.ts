@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { armError } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { parseProgress } from "../../../tools/release/tags.ts";
 import { type Fault, faults, type SeenRequest } from "../../simulators/container-apps/faults.ts";
 import { start } from "./model.ts";
@@ -71,6 +72,36 @@ describe("with random faults of Azure", () => {
       }),
       { numRuns: 150 },
     );
+  });
+});
+
+describe("one request that Azure does not allow", () => {
+  const missing: Fault = {
+    hasEffect: false,
+    response: armError(404, "ResourceNotFound", "The Resource 'welcome' was not found."),
+  };
+
+  const refused = [faults.expired, faults.denied, missing];
+
+  test("does not end a run, whichever it is after the first look", { timeout: 60_000 }, async () => {
+    for (let number = 3; ; number += 1) {
+      // Before the release is under way, each of them; later, one of them for each request.
+      const chosen = number < 15 ? refused : refused.slice(number % 3, (number % 3) + 1);
+      for (const fault of chosen) {
+        const simulated = simulate();
+        let isHit = false;
+        simulated.simulator.options.intercept = (request: SeenRequest) => {
+          if (request.number !== number) return undefined;
+          isHit = true;
+          return fault;
+        };
+        const ended = await simulated.run(good);
+        expect({ number, ...ended }).toMatchObject({ number, outcome: "promoted" });
+        if (isHit) continue;
+        expect(number).toBeGreaterThan(200);
+        return;
+      }
+    }
   });
 });
 

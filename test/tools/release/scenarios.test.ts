@@ -294,12 +294,26 @@ describe("a fault of Azure that lasts", () => {
     expect((await simulated.run(resume)).outcome).toBe("promoted");
   });
 
-  test("of permissions ends at once when nothing has begun", async () => {
+  test("of permissions ends within a minute when nothing has begun", async () => {
     const simulated = simulate();
-    simulated.simulator.options.intercept = ({ method }) => (method === "PATCH" ? faults.denied : undefined);
+    const { virtualClock, options } = simulated.simulator;
+    options.intercept = ({ method }) => (method === "PATCH" ? faults.denied : undefined);
+    const before = virtualClock.now();
     const ended = await simulated.run(goal());
     expect(ended.outcome).toBe("input");
     expect(ended.message).toContain("role");
+    expect(virtualClock.now() - before).toBeLessThan(60_000);
+  });
+
+  test("of permissions ends at once when the app cannot be read", async () => {
+    const simulated = simulate();
+    let requests = 0;
+    simulated.simulator.options.intercept = () => {
+      requests += 1;
+      return faults.denied;
+    };
+    expect((await simulated.run(goal())).outcome).toBe("input");
+    expect(requests).toBe(1);
   });
 
   test("of reads that are up to 40 seconds old breaks no rule, and the release ends as it should", {
