@@ -5,7 +5,7 @@ import { goBack, swap } from "./ending.ts";
 import { isOnce, isStart } from "./goal.ts";
 import { keyOf } from "./memory.ts";
 import { create, judgePhase, pin, test } from "./phases.ts";
-import { refusals } from "./refuse.ts";
+import { refusals, refuseTable } from "./refuse.ts";
 import type { Idle, Underway } from "./state.ts";
 import { type Progress, wholeSeconds } from "./tags.ts";
 import { failureOf } from "./verdict.ts";
@@ -18,12 +18,15 @@ const grace = 60_000;
 const foreignFor = 30_000;
 
 export function decide(situation: Situation): Action {
-  const { state, now, memory } = situation;
+  const { definition, goal, app, state, now, memory } = situation;
   if (state.kind === "idle") return decideIdle(situation, state);
   if (state.kind === "underway") return decideUnderway(situation, state);
+  const isOther = !state.isUnderway && memory.following === undefined;
+  if (isOther && goal.kind === "run" && !isStart(goal)) return done("nothing", `nothing to do: ${state.message}`);
   const isSettling = memory.pending !== undefined || (state.since !== undefined && now - state.since < grace);
-  const isNew = now - (memory.foreignSince ?? now) < foreignFor && !isOnce(situation.goal);
+  const isNew = now - (memory.foreignSince ?? now) < foreignFor && !isOnce(goal);
   if (isSettling || isNew) return { ...settle(situation), isPassive: true };
+  if (isOther && isStart(goal)) return done("input", refuseTable(definition, app, state.message));
   return done("foreign", `${state.message}. Another tool or a person changed it, so this command touches nothing`);
 }
 
@@ -76,6 +79,8 @@ function decideUnderway(situation: Situation, state: Underway): Action {
   const { definition, goal, memory, now, seen } = situation;
   const { progress } = state;
   const isAbort = goal.kind === "abort";
+  const unapproved = findUnapproved(situation, state);
+  if (unapproved !== undefined) return done("input", unapproved);
   if (progress.phase === "swapped") {
     return memory.failed !== undefined && state.live ? goBack(situation, state, memory.failed) : swap(situation, state);
   }
@@ -110,6 +115,17 @@ function refuseOther(situation: Situation, { progress, next, nextName }: Underwa
   const image = next ? ` (${imageOf(definition, next) ?? "several containers"})` : "";
   const remedy = `wait for its end, or end it with \`abort ${definition.app}\``;
   return done("input", `the release of ${nextName}${image} is under way: ${remedy}`);
+}
+
+/** Why this is not what a person has approved: another release began in the meantime, or the release went on. */
+function findUnapproved({ definition, goal, memory }: Situation, { progress, nextName }: Underway): string | undefined {
+  if (goal.kind !== "promote" || goal.revision === undefined) return undefined;
+  const { revision, step } = goal;
+  const isSame = step === undefined || memory.approving === keyOf({ ...progress, phase: "step", step });
+  if (revision === nextName && isSame) return undefined;
+  const approved = step === undefined ? revision : `step ${step} of ${revision}`;
+  const shown = `${describePhase(definition, progress)} of ${nextName}`;
+  return `the approval is for ${approved}, but Azure shows ${shown}: look at \`status ${definition.app}\`, and decide again`;
 }
 
 /** Whether `promote` has not ended yet what it found under way. */

@@ -6,7 +6,15 @@ import type { Show } from "./report.ts";
 import type { RunTest } from "./test-revision.ts";
 
 /** What a command wants. */
-export type Goal = RunGoal | { readonly kind: "promote"; readonly force: boolean } | { readonly kind: "abort" };
+export type Goal = RunGoal | PromoteGoal | { readonly kind: "abort" };
+
+interface PromoteGoal {
+  readonly kind: "promote";
+  readonly force: boolean;
+  /** The revision that a person has approved, and the step, from 1. Another one is refused. undefined: any */
+  readonly revision?: string | undefined;
+  readonly step?: number | undefined;
+}
 
 /** Without an image and without variables, it goes on with the release that is under way, and starts none. */
 export interface RunGoal {

@@ -60,6 +60,8 @@ Options
   --retry                 release a revision again that was rolled back; run
   --allow-queue           release an app that scales by the length of a queue; plan, run
   --force                 promote although a check fails; promote
+  --revision NAME         refuse another revision than this one; promote
+  --step N                refuse another step than this one, such as 2 or "step 2 of 3"; promote
   --argo                  print the release as manifests of Argo Rollouts, without Azure; plan
   --json                  print JSON; status
   --file FILE             default: services/APP/release.yaml
@@ -81,6 +83,8 @@ const onlyFor: Readonly<Record<string, readonly Name[]>> = {
   retry: ["run"],
   "allow-queue": ["plan", "run"],
   force: ["promote"],
+  revision: ["promote"],
+  step: ["promote"],
   argo: ["plan"],
   json: ["status"],
 };
@@ -135,6 +139,7 @@ export function readOptions(args: readonly string[], env: NodeJS.ProcessEnv): Op
   const fault = image === undefined ? undefined : faultOfImage(image);
   if (fault !== undefined) faults.push(fault);
   const set = readSet(values.set, faults);
+  const step = readStep(values, faults);
   if (name === "plan" && image === undefined && (values.argo || values.set.length === 0)) {
     faults.push("plan needs --image REF, such as --image REGISTRY.azurecr.io/welcome:1.0.1");
   }
@@ -146,11 +151,11 @@ export function readOptions(args: readonly string[], env: NodeJS.ProcessEnv): Op
   return { app, file, command: toCommand() };
 
   function toCommand(): Command {
-    const { once, retry, "allow-queue": allowQueue, force, json } = values;
+    const { once, retry, "allow-queue": allowQueue, force, json, revision } = values;
     const of = { azure: azure as AzureOptions };
     if (name === "plan") return { kind: "plan", ...of, wanted: { image, set }, allowQueue };
     if (name === "status") return { kind: "status", ...of, json };
-    if (name === "promote") return { kind: "release", ...of, goal: { kind: "promote", force } };
+    if (name === "promote") return { kind: "release", ...of, goal: { kind: "promote", force, revision, step } };
     if (name === "abort") return { kind: "release", ...of, goal: { kind: "abort" } };
     return { kind: "release", ...of, goal: { kind: "run", image, set, retry, once, allowQueue } };
   }
@@ -168,6 +173,8 @@ function parse(args: readonly string[]) {
         retry: { type: "boolean", default: false },
         "allow-queue": { type: "boolean", default: false },
         force: { type: "boolean", default: false },
+        revision: { type: "string" },
+        step: { type: "string" },
         argo: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         file: { type: "string" },
@@ -190,6 +197,18 @@ function faultOfImage(image: string): string | undefined {
   const [, tag = "latest"] = name.split("/").at(-1)?.split(":") ?? [];
   if (digest !== undefined || (tag !== "latest" && tag !== "")) return undefined;
   return `--image ${image} can be another image tomorrow. Name a tag of this version, such as :1.0.1, or a digest.`;
+}
+
+/** A number, or the words of the table and of the output `step` of GitHub Actions. */
+function readStep(
+  { revision, step }: { readonly revision?: string | undefined; readonly step?: string | undefined },
+  faults: string[],
+): number | undefined {
+  if (step === undefined) return undefined;
+  const [, number] = /^(?:step )?([1-9]\d{0,2})(?: of \d+)?$/.exec(step) ?? [];
+  if (number === undefined) faults.push(`--step ${step} is no step. Write it like 2 or "step 2 of 3".`);
+  if (revision === undefined) faults.push("--step needs --revision NAME: each release has such a step.");
+  return number === undefined ? undefined : Number(number);
 }
 
 function readSet(values: readonly string[], faults: string[]): Record<string, string> {

@@ -5,7 +5,7 @@ import type { Definition, RatioCheck, Step } from "./definition.ts";
 import { formatDuration } from "./duration.ts";
 import { type Counts, looksOf, needed, zOf } from "./judge.ts";
 import type { Wanted } from "./options.ts";
-import { refusals } from "./refuse.ts";
+import { refusals, refuseTable } from "./refuse.ts";
 import { alignRows, clean } from "./show/format.ts";
 import { stateOf } from "./state.ts";
 
@@ -57,7 +57,9 @@ export async function readPlan(azure: Azure, input: Omit<PlanInput, "app" | "tod
 export function planOf(input: PlanInput): Plan {
   const { definition, app, wanted, allowQueue } = input;
   const state = stateOf(definition, app);
-  if (state.kind === "foreign") return refused(definition, [state.message]);
+  if (state.kind === "foreign") {
+    return refused(definition, [state.isUnderway ? state.message : refuseTable(definition, app, state.message)]);
+  }
   if (state.kind === "underway") {
     const { id } = state.progress;
     const text = `the release ${id} is under way. See it with \`status\`, and end it with \`promote\` or \`abort\``;

@@ -1,5 +1,6 @@
 // What a release cannot do with an app.
 import type { App, Revision } from "./azure/azure.ts";
+import type { Definition } from "./definition.ts";
 
 /** @returns one sentence for each reason, with its remedy */
 export function refusals(app: App, live: Revision, allowQueue: boolean): string[] {
@@ -21,6 +22,19 @@ export function refusals(app: App, live: Revision, allowQueue: boolean): string[
         ]
       : []),
   ];
+}
+
+/** @param message what the table is, that no release has made */
+export function refuseTable({ app: name }: Definition, { traffic, domain }: App, message: string): string {
+  if (domain === undefined) return `${message}: enable ingress`;
+  const where = `--name ${name} --resource-group $AZURE_RESOURCE_GROUP`;
+  const [most, second] = traffic.filter(({ weight }) => weight > 0).toSorted((a, b) => b.weight - a.weight);
+  if (!most || !second) return `${message}. Look at: az containerapp revision list ${where} --output table`;
+  return (
+    `${message}. A release starts when one revision has all traffic. Deploy infra/bicep without LIVE and ` +
+    "CANDIDATE_WEIGHT, or give all traffic to the revision that works, such as by: az containerapp ingress traffic " +
+    `set ${where} --revision-weight ${most.revision ?? "latest"}=100`
+  );
 }
 
 /** Rules of KEDA that measure the replicas themselves: no revision takes work by them. */

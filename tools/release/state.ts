@@ -35,6 +35,8 @@ export interface Underway {
 interface Foreign {
   readonly kind: "foreign";
   readonly message: string;
+  /** The tag says that a release is under way. */
+  readonly isUnderway: boolean;
   /** When the release last wrote its tag, if there is one under way: Azure may show the table of this write soon. */
   readonly since: number | undefined;
 }
@@ -60,7 +62,8 @@ function underway(definition: Definition, app: App, table: Table, progress: Prog
     return foreign(app, `the release ${progress.id} is at ${progress.phase}`, progress.since);
   }
   if (!live && shown.phase !== "swapped") {
-    return { kind: "foreign", message: `${progress.from}, to go back to, no longer exists`, since: undefined };
+    const message = `${progress.from}, to go back to, no longer exists`;
+    return { kind: "foreign", message, isUnderway: true, since: undefined };
   }
   const isLost = shown.phase !== progress.phase || shown.step !== progress.step;
   return {
@@ -112,7 +115,8 @@ function idle(app: App, table: Table, last: Progress | undefined): State {
   const names = app.mode === "Single" ? [app.latestReadyRevision] : [...table.weights.keys()];
   const live = app.revisions.find(({ name }) => name === names[0]);
   if (app.latestReadyRevision === undefined && (app.mode === "Single" || table.hasLatest)) {
-    return { kind: "foreign", message: "no revision of the app is ready to compare with", since: undefined };
+    const message = "no revision of the app is ready to compare with";
+    return { kind: "foreign", message, isUnderway: false, since: undefined };
   }
   if (names.length === 1 && live) return { kind: "idle", live, last };
   return foreign(app, "no release is under way", undefined);
@@ -120,5 +124,5 @@ function idle(app: App, table: Table, last: Progress | undefined): State {
 
 function foreign(app: App, but: string, since: number | undefined): Foreign {
   const table = app.mode === "Multiple" ? describeTable(app) : `${describeTable(app)}, in the mode ${app.mode}`;
-  return { kind: "foreign", message: `the traffic is ${table}, but ${but}`, since };
+  return { kind: "foreign", message: `the traffic is ${table}, but ${but}`, isUnderway: since !== undefined, since };
 }

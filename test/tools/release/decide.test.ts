@@ -118,6 +118,8 @@ function brief(action: Action): string {
   }
 }
 
+/** As infra/bicep declares it with LIVE and CANDIDATE_WEIGHT. */
+const halves: readonly Share[] = [blue(50), { revision: "welcome--0000002", weight: 50, label: "green" }];
 const steps = { table: tables.step1, tag: tag("step", 1) };
 const bakes = { table: tables.bake, tag: tag("bake", 2) };
 const promote: Goal = { kind: "promote", force: false };
@@ -259,6 +261,13 @@ describe("a run decides", () => {
       { ...steps, goal: start({ image: "registry.example/welcome:3" }) },
     ],
     ["wait", "for the same image, to go on", { ...steps, goal: start() }],
+    ["nothing", "without an image, for a table that no release has made", { table: halves, memory: {} }],
+    ["input", "with an image, for a table that no release has made", { table: halves, goal: start(), minutes: 1 }],
+    [
+      "foreign",
+      "for such a table in the place of its release",
+      { table: halves, minutes: 1, memory: { following: id } },
+    ],
     [
       "up pinned/0 no %",
       "to replace a release that has no revision",
@@ -352,6 +361,32 @@ describe("promote decides", () => {
     ["wait", "to finish a way back", { tag: tag("back", 1), ...approving("back", 1) }],
   ])("%s %s", (wanted, _, one) => {
     expect(brief(decide(situation({ goal: promote, ...one })))).toBe(wanted);
+  });
+
+  const confirmed = { table: tables.step2, tag: tag("step", 2, { hold: "confirm" }), ...approving("step", 2) };
+  const approve = (revision: string, step?: number): Goal => ({ kind: "promote", force: false, revision, step });
+
+  test.each<[string, Goal, Case]>([
+    ["note step/2 hold=confirm approved=yes", approve(next, 2), confirmed],
+    ["note step/2 hold=confirm approved=yes", approve(next), confirmed],
+    // The approval of a release that was aborted, while another one is under way.
+    ["input", approve("welcome--r00000000", 2), confirmed],
+    ["input", approve("welcome--r00000000"), confirmed],
+    // The approval of a step that somebody has promoted already.
+    ["input", approve(next, 1), confirmed],
+    ["input", approve(next, 2), { ...bakes, ...approving("bake", 2) }],
+    ["input", approve(next, 2), { ...confirmed, tag: tag("step", 2, { approved: "yes" }), ...approving("step", 1) }],
+    ["input", approve("welcome--r00000000", 1), { tag: tag("back", 1), ...approving("back", 1), minutes: 1 }],
+    // The release goes on after the approval.
+    ["wait", approve(next, 1), { table: tables.step2, tag: tag("step", 2), ...approving("step", 1) }],
+  ])("%s for the approval %j of this revision and step alone", (wanted, goal, one) => {
+    expect(brief(decide(situation({ goal, ...one })))).toBe(wanted);
+  });
+
+  test("what is approved and what is under way, when it refuses an approval", () => {
+    expect(decide(situation({ goal: approve("welcome--r00000000", 1), ...confirmed }))).toMatchObject({
+      message: `the approval is for step 1 of welcome--r00000000, but Azure shows step 2 of 2 of ${next}: look at \`status welcome\`, and decide again`,
+    });
   });
 
   test("with --force to go on although a check fails, in this step alone", () => {

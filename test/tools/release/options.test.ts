@@ -48,6 +48,11 @@ describe("the commands of npm run release", () => {
       allowQueue: true,
     });
     expect(goalOf("promote", "welcome", "--force")).toEqual({ kind: "promote", force: true });
+    for (const step of ["2", "step 2 of 3"]) {
+      const args = ["--revision", "welcome--r01234567", "--step", step];
+      const approved = { revision: "welcome--r01234567", step: 2 };
+      expect(goalOf("promote", "welcome", ...args)).toEqual({ kind: "promote", force: false, ...approved });
+    }
     expect(goalOf("abort", "welcome")).toEqual({ kind: "abort" });
   });
 
@@ -111,6 +116,11 @@ describe("wrong options", () => {
     [["run", "welcome", "group-lister"], "Remove group-lister: a command releases one app."],
     [["plan", "welcome"], "plan needs --image REF, such as --image REGISTRY.azurecr.io/welcome:1.0.1"],
     [["status", "welcome", "--force"], "--force is for promote, not for status."],
+    [["promote", "welcome", "--step", "2"], "--step needs --revision NAME: each release has such a step."],
+    [
+      ["promote", "welcome", "--revision", "welcome--r01234567", "--step", "bake"],
+      '--step bake is no step. Write it like 2 or "step 2 of 3".',
+    ],
     [["abort", "welcome", "--image", image], "--image is for plan and run, not for abort."],
     [["run", "welcome", "--set", "1A=b"], "--set 1A is no variable. Write --set NAME=VALUE."],
     [["run", "welcome", "--set", "SECRET"], "--set SECRET is no variable. Write --set NAME=VALUE."],

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { App, Revision } from "../../../tools/release/azure/azure.ts";
-import { refusals } from "../../../tools/release/refuse.ts";
-import { createModel, template } from "./model.ts";
+import { refusals, refuseTable } from "../../../tools/release/refuse.ts";
+import { createModel, definition, template } from "./model.ts";
 
 const app: App = { ...createModel().show(), mode: "Multiple" };
 
@@ -36,6 +36,27 @@ describe("a release refuses", () => {
   ])("an app that scales by a queue of %s, unless it is allowed", (_, rule) => {
     expect(refusals(app, live([rule]), false)).toEqual([expect.stringMatching(/the rule orders.*add --allow-queue/)]);
     expect(refusals(app, live([rule]), true)).toEqual([]);
+  });
+
+  test.each<[string, Partial<App>, string]>([
+    [
+      "split between two revisions",
+      {
+        traffic: [
+          { revision: "welcome--old", weight: 40, label: "blue" },
+          { revision: undefined, weight: 60, label: "green" },
+        ],
+      },
+      "A release starts when one revision has all traffic. Deploy infra/bicep without LIVE and CANDIDATE_WEIGHT, or give all traffic to the revision that works, such as by: az containerapp ingress traffic set --name welcome --resource-group $AZURE_RESOURCE_GROUP --revision-weight latest=100",
+    ],
+    [
+      "of a revision that is not ready",
+      { latestReadyRevision: undefined },
+      "The table. Look at: az containerapp revision list --name welcome --resource-group $AZURE_RESOURCE_GROUP --output table",
+    ],
+    ["of an app without ingress", { traffic: [], domain: undefined }, "The table: enable ingress"],
+  ])("a table %s, and names the command that ends it", (_, more, text) => {
+    expect(refuseTable(definition, { ...app, ...more }, "The table")).toContain(text);
   });
 
   test("an app with each of its reasons and remedies at once", () => {

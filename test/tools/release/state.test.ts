@@ -100,7 +100,8 @@ describe("a table that is not that of a release", () => {
     ["traffic for a revision that was rolled back", [blue(95), green(5)], progress("rolled-back", 1)],
     ["nothing", [], progress("step", 1)],
   ])("is foreign: %s", (_, traffic, tag) => {
-    expect(state(traffic, tag)).toMatchObject({ kind: "foreign" });
+    const isUnderway = tag !== undefined && tag.phase !== "rolled-back";
+    expect(state(traffic, tag)).toMatchObject({ kind: "foreign", isUnderway });
   });
 
   test.each(["Single", "Labels"] as const)("is foreign when the mode became %s", (mode) => {
@@ -112,6 +113,7 @@ describe("a table that is not that of a release", () => {
     expect(state([blue(95), green(5)], progress("step", 1), gone)).toEqual({
       kind: "foreign",
       message: "welcome--old, to go back to, no longer exists",
+      isUnderway: true,
       since: undefined,
     });
     expect(brief(state([blue(100, next)], progress("swapped", 2), gone))).toBe("swapped 2 at 100");
@@ -149,6 +151,7 @@ describe("an app without a release", () => {
     expect(state([], undefined, { mode: "Single", latestReadyRevision: undefined })).toMatchObject({
       kind: "foreign",
       message: "no revision of the app is ready to compare with",
+      isUnderway: false,
     });
   });
 });
