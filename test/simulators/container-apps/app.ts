@@ -8,11 +8,12 @@ import { type Json, mergePatch, removeNulls } from "../resource-manager/json.ts"
 import { checkTraffic, latestOnly, nameRevision, sharesOf, type TrafficShare } from "../resource-manager/traffic.ts";
 import { isReady, type Revision, readyAt, runAt } from "./revision.ts";
 import { completeTemplate, findTemplateFault, isSameTemplate, showTemplate, type Template } from "./template.ts";
-import { type Variant, variantOf } from "./variants.ts";
+import { neverReady, type Variant, variantOf } from "./variants.ts";
 
 interface Ingress extends Json {
   readonly external: boolean;
   readonly traffic: readonly TrafficShare[];
+  readonly targetPort?: number;
 }
 
 /** What a write asks for. */
@@ -115,7 +116,11 @@ export function createApp(options: AppOptions): App {
 
   function addRevision(template: Template): void {
     const now = clock.now();
-    const variant = variants(template.containers[0]?.image ?? "");
+    const [container] = template.containers;
+    const port = container?.env?.find((variable) => variable.name === "PORT")?.value ?? String(portOf(app.wanted));
+    // Azure sends its startup probes to the port of the ingress.
+    const isFound = port === String(portOf(app.wanted));
+    const variant = isFound ? variants(container?.image ?? "") : neverReady;
     const revision: Revision = {
       name: nameRevision(app, template.revisionSuffix, names()),
       createdAt: now,
@@ -310,6 +315,9 @@ function asBody({ tags, mode, configuration, ingress, template }: Wanted): Json 
     },
   };
 }
+
+/** At which Azure looks for the service. */
+const portOf = ({ ingress }: Wanted) => ingress?.targetPort ?? 8080;
 
 function checkTags(tags: Readonly<Record<string, string>>): void {
   const long = Object.values(tags).find((value) => value.length > 256);

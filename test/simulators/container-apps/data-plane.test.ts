@@ -109,6 +109,38 @@ describe("the data plane", () => {
     expect((await get("welcome")).status).toBe(200);
   });
 
+  test("a revision with another port than that of the ingress is never ready, and takes no process of another", async () => {
+    const env = [
+      { name: "WELCOME", value: "Hello 2" },
+      { name: "PORT", value: "8082" },
+    ];
+    const container = { name: "welcome", image: "registry.example/welcome:2.0.0", env };
+    plane.simulator.writeAs({ properties: { template: { revisionSuffix: "two", containers: [container] } } });
+    setTraffic(0);
+    wait();
+    expect((await get("welcome---green")).status).toBe(503);
+    expect((await get("welcome")).body).toBe("Hello 1");
+  });
+
+  test("a process gets no PORT of its revision, because all processes share the ports of this computer", async () => {
+    const taken: Readonly<Record<string, string>>[] = [];
+    const take: ProcessPool["take"] = (service, env) => {
+      taken.push(env);
+      return pool.take(service, env);
+    };
+    await plane.close();
+    await start({ env: [{ name: "PORT", value: "8080" }] }, { ...pool, take });
+    expect((await get("welcome")).status).toBe(200);
+    expect(taken).toEqual([expect.not.objectContaining({ PORT: expect.anything() })]);
+  });
+
+  test("an image whose tag has an end that names no behavior is never ready", async () => {
+    add("registry.example/welcome:2.0.0-erors");
+    setTraffic(0);
+    wait();
+    expect((await get("welcome---green")).status).toBe(503);
+  });
+
   test("the image errors answers users with errors, and tests at its label before without", async () => {
     add("registry.example/welcome:2.0.0-errors");
     setTraffic(0);

@@ -66,8 +66,9 @@ export async function startDataPlane({
       )
         return;
       const [container] = revision.template.containers;
+      // All processes share the ports of this computer, so each gets a port of its own.
       const variables = (container?.env ?? []).flatMap(({ name, value }) =>
-        value === undefined ? [] : [[name, value]],
+        value === undefined || name === "PORT" ? [] : [[name, value]],
       );
       const started = pool.take(options.name ?? "welcome", {
         ...Object.fromEntries(variables),

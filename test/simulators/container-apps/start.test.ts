@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 import { expect, test, vi } from "vitest";
 import { run } from "../../support/processes.ts";
+import { readVariables } from "./printed.ts";
 
 const speed = 60;
 
@@ -26,8 +27,7 @@ test("start.ts prints an environment in which a client is in time with the simul
   ]);
   try {
     await vi.waitFor(() => expect(started.output()).toMatch(/welcome--0000001 200 +\d/), { timeout: 20_000 });
-    const printed = [...started.output().matchAll(/^export (\w+)='(.+)'$/gm)];
-    const variables = Object.fromEntries(printed.map(([, name = "", value = ""]) => [name, value]));
+    const variables = readVariables(started.output());
     const [, address = ""] = /welcome runs at (\S+),/.exec(started.output()) ?? [];
     const result = await runClient(
       variables,
@@ -54,6 +54,19 @@ test("start.ts prints an environment in which a client is in time with the simul
     void started.end("SIGINT");
     expect(await started.end("SIGINT")).toBe(0);
     expect(existsSync(variables.NODE_EXTRA_CA_CERTS ?? "")).toBe(false);
+  } finally {
+    await started.end();
+  }
+});
+
+test("start.ts ends its processes and deletes its files when its terminal is closed", async () => {
+  const started = run(process.execPath, ["test/simulators/container-apps/start.ts"]);
+  try {
+    await vi.waitFor(() => expect(started.output()).toMatch(/welcome--0000001 200 +\d/), { timeout: 20_000 });
+    const { NODE_EXTRA_CA_CERTS: file = "" } = readVariables(started.output());
+    expect(existsSync(file)).toBe(true);
+    expect(await started.end("SIGHUP")).toBe(0);
+    expect(existsSync(file)).toBe(false); // deleted after the processes have ended
   } finally {
     await started.end();
   }

@@ -37,6 +37,7 @@ const plane = await startDataPlane({
 const served = await serveSimulator(plane.simulator);
 const folder = mkdtempSync(join(tmpdir(), "container-apps-simulator-"));
 const caFile = join(folder, "ca.pem");
+const variablesFile = join(folder, "variables.sh");
 writeFileSync(caFile, `${keys.ca}\n${plane.ca}\n`);
 const address = `https://welcome.${plane.domain}`;
 
@@ -53,15 +54,19 @@ const variables = {
   SIMULATOR_CLOCK: clock,
   NODE_OPTIONS: `--import=${preload.href}`,
 };
+const lines = Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`);
+writeFileSync(variablesFile, lines.join(""));
 console.log(`welcome runs at ${address}, ${rate} requests a second, ${speed} times as fast as usual.
-In a second terminal, which you close afterwards:
+Open a second terminal in this folder, and paste this line, which connects it to the simulator:
 
-${Object.entries(variables)
-  .map(([name, value]) => `export ${name}='${value}'`)
-  .join("\n")}
-npm run release -- run welcome --image registry.example/welcome:2.0.0
+. ${variablesFile}
 
-Other images: ${variantNames.map((name) => `2.0.0-${name}`).join(", ")}.
+Release registry.example/welcome:2.0.0 there. The end of the tag says how a version behaves: ${variantNames
+  .map((name) => `2.0.0-${name}`)
+  .join(", ")}.
+Only test/simulators/container-apps/release.yaml has a check that sees 2.0.0-slow.
+Ctrl-C ends the simulator. Then close the second terminal: its time and its addresses are those of the simulator.
+
 The responses, by revision and status:
 `);
 
@@ -72,15 +77,15 @@ plane.onResponse = ({ status, revision = "no revision" }) => {
 };
 const load = startLoad(address, plane.ca, rate * speed);
 const parent = process.ppid;
-let lines = 0;
+let drawn = 0;
 const timer = setInterval(() => {
   if (process.ppid !== parent) return void end(); // npm has ended, and its shell passes no signal on
   const shown = [...counts].toSorted().map(([key, count]) => `${key.padEnd(32)} ${String(count).padStart(8)}`);
   const weights = Object.entries(plane.simulator.weights()).map(([revision, weight]) => `${revision} ${weight} %`);
   shown.push(`${new Date().toISOString().slice(0, 19)}Z  ${weights.join(", ")}`);
-  if (process.stdout.isTTY && lines > 0) process.stdout.write(`\x1b[${lines}A\x1b[J`);
+  if (process.stdout.isTTY && drawn > 0) process.stdout.write(`\x1b[${drawn}A\x1b[J`);
   console.log(shown.join("\n"));
-  lines = shown.length;
+  drawn = shown.length;
 }, 1_000);
 
 let isEnding = false;
@@ -94,7 +99,9 @@ async function end(): Promise<void> {
   await pool.close();
   rmSync(folder, { recursive: true });
 }
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, end);
+// SIGHUP: the terminal was closed, so nothing can be printed any more.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, end);
+process.stdout.on("error", end);
 
 function readOptions(): { speed: number; rate: number; image: string } {
   try {

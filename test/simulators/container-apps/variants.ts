@@ -18,6 +18,7 @@ export interface Variant {
 }
 
 const good: Variant = { startup: 20 };
+export const neverReady: Variant = { startup: Number.POSITIVE_INFINITY };
 
 const variants: Readonly<Record<string, Variant>> = {
   good,
@@ -29,7 +30,7 @@ const variants: Readonly<Record<string, Variant>> = {
   slow: { startup: 20, slow: 0.3 },
   "crash-loop": { startup: 20, crashesAfter: 3 },
   "crash-at-100": { startup: 20, crashesAtWeight: 100 },
-  "never-ready": { startup: Number.POSITIVE_INFINITY },
+  "never-ready": neverReady,
   "activation-failed": { startup: Number.POSITIVE_INFINITY, failsToActivate: true },
 };
 
@@ -38,12 +39,15 @@ export const variantNames = Object.keys(variants);
 /** Milliseconds that a slow request takes longer. */
 export const slowness = 2_000;
 
-/** The variant whose name is the longest end of the tag; an image without such a tag is good. */
+/**
+ * The variant whose name is the longest end of the tag. A tag without a hyphen is good. With another end, such as a
+ * mistyped one, there is no such image.
+ */
 export function variantOf(image: string): Variant {
   const [, tag = ""] = /:([^:/@]+)(?:@.+)?$/.exec(image) ?? [];
   const names = variantNames.filter((name) => tag === name || tag.endsWith(`-${name}`));
-  const [longest = "good"] = names.toSorted((a, b) => b.length - a.length);
-  return variants[longest] ?? good;
+  const [longest] = names.toSorted((a, b) => b.length - a.length);
+  return (longest && variants[longest]) || (tag.includes("-") ? neverReady : good);
 }
 
 /** Whether a request of this path can get one of the errors. */

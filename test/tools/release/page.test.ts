@@ -11,10 +11,11 @@ import { parseDefinition } from "../../../tools/release/read-definition.ts";
 import { outcomes, type Report } from "../../../tools/release/report.ts";
 import { renderStatus } from "../../../tools/release/show/status.ts";
 import { holds } from "../../../tools/release/tags.ts";
+import { readVariables } from "../../simulators/container-apps/printed.ts";
 import { textAt } from "../../support/at.ts";
 import { listCommands } from "../../support/az.ts";
 import { readBlocks } from "../../support/markdown.ts";
-import { root, run } from "../../support/processes.ts";
+import { root, run as runProcess } from "../../support/processes.ts";
 
 const path = "docs/operate/release.md";
 const read = (file: string) => readFileSync(join(root, file), "utf8");
@@ -35,34 +36,71 @@ const readTable = (heading: string) =>
         .slice(1, -1),
     );
 
-test(`${path} tries a bad version without Azure: it goes back, and users see only its own errors`, async () => {
-  const [start = "", good = "", bad = ""] = readBlocks("docs/operate/release.md").map(({ command }) => command);
-  expect(start).toBe("npm run simulate");
-  const [plan = "", ...others] = [...good.split("\n"), bad];
-  expect(others).toEqual([expect.stringMatching(/ run welcome .*:2\.0\.0$/), bad]);
+describe(`${path}, without Azure`, () => {
   const { scripts } = JSON.parse(read("package.json"));
-  const simulator = run(process.execPath, scripts.simulate.split(" ").slice(1));
-  try {
-    await vi.waitFor(() => expect(simulator.output()).toMatch(/welcome--0000001 200 +\d/), { timeout: 30_000 });
-    const printed = [...simulator.output().matchAll(/^export (\w+)='(.+)'$/gm)];
-    const variables = Object.fromEntries(printed.map(([, name = "", value = ""]) => [name, value]));
-    const release = async (command: string) => {
-      const [, args = ""] = command.split(" -- ");
-      const client = run(process.execPath, `${scripts.release} ${args}`.split(" ").slice(1), variables);
-      await client.ended;
-      return { code: await client.end(), output: client.output() };
-    };
-    expect(await release(plan)).toMatchObject({ code: 0, output: expect.stringContaining("welcome:2.0.0") });
-    expect(await release(bad)).toMatchObject({ code: 2, output: expect.stringContaining("rolled back: ") });
-    const counts = new Map(
-      [...simulator.output().matchAll(/^(welcome--\w+ \d+) +(\d+)$/gm)].map(([, key, count]) => [key, Number(count)]),
-    );
-    const statuses = [...counts.keys()].map((key) => key?.replace(/--r\w{8}/, "--candidate")).toSorted();
-    expect(statuses).toEqual(["welcome--0000001 200", "welcome--candidate 200", "welcome--candidate 500"]);
-  } finally {
-    await simulator.end();
+  const [start = "", good = "", bad = "", held = "", goOn = ""] = blocks;
+  const [plan = "", run = ""] = good.split("\n");
+  const [status = "", promote = ""] = goOn.split("\n");
+
+  /** Runs commands of the page on a simulator. */
+  async function simulate(
+    use: (simulator: {
+      release(command: string): Promise<{ code: number | null; output: string }>;
+      output(): string;
+    }) => Promise<void>,
+  ) {
+    const simulator = runProcess(process.execPath, scripts.simulate.split(" ").slice(1));
+    try {
+      await vi.waitFor(() => expect(simulator.output()).toMatch(/welcome--0000001 200 +\d/), { timeout: 30_000 });
+      const variables = readVariables(simulator.output());
+      await use({
+        async release(command) {
+          const [, args = ""] = command.split(" -- ");
+          const client = runProcess(process.execPath, `${scripts.release} ${args}`.split(" ").slice(1), variables);
+          await client.ended;
+          return { code: await client.end(), output: client.output() };
+        },
+        output: simulator.output,
+      });
+    } finally {
+      await simulator.end();
+    }
   }
-}, 180_000);
+
+  test("the first blocks start the simulator, release a good version, a bad one, and one that holds", () => {
+    expect(start).toBe("npm run simulate");
+    expect(run).toMatch(/ run welcome .*:2\.0\.0$/);
+    expect(bad).toMatch(/ run welcome .*:2\.0\.0-errors$/);
+  });
+
+  test("a bad version goes back, and users see only its own errors", async () => {
+    await simulate(async ({ release, output }) => {
+      expect(await release(plan)).toMatchObject({ code: 0, output: expect.stringContaining("welcome:2.0.0") });
+      expect(await release(bad)).toMatchObject({ code: 2, output: expect.stringContaining("rolled back: ") });
+      const counts = new Map(
+        [...output().matchAll(/^(welcome--\w+ \d+) +(\d+)$/gm)].map(([, key, count]) => [key, Number(count)]),
+      );
+      const statuses = [...counts.keys()].map((key) => key?.replace(/--r\w{8}/, "--candidate")).toSorted();
+      expect(statuses).toEqual(["welcome--0000001 200", "welcome--candidate 200", "welcome--candidate 500"]);
+    });
+  }, 180_000);
+
+  test("a release holds for a person, and promote ends it", async () => {
+    await simulate(async ({ release }) => {
+      expect(await release(held)).toMatchObject({ code: 3, output: expect.stringContaining("on hold: ") });
+      expect(await release(status)).toMatchObject({ code: 0, output: expect.stringContaining("on hold: confirm") });
+      expect(await release(promote)).toMatchObject({ code: 0, output: expect.stringContaining("promoted: ") });
+    });
+  }, 240_000);
+
+  test("4.0.0-slow goes back for its slow requests", async () => {
+    expect(page).toContain("`4.0.0-slow` goes back");
+    await simulate(async ({ release }) => {
+      const slow = held.replace("3.0.0", "4.0.0-slow");
+      expect(await release(slow)).toMatchObject({ code: 2, output: expect.stringMatching(/rolled back: .*slow/) });
+    });
+  }, 180_000);
+});
 
 describe(path, () => {
   const env = {
