@@ -9,7 +9,7 @@ import { refusals, refuseTable } from "./refuse.ts";
 import type { Idle, Underway } from "./state.ts";
 import { type Progress, wholeSeconds } from "./tags.ts";
 import { failureOf } from "./verdict.ts";
-import { describePhase, rolledBackMessage } from "./words.ts";
+import { commandFor, describePhase, rolledBackMessage } from "./words.ts";
 
 /** How long Azure may show the tag of a write without its table, before the table counts. */
 const grace = 60_000;
@@ -57,12 +57,12 @@ function decideIdle(situation: Situation, state: Idle): Action {
   if (ended?.phase === "promoted") return done("promoted", `all traffic is on ${live.name}`);
   if (ended) return done(goal.kind === "abort" ? "aborted" : "rolledBack", rolledBackMessage(ended, live.name));
   if (goal.kind !== "run") return nothingUnderway(goal.kind, state);
-  if (!isStart(goal)) return done("nothing", `nothing to do: no release is under way, all traffic is on ${live.name}`);
+  if (!isStart(goal)) return done("nothing", `no release is under way, all traffic is on ${live.name}`);
   const refused = refusals(app, live, goal.allowQueue);
   if (refused.length > 0) return done("input", refused.join("; "));
   const asked = askedFor(situation);
   if (asked === undefined || typeof asked === "string") return done("input", asked ?? "");
-  if (asked.isLive) return done("nothing", `nothing to do: ${live.name} has this content and all traffic`);
+  if (asked.isLive) return done("nothing", `${live.name} has this content and all traffic`);
   if (last?.phase === "rolled-back" && last.id === asked.id && !goal.retry) {
     return done("rolledBack", `${rolledBackMessage(last, live.name)}. To release it again, add --retry`);
   }
@@ -71,8 +71,9 @@ function decideIdle(situation: Situation, state: Idle): Action {
 
 function nothingUnderway(command: "promote" | "abort", { live, last }: Idle): Action {
   if (command === "abort" && last?.phase === "rolled-back") return done("nothing", rolledBackMessage(last, live.name));
-  const remedy = command === "abort" ? ". To go back, release the image of before" : "";
-  return done("input", `no release is under way: all traffic is on ${live.name}${remedy}`);
+  const message = `no release is under way: all traffic is on ${live.name}`;
+  if (command === "promote") return done("input", message);
+  return done("nothing", `${message}. To go back to an older version, release its image`);
 }
 
 function decideUnderway(situation: Situation, state: Underway): Action {
@@ -113,7 +114,7 @@ function refuseOther(situation: Situation, { progress, next, nextName }: Underwa
   if (progress.phase === "pinned" && !next) return pin(situation, progress.from, asked.id);
   const { definition } = situation;
   const image = next ? ` (${imageOf(definition, next) ?? "several containers"})` : "";
-  const remedy = `wait for its end, or end it with \`abort ${definition.app}\``;
+  const remedy = `wait for its end, or end it with ${commandFor(definition, "abort")}`;
   return done("input", `the release of ${nextName}${image} is under way: ${remedy}`);
 }
 
@@ -125,7 +126,7 @@ function findUnapproved({ definition, goal, memory }: Situation, { progress, nex
   if (revision === nextName && isSame) return undefined;
   const approved = step === undefined ? revision : `step ${step} of ${revision}`;
   const shown = `${describePhase(definition, progress)} of ${nextName}`;
-  return `the approval is for ${approved}, but Azure shows ${shown}: look at \`status ${definition.app}\`, and decide again`;
+  return `the approval is for ${approved}, but Azure shows ${shown}: look at ${commandFor(definition, "status")}, and decide again`;
 }
 
 /** Whether `promote` has not ended yet what it found under way. */

@@ -14,6 +14,8 @@ export interface Definition {
   readonly checks: readonly Check[];
   /** When the data of a step decides nothing: extend the step once by `extend`, then hold the release or abort it. */
   readonly inconclusive: { readonly extend: number; readonly then: "hold" | "abort" };
+  /** Not in the file: options that the next command needs, too, such as `--file FILE`. For messages. */
+  readonly options?: readonly string[];
 }
 
 export type Test = { readonly get: string; readonly contains?: string } | { readonly run: string };

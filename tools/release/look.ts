@@ -78,12 +78,15 @@ export function lookAt(
   /** In the bake, the old revision has no requests: those of its last step count. */
   function windows(check: RatioCheck): CheckLook {
     const end = now - check.lag * 1000;
-    const own = wholeMinutes(progress.since + settling, end);
+    const own = wholeMinutes(judgedFrom(progress), end);
     if (phase === "step") return { check, next: own, live: own };
     const base = progress.base ?? progress.since;
     return { check, next: own, live: wholeMinutes(base + settling, Math.min(progress.since, end)) };
   }
 }
+
+/** The first whole minute whose requests have the weights of the phase. */
+export const judgedFrom = ({ since }: Underway["progress"]) => Math.ceil((since + settling) / minute) * minute;
 
 /** Azure counts by whole minutes. The window may be empty. */
 function wholeMinutes(from: number, to: number): Window {

@@ -2,6 +2,7 @@
 import { type Action, done, lookAgain, type Situation, type Write } from "./action.ts";
 import { decide } from "./decide.ts";
 import { keyOf, type Memory } from "./memory.ts";
+import { commandFor } from "./words.ts";
 
 /** How long Azure may refuse a write, or not apply it. */
 export const patience = { up: 5 * 60_000, back: 10 * 60_000 } as const;
@@ -67,6 +68,6 @@ function giveUp(situation: Situation, action: Action): { action: Action; memory:
 
 function notBack({ state, definition }: Situation): string {
   const from = state.kind === "underway" ? state.progress.from : "the old revision";
-  const remedy = `run \`abort ${definition.app}\` again, or move the traffic in the Azure portal`;
+  const remedy = `run ${commandFor(definition, "abort")} again, or move the traffic in the Azure portal`;
   return `Azure has not confirmed within 10 minutes that all traffic is back on ${from} and the new one stopped: ${remedy}`;
 }

@@ -3,9 +3,10 @@ import { type Action, done, lookAgain, note, type Situation, slowLook, type Writ
 import type { Candidate } from "./candidate.ts";
 import type { Definition } from "./definition.ts";
 import { goBack } from "./ending.ts";
+import { judgedFrom } from "./look.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable, pinnedTable, splitTable } from "./table.ts";
-import { type Hold, type Progress, wholeSeconds } from "./tags.ts";
+import { formatTime, type Hold, type Progress, wholeSeconds } from "./tags.ts";
 import { hasPassed, isBlind, isSplitWrong, judgeChecks } from "./verdict.ts";
 import { describePhase, holdMessage } from "./words.ts";
 
@@ -35,7 +36,7 @@ export function create(situation: Situation, state: Underway, asked: Candidate |
   if (!next && progress.phase === "pinned") {
     if (!asked) {
       const where = `the release ${progress.id} ended before it created its revision, all traffic is on ${progress.from}`;
-      return done("nothing", `nothing to do: ${where}. Start it again with \`run\` and its --image`);
+      return done("nothing", `${where}. Start it again with \`run\` and its --image`);
     }
     const created: Progress = { ...progress, phase: "created", since: wholeSeconds(now) };
     return { ...up, progress: created, template: asked.template, message: `creates ${nextName}` };
@@ -75,7 +76,11 @@ export function judgePhase(situation: Situation, state: Underway): Action {
   if (isSplitWrong(definition, state, seen)) return hold(definition, progress, "share");
   const name = describePhase(definition, progress);
   const end = endOf(definition, progress);
-  if (now < end) return wait(Math.min(now + slowLook, end), `${name}: compares the revisions`);
+  if (now < end)
+    return wait(
+      Math.min(now + slowLook, end),
+      `compares the requests from ${formatTime(judgedFrom(progress)).slice(11, 16)} UTC on`,
+    );
   if (hasPassed(definition, state, seen)) {
     const asks = progress.phase === "step" && definition.steps[progress.step - 1]?.confirm;
     return asks ? hold(definition, progress, "confirm") : advance(situation, state);

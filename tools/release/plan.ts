@@ -8,6 +8,7 @@ import type { Wanted } from "./options.ts";
 import { refusals, refuseTable } from "./refuse.ts";
 import { alignRows, clean } from "./show/format.ts";
 import { stateOf } from "./state.ts";
+import { commandFor } from "./words.ts";
 
 export interface Plan {
   readonly text: string;
@@ -62,7 +63,7 @@ export function planOf(input: PlanInput): Plan {
   }
   if (state.kind === "underway") {
     const { id } = state.progress;
-    const text = `the release ${id} is under way. See it with \`status\`, and end it with \`promote\` or \`abort\``;
+    const text = `the release ${id} is under way. See it with ${commandFor(definition, "status")}`;
     return refused(definition, [text]);
   }
   const { live, last } = state;

@@ -12,7 +12,7 @@ import type { Report } from "./report.ts";
 import { type State, stateOf } from "./state.ts";
 import { summarize } from "./summarize.ts";
 import { formatTime } from "./tags.ts";
-import { holdMessage, rolledBackMessage } from "./words.ts";
+import { commandFor, holdMessage, rolledBackMessage } from "./words.ts";
 
 export interface Status extends Report {
   readonly state: State["kind"];
@@ -53,7 +53,6 @@ async function look(definition: Definition, azure: Azure, probe: Probe, app: App
 }
 
 function messageOf(definition: Definition, state: State, lock: Lock | undefined, seen: Seen): string {
-  const { app } = definition;
   if (state.kind === "foreign") return state.message;
   if (state.kind === "idle") {
     const { live, last } = state;
@@ -66,6 +65,6 @@ function messageOf(definition: Definition, state: State, lock: Lock | undefined,
   const reason = progress.phase === "back" ? `${progress.reason}. ` : "";
   const who = lock
     ? `${lock.owner} works on it`
-    : `nobody works on it: \`run ${app}\` goes on, \`abort ${app}\` goes back`;
+    : `nobody works on it. Go on with ${commandFor(definition, "run")}, or back with ${commandFor(definition, "abort")}`;
   return `${unhealthy}${reason}${who}`;
 }

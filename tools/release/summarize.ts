@@ -11,24 +11,28 @@ import { describePhase } from "./words.ts";
 export function summarize(situation: Situation, action: Action): Report {
   const { definition, state, seen, now } = situation;
   const isJudged = state.kind === "underway" && (state.progress.phase === "step" || state.progress.phase === "bake");
+  const checks = isJudged ? judgeChecks(definition, state, seen) : [];
   return {
     at: now,
     app: definition.app,
     ...sides(situation),
     phase: state.kind === "underway" ? describePhase(definition, state.progress) : state.kind,
-    checks: isJudged ? judgeChecks(definition, state, seen) : [],
+    checks,
     probes: isJudged ? probesOf(situation) : [],
     hold: holdOf(state, action),
-    message: [`${action.message}.`, ...seen.notes].join(" "),
-    until: isJudged && !state.isLost ? untilOf(situation, state.progress) : undefined,
+    // The end says it.
+    message: action.kind === "done" ? "" : [`${action.message}.`, ...seen.notes].join(" "),
+    until: isJudged && !state.isLost && action.kind === "wait" ? untilOf(situation, state.progress, checks) : undefined,
   };
 }
 
-/** While too few requests came, the end of the extension. A hold ends when a person says so. */
-function untilOf({ definition, now }: Situation, progress: Progress): number | undefined {
+/** Of the extension only while it is needed. A hold ends when a person says so. */
+function untilOf({ definition, now }: Situation, progress: Progress, checks: Report["checks"]): number | undefined {
   const end = endOf(definition, progress);
   if (progress.hold) return undefined;
-  return now < end ? end : end + definition.inconclusive.extend * 1000;
+  if (now < end) return end;
+  const isExtended = checks.some(({ verdict }) => verdict === "inconclusive");
+  return isExtended ? end + definition.inconclusive.extend * 1000 : undefined;
 }
 
 function sides({ definition, state, app }: Situation): Pick<Report, "image" | "live" | "next"> {

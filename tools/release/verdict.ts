@@ -4,6 +4,7 @@ import { isOffWeight, judge, looksOf, needed } from "./judge.ts";
 import type { Seen } from "./look.ts";
 import type { CheckReport } from "./report.ts";
 import type { Underway } from "./state.ts";
+import { formatPoints } from "./words.ts";
 
 export function judgeChecks(definition: Definition, { weight }: Underway, seen: Seen): CheckReport[] {
   const looks = looksOf(definition);
@@ -31,8 +32,9 @@ export function failureOf(definition: Definition, state: Underway, seen: Seen): 
   }
   const check = judgeChecks(definition, state, seen).find(({ verdict }) => verdict === "fail");
   if (!check) return undefined;
-  const { name, next, live } = check;
-  return `check ${name}: ${next.bad} of ${next.total} requests are bad, ${live.bad} of ${live.total} of the live revision`;
+  const { name, next, live, margin } = check;
+  const counts = `${next.bad} of ${next.total} requests are bad, ${live.bad} of ${live.total} of the live revision`;
+  return `check ${name} is worse by more than ${formatPoints(margin)}: ${counts}`;
 }
 
 function conditionOf({ next }: Underway): string {

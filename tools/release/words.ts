@@ -2,6 +2,10 @@
 import type { Definition } from "./definition.ts";
 import type { Hold, Progress } from "./tags.ts";
 
+/** A command for a message: to paste as it is. */
+export const commandFor = ({ app, options = [] }: Definition, name: string) =>
+  `\`${["npm run release --", name, app, ...options].join(" ")}\``;
+
 export function describePhase({ steps }: Definition, { phase, step }: Progress): string {
   if (phase === "step") return `step ${step} of ${steps.length}`;
   return phase === "testing" ? "tests" : phase;
@@ -16,8 +20,14 @@ const holdReasons: Readonly<Record<Hold, string>> = {
 
 export function holdMessage(definition: Definition, progress: Progress): string {
   const why = progress.hold ? holdReasons[progress.hold] : "holds";
-  const { app } = definition;
-  return `${describePhase(definition, progress)} ${why}. Go on with \`promote ${app}\`, or back with \`abort ${app}\``;
+  const [on, back] = [commandFor(definition, "promote"), commandFor(definition, "abort")];
+  return `${describePhase(definition, progress)} ${why}. Go on with ${on}, or back with ${back}`;
+}
+
+/** A difference of two shares: from 1 % to 3 % are 2 points. */
+export function formatPoints(difference: number): string {
+  const points = Number((difference * 100).toFixed(2));
+  return points === 1 ? "1 point" : `${points} points`;
 }
 
 export const rolledBackMessage = ({ id, reason }: Progress, live: string) =>

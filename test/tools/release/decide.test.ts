@@ -385,7 +385,7 @@ describe("promote decides", () => {
 
   test("what is approved and what is under way, when it refuses an approval", () => {
     expect(decide(situation({ goal: approve("welcome--r00000000", 1), ...confirmed }))).toMatchObject({
-      message: `the approval is for step 1 of welcome--r00000000, but Azure shows step 2 of 2 of ${next}: look at \`status welcome\`, and decide again`,
+      message: `the approval is for step 1 of welcome--r00000000, but Azure shows step 2 of 2 of ${next}: look at \`npm run release -- status welcome\`, and decide again`,
     });
   });
 
@@ -412,7 +412,7 @@ describe("abort decides", () => {
     ["aborted", "at its end", { tag: tag("rolled-back", 1), memory: { following: id } }],
     ["nothing", "when the release was rolled back already", { tag: tag("rolled-back", 1) }],
     ["input", "when the new revision is live", { table: tables.swapped, tag: tag("swapped", 2) }],
-    ["input", "while no release is under way", {}],
+    ["nothing", "while no release is under way", {}],
     ["foreign", "when the table is somebody else's", { table: [blue(70), green(30)], tag: tag("step", 1), minutes: 2 }],
   ])("%s %s", (wanted, _, one) => {
     const action = decide(situation({ goal: abort, ...one }));

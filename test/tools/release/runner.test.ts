@@ -70,7 +70,9 @@ describe("a release", () => {
     const model = createModel({ bad: shareOfBad });
     const { outcome, message } = await runRelease(model, start({ image: badImage }));
     expect(outcome).toBe("rolledBack");
-    expect(message).toMatch(/check 5xx: \d+ of \d+ requests are bad, 0 of \d+ of the live revision/);
+    expect(message).toMatch(
+      /check 5xx is worse by more than 1 point: \d+ of \d+ requests are bad, 0 of \d+ of the live revision/,
+    );
     expect(progressOf(model)).toMatchObject({ phase: "rolled-back", step: 1 });
     expect(model.show().traffic).toEqual([{ revision: oldRevision, weight: 100, label: "blue" }]);
     expect(activeOf(model)).toEqual([oldRevision]);
@@ -178,6 +180,13 @@ describe("a release", () => {
     expect(promoted.outcome).toBe("promoted");
   });
 
+  test("has no time left at the end of a step that has passed", async () => {
+    const { reports } = await runRelease(createModel(), start());
+    const ends = reports.filter(({ phase, message }) => /step|bake/.test(phase) && message.includes(" gets "));
+    expect(ends.map(({ until }) => until)).toEqual([undefined, undefined, undefined]);
+    expect(reports.some(({ until }) => until !== undefined)).toBe(true);
+  });
+
   test("that holds goes back when the new revision gets worse", async () => {
     let rate = 0;
     const model = createModel({ bad: (name) => (name === oldRevision ? 0 : rate) });
@@ -278,8 +287,8 @@ describe("abort", () => {
   test("without a release under way changes nothing and says how to go back", async () => {
     const model = createModel();
     const { outcome, message } = await runRelease(model, { kind: "abort" });
-    expect(outcome).toBe("input");
-    expect(message).toContain("release the image of before");
+    expect(outcome).toBe("nothing");
+    expect(message).toContain("release its image");
   });
 });
 

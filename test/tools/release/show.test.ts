@@ -46,7 +46,7 @@ const report: Report = {
     },
   ],
   probes: [{ name: "alive", isFailing: false }],
-  message: "Judges the requests since 11:00.",
+  message: "compares the requests from 11:00 UTC on.",
   until: at + 6 * minute,
 };
 const tests: Report = {
@@ -130,14 +130,15 @@ describe("the live table", () => {
       "step 1 of 3, 6 min left",
       "",
       "live  welcome--r1a2b3c4d   95 %  ███████████████████",
-      "next  welcome--r9f8e7d6c    5 %  █",
+      "new   welcome--r9f8e7d6c    5 %  █",
       "",
-      "check  verdict       next: bad  live: bad   difference  interval           requests needed  margin          ┊0  ┃margin",
-      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %      -0.6 to +1.4 %     116              1 %     ······●━┊━━━┃━···········",
-      "slow   fail          9 of 152   31 of 2904  +4.85 %     +1.10 to +15.00 %                   0.5 %   ········┊···┃····━━━━━━━●",
+      "check  verdict       new: bad  live: bad   points worse     margin  needed          ┊0  ┃margin",
+      "5xx    inconclusive  0 of 152  11 of 2904  -0.6 to +1.4     1       116     ······●━┊━━━┃━···········",
+      "slow   fail          9 of 152  31 of 2904  +1.10 to +15.00  0.5             ········┊···┃····━━━━━━━●",
       "alive  pass",
+      "points worse: the likely range of the difference; needed: requests to pass",
       "",
-      "Judges the requests since 11:00.",
+      "compares the requests from 11:00 UTC on.",
     ]);
   });
 
@@ -149,7 +150,7 @@ describe("the live table", () => {
       "tests",
       "",
       "live  welcome--r1a2b3c4d  100 %  ████████████████████",
-      "next  welcome--r9f8e7d6c    0 %",
+      "new   welcome--r9f8e7d6c    0 %",
       "",
       "Runs 3 tests at the label green.",
     ]);
@@ -158,8 +159,8 @@ describe("the live table", () => {
   test("overwrites the old frame and erases only what the new one does not cover", () => {
     const { writes } = printAll([report, report], { isTTY: true, columns: 130 });
     const erased = reveal(writes[1] ?? "").split("\n");
-    expect(erased.at(0)).toMatch(/^␛\[12A␍welcome to /);
-    for (const line of erased.slice(0, -1)) expect(line).toMatch(/^(␛\[12A␍)?[^␛]*␛\[K$/);
+    expect(erased.at(0)).toMatch(/^␛\[13A␍welcome to /);
+    for (const line of erased.slice(0, -1)) expect(line).toMatch(/^(␛\[13A␍)?[^␛]*␛\[K$/);
     expect(erased.at(-1)).toBe("␛[J");
   });
 
@@ -170,7 +171,7 @@ describe("the live table", () => {
       "welcome to ghcr.io/contoso/welcome:1.1.0",
       "",
       "live  welcome--r1a2b3c4d  100 %  ████████████████████",
-      "next  welcome--r9f8e7d6c    0 %",
+      "new   welcome--r9f8e7d6c    0 %",
       "",
       "rolled back: GET /readyz returned 503 at the label green.",
     ]);
@@ -183,11 +184,11 @@ describe("the live table", () => {
       "welcome to ghcr.io/contoso/welcome:1.1.0",
       "",
       "live  welcome--r1a2b3c4d  100 %  ████████████████████",
-      "next  welcome--r9f8e7d6c    0 %",
+      "new   welcome--r9f8e7d6c    0 %",
       "",
-      "check  verdict       next: bad  live: bad   difference",
-      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %",
-      "slow   fail          9 of 152   31 of 2904  +4.85 %",
+      "check  verdict       new: bad  live: bad   points worse",
+      "5xx    inconclusive  0 of 152  11 of 2904  -0.6 to +1.4",
+      "slow   fail          9 of 152  31 of 2904  +1.10 to +15.00",
       "alive  pass",
       "",
       "rolled back: check slow: 9 of 152 requests are bad.",
@@ -211,12 +212,20 @@ describe("the live table", () => {
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
   });
 
-  test("leaves out columns from the right where the window is narrow", () => {
+  test("has the verdict, both counts, the interval, the margin and what is needed in 80 columns", () => {
+    const { read } = printAll([report], { isTTY: true, columns: 80 });
+    expect(readScreen(read(), 80).slice(6, 8)).toEqual([
+      "check  verdict       new: bad  live: bad   points worse     margin  needed",
+      "5xx    inconclusive  0 of 152  11 of 2904  -0.6 to +1.4     1       116",
+    ]);
+  });
+
+  test("leaves out the picture, the margin and then what is needed where the window is narrow", () => {
     const { read } = printAll([report], { isTTY: true, columns: 60 });
     expect(readScreen(read(), 60).slice(6, 10)).toEqual([
-      "check  verdict       next: bad  live: bad   difference",
-      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %",
-      "slow   fail          9 of 152   31 of 2904  +4.85 %",
+      "check  verdict       new: bad  live: bad   points worse",
+      "5xx    inconclusive  0 of 152  11 of 2904  -0.6 to +1.4",
+      "slow   fail          9 of 152  31 of 2904  +1.10 to +15.00",
       "alive  pass",
     ]);
   });
@@ -254,7 +263,7 @@ describe("the live table", () => {
     if (check === undefined) throw new Error("no check");
     const empty = { ...report, checks: [{ ...check, next: none, low: -1, high: 1 }], probes: [] };
     expect(readScreen(printAll([empty], { isTTY: true, columns: 130 }).read(), 130)[7]).toBe(
-      "5xx    inconclusive  0 of 0     11 of 2904                        116              1 %",
+      "5xx    inconclusive  0 of 0    11 of 2904                1       116",
     );
   });
 });
@@ -265,8 +274,8 @@ describe("plain lines", () => {
     show.end("promoted", "All traffic reaches welcome--r9f8e7d6c.");
     expect(read().split("\n")).toEqual([
       "2026-08-26T11:05:00Z welcome step 1 of 3, 6 min left | welcome--r1a2b3c4d 95 %, welcome--r9f8e7d6c 5 % | " +
-        "5xx inconclusive (bad 0 of 152, live 11 of 2904, -0.6 to +1.4 %, 116 requests needed) | " +
-        "slow fail (bad 9 of 152, live 31 of 2904, +1.10 to +15.00 %) | alive pass | Judges the requests since 11:00.",
+        "5xx inconclusive (bad 0 of 152, live 11 of 2904, -0.6 to +1.4 points worse, 116 requests needed) | " +
+        "slow fail (bad 9 of 152, live 31 of 2904, +1.10 to +15.00 points worse) | alive pass | compares the requests from 11:00 UTC on.",
       "2026-08-26T11:05:01Z promoted: All traffic reaches welcome--r9f8e7d6c.",
       "",
     ]);
@@ -293,6 +302,23 @@ describe("plain lines", () => {
     ).toHaveLength(3);
   });
 
+  test("say the reason of a rollback once, and again at the end", () => {
+    const reason = "5xx is worse by more than 1 point: 5 of 38 requests are bad";
+    const step = { ...back, message: `all traffic goes back to a: ${reason}.` };
+    const { read, show } = printAll([step, { ...back, message: `all traffic is back on a: ${reason}.` }], {
+      isTTY: false,
+    });
+    show.end("rolledBack", `r9f8e7d6c was rolled back: ${reason}`);
+    expect(read().match(/worse by more/g)).toHaveLength(2);
+    expect(read()).toContain("| all traffic is back on a.\n");
+  });
+
+  test("have no line for an app without a release before the line of the end", () => {
+    const { read, show } = printAll([{ ...rolledBack, message: "" }], { isTTY: false });
+    show.end("nothing", "no release is under way");
+    expect(read()).toBe("2026-08-26T11:05:01Z nothing to do: no release is under way\n");
+  });
+
   test("do not follow a look in which only counts and times changed", () => {
     const later = {
       ...report,
@@ -311,15 +337,24 @@ describe("status", () => {
       "time   2026-08-26T11:05:00Z",
       "phase  step 1 of 3, on hold: confirm",
       "live   welcome--r1a2b3c4d  95 %  ███████████████████",
-      "next   welcome--r9f8e7d6c  5 %  █",
+      "new    welcome--r9f8e7d6c  5 %  █",
       "",
-      "check  verdict       next: bad  live: bad   difference  interval           requests needed  margin          ┊0  ┃margin",
-      "5xx    inconclusive  0 of 152   11 of 2904  -0.4 %      -0.6 to +1.4 %     116              1 %     ······●━┊━━━┃━···········",
-      "slow   fail          9 of 152   31 of 2904  +4.85 %     +1.10 to +15.00 %                   0.5 %   ········┊···┃····━━━━━━━●",
+      "check  verdict       new: bad  live: bad   points worse     margin  needed          ┊0  ┃margin",
+      "5xx    inconclusive  0 of 152  11 of 2904  -0.6 to +1.4     1       116     ······●━┊━━━┃━···········",
+      "slow   fail          9 of 152  31 of 2904  +1.10 to +15.00  0.5             ········┊···┃····━━━━━━━●",
       "alive  pass",
       "",
-      "Judges the requests since 11:00.",
+      "compares the requests from 11:00 UTC on.",
     ]);
+  });
+
+  test("fits into the width of the terminal, with its message in several lines", () => {
+    const lines = renderStatus(
+      { ...report, message: "A sentence that is longer than the terminal is wide. ".repeat(3) },
+      80,
+    );
+    expect(Math.max(...lines.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80);
+    expect(lines).toContain("116");
   });
 
   test("of an app without a release names only the live revision", () => {
@@ -357,18 +392,18 @@ describe("in GitHub Actions", () => {
     show.report(report);
     expect(readFile("summary")).toBe(`## Release of welcome: step 1 of 3, 6 min left
 
-Judges the requests since 11:00.
+compares the requests from 11:00 UTC on.
 
 |  | Revision | Weight | Image |
 | --- | --- | --- | --- |
 | live | welcome--r1a2b3c4d | 95 % |  |
-| next | welcome--r9f8e7d6c | 5 % | ghcr.io/contoso/welcome:1.1.0 |
+| new | welcome--r9f8e7d6c | 5 % | ghcr.io/contoso/welcome:1.1.0 |
 
-| Check | Verdict | Next: bad | Live: bad | Difference | Interval | Requests needed | Margin |
-| --- | --- | --- | --- | --- | --- | --- | --- |
-| 5xx | inconclusive | 0 of 152 | 11 of 2904 | -0.4 % | -0.6 to +1.4 % | 116 | 1 % |
-| slow | fail | 9 of 152 | 31 of 2904 | +4.85 % | +1.10 to +15.00 % |  | 0.5 % |
-| alive | pass |  |  |  |  |  |  |
+| Check | Verdict | New: bad | Live: bad | Points worse | Margin | Needed |
+| --- | --- | --- | --- | --- | --- | --- |
+| 5xx | inconclusive | 0 of 152 | 11 of 2904 | -0.6 to +1.4 | 1 | 116 |
+| slow | fail | 9 of 152 | 31 of 2904 | +1.10 to +15.00 | 0.5 |  |
+| alive | pass |  |  |  |  |  |
 
 \`\`\`text
 UTC    traffic of the new revision
@@ -423,7 +458,7 @@ slow  ········┊···┃····━━━━━━━●
     for (const item of [{ ...rolledBack, at: at - 11 * minute }, tests, report, back, rolledBack]) show.report(item);
     show.end("rolledBack", "check slow: 9 of 152 requests are bad.");
     expect(readFile("output")).toBe("outcome=rolledBack\nrevision=welcome--r9f8e7d6c\nstep=step 1 of 3\nhold=\n");
-    expect(readFile("summary")).toContain("| next | welcome--r9f8e7d6c | 0 % | ghcr.io/contoso/welcome:1.1.0 |\n");
+    expect(readFile("summary")).toContain("| new | welcome--r9f8e7d6c | 0 % | ghcr.io/contoso/welcome:1.1.0 |\n");
     expect(readFile("summary")).toContain("| slow | fail | 9 of 152 |");
     expect(readFile("summary")).toContain(`\`\`\`text
 UTC    traffic of the new revision
@@ -504,7 +539,7 @@ Interval`);
     // The message has the only markup: its text between backquotes.
     expect(tables).toContain("&#124; <code>c</code> &#60;d&#62; ");
     expect(reveal(tables.replace("<code>c</code>", ""))).not.toMatch(/[`<>*␛]/);
-    for (const row of tables.match(/^\| (live|next) .*$/gm) ?? []) expect(row.match(/\|/g)).toHaveLength(5);
+    for (const row of tables.match(/^\| (live|new) .*$/gm) ?? []) expect(row.match(/\|/g)).toHaveLength(5);
     expect(readFile("summary").match(/^```/gm)).toHaveLength(2);
   });
 });

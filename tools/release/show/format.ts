@@ -54,26 +54,45 @@ export interface Row {
   readonly verdict: Verdict;
   readonly next: string;
   readonly live: string;
-  readonly difference: string;
   readonly interval: string;
-  readonly needed: string;
   readonly margin: string;
+  readonly needed: string;
   readonly picture: string;
 }
 
 export const heads: Readonly<Record<keyof Row, string>> = {
   check: "check",
   verdict: "verdict",
-  next: "next: bad",
+  next: "new: bad",
   live: "live: bad",
-  difference: "difference",
-  interval: "interval",
-  needed: "requests needed",
+  interval: "points worse",
   margin: "margin",
+  needed: "needed",
   picture: "        ┊0  ┃margin",
 };
 
+/** Explains the heads. */
+export const legend = "points worse: the likely range of the difference; needed: requests to pass";
+
 export const columns = Object.keys(heads) as (keyof Row)[];
+
+/** The columns in the order in which they are left out where a window is narrow. */
+const dispensable: readonly (keyof Row)[] = ["picture", "margin", "needed", "interval", "live", "next", "verdict"];
+
+/** The table of the checks in lines of at most `width` cells, its heads first. */
+export function renderChecks(
+  rows: readonly Row[],
+  width: number,
+): { shown: readonly (keyof Row)[]; lines: string[][] } {
+  const all = [heads, ...rows];
+  let shown = columns;
+  for (const column of dispensable) {
+    const [line = []] = alignRows(all.map((row) => shown.map((name) => row[name])));
+    if (countCells(line.join("  ")) <= width) break;
+    shown = shown.filter((name) => name !== column);
+  }
+  return { shown, lines: alignRows(all.map((row) => shown.map((name) => row[name]))) };
+}
 
 export function toRows({ checks, probes }: Report): Row[] {
   return [...checks.map(toRow), ...probes.map(toProbeRow)];
@@ -89,16 +108,15 @@ function toRow(check: CheckReport): Row {
     verdict: check.verdict,
     next: `${next.bad} of ${next.total}`,
     live: `${live.bad} of ${live.total}`,
-    difference: isEmpty ? "" : `${share(check.difference)} %`,
-    interval: isEmpty ? "" : `${share(check.low)} to ${share(check.high)} %`,
+    interval: isEmpty ? "" : `${share(check.low)} to ${share(check.high)}`,
+    margin: String(Number((margin * 100).toFixed(2))),
     needed: needed ? String(needed) : "",
-    margin: `${Number((margin * 100).toFixed(2))} %`,
     picture: isEmpty ? "" : drawInterval(check),
   };
 }
 
 function toProbeRow({ name, isFailing }: ProbeReport): Row {
-  const empty = { next: "", live: "", difference: "", interval: "", needed: "", margin: "", picture: "" };
+  const empty = { next: "", live: "", interval: "", margin: "", needed: "", picture: "" };
   return { check: clean(name), verdict: isFailing ? "fail" : "pass", ...empty };
 }
 

@@ -8,12 +8,15 @@ import { clean, ends, formatPhase, formatTime, toRows } from "./format.ts";
  */
 export function createLines(print: (line: string) => void, now: () => number): Show {
   let last: string | undefined;
+  let message = "";
   return {
     report(report) {
       const state = renderState(report);
-      if (state === last) return;
+      const isEnd = report.message === "" && report.next === undefined; // the next line says it
+      if (state === last || isEnd) return;
       last = state;
-      print(renderLine(report));
+      print(renderLine(report, shorten(report.message, message)));
+      message = report.message;
     },
     end(outcome, message) {
       print(`${formatTime(now())} ${ends[outcome].words}: ${clean(message)}`);
@@ -27,17 +30,23 @@ function renderState({ phase, hold, live, next, checks, probes, message }: Repor
   return JSON.stringify([phase, hold, live, next, verdicts, message]);
 }
 
-function renderLine(report: Report): string {
-  const { app, at, live, next, message } = report;
+/** Without the reason, if the line before has it: what comes after the first colon. */
+function shorten(message: string, before: string): string {
+  const [, what = message, why] = /^(.*?): (.*)$/s.exec(message) ?? [];
+  return why !== undefined && message !== before && before.includes(why) ? `${what}.` : message;
+}
+
+function renderLine(report: Report, message: string): string {
+  const { app, at, live, next } = report;
   const weights = [live, ...(next === undefined ? [] : [next])].map(
     ({ revision, weight }) => `${clean(revision)} ${weight} %`,
   );
   const checks = toRows(report).map((row) => {
     if (row.next === "") return `${row.check} ${row.verdict}`; // a probe
     const needed = row.needed === "" ? [] : [`${row.needed} requests needed`];
-    const interval = row.interval === "" ? [] : [row.interval];
+    const interval = row.interval === "" ? [] : [`${row.interval} points worse`];
     return `${row.check} ${row.verdict} (${[`bad ${row.next}`, `live ${row.live}`, ...interval, ...needed].join(", ")})`;
   });
   const parts = [`${clean(app)} ${formatPhase(report)}`, weights.join(", "), ...checks, clean(message)];
-  return `${formatTime(at)} ${parts.join(" | ")}`;
+  return `${formatTime(at)} ${parts.filter((part) => part !== "").join(" | ")}`;
 }

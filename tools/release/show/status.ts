@@ -1,8 +1,9 @@
 // The page of `status`: the same as the live table, once, without color.
 import type { Report } from "../report.ts";
-import { alignRows, clean, columns, drawWeight, formatPhase, formatTime, heads, toRows } from "./format.ts";
+import { alignRows, clean, drawWeight, formatPhase, formatTime, renderChecks, toRows, wrap } from "./format.ts";
 
-export function renderStatus(report: Report): string {
+/** @param width of the terminal; undefined: as wide as it gets */
+export function renderStatus(report: Report, width = Number.POSITIVE_INFINITY): string {
   const { app, image, at, live, next, message } = report;
   const facts = [
     ["app", clean(app)],
@@ -10,14 +11,13 @@ export function renderStatus(report: Report): string {
     ["time", formatTime(at)],
     ["phase", formatPhase(report)],
     ["live", renderSide(live)],
-    ["next", next === undefined ? "" : renderSide(next)],
+    ["new", next === undefined ? "" : renderSide(next)],
   ].filter(([, value]) => value !== "");
   const rows = toRows(report);
-  const checks = rows.length === 0 ? [] : [heads, ...rows].map((row) => columns.map((column) => row[column]));
-  const blocks = [alignRows(facts), alignRows(checks)].filter((block) => block.length > 0);
-  return [...blocks.map((block) => block.map((cells) => cells.join("  ").trimEnd()).join("\n")), clean(message)].join(
-    "\n\n",
-  );
+  const checks = rows.length === 0 ? [] : renderChecks(rows, width).lines;
+  const blocks = [alignRows(facts), checks].filter((block) => block.length > 0);
+  const text = blocks.map((block) => block.map((cells) => cells.join("  ").trimEnd()).join("\n"));
+  return [...text, wrap(clean(message), width).join("\n")].join("\n\n");
 }
 
 function renderSide({ revision, weight }: NonNullable<Report["next"]>): string {

@@ -102,7 +102,7 @@ function renderTables(report: Report): string[] {
   const { live, next, image } = report;
   const sides = [
     ["live", live.revision, `${live.weight} %`, ""],
-    ...(next === undefined ? [] : [["next", next.revision, `${next.weight} %`, image ?? ""]]),
+    ...(next === undefined ? [] : [["new", next.revision, `${next.weight} %`, image ?? ""]]),
   ];
   const shown = columns.filter((column) => column !== "picture");
   const rows = toRows(report).map((row) => shown.map((column) => row[column]));

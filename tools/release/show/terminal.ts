@@ -4,13 +4,13 @@ import type { Report, Show, Side } from "../report.ts";
 import {
   alignRows,
   clean,
-  columns,
   countCells,
   cut,
   drawWeight,
   ends,
   formatPhase,
-  heads,
+  legend,
+  renderChecks,
   toRows,
   wrap,
 } from "./format.ts";
@@ -81,12 +81,12 @@ export function createPaint(stream: NodeJS.WriteStream) {
 function renderReport(report: Report, width: number): Line[] {
   const { app, image, live, next, message } = report;
   const name = image === undefined ? clean(app) : `${clean(app)} to ${clean(image)}`;
-  const checks = renderChecks(report, width);
+  const checks = renderTable(report, width);
   return [
     [{ text: name, style: "bold" }],
     ...(report.phase === "" ? [] : [[{ text: formatPhase(report) }]]),
     [],
-    ...renderSides([["live", live], ...(next === undefined ? [] : [["next", next] as const])]),
+    ...renderSides([["live", live], ...(next === undefined ? [] : [["new", next] as const])]),
     [],
     ...checks,
     ...(checks.length === 0 ? [] : [[]]),
@@ -102,19 +102,18 @@ function renderSides(sides: readonly (readonly [string, Side])[]): Line[] {
   ]);
 }
 
-/** Leaves out the columns that do not fit, from the right. */
-function renderChecks(report: Report, width: number): Line[] {
+function renderTable(report: Report, width: number): Line[] {
   const rows = toRows(report);
   if (rows.length === 0) return [];
-  const aligned = alignRows([heads, ...rows].map((row) => columns.map((column) => row[column])));
-  return aligned.map((cells, index) =>
+  const { shown, lines } = renderChecks(rows, width);
+  const table = lines.map((cells, index) =>
     cells.flatMap((text, column): Piece[] => {
-      if (column > 0 && countCells(cells.slice(0, column + 1).join("  ")) > width) return [];
-      const verdict = columns[column] === "verdict" ? rows[index - 1]?.verdict : undefined;
+      const verdict = shown[column] === "verdict" ? rows[index - 1]?.verdict : undefined;
       const style = index === 0 ? "dim" : verdict && verdictStyles[verdict];
       return column === 0 ? [{ text, style }] : [{ text: "  " }, { text, style }];
     }),
   );
+  return shown.includes("needed") ? [...table, [{ text: legend, style: "dim" }]] : table;
 }
 
 function cutLine(line: Line, width: number): Line {
