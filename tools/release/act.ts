@@ -1,6 +1,6 @@
 // Does what was decided: at most one write, and only with the lock.
 import type { Action, Activation, Done, Situation, Write } from "./action.ts";
-import { AzureFault, type Change } from "./azure/azure.ts";
+import { type Azure, AzureFault, type Change } from "./azure/azure.ts";
 import { isOnce, isStart, type ReleaseOptions } from "./goal.ts";
 import { hasLock, mayWrite, renewLock, takeLock } from "./guard.ts";
 import { lockOf, withLock, withoutLock } from "./lock.ts";
@@ -109,12 +109,23 @@ async function write(options: ReleaseOptions, { app, now }: Situation, action: W
   const fresh = await mayWrite(options, app, !ignoresLock(options, action));
   if (!fresh) return memory;
   try {
-    await azure.patch(changeOf(options, fresh.tags, action));
+    await patch(azure, changeOf(options, fresh.tags, action), action);
     return expect(memory, definition, fresh, action, true, azure.now());
   } catch (error) {
     // Azure may have accepted it: the next looks show it.
     if (!(error instanceof AzureFault) || error.kind !== "unreachable") throw error;
     return expect(memory, definition, fresh, action, false, Math.max(now, azure.now()));
+  }
+}
+
+/** The way back must not depend on the template that it also restores. */
+async function patch(azure: Azure, change: Change, { moves }: Write): Promise<void> {
+  const { template, ...others } = change;
+  try {
+    await azure.patch(change);
+  } catch (error) {
+    if (!(error instanceof AzureFault) || error.kind !== "rejected" || moves !== "back" || !template) throw error;
+    await azure.patch(others);
   }
 }
 

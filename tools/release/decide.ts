@@ -5,7 +5,7 @@ import { goBack, swap } from "./ending.ts";
 import { isOnce, isStart } from "./goal.ts";
 import { keyOf } from "./memory.ts";
 import { create, judgePhase, pin, test } from "./phases.ts";
-import { refusals, refuseTable } from "./refuse.ts";
+import { missingSecrets, refusals, refuseTable } from "./refuse.ts";
 import type { Idle, Underway } from "./state.ts";
 import { type Progress, wholeSeconds } from "./tags.ts";
 import { failureOf } from "./verdict.ts";
@@ -66,6 +66,8 @@ function decideIdle(situation: Situation, state: Idle): Action {
   if (last?.phase === "rolled-back" && last.id === asked.id && !goal.retry) {
     return done("rolledBack", `${rolledBackMessage(last, live.name)}. To release it again, add --retry`);
   }
+  const missing = missingSecrets(app, asked.template);
+  if (missing.length > 0) return done("input", missing.join("; "));
   return pin(situation, live.name, asked.id);
 }
 
@@ -88,7 +90,7 @@ function decideUnderway(situation: Situation, state: Underway): Action {
   if (isOlder(situation, progress) && !isAbort) return settle(situation);
   const isSettling = state.isLost && (memory.pending !== undefined || now - progress.since < grace);
   if (progress.phase === "back") {
-    return isSettling && !isAbort ? settle(situation) : goBack(situation, state, progress.reason ?? "unknown");
+    return isSettling && !isAbort ? settle(situation) : goBack(situation, state, reasonOf(situation, progress));
   }
   if (isAbort) return goBack(situation, state, "aborted");
   const asked = askedFor(situation);
@@ -102,6 +104,11 @@ function decideUnderway(situation: Situation, state: Underway): Action {
   if (state.isLost) return restart(situation, state);
   if (progress.phase === "pinned" || progress.phase === "created") return create(situation, state, asked);
   return progress.phase === "testing" ? test(situation, state) : judgePhase(situation, state);
+}
+
+/** The tag may have had no room for all of it. */
+function reasonOf({ memory: { failed } }: Situation, { reason = "unknown" }: Progress): string {
+  return failed?.replace(/\s+/g, " ").startsWith(reason) ? failed : reason;
 }
 
 /** Azure showed a later phase before: it can show an older one again. */

@@ -1,5 +1,5 @@
 // How a release ends: the new revision is live, or all traffic goes back to the old one.
-import { type Action, done, lookAgain, note, type Situation } from "./action.ts";
+import { type Action, done, lookAgain, note, type Situation, type Write } from "./action.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable } from "./table.ts";
 import { wholeSeconds } from "./tags.ts";
@@ -9,6 +9,9 @@ import { wholeSeconds } from "./tags.ts";
  * another run may have given it all traffic again.
  */
 const drain = 60_000;
+
+/** A way back that is sent again after this time leaves the template that failed where it is. */
+const restoring = 30_000;
 
 /** The new revision is the live one. The old one stops. */
 export function swap(situation: Situation, { progress, isLost, live, nextName }: Underway): Action {
@@ -36,6 +39,7 @@ export function goBack(situation: Situation, state: Underway, reason: string): A
       moves: "back",
       progress: { ...kept, phase: "back", since: wholeSeconds(now), reason },
       traffic: onlyTable(app, definition.labels, progress.from),
+      ...restoredTemplate(situation, state),
       ignoresLock,
       message: `all traffic goes back to ${progress.from}: ${reason}`,
     };
@@ -48,4 +52,14 @@ export function goBack(situation: Situation, state: Underway, reason: string): A
   if (next?.isActive) return { kind: "deactivate", revision: nextName, message: `stops ${nextName}` };
   const end = note({ ...progress, phase: "rolled-back" }, `${nextName} is rolled back: ${reason}`);
   return { ...end, isLast: true, ignoresLock };
+}
+
+/**
+ * When Azure has not created the new revision, the app keeps the template that failed, and may reject changes until it
+ * gets a good one. The template of the live revision, with the suffix of its name, makes no revision.
+ */
+function restoredTemplate({ app, now, memory }: Situation, { live, next }: Underway): Pick<Write, "template"> {
+  const isLate = now - (memory.goingBackSince ?? now) >= restoring;
+  if (next || !live || app.failure === undefined || isLate) return {};
+  return { template: { ...live.template, revisionSuffix: live.name.slice(live.name.indexOf("--") + 2) } };
 }

@@ -31,6 +31,8 @@ interface Pending {
   readonly message: string;
   /** Azure has accepted it, and it raises the traffic: if Azure never shows it, the release goes back. */
   readonly isAwaited: boolean;
+  /** From when on a failure that Azure shows is that of this write: milliseconds since 1970. */
+  readonly failsFrom: number;
   /** Value of the tag before and after the write. */
   readonly before: string | undefined;
   readonly after: string;

@@ -31,8 +31,9 @@ export function choose(situation: Situation): { action: Action; memory: Memory }
 
 const isWayBack = (action: Action): action is Write => action.kind === "write" && action.moves === "back";
 
-function isGoingBack({ state }: Situation, action: Action): boolean {
-  if (isWayBack(action)) return true;
+/** Also while Azure shows the state of before: it can undo the way back. */
+function isGoingBack({ state, memory }: Situation, action: Action): boolean {
+  if (isWayBack(action) || (action.kind === "wait" && memory.goingBackSince !== undefined)) return true;
   return state.kind === "underway" && state.progress.phase === "back" && !state.isLost;
 }
 

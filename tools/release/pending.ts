@@ -10,6 +10,9 @@ import { formatProgress, parseProgress, releaseTag } from "./tags.ts";
 /** How long a write without an answer, or one that raises nothing, may stay invisible before it is decided again. */
 const retryAfter = 30_000;
 
+/** How long Azure may show an older state after it has accepted a write. */
+const shownWithin = 15_000;
+
 /**
  * @param app before the write
  * @param isAccepted Azure has accepted the write; false: it may have
@@ -28,6 +31,7 @@ export function expect(
     moves,
     message,
     isAwaited,
+    failsFrom: isAwaited && app.failure === undefined ? now + shownWithin : Number.POSITIVE_INFINITY,
     before: app.tags[releaseTag],
     after: formatProgress(progress),
     table: traffic && tableOf({ ...app, traffic }, labels),
@@ -40,11 +44,15 @@ export function expect(
 export function confirm(memory: Memory, { labels }: Definition, app: App, now: number): Memory {
   const { pending } = memory;
   if (!pending) return memory;
-  const { table, after, before, until, isAwaited, message } = pending;
+  const { table, after, before, until, isAwaited, failsFrom, message } = pending;
   const tag = app.tags[releaseTag];
   const isShown = tag === after && (!table || isSameTable(table, tableOf(app, labels)));
   const isOvertaken = tag !== after && tag !== before && !isOlder(tag, after);
   if (isShown || isOvertaken) return { ...memory, pending: undefined };
+  if (now >= failsFrom && app.failure !== undefined && !app.isBusy && tag === before) {
+    const failed = memory.failed ?? `Azure took this back: ${message} (${app.failure})`;
+    return { ...memory, pending: undefined, failed };
+  }
   if (now < until) return memory;
   const failed = isAwaited ? `Azure accepted this, but did not apply it within 5 minutes: ${message}` : undefined;
   return { ...memory, pending: undefined, failed: memory.failed ?? failed };

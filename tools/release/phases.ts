@@ -13,6 +13,9 @@ import { describePhase, holdMessage } from "./words.ts";
 /** How long Azure may take to create a revision, and the revision to become ready. */
 const readyLimit = 10 * 60_000;
 
+/** How long Azure may take to list a revision whose operation has ended. */
+const listedWithin = 15_000;
+
 /** How long the end of a phase waits for counts when Azure Monitor returns an error. */
 const blindLimit = 5 * 60_000;
 
@@ -49,6 +52,8 @@ export function create(situation: Situation, state: Underway, asked: Candidate |
       message: `${nextName} gets the label ${definition.labels.next}`,
     };
   }
+  const wasRefused = !next && app.failure !== undefined && !app.isBusy && now - progress.since >= listedWithin;
+  if (wasRefused) return goBack(situation, state, `Azure did not create it: ${app.failure}`);
   // A run that takes over a dead one may come late: what is ready by then is good enough.
   if (now - progress.since >= readyLimit) {
     const why = next ? `did not become ready within 10 minutes (${next.state})` : "was not created within 10 minutes";

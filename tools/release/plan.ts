@@ -5,7 +5,7 @@ import type { Definition, RatioCheck, Step } from "./definition.ts";
 import { formatDuration } from "./duration.ts";
 import { type Counts, looksOf, needed, zOf } from "./judge.ts";
 import type { Wanted } from "./options.ts";
-import { refusals, refuseTable } from "./refuse.ts";
+import { missingSecrets, refusals, refuseTable } from "./refuse.ts";
 import { alignRows, clean } from "./show/format.ts";
 import { stateOf } from "./state.ts";
 import { commandFor } from "./words.ts";
@@ -79,7 +79,7 @@ export function planOf(input: PlanInput): Plan {
       refusals: [],
     };
   }
-  const against = refusals(app, live, allowQueue);
+  const against = [...refusals(app, live, allowQueue), ...missingSecrets(app, candidate.template)];
   const wasRolledBack = last?.phase === "rolled-back" && last.id === candidate.id;
   const warnings = [
     ...(wasRolledBack ? [`this release was rolled back (${last.reason ?? "no reason"}). \`run\` needs --retry`] : []),

@@ -1,5 +1,6 @@
 // What a release cannot do with an app.
-import type { App, Revision } from "./azure/azure.ts";
+import type { App, Revision, Template } from "./azure/azure.ts";
+import { secretRefs } from "./azure/secret-refs.ts";
 import type { Definition } from "./definition.ts";
 
 /** @returns one sentence for each reason, with its remedy */
@@ -34,6 +35,17 @@ export function refuseTable({ app: name }: Definition, { traffic, domain }: App,
     `${message}. A release starts when one revision has all traffic. Deploy infra/bicep without LIVE and ` +
     "CANDIDATE_WEIGHT, or give all traffic to the revision that works, such as by: az containerapp ingress traffic " +
     `set ${where} --revision-weight ${most.revision ?? "latest"}=100`
+  );
+}
+
+/** Azure would reject the new revision. @returns as refusals */
+export function missingSecrets({ secrets }: App, template: Template): string[] {
+  const missing = new Set(secretRefs(template)).difference(new Set(secrets));
+  const known = secrets.length === 0 ? "none" : secrets.join(", ");
+  return [...missing].map(
+    (name) =>
+      `the live revision refers to the secret ${name}, and the secrets of the app are: ${known}. Deploy the app once ` +
+      "with the secrets that it needs, or replace the variable with --set",
   );
 }
 

@@ -2,12 +2,20 @@
 // by itself: `settle` makes everything happen that is due by now, in its order.
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../../tools/release/clock.ts";
-import { describeField } from "../resource-manager/app-faults.ts";
+import { describeField, provisioningFault } from "../resource-manager/app-faults.ts";
 import { ArmFault, OperationFault } from "../resource-manager/faults.ts";
 import { type Json, mergePatch, removeNulls } from "../resource-manager/json.ts";
 import { checkTraffic, latestOnly, nameRevision, sharesOf, type TrafficShare } from "../resource-manager/traffic.ts";
 import { isReady, type Revision, readyAt, runAt } from "./revision.ts";
-import { completeTemplate, findTemplateFault, isSameTemplate, showTemplate, type Template } from "./template.ts";
+import {
+  completeTemplate,
+  findMissingSecret,
+  findTemplateFault,
+  hasSameContent,
+  isSameTemplate,
+  showTemplate,
+  type Template,
+} from "./template.ts";
 import { neverReady, type Variant, variantOf } from "./variants.ts";
 
 interface Ingress extends Json {
@@ -42,13 +50,17 @@ interface Switches {
   dropsTags: boolean;
   /** Azure accepts and shows a write, and takes it back when its operation ends. */
   takesBack: boolean;
+  /** After an operation has failed, Azure rejects changes without a template. */
+  rejectsWhenFailed: boolean;
+  /** A suffix that was used before makes the operation fail, also with the same content. */
+  rejectsUsedSuffix: boolean;
 }
 
 interface Operation {
   readonly id: string;
   readonly fault: ArmFault | undefined;
-  /** What the app goes back to when the operation fails. */
-  readonly before: Wanted;
+  /** What the app goes back to when the operation fails; undefined: it keeps what does not work. */
+  readonly before: Wanted | undefined;
   /** Infinity: the operation is stuck. */
   endsAt: number;
 }
@@ -104,7 +116,14 @@ export function createApp(options: AppOptions): App {
   const revisions: Revision[] = [];
   const splits: Split[] = [];
   const operations = new Map<string, Operation>();
-  const switches: Switches = { isStuck: false, keepsWeights: false, dropsTags: false, takesBack: false };
+  const switches: Switches = {
+    isStuck: false,
+    keepsWeights: false,
+    dropsTags: false,
+    takesBack: false,
+    rejectsWhenFailed: false,
+    rejectsUsedSuffix: false,
+  };
   let running: Operation | undefined;
   let last: Operation | undefined;
   let settledAt = createdAt;
@@ -117,10 +136,16 @@ export function createApp(options: AppOptions): App {
   function addRevision(template: Template): void {
     const now = clock.now();
     const [container] = template.containers;
+    const image = variants(container?.image ?? "");
+    if (image.isMissing) {
+      // https://github.com/Azure/azure-cli/issues/30053
+      const details = `Invalid value: "${container?.image}": GET https:: MANIFEST_UNKNOWN: manifest unknown; map[]`;
+      throw provisioningFault(app, `template.containers.${container?.name}.image`, details);
+    }
     const port = container?.env?.find((variable) => variable.name === "PORT")?.value ?? String(portOf(app.wanted));
     // Azure sends its startup probes to the port of the ingress.
     const isFound = port === String(portOf(app.wanted));
-    const variant = isFound ? variants(container?.image ?? "") : neverReady;
+    const variant = isFound ? image : neverReady;
     const revision: Revision = {
       name: nameRevision(app, template.revisionSuffix, names()),
       createdAt: now,
@@ -131,6 +156,12 @@ export function createApp(options: AppOptions): App {
     };
     revisions.push(revision);
     start(revision, now);
+  }
+
+  /** https://github.com/microsoft/azure-container-apps/issues/650 */
+  function isAgain(template: Template): boolean {
+    const used = revisions.find((revision) => revision.name === `${name}--${template.revisionSuffix}`);
+    return used !== undefined && !switches.rejectsUsedSuffix && hasSameContent(used.template, template);
   }
 
   function start(revision: Revision, from: number): void {
@@ -164,8 +195,8 @@ export function createApp(options: AppOptions): App {
   function end(operation: Operation, at: number): void {
     running = undefined;
     last = operation;
-    if (operation.fault) app.wanted = operation.before;
-    else apply(at);
+    if (!operation.fault) apply(at);
+    else if (operation.before) app.wanted = operation.before;
   }
 
   /** In the mode Single, a revision that is ready replaces the ones before it. */
@@ -211,6 +242,9 @@ export function createApp(options: AppOptions): App {
     const completed = completeTemplate(template);
     const fault = findTemplateFault(completed);
     if (fault) throw invalid(...fault);
+    const secrets = ((others.secrets ?? []) as readonly { name: string }[]).map((secret) => secret.name);
+    const missing = findMissingSecret(completed, secrets);
+    if (missing) throw new ArmFault(400, "ContainerAppSecretRefNotFound", `SecretRef '${missing}' not found.`);
     const asked = mode === "Single" ? latestOnly : (ingress?.traffic ?? latestOnly);
     // Nothing says whether a write may name the revision that it creates, so this simulator rejects it.
     const traffic = checkTraffic(asked, names());
@@ -240,13 +274,17 @@ export function createApp(options: AppOptions): App {
     write(body, method) {
       settle();
       if (running) throw inProgress(name);
+      if (switches.rejectsWhenFailed && app.hasFailed() && !(body.properties as Json | undefined)?.template) {
+        // https://github.com/microsoft/azure-container-apps/issues/1233
+        throw new ArmFault(400, "ResourceNotProvisioned", `The container app '${name}' is in the state 'Failed'.`);
+      }
       const before = app.wanted;
       // A patch replaces all tags: a merge patch would keep those that it does not name.
       const merged = method === "PATCH" ? (mergePatch(asBody(before), body) as Json) : body;
       if (body.tags) merged.tags = body.tags;
       const wanted = read(removeNulls(merged) as Json);
       const latest = revisions.at(-1);
-      const isNew = !latest || !isSameTemplate(latest.template, wanted.template);
+      const isNew = !(latest && isSameTemplate(latest.template, wanted.template)) && !isAgain(wanted.template);
       app.wanted = switches.dropsTags ? { ...wanted, tags: {} } : wanted;
       let fault = switches.takesBack
         ? new OperationFault("ContainerAppOperationError", "Operation failed.")
@@ -258,7 +296,9 @@ export function createApp(options: AppOptions): App {
         fault = error;
       }
       const endsAt = clock.now() + (isNew ? templateTime : trafficTime);
-      running = { id: randomUUID(), fault, before, endsAt };
+      // Without its image, the app keeps the template.
+      const isKept = variants(wanted.template.containers[0]?.image ?? "").isMissing;
+      running = { id: randomUUID(), fault, before: isKept ? undefined : before, endsAt };
       operations.set(running.id, running);
       return running.id;
     },

@@ -1,9 +1,9 @@
 // The release tool's view of Azure without HTTP, sign-in and retries: thousands of releases in seconds. The shapes of
 // requests and responses are those of the tool's own client.
 import type { AzureResponse } from "../../../stand-ins/azure/http.ts";
-import { toApp, toPatch, toReplica } from "../../../tools/release/azure/app.ts";
+import { hasFailed, toApp, toPatch, toReplica } from "../../../tools/release/azure/app.ts";
 import { type Azure, AzureFault, type RequestCounts } from "../../../tools/release/azure/azure.ts";
-import { explainResponse } from "../../../tools/release/azure/fault.ts";
+import { explainResponse, failureOfOperation } from "../../../tools/release/azure/fault.ts";
 import { toCounts as countSlow, slowRequests } from "../../../tools/release/azure/http-logs.ts";
 import { toCounts as countErrors, metricsPath, wholeMinutes } from "../../../tools/release/azure/metrics.ts";
 import { listAt } from "../../support/at.ts";
@@ -17,6 +17,7 @@ export function createAzure(simulator: Simulator, signal?: AbortSignal): Azure {
   const never = new Promise<never>(() => {});
   let now = simulator.clock.now();
   let current: unknown;
+  let operation: string | undefined;
 
   async function send(method: string, path: string, content?: unknown): Promise<unknown> {
     if (signal?.aborted) return never;
@@ -27,15 +28,24 @@ export function createAzure(simulator: Simulator, signal?: AbortSignal): Azure {
     if (response === undefined) throw new AzureFault("unreachable", "Azure did not respond within 10 s.");
     if (response.status === 0) throw new AzureFault("unreachable", "Azure is unreachable (ECONNRESET).");
     now = Date.parse(response.headers?.Date ?? "");
+    if (method === "PATCH") operation = response.headers?.Location;
     if (response.status >= 200 && response.status <= 299) return response.body;
     throw explainResponse(toHttp(response), subject, now);
+  }
+
+  async function explainOperation(): Promise<string | undefined> {
+    if (operation === undefined) return undefined;
+    const url = new URL(operation);
+    const response = await simulator.handle({ method: "GET", url, headers: {}, body: "" });
+    return response && failureOfOperation(toHttp(response));
   }
 
   return {
     now: () => now,
     async readApp() {
       current = await send("GET", id + version);
-      return toApp(current, listAt(await send("GET", `${id}/revisions${version}`), "value"));
+      const revisions = listAt(await send("GET", `${id}/revisions${version}`), "value");
+      return toApp(current, revisions, hasFailed(current) ? await explainOperation() : undefined);
     },
     async readReplicas(revision) {
       const list = await send("GET", `${id}/revisions/${revision}/replicas${version}`).catch((error: unknown) => {

@@ -62,7 +62,13 @@ export function showStates(revision: Revision, now: number) {
   const age = now - run.from;
   if (age < 5 * second) return { provisioningState: "Provisioning", healthState: "None", runningState: "Processing" };
   if (variant.failsToActivate) {
-    return { provisioningState: "Provisioned", healthState: "None", runningState: "ActivationFailed" };
+    const provisioningError = "Error activating revision. The container did not start.";
+    return {
+      provisioningState: "Provisioned",
+      provisioningError,
+      healthState: "None",
+      runningState: "ActivationFailed",
+    };
   }
   if (crashesFrom !== undefined && now >= crashesFrom + healthLag) {
     const isLost = countRestarts(revision, now) > 3;

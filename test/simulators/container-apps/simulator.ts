@@ -25,7 +25,9 @@ export interface SimulatorOptions {
   /** Default: welcome. */
   readonly name?: string;
   readonly image?: string;
-  readonly env?: readonly { readonly name: string; readonly value: string }[];
+  readonly env?: readonly { readonly name: string; readonly value?: string; readonly secretRef?: string }[];
+  /** Names of the app's secrets. */
+  readonly secrets?: readonly string[];
   readonly mode?: "Single" | "Multiple";
   readonly tags?: Readonly<Record<string, string>>;
   /** More of the template, such as `scale`. */
@@ -92,7 +94,14 @@ interface Snapshot {
 }
 
 export function createSimulator(options: SimulatorOptions = {}): Simulator {
-  const { name = "welcome", image = "registry.example/welcome:1.0.0", env = [], mode = "Single", seed = 1 } = options;
+  const {
+    name = "welcome",
+    image = "registry.example/welcome:1.0.0",
+    env = [],
+    mode = "Single",
+    secrets = [],
+    seed = 1,
+  } = options;
   const virtualClock = createVirtualClock();
   const clock = options.clock ?? virtualClock;
   const domain = options.domain ?? (() => "simulator.westeurope.azurecontainerapps.io");
@@ -108,7 +117,11 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     body: {
       tags: options.tags ?? {},
       properties: {
-        configuration: { activeRevisionsMode: mode, ...ingress },
+        configuration: {
+          activeRevisionsMode: mode,
+          ...ingress,
+          ...(secrets.length > 0 && { secrets: secrets.map((secret) => ({ name: secret, value: "secret" })) }),
+        },
         template: { containers: [{ name, image, env }], scale: { minReplicas: 1 }, ...options.template },
       },
     },

@@ -12,8 +12,11 @@ export interface Template extends Json {
 interface Container extends Json {
   readonly name: string;
   readonly image: string;
-  readonly env?: readonly { readonly name: string; readonly value?: string; readonly secretRef?: string }[];
+  readonly env?: readonly Variable[];
 }
+
+/** Not an interface: only a type fits a record of strings. */
+type Variable = { readonly name: string; readonly value?: string; readonly secretRef?: string };
 
 /** Adds the defaults, as of the time when the revision is created. */
 export function completeTemplate(given: unknown): Template {
@@ -44,6 +47,28 @@ export function showTemplate({ scale, containers, ...others }: Template): Json {
 
 export function isSameTemplate(a: Template, b: Template): boolean {
   return isDeepStrictEqual(a, b);
+}
+
+/** Whether they differ at most in their suffix. */
+export function hasSameContent(a: Template, b: Template): boolean {
+  return isSameTemplate({ ...a, revisionSuffix: "" }, { ...b, revisionSuffix: "" });
+}
+
+/**
+ * As Azure shows the template of a revision: its variables refer to a secret that the app does not have.
+ * https://github.com/microsoft/azure-container-apps/issues/1705
+ */
+export function renameSecretRefs({ containers, ...others }: Template, app: string): Template {
+  const rename = (variable: Variable) =>
+    variable.secretRef === undefined ? variable : { ...variable, secretRef: `capp-${app}` };
+  const renamed = containers.map(({ env, ...container }) => ({ ...container, ...(env && { env: env.map(rename) }) }));
+  return { ...others, containers: renamed };
+}
+
+/** The first secret that a template refers to and the app does not have. */
+export function findMissingSecret(template: Template, secrets: readonly string[]): string | undefined {
+  const refs = JSON.stringify(template).matchAll(/"secretRef":"([^"]*)"/g);
+  return [...refs].map(([, name = ""]) => name).find((name) => !secrets.includes(name));
 }
 
 /** The first fault of a template; undefined: it has none. */

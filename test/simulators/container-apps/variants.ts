@@ -3,6 +3,8 @@
 export interface Variant {
   /** Seconds until it is ready; Infinity: never. */
   readonly startup: number;
+  /** Azure does not find the image: the operation fails, and no revision is created. */
+  readonly isMissing?: boolean;
   /** Azure cannot activate the revision. */
   readonly failsToActivate?: boolean;
   /** Seconds after its start when it begins to crash, again and again. */
@@ -31,6 +33,7 @@ const variants: Readonly<Record<string, Variant>> = {
   "crash-loop": { startup: 20, crashesAfter: 3 },
   "crash-at-100": { startup: 20, crashesAtWeight: 100 },
   "never-ready": neverReady,
+  "no-image": { startup: Number.POSITIVE_INFINITY, isMissing: true },
   "activation-failed": { startup: Number.POSITIVE_INFINITY, failsToActivate: true },
 };
 

@@ -3,7 +3,7 @@ import type { Json } from "../resource-manager/json.ts";
 import type { App } from "./app.ts";
 import { createRandom, seedOf } from "./random.ts";
 import { countRestarts, isReady, type Revision, runAt, showStates } from "./revision.ts";
-import { showTemplate } from "./template.ts";
+import { renameSecretRefs, showTemplate } from "./template.ts";
 
 /** @param domain Of the environment, with a port if it is not 443 */
 export function showApp(app: App, domain: string): Json {
@@ -32,7 +32,6 @@ export function showApp(app: App, domain: string): Json {
       latestRevisionFqdn: ingress && latest ? fqdn(latest) : "",
       customDomainVerificationId: "simulated-id",
       configuration: {
-        secrets: null,
         registries: null,
         dapr: null,
         runtime: null,
@@ -40,6 +39,7 @@ export function showApp(app: App, domain: string): Json {
         service: null,
         identitySettings: [],
         ...configuration,
+        secrets: withoutValues(configuration.secrets),
         activeRevisionsMode: mode,
         ingress: ingress
           ? {
@@ -64,6 +64,11 @@ export function showApp(app: App, domain: string): Json {
   };
 }
 
+/** Only listSecrets returns the values. */
+function withoutValues(secrets: unknown): unknown {
+  return Array.isArray(secrets) ? secrets.map(({ value: _, ...secret }) => secret) : null;
+}
+
 /** Has no labels: https://github.com/microsoft/azure-container-apps/issues/641. */
 export function showRevision(app: App, revision: Revision, domain: string, now: number): Json {
   const { ingress } = app.wanted;
@@ -77,7 +82,7 @@ export function showRevision(app: App, revision: Revision, domain: string, now: 
       createdTime: new Date(revision.createdAt).toISOString().replace(/\.\d+Z$/, "+00:00"),
       ...(last && !run ? { lastActiveTime: new Date(last.to).toISOString().replace(/\.\d+Z$/, "+00:00") } : {}),
       ...(ingress ? { fqdn: `${revision.name}.${ingress.external ? "" : "internal."}${domain}` } : {}),
-      template: showTemplate(revision.template),
+      template: showTemplate(renameSecretRefs(revision.template, app.name)),
       active: run !== undefined,
       replicas: run ? 1 : 0,
       trafficWeight: app.weightsOf(app.splitAt(now), now).get(revision.name) ?? 0,

@@ -51,6 +51,8 @@ describe("readApp", () => {
       domain: "happy.westeurope.azurecontainerapps.io",
       isExternal: true,
       hasAffinity: false,
+      secrets: [],
+      failure: undefined,
     });
     expect(requests.map(({ method, url, headers }) => [method, url, headers.authorization])).toEqual([
       ["GET", `${app}?api-version=2026-07-01`, "Bearer token-1"],

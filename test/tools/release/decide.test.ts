@@ -76,6 +76,8 @@ function situation(one: Case): Situation {
     domain: "example.com",
     isExternal: true,
     hasAffinity: false,
+    secrets: [],
+    failure: undefined,
     ...one.app,
   };
   const rules = one.definition ?? definition;

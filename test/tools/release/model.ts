@@ -140,7 +140,8 @@ export function createModel(options: ModelOptions = {}) {
       return { ...one, health, state: isReady ? "Running" : "Processing" };
     });
     const latestReadyRevision = shown.findLast(({ isActive, health }) => isActive && health === "healthy")?.name;
-    return { ...app, isBusy: false, revisions: shown, latestReadyRevision, domain: "example.com", isExternal: true };
+    const fixed = { isBusy: false, domain: "example.com", isExternal: true, secrets: [], failure: undefined };
+    return { ...app, ...fixed, revisions: shown, latestReadyRevision };
   }
 
   function apply({ mode, traffic, tags, template: content }: Change) {

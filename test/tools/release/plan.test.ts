@@ -35,6 +35,8 @@ function appOf(more: Partial<App> = {}): App {
     domain: "happy.example",
     isExternal: true,
     hasAffinity: false,
+    secrets: [],
+    failure: undefined,
     ...more,
   };
 }

@@ -24,6 +24,8 @@ function app(traffic: readonly Share[], tag?: Progress, more: Partial<App> = {})
     domain: "example.com",
     isExternal: true,
     hasAffinity: false,
+    secrets: [],
+    failure: undefined,
     ...more,
   };
 }

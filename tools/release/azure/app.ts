@@ -2,15 +2,23 @@
 // https://learn.microsoft.com/azure/templates/microsoft.app/containerapps
 import { field } from "../../../services/runtime/field.ts";
 import type { App, Change, Container, Replica, Revision, Share, Template } from "./azure.ts";
+import { oneLine } from "./fault.ts";
+import { restoreSecretRefs } from "./secret-refs.ts";
 
-/** Of the app alone: `revisions` is another request. */
-export function toApp(content: unknown, revisions: readonly unknown[]): App {
+/**
+ * @param revisions another request
+ * @param reason why the last change failed, if it did
+ */
+export function toApp(content: unknown, revisions: readonly unknown[], reason: string | undefined): App {
   const properties = field(content, "properties");
   const configuration = field(properties, "configuration");
   const ingress = field(configuration, "ingress");
   const mode = text(configuration, "activeRevisionsMode");
   const name = text(content, "name") ?? "";
   const host = text(ingress, "fqdn");
+  const secrets = list(configuration, "secrets").flatMap((secret) => text(secret, "name") ?? []);
+  const restore = (template: unknown) =>
+    restoreSecretRefs(template, withoutNulls(field(properties, "template")), { app: name, secrets });
   // An ingress for TCP has no requests to count, and no labels.
   const isHttp = text(ingress, "transport")?.toLowerCase() !== "tcp";
   return {
@@ -18,12 +26,24 @@ export function toApp(content: unknown, revisions: readonly unknown[]): App {
     isBusy: !["Succeeded", "Failed", "Canceled"].includes(text(properties, "provisioningState") ?? ""),
     traffic: list(ingress, "traffic").map(toShare),
     tags: toTags(field(content, "tags")),
-    revisions: revisions.map(toRevision).sort((a, b) => a.createdAt - b.createdAt),
+    revisions: revisions.map((revision) => toRevision(revision, restore)).sort((a, b) => a.createdAt - b.createdAt),
     latestReadyRevision: text(properties, "latestReadyRevisionName"),
     domain: isHttp && host?.startsWith(`${name}.`) ? host.slice(name.length + 1) : undefined,
     isExternal: field(ingress, "external") === true,
     hasAffinity: text(field(ingress, "stickySessions"), "affinity")?.toLowerCase() === "sticky",
+    secrets,
+    failure: hasFailed(content) ? explainFailure(field(properties, "template"), reason) : undefined,
   };
+}
+
+/** Names the images of the template that failed: a wrong one is the usual cause. */
+function explainFailure(template: unknown, reason = "Azure does not say why"): string {
+  const images = list(template, "containers").flatMap((container) => text(container, "image") ?? []);
+  return images.some((image) => reason.includes(image)) ? reason : `${images.join(", ")}: ${reason}`;
+}
+
+export function hasFailed(app: unknown): boolean {
+  return text(field(app, "properties"), "provisioningState") === "Failed";
 }
 
 function toShare(content: unknown): Share {
@@ -39,23 +59,25 @@ function toTags(content: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(content ?? {}).map(([key, value]) => [key, String(value)]));
 }
 
-function toRevision(content: unknown): Revision {
+function toRevision(content: unknown, restore: (template: unknown) => unknown): Revision {
   const properties = field(content, "properties");
   const health = text(properties, "healthState");
   const [running, provisioning] = [text(properties, "runningState"), text(properties, "provisioningState")];
+  const state = [running, provisioning].find((known) => known !== undefined) ?? "Unknown";
+  const error = text(properties, "provisioningError");
   return {
     name: text(content, "name") ?? "",
     isActive: field(properties, "active") === true,
     health: health === "Healthy" ? "healthy" : health === "Unhealthy" ? "unhealthy" : "unknown",
-    state: [running, provisioning].find((state) => state !== undefined) ?? "Unknown",
+    state: error === undefined ? state : `${state}: ${oneLine(error)}`,
     createdAt: Date.parse(text(properties, "createdTime") ?? "") || 0,
-    template: toTemplate(field(properties, "template")),
+    template: toTemplate(field(properties, "template"), restore),
   };
 }
 
 /** Without null, which Azure sends for what is not set, and which a PATCH would read as: remove it. */
-function toTemplate(content: unknown): Template {
-  const { containers, ...others } = withoutNulls(content ?? {}) as Partial<Template>;
+function toTemplate(content: unknown, restore: (template: unknown) => unknown): Template {
+  const { containers, ...others } = restore(withoutNulls(content ?? {})) as Partial<Template>;
   return { ...others, containers: (containers ?? []) as readonly Container[] };
 }
 

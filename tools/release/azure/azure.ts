@@ -18,6 +18,10 @@ export interface App {
   readonly isExternal: boolean;
   /** Requests of one caller stay with one revision. */
   readonly hasAffinity: boolean;
+  /** Names of the secrets that the app has. */
+  readonly secrets: readonly string[];
+  /** The last change failed, and why, as far as Azure says it. A change that failed can leave its template behind. */
+  readonly failure: string | undefined;
 }
 
 export interface Share {
@@ -32,10 +36,11 @@ export interface Revision {
   readonly isActive: boolean;
   /** `unknown` also stands for every state that Azure does not document. It means wait, never ready. */
   readonly health: "healthy" | "unhealthy" | "unknown";
-  /** e.g. Running, Processing, Degraded, Failed, ActivationFailed: for messages. */
+  /** e.g. Running, Processing, Degraded, Failed, ActivationFailed, with Azure's reason: for messages. */
   readonly state: string;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
+  /** Refers to secrets by the names that the app has, if Azure shows which. */
   readonly template: Template;
 }
 

@@ -4,7 +4,14 @@ import { createHttpClient } from "../../../services/group-lister/azure/http.ts";
 import { field } from "../../../services/runtime/field.ts";
 import type { Clock } from "../clock.ts";
 import { AzureFault } from "./azure.ts";
-import { explainNoResponse, explainResponse, explainUnexpected, type HttpResponse, type Subject } from "./fault.ts";
+import {
+  explainNoResponse,
+  explainResponse,
+  explainUnexpected,
+  failureOfOperation,
+  type HttpResponse,
+  type Subject,
+} from "./fault.ts";
 import type { GetToken } from "./sign-in.ts";
 
 export interface ConnectionOptions {
@@ -24,15 +31,29 @@ export interface Connection {
    *
    * @throws {AzureFault}
    */
-  read(path: string, subject: Subject, body?: unknown): Promise<unknown>;
+  read(path: string, subject: Subject, options?: ReadOptions): Promise<unknown>;
   /** All items of a list that Azure sends in pages. */
   readAll(path: string, subject: Subject): Promise<unknown[]>;
-  /** Sends a request once, or twice if Azure did not accept the token of the first one. */
-  write(method: "PATCH" | "POST", path: string, subject: Subject, body?: unknown): Promise<void>;
+  /**
+   * Sends a request once, or twice if Azure did not accept the token of the first one.
+   *
+   * @returns the URL of the operation that Azure has started, for explainOperation
+   */
+  write(method: "PATCH" | "POST", path: string, subject: Subject, body?: unknown): Promise<string | undefined>;
+  /** Why an operation failed; undefined: Azure does not say. Sent once. */
+  explainOperation(url: string): Promise<string | undefined>;
 }
 
-/** Milliseconds, for each request. */
-const TIMEOUT = 10_000;
+interface ReadOptions {
+  readonly body?: unknown;
+  /** Milliseconds, for each attempt. */
+  readonly timeout?: number;
+}
+
+/** Milliseconds: until Azure responds. Its services take longer to accept a change. */
+const [TIMEOUT, PATCH_TIMEOUT] = [10_000, 30_000];
+/** A query may take minutes, but each look waits for it. */
+export const COUNT_TIMEOUT = 60_000;
 const ATTEMPTS = 3;
 /** Seconds to wait before the next attempt. When Azure asks for a longer wait, the caller decides. */
 const LONGEST_WAIT = 20;
@@ -48,7 +69,7 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
   let connecting: ReturnType<typeof load> | undefined;
   async function load() {
     const pipeline = await import("@azure/core-rest-pipeline");
-    const http = await createHttpClient(TIMEOUT);
+    const http = await createHttpClient(COUNT_TIMEOUT); // each request has its own, shorter or equal
     const proxy = pipeline.proxyPolicy(); // of HTTPS_PROXY and NO_PROXY
     const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(new URL(origin).hostname);
     return {
@@ -58,7 +79,11 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
     };
   }
 
-  async function send(method: "GET" | "PATCH" | "POST", url: URL, body: unknown): Promise<HttpResponse> {
+  async function send(
+    method: "GET" | "PATCH" | "POST",
+    url: URL,
+    { body, timeout = TIMEOUT }: ReadOptions,
+  ): Promise<HttpResponse> {
     connecting ??= load();
     const { createHttpHeaders, createPipelineRequest, sendRequest } = await connecting;
     const attempt = async (isFirst: boolean) => {
@@ -71,12 +96,12 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
         url: url.href,
         method,
         headers,
-        timeout: TIMEOUT,
+        timeout,
         allowInsecureConnection: url.protocol === "http:", // only on loopback: sign-in.ts
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       const response = await sendRequest(request).catch((error: unknown) => {
-        throw explainNoResponse(error, origin, TIMEOUT, variable);
+        throw explainNoResponse(error, origin, timeout, variable);
       });
       hasResponded = true;
       const date = Date.parse(response.headers.get("Date") ?? "");
@@ -88,8 +113,8 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
     return response.status === 401 ? attempt(false) : response;
   }
 
-  async function readOnce(url: URL, subject: Subject, body: unknown): Promise<unknown> {
-    const response = await send(body === undefined ? "GET" : "POST", url, body);
+  async function readOnce(url: URL, subject: Subject, options: ReadOptions): Promise<unknown> {
+    const response = await send(options.body === undefined ? "GET" : "POST", url, options);
     if (response.status !== 200) throw explainResponse(response, subject, now());
     try {
       return JSON.parse(response.bodyAsText ?? "");
@@ -98,10 +123,10 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
     }
   }
 
-  async function readUrl(url: URL, subject: Subject, body?: unknown): Promise<unknown> {
+  async function readUrl(url: URL, subject: Subject, options: ReadOptions = {}): Promise<unknown> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await readOnce(url, subject, body);
+        return await readOnce(url, subject, options);
       } catch (error) {
         if (!(error instanceof AzureFault) || !(error.kind === "busy" || error.kind === "unreachable")) throw error;
         const wait = error.retryAfter ?? 2 ** (attempt - 1);
@@ -114,7 +139,7 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
 
   return {
     now,
-    read: (path, subject, body) => readUrl(new URL(path, origin), subject, body),
+    read: (path, subject, options) => readUrl(new URL(path, origin), subject, options),
     async readAll(path, subject) {
       const items: unknown[] = [];
       let url: URL | null = new URL(path, origin);
@@ -131,8 +156,20 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
       return items;
     },
     async write(method, path, subject, body) {
-      const response = await send(method, new URL(path, origin), body);
+      const timeout = method === "PATCH" ? PATCH_TIMEOUT : TIMEOUT;
+      const response = await send(method, new URL(path, origin), { body, timeout });
       if (response.status < 200 || response.status > 299) throw explainResponse(response, subject, now());
+      return response.headers.get("Azure-AsyncOperation") ?? response.headers.get("Location");
+    },
+    async explainOperation(address) {
+      const url = URL.parse(address, origin);
+      if (url?.origin !== origin) return undefined;
+      try {
+        return failureOfOperation(await send("GET", url, {}));
+      } catch (error) {
+        if (error instanceof AzureFault) return undefined;
+        throw error;
+      }
     },
   };
 }

@@ -77,7 +77,7 @@ function assignRole(message: string, { role, scope }: Subject): string {
   return `For a person: \`${command}\`. For a workflow, deploy infra/bicep/releaser.bicep`;
 }
 
-/** Explains why a request got no response. */
+/** Explains why a request got no response within `timeout` milliseconds. */
 export function explainNoResponse(error: unknown, origin: string, timeout: number, variable: string): AzureFault {
   const failure = failureOf(error);
   const reason =
@@ -106,13 +106,28 @@ function parseError(body: string | null | undefined): { readonly code: string; r
   }
   const text = (of: unknown, name: string) => {
     const value = field(of, name);
-    return typeof value === "string" ? value.replaceAll(/\s+/g, " ").trim().slice(0, 400) : "";
+    return typeof value === "string" ? oneLine(value) : "";
   };
   // Log Analytics says only in the innermost one what is wrong with a query.
   let inner: unknown = field(error, "innererror");
   while (field(inner, "innererror") !== undefined) inner = field(inner, "innererror");
   const message = [text(error, "message"), text(inner, "message")].filter((part) => part !== "").join(" ");
   return { code: text(error, "code"), message };
+}
+
+export const oneLine = (text: string) => text.replaceAll(/\s+/g, " ").trim().slice(0, 400);
+
+/**
+ * Why an operation failed, from the response to its URL. That is the status of the operation, or the error itself.
+ *
+ * @returns undefined if it has not failed, or the identity may not read it
+ */
+export function failureOfOperation({ status, bodyAsText }: HttpResponse): string | undefined {
+  const { code, message } = parseError(bodyAsText);
+  if (status === 401 || status === 403 || status === 404 || status === 429 || status >= 500) return undefined;
+  // The field and what is wrong with it, without the sentences around it: a tag has room for little more.
+  const [, invalid] = /is invalid with details: '(.*?)';?\.*$/.exec(message) ?? [];
+  return (invalid ?? [code, message].filter((part) => part !== "").join(": ")) || undefined;
 }
 
 /** Seconds or a date, RFC 9110 §10.2.3; returns seconds. */

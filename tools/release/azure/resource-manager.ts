@@ -1,8 +1,8 @@
 // The app in Azure: reads and changes it through Azure Resource Manager, and counts requests in Azure Monitor.
 import type { Clock } from "../clock.ts";
-import { toApp, toPatch, toReplica } from "./app.ts";
+import { hasFailed, toApp, toPatch, toReplica } from "./app.ts";
 import { type Azure, AzureFault, type RequestCounts } from "./azure.ts";
-import { createConnection } from "./connection.ts";
+import { COUNT_TIMEOUT, createConnection } from "./connection.ts";
 import type { Subject } from "./fault.ts";
 import { slowRequests, toCounts as toSlowCounts } from "./http-logs.ts";
 import { metricsPath, toCounts, wholeMinutes } from "./metrics.ts";
@@ -57,6 +57,8 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
   });
   /** The app of the last read: a PATCH of a template has to name what it removes. */
   let current: unknown;
+  /** Of the last PATCH: its URL, and why it failed, once Azure has said it. */
+  let operation: { readonly url: string; reason?: string | undefined } | undefined;
 
   return {
     now: () => manager.now(),
@@ -64,7 +66,10 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
     async readApp() {
       current = await manager.read(path(), subject);
       const revisions = await manager.readAll(path("/revisions"), subject);
-      return toApp(current, revisions);
+      if (operation && operation.reason === undefined && hasFailed(current)) {
+        operation.reason = await manager.explainOperation(operation.url);
+      }
+      return toApp(current, revisions, operation?.reason);
     },
 
     async readReplicas(revision) {
@@ -80,7 +85,7 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
       const window = wholeMinutes(from, to);
       if (window === undefined) return new Map();
       const about = { ...subject, name: `the metrics of ${subject.name}` };
-      return toCounts(await manager.read(metricsPath(id, window), about), window);
+      return toCounts(await manager.read(metricsPath(id, window), about, { timeout: COUNT_TIMEOUT }), window);
     },
 
     async countSlow(from, to, over): Promise<RequestCounts> {
@@ -97,8 +102,8 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
         role: "'Log Analytics Reader'",
         scope: "WORKSPACE-ID",
       };
-      const query = slowRequests(app, window, over);
-      const rows = await monitor.read(`/v1/workspaces/${workspace}/query`, about, { query }).catch((error) => {
+      const options = { body: { query: slowRequests(app, window, over) }, timeout: COUNT_TIMEOUT };
+      const rows = await monitor.read(`/v1/workspaces/${workspace}/query`, about, options).catch((error) => {
         if (!(error instanceof AzureFault) || !/Failed to resolve (table|scalar)/.test(error.message)) throw error;
         const remedy =
           "Send the logs of the environment there: a diagnostic setting with the category ContainerAppHTTPLogs. " +
@@ -110,7 +115,8 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
 
     async patch(change) {
       if (change.template !== undefined) current ??= await manager.read(path(), subject);
-      await manager.write("PATCH", path(), subject, toPatch(change, current));
+      const url = await manager.write("PATCH", path(), subject, toPatch(change, current));
+      operation = url === undefined ? undefined : { url };
     },
 
     async setActive(revision, active) {
