@@ -115,7 +115,7 @@ export function describeRelease(): void {
       page = `${lines.join("\n")}\n`;
     };
 
-    test("TypeScript, Prometheus and Argo Rollouts come to the same verdict on the same counts", async () => {
+    test("scenario 20: TypeScript, Prometheus and Argo Rollouts come to the same verdict on the same counts", async () => {
       show(
         edges.flatMap(([candidate, stable], index) =>
           Object.entries({ new: candidate, live: stable })

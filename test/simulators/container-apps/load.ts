@@ -6,7 +6,7 @@ interface Load {
 }
 
 /** @param perSecond of real time */
-export function startLoad(url: string, ca: string, perSecond: number): Load {
+export function startLoad(url: string, ca: string, perSecond: number, userAgent = "load"): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: 32, ca });
   const startedAt = performance.now();
   let sent = 0;
@@ -15,7 +15,7 @@ export function startLoad(url: string, ca: string, perSecond: number): Load {
     // After a pause of the process, the requests of that time are not sent.
     sent = Math.max(sent, due - perSecond);
     for (; sent < due; sent++) {
-      request(url, { agent, headers: { "User-Agent": "load" } }, (response) => response.resume())
+      request(url, { agent, headers: { "User-Agent": userAgent } }, (response) => response.resume())
         .on("error", () => {}) // the ingress counts it
         .end();
     }

@@ -105,7 +105,7 @@ describe("one request that Azure does not allow", () => {
   });
 });
 
-describe("two runs that start at the same time", () => {
+describe("scenario 14: two runs that start at the same time", () => {
   test("work on one release, whatever faults Azure has", { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -148,6 +148,56 @@ describe("two runs that start at the same time", () => {
           [[], 20_000, true],
         ],
       },
+    );
+  });
+});
+
+describe("two runs whose reads are each up to 14 seconds old", () => {
+  const ages = fc.array(fc.integer({ min: 0, max: 14 }), { minLength: 1, maxLength: 40 });
+  const variants = fc.constantFrom("good", "errors", "errors-at-50");
+  const limits: Readonly<Record<string, number>> = { good: 100, errors: 5, "errors-at-50": 50 };
+
+  test("take turns by the rules, also when one of them is killed", { timeout: 120_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        ages,
+        variants,
+        fc.integer({ min: 0, max: 60_000 }),
+        fc.option(fc.integer({ min: 1, max: 300 })),
+        async (seconds, variant, delay, killAt) => {
+          const simulated = simulate();
+          const { simulator } = simulated;
+          const { virtualClock } = simulator;
+          const goal = start({ image: `registry.example/welcome:2.0.0-${variant}` });
+          const controller = new AbortController();
+          const { promise: killed, resolve } = Promise.withResolvers<"killed">();
+          simulator.options.intercept = ({ number }: SeenRequest) => {
+            // A later read can show something older.
+            simulator.options.staleness = seconds[number % seconds.length] ?? 0;
+            if (number === killAt) {
+              controller.abort();
+              resolve("killed");
+            }
+            return undefined;
+          };
+          virtualClock.runners = 2;
+          const run = async (owner: string, wait: number, signal?: AbortSignal) => {
+            await virtualClock.sleep(wait);
+            const ended = simulated.run(goal, { owner, ...(signal && { signal }) });
+            const outcome = await Promise.race([ended.then((one) => one.outcome), ...(signal ? [killed] : [])]);
+            virtualClock.runners -= 1;
+            return outcome;
+          };
+          const outcomes = await Promise.all([run("one", 0, controller.signal), run("two", delay)]);
+          const isGood = variant === "good";
+          expect(outcomes[1]).toMatch(isGood ? /^(promoted|nothing)$/ : /^rolledBack$/);
+          expect(outcomes[0]).toMatch(isGood ? /^(promoted|nothing|killed)$/ : /^(rolledBack|killed)$/);
+          expect(simulated.rules.violations).toEqual([]);
+          expect(simulator.app.revisions).toHaveLength(2);
+          expect(Math.max(...simulated.weights)).toBe(limits[variant]);
+        },
+      ),
+      { numRuns: 150, seed: 17 },
     );
   });
 });

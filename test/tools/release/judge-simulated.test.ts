@@ -3,7 +3,7 @@ import { flagger, newcombe, smartdeploy } from "../../../bench/release/rules.ts"
 import { simulateRelease, simulateRivals } from "../../../bench/release/simulate.ts";
 import type { Definition } from "../../../tools/release/definition.ts";
 
-describe("2,000 simulated releases", () => {
+describe("scenario 11: 2,000 simulated releases", () => {
   test.each([
     [0.2, 0.02],
     [1, 0.02],

@@ -1,11 +1,13 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Definition } from "../../../tools/release/definition.ts";
 import type { Goal } from "../../../tools/release/goal.ts";
 import { parseProgress } from "../../../tools/release/tags.ts";
 import { faults } from "../../simulators/container-apps/faults.ts";
 import { steady } from "../../simulators/container-apps/requests.ts";
 import type { SimulatorOptions } from "../../simulators/container-apps/simulator.ts";
+import { root } from "../../support/processes.ts";
 import { resume, start } from "./model.ts";
 import { quickDefinition, type RunOptions, runKilled, type Simulated, simulate } from "./simulated.ts";
 
@@ -24,66 +26,95 @@ async function release(variant: string, options: SimulatorOptions = {}, run: Run
   return { ...ended, simulated, weights: simulated.weights };
 }
 
+/** Rolled back: all traffic is on the old revision, and the new one has stopped. */
+function expectBack({ outcome, simulated }: Awaited<ReturnType<typeof release>>, weights: readonly number[]): void {
+  expect({ outcome, weights: simulated.weights }).toEqual({ outcome: "rolledBack", weights });
+  const [old] = simulated.simulator.app.revisions;
+  expect(simulated.simulator.weights()).toEqual({ [old?.name ?? ""]: 100 });
+  expect(phaseOf(simulated)).toBe("rolled-back");
+  expect(activeOf(simulated)).toEqual([old?.name]);
+}
+
+/** Held at the first step; each `promote` takes it one step further. */
+async function expectHeldUntilPromoted(simulated: Simulated): Promise<void> {
+  expect((await simulated.run(goal())).outcome).toBe("held");
+  expect(simulated.weights).toEqual([0, 5]);
+  expect((await simulated.run(promote)).outcome).toBe("held");
+  expect(simulated.weights).toEqual([0, 5, 50]);
+  expect((await simulated.run(promote)).outcome).toBe("held");
+  expect((await simulated.run(promote)).outcome).toBe("promoted");
+  expect(simulated.weights).toEqual([0, 5, 50, 100]);
+}
+
 describe("a release", () => {
-  test("of a good revision is promoted, and the old revision stops", async () => {
+  test("scenario 1: a good revision is promoted step by step, and the old revision stops", async () => {
     const { outcome, weights, simulated } = await release("good");
     expect({ outcome, weights }).toEqual({ outcome: "promoted", weights: [0, 5, 50, 100] });
-    expect(simulated.rules.violations).toEqual([]);
     expect(activeOf(simulated)).toEqual([simulated.simulator.app.revisions[1]?.name]);
   });
 
-  test.each([
-    ["broken", "GET / at the new revision: status 500", [0]],
-    ["never-ready", "did not become ready within 10 minutes", [0]],
-    ["activation-failed", "did not become ready within 10 minutes", [0]],
-    ["errors", "check 5xx", [0, 5, 0]],
-    ["errors-at-50", "check 5xx", [0, 5, 50, 0]],
-    ["crash-at-100", "", [0, 5, 50, 100, 0]],
-  ])("of the revision %s is rolled back: %s", async (variant, reason, weights) => {
-    const ended = await release(variant);
-    expect(ended.outcome).toBe("rolledBack");
-    expect(ended.message).toContain(reason);
-    expect(ended.weights).toEqual(weights);
-    expect(phaseOf(ended.simulated)).toBe("rolled-back");
-    expect(activeOf(ended.simulated)).toEqual([ended.simulated.simulator.app.revisions[0]?.name]);
+  test("scenario 2: a revision that fails its test at the label goes back before a user sees it", async () => {
+    const ended = await release("broken");
+    expectBack(ended, [0]);
+    expect(ended.message).toContain("GET / at the new revision: status 500");
   });
 
-  test("of a slow revision is rolled back by its logs", async () => {
+  test("scenario 3: a revision with 20 % errors at 5 % of the traffic goes back", async () => {
+    const ended = await release("errors");
+    expectBack(ended, [0, 5, 0]);
+    expect(ended.message).toContain("check 5xx");
+  });
+
+  test("scenario 4: a revision whose errors begin at 50 % of the traffic goes back", async () => {
+    const ended = await release("errors-at-50");
+    expectBack(ended, [0, 5, 50, 0]);
+    expect(ended.message).toContain("check 5xx");
+  });
+
+  test("scenario 5: a revision that is slow without errors goes back, by its logs", async () => {
     const slow = { name: "slow", source: "httpLogs", over: 0.5, margin: 0.02, max: 0.5, lag: 60 } as const;
-    const definition: Definition = { ...quickDefinition, checks: [slow] };
-    const simulated = simulate({}, definition);
+    const simulated = simulate({}, { ...quickDefinition, checks: [slow] });
     simulated.simulator.options.logLag = 30;
-    const { outcome, message } = await simulated.run(goal("slow"));
-    expect(outcome).toBe("rolledBack");
-    expect(message).toContain("check slow");
-    expect(simulated.weights).toEqual([0, 5, 0]);
+    const ended = await simulated.run(goal("slow"));
+    expectBack({ ...ended, simulated, weights: simulated.weights }, [0, 5, 0]);
+    expect(ended.message).toContain("check slow");
   });
 
-  test.each<[string, SimulatorOptions, (simulated: Simulated) => void]>([
-    ["without requests", { workload: () => ({ total: 0, bad: 0 }) }, () => {}],
-    ["without metrics", {}, ({ simulator }) => Object.assign(simulator.options, { hasMetrics: false })],
-    ["with too few requests", { workload: steady({ perSecond: 0.2 }) }, () => {}],
-  ])("%s holds at the first step, and goes on with promote", async (_, options, prepare) => {
-    const simulated = simulate(options);
-    prepare(simulated);
-    const held = await simulated.run(goal());
-    expect(held.outcome).toBe("held");
-    expect(simulated.weights).toEqual([0, 5]);
-    expect((await simulated.run(promote)).outcome).toBe("held");
-    expect(simulated.weights).toEqual([0, 5, 50]);
-    expect((await simulated.run(promote)).outcome).toBe("held");
-    expect((await simulated.run(promote)).outcome).toBe("promoted");
-    expect(simulated.weights).toEqual([0, 5, 50, 100]);
-    expect(simulated.rules.violations).toEqual([]);
+  test("scenario 6: a revision that crashes again and again in the bake goes back", async () => {
+    const ended = await release("crash-at-100");
+    expectBack(ended, [0, 5, 50, 100, 0]);
+    expect(ended.message).toMatch(/check alive|a replica of .* restarted/);
   });
 
-  test("holds in an outage of both revisions", async () => {
-    const { outcome, message } = await release("good", { workload: steady({ perSecond: 60, errors: 0.8 }) });
-    expect(outcome).toBe("held");
+  test.each(["never-ready", "activation-failed"])("of the revision %s gives up after 10 minutes", async (variant) => {
+    const ended = await release(variant);
+    expectBack(ended, [0]);
+    expect(ended.message).toContain("did not become ready within 10 minutes");
+  });
+
+  test("scenario 7: with low traffic it holds at the first step, and goes on with promote", async () => {
+    await expectHeldUntilPromoted(simulate({ workload: steady({ perSecond: 0.2 }) }));
+  });
+
+  test("scenario 8: without traffic it holds at the first step, and goes on with promote", async () => {
+    await expectHeldUntilPromoted(simulate({ workload: () => ({ total: 0, bad: 0 }) }));
+  });
+
+  test("scenario 9: without metrics it holds at the first step, and goes on with promote", async () => {
+    const simulated = simulate();
+    simulated.simulator.options.hasMetrics = false;
+    await expectHeldUntilPromoted(simulated);
+  });
+
+  test("scenario 10: in an outage of both revisions it holds", async () => {
+    const { outcome, message, weights } = await release("good", {
+      workload: steady({ perSecond: 60, errors: 0.8 }),
+    });
+    expect({ outcome, weights }).toEqual({ outcome: "held", weights: [0, 5] });
     expect(message).toContain("at both revisions");
   });
 
-  test("holds when Azure shows weights that are not in force", async () => {
+  test("scenario 19: it holds when Azure shows weights that are not in force", async () => {
     const simulated = simulate();
     const ended = await simulated.run(goal(), {
       onReport: ({ phase }) => {
@@ -97,8 +128,19 @@ describe("a release", () => {
   });
 });
 
+test("each of the twenty scenarios has one test", () => {
+  const files = globSync(["test/tools/release/*.test.ts", "test/kubernetes/cluster/release.ts"], { cwd: root });
+  const titles = files.flatMap((file) => [
+    ...readFileSync(join(root, file), "utf8").matchAll(
+      /^ *(?:test|describe)[^\n]*\("scenario (\d+):|^ *"scenario (\d+):/gm,
+    ),
+  ]);
+  const numbers = titles.map(([, inline, wrapped]) => Number(inline ?? wrapped)).toSorted((a, b) => a - b);
+  expect(numbers).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+});
+
 describe("a dead run", () => {
-  test("is taken over by a watchdog without an image, after its lock has expired", async () => {
+  test("scenario 13: a watchdog without an image takes it over, after its lock has expired", async () => {
     const simulated = simulate();
     const dead = await runKilled(simulated, goal(), ({ number }) => number === 120, "after");
     expect(dead).toBe("killed");
@@ -206,24 +248,30 @@ describe("abort", () => {
 });
 
 describe("somebody else's write", () => {
-  test("of other weights ends the run, which touches nothing", async () => {
+  test("scenario 15: a PUT of other weights, without the tags, ends the run, which touches nothing", async () => {
     const simulated = simulate();
     const { simulator } = simulated;
-    let isDone = false;
+    const { app } = simulator;
+    let theirs: unknown;
     const ended = await simulated.run(goal(), {
       onReport: ({ phase, live, next, checks }) => {
-        if (phase !== "step 1 of 2" || isDone || !next || checks[0]?.next.total === 0) return;
-        isDone = true;
+        if (phase !== "step 1 of 2" || theirs || !next || checks[0]?.next.total === 0) return;
         const traffic = [
           { revisionName: live.revision, weight: 60, label: "blue" },
           { revisionName: next.revision, weight: 40, label: "green" },
         ];
-        simulator.writeAs({ properties: { configuration: { ingress: { traffic } } } });
+        const { configuration, ingress, template, mode } = app.wanted;
+        const properties = {
+          template,
+          configuration: { ...configuration, activeRevisionsMode: mode, ingress: { ...ingress, traffic } },
+        };
+        simulator.writeAs({ tags: {}, properties }, "PUT");
+        theirs = app.wanted;
       },
     });
     expect(ended.outcome).toBe("foreign");
     expect(ended.message).toContain("60 % (blue)");
-    expect(simulator.app.wanted.ingress?.traffic.map(({ weight }) => weight)).toEqual([60, 40]);
+    expect(app.wanted).toBe(theirs);
   });
 
   test("that drops the tags starts the step again", async () => {
@@ -243,7 +291,7 @@ describe("somebody else's write", () => {
 });
 
 describe("a fault of Azure that lasts", () => {
-  test("in the way back ends as unconfirmed after 10 minutes, and the next run finishes it", async () => {
+  test("scenario 16: a 409 that lasts in the way back ends as unconfirmed after 10 minutes, and the next run finishes it", async () => {
     const simulated = simulate();
     const { simulator } = simulated;
     simulator.options.intercept = ({ method, body }) =>

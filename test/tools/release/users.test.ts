@@ -8,6 +8,7 @@ import { type DataPlane, startDataPlane } from "../../simulators/container-apps/
 import { createAzure } from "../../simulators/container-apps/in-process.ts";
 import { loadIngressKeys } from "../../simulators/container-apps/keys.ts";
 import "../../simulators/container-apps/localhost.mjs";
+import { startLoad } from "../../simulators/container-apps/load.ts";
 import { createPool, type ProcessPool } from "../../simulators/container-apps/processes.ts";
 import type { SimulatorOptions } from "../../simulators/container-apps/simulator.ts";
 import { start } from "./model.ts";
@@ -95,12 +96,17 @@ async function sendRequest(): Promise<void> {
 const statuses = () => [...new Set([...responses.keys()].map((key) => Number(key.split(" ")[1])))];
 
 describe("users of an app", () => {
-  test("get no error in a good release, from the mode Single on, while processes start and stop", async () => {
+  test("scenario 18: get no error from the mode Single to Multiple and to the end, while processes start and stop", async () => {
     const { run } = await simulate(createPool({ keeps: false }));
+    expect(plane.simulator.app.wanted.mode).toBe("Single");
+    // Besides the users of the virtual time, up to 32 requests at once, at any moment of a write.
+    const load = startLoad(`https://welcome.${plane.domain}/`, ca, 300, userAgent);
     expect(await run(start())).toMatchObject({ outcome: "promoted" });
     const total = [...responses.values()].reduce((sum, count) => sum + count, 0);
-    expect(total).toBeGreaterThan(400);
+    expect(total).toBeGreaterThan(700);
     expect(statuses()).toEqual([200]);
+    load.stop();
+    expect(plane.simulator.app.wanted.mode).toBe("Multiple");
     const [, next] = plane.simulator.app.revisions;
     expect(plane.simulator.weights()).toEqual({ [next?.name ?? ""]: 100 });
     await plane.drained();
