@@ -24,7 +24,7 @@ export interface RunGoal {
   readonly set?: Readonly<Record<string, string>>;
   /** Starts a release again that was rolled back. */
   readonly retry: boolean;
-  /** Does what is due now, at most one write, and ends. */
+  /** A tick: does what is due now, at most one change, and ends when Azure has applied it. */
   readonly once: boolean;
   /** Releases an app that scales by the length of a queue. */
   readonly allowQueue: boolean;

@@ -24,6 +24,7 @@ import {
   subscriptionId,
   workspaceId,
 } from "../../simulators/container-apps/simulator.ts";
+import { watch } from "./simulated-rules.ts";
 
 const yaml = `app: welcome
 steps: [{ weight: 5, for: 10m }, { weight: 50, for: 10m }]
@@ -69,8 +70,10 @@ async function run(tag: string) {
   const goal: Goal = { kind: "run", image: image(tag), set: {}, retry: false, once: false, allowQueue: false };
   const reports: Report[] = [];
   let message = "";
+  const definition = parseDefinition(yaml, "release.yaml");
+  const rules = watch(simulator, definition);
   const outcome = await release({
-    definition: parseDefinition(yaml, "release.yaml"),
+    definition,
     goal,
     azure: connect(),
     clock: simulator.clock,
@@ -78,7 +81,10 @@ async function run(tag: string) {
     runTest: async () => ({ ok: true }),
     owner: "test-1",
     show: {
-      report: (report) => reports.push(report),
+      report(report) {
+        reports.push(report);
+        rules.reported(report);
+      },
       end: (_outcome, text) => {
         message = text;
       },

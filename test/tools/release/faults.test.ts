@@ -197,7 +197,7 @@ describe("two runs whose reads are each up to 14 seconds old", () => {
           expect(Math.max(...simulated.weights)).toBe(limits[variant]);
         },
       ),
-      { numRuns: 150, seed: 17 },
+      { numRuns: 80 },
     );
   });
 });
