@@ -1,5 +1,6 @@
 // What only real requests and real processes show: tokens that expire, responses that hang or get lost on their way,
-// and the command, started by npm, that gets SIGKILL. The tests run side by side, because most of their time is waiting.
+// and the command, started by npm, that gets SIGKILL. The tests run side by side, because most of their time is
+// waiting.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
