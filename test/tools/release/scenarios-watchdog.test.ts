@@ -67,6 +67,11 @@ describe("a watchdog of ticks alone", () => {
       ({ simulator }) => Object.assign(simulator.app.switches, { takesBack: false }),
     ],
     [
+      "drops the tags each time",
+      ({ simulator }) => Object.assign(simulator.app.switches, { dropsTags: true }),
+      ({ simulator }) => Object.assign(simulator.app.switches, { dropsTags: false }),
+    ],
+    [
       "does not stop the new revision",
       ({ simulator }) =>
         Object.assign(simulator.options, {
