@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import { at, textAt } from "../support/at.ts";
 import { projects, readProject } from "../support/azd.ts";
 import { findBicepOrSkip } from "../support/bicep.ts";
+import { evaluateValue, isMet } from "../support/expressions.ts";
 import { makePlans, type Plans, shipped } from "../support/plans.ts";
 import { root } from "../support/processes.ts";
 
@@ -21,8 +22,9 @@ interface Step {
 
 interface Job {
   readonly needs?: string;
+  readonly if?: string;
   readonly environment?: string | undefined;
-  readonly concurrency?: string;
+  readonly concurrency?: unknown;
   readonly permissions?: Readonly<Record<string, string>>;
   readonly uses?: string;
   readonly steps?: readonly Step[];
@@ -56,11 +58,55 @@ const environments: Readonly<Record<string, readonly string[]>> = {
   "release-approval": ["workflow_dispatch", "workflow_run", "schedule"],
   "release-watchdog": ["workflow_dispatch", "workflow_run", "schedule"],
 };
+/** A run that a workflow of this repository may follow, and runs that may call themselves the same. */
+const followed = {
+  conclusion: "success",
+  event: "push",
+  path: ".github/workflows/publish.yml",
+  head_repository: { full_name: "contoso/samples" },
+};
+const hostile: Readonly<Record<string, object>> = {
+  "of a fork": { head_repository: { full_name: "mallory/samples" } },
+  "of a pull request": { event: "pull_request" },
+  "of another file": { path: ".github/workflows/other.yml" },
+  "that failed": { conclusion: "failure" },
+};
+const unwanted = Object.entries(hostile).map(([kind, more]) => [kind, { ...followed, ...more }] as const);
+
 /** Commands that read the parameter file, which contains DEMO_SECRET. */
 const needSecret = /^azd (env refresh|provision|up) /;
 
 const eventsOf = (on: unknown) =>
   typeof on === "string" ? [on] : Array.isArray(on) ? on.map(String) : Object.keys(on ?? {});
+
+/**
+ * Whether a job starts after this run of the workflow that its own workflow follows. A job that needs another one
+ * starts only after it, if its condition calls no function such as always().
+ */
+function startsAfter(jobs: Workflow["jobs"], name: string, run: object): boolean {
+  const { needs, if: condition = "true" } = jobs[name] ?? {};
+  const isStatus = /\b(always|cancelled|failure|success)\(/.test(condition);
+  if (needs !== undefined && !isStatus && !startsAfter(jobs, needs, run)) return false;
+  const outputs = { hold: "confirm" };
+  return (
+    isStatus ||
+    isMet(condition, {
+      github: { event_name: "workflow_run", repository: "contoso/samples", event: { workflow_run: run } },
+      inputs: { command: "", app: "", image: "" },
+      needs: needs === undefined ? {} : { [needs]: { outputs } },
+      vars: { RELEASE_ON_PUBLISH: "welcome", RELEASE_WATCHDOG: '["welcome"]' },
+    })
+  );
+}
+
+/** The environments that a job runs in, by its event and its inputs. */
+function environmentsOf({ environment = "" }: Job): string[] {
+  const inputs = ["run", "promote", "abort", ""].flatMap((command) => [
+    { command, image: "" },
+    { command, image: "ghcr.io/contoso/samples/welcome:1.0.0" },
+  ]);
+  return [...new Set(inputs.map((given) => String(evaluateValue(environment, { inputs: given }))))];
+}
 
 /** Returns what lets an unreviewed change sign in to Azure or read a secret; [] for a sound workflow. */
 function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
@@ -74,10 +120,14 @@ function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
     const { "id-token": token, ...others } = job.permissions ?? {};
     const signsIn = token !== undefined || /azure\/login|\baz(d auth)? login/i.test(JSON.stringify(job));
     if (job.permissions !== undefined && writes(others)) faults.push(`${name} grants more than to read`);
-    const events = environments[job.environment ?? ""];
-    if ((signsIn || readsSecret(job)) && !events) faults.push(`${name} has no environment of main`);
-    if (signsIn && !eventsOf(on).every((event) => (events ?? ["workflow_dispatch"]).includes(event)))
-      faults.push(`${name} can start with files that nobody reviewed`);
+    const admitted = environmentsOf(job).map((environment) => environments[environment]);
+    if ((signsIn || readsSecret(job)) && admitted.includes(undefined))
+      faults.push(`${name} has no environment of main`);
+    const isAdmitted = (event: string) => admitted.every((events = ["workflow_dispatch"]) => events.includes(event));
+    if (signsIn && !eventsOf(on).every(isAdmitted)) faults.push(`${name} can start with files that nobody reviewed`);
+    for (const [kind, run] of eventsOf(on).includes("workflow_run") && (signsIn || readsSecret(job)) ? unwanted : []) {
+      if (startsAfter(jobs, name, run)) faults.push(`${name} starts after a run ${kind}`);
+    }
     const { steps = [], ...rest } = job;
     if (rest.uses !== undefined) faults.push(`${name} calls another workflow`);
     if (readsSecret(rest)) faults.push(`every step of ${name} gets a secret`);
@@ -95,6 +145,10 @@ function findFaults({ on, permissions, env, jobs }: Workflow): string[] {
 }
 
 /**
+ * The token of this job starts the release workflow of main, for the approval of the next step. It signs in nowhere.
+ */
+const releasing = ["ask-again grants more than to read"];
+/**
  * What publish.yml needs to publish images: rights in GitHub, and a token to sign with. Azure refuses that token, whose
  * environment is publish. test/publish.test.ts tests the rights.
  */
@@ -110,7 +164,17 @@ const publishing = [
 
 describe("workflows", () => {
   test.each(files)("no unreviewed change can sign in to Azure or read a secret through %s", (file) => {
-    expect(findFaults(read(file))).toEqual(file === "publish.yml" ? publishing : []);
+    const known: Readonly<Record<string, string[]>> = { "publish.yml": publishing, "release.yml": releasing };
+    expect(findFaults(read(file))).toEqual(known[file] ?? []);
+  });
+
+  test("release.yml starts after publish.yml has published the images of a tag of this repository", () => {
+    const { jobs } = read("release.yml");
+    expect(Object.keys(jobs).filter((name) => startsAfter(jobs, name, followed))).toEqual([
+      "release",
+      "approve",
+      "ask-again",
+    ]);
   });
 
   test.each(files)("%s names the version of each action beside its commit", (file) => {
@@ -140,9 +204,39 @@ describe("workflows", () => {
   };
   const addStep = (step: Step) => change({ steps: [...(sound.jobs.deploy?.steps ?? []), step] });
 
+  const guarded = [
+    "github.event.workflow_run.conclusion == 'success'",
+    "github.event.workflow_run.event == 'push'",
+    "github.event.workflow_run.path == '.github/workflows/publish.yml'",
+    "github.event.workflow_run.head_repository.full_name == github.repository",
+  ];
+  const follow = (conditions: readonly string[]): Workflow => ({
+    ...change({ environment: "release", if: conditions.join(" && ") }),
+    on: { workflow_run: { workflows: ["publish"] } },
+  });
+
+  test.each([
+    [0, "that failed"],
+    [1, "of a pull request"],
+    [2, "of another file"],
+    [3, "of a fork"],
+  ])(
+    "a workflow that follows another one without condition %i is reported: it starts after a run %s",
+    (index, kind) => {
+      expect(findFaults(follow(guarded))).toEqual([]);
+      expect(findFaults(follow(guarded.toSpliced(index, 1)))).toEqual([`deploy starts after a run ${kind}`]);
+      expect(findFaults(follow(["always()"]))).toHaveLength(4);
+    },
+  );
+
   test.each<[string, Workflow, string]>([
     ["no environment", change({ environment: undefined }), "deploy has no environment of main"],
     ["another environment", change({ environment: "preview" }), "deploy has no environment of main"],
+    [
+      "another environment for one command",
+      change({ environment: "$" + "{{ inputs.command == 'abort' && 'preview' || 'azure' }}" }),
+      "deploy has no environment of main",
+    ],
     [
       "a start by a pull request",
       { ...sound, on: { pull_request: null } },
@@ -193,10 +287,9 @@ describe("azure-dev.yml", () => {
   const workflow = read("azure-dev.yml");
   const { preview, deploy } = workflow.jobs;
 
-  /** The value of a variable of the workflow. JavaScript and GitHub evaluate its operators in the same way. */
+  /** The value of a variable of the workflow. */
   function readVariable(name: string, vars: Readonly<Record<string, string>>): unknown {
-    const [, expression = "undefined"] = /^\$\{\{ (.+) \}\}$/.exec(workflow.env?.[name] ?? "") ?? [];
-    return runInNewContext(expression, { vars });
+    return evaluateValue(workflow.env?.[name] ?? "", { vars });
   }
 
   test("signs azd in with OIDC, and never signs az in", () => {
