@@ -1,5 +1,5 @@
-// Evaluates expressions of GitHub Actions. For the operators of the workflows of this repository, JavaScript agrees with
-// GitHub: https://docs.github.com/actions/reference/workflows-and-actions/expressions
+// Evaluates expressions of GitHub Actions. For the operators that the workflows use, JavaScript agrees with GitHub:
+// https://docs.github.com/actions/reference/workflows-and-actions/expressions
 import { runInNewContext } from "node:vm";
 
 /** What GitHub knows, by name of the context. A missing input is "", as GitHub compares it. */

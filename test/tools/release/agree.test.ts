@@ -1,4 +1,4 @@
-// test/infra/release.test.ts proves with the compiler that the commands work.
+// test/infra/release-variables.test.ts proves with the compiler that the commands work.
 import { expect, test } from "vitest";
 import { agreeWith } from "../../../tools/release/agree.ts";
 import type { Container, Revision } from "../../../tools/release/azure/azure.ts";
