@@ -1,13 +1,16 @@
-import { parseArgs } from "node:util";
+import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { UUID } from "../../services/runtime/config.ts";
 import type { Target } from "./azure/resource-manager.ts";
 import type { Goal } from "./goal.ts";
+import { suggest } from "./read-definition.ts";
 
 export interface Options {
   readonly app: string;
   /** release.yaml of the app. */
   readonly file: string;
   readonly command: Command;
+  /** Options that the next command for this app needs, too. */
+  readonly repeated: readonly string[];
 }
 
 export type Command =
@@ -147,8 +150,12 @@ export function readOptions(args: readonly string[], env: NodeJS.ProcessEnv): Op
   if (faults.length > 0 || name === undefined || app === undefined) throw new OptionsError(faults.join("\n"));
 
   const file = values.file ?? `services/${app}/release.yaml`;
-  if (azure === undefined) return { app, file, command: { kind: "argo", image: image ?? "", set } };
-  return { app, file, command: toCommand() };
+  const repeated = (["file", "subscription", "resource-group"] as const).flatMap((option) => {
+    const value = values[option];
+    return value === undefined ? [] : [`--${option}`, quote(value)];
+  });
+  if (azure === undefined) return { app, file, repeated, command: { kind: "argo", image: image ?? "", set } };
+  return { app, file, repeated, command: toCommand() };
 
   function toCommand(): Command {
     const { once, retry, "allow-queue": allowQueue, force, json, revision } = values;
@@ -161,32 +168,44 @@ export function readOptions(args: readonly string[], env: NodeJS.ProcessEnv): Op
   }
 }
 
+const accepted = {
+  image: { type: "string" },
+  set: { type: "string", multiple: true, default: [] },
+  once: { type: "boolean", default: false },
+  retry: { type: "boolean", default: false },
+  "allow-queue": { type: "boolean", default: false },
+  force: { type: "boolean", default: false },
+  revision: { type: "string" },
+  step: { type: "string" },
+  argo: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+  file: { type: "string" },
+  subscription: { type: "string" },
+  "resource-group": { type: "string" },
+  help: { type: "boolean", short: "h", default: false },
+} satisfies ParseArgsOptionsConfig;
+
 function parse(args: readonly string[]) {
   try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        image: { type: "string" },
-        set: { type: "string", multiple: true, default: [] },
-        once: { type: "boolean", default: false },
-        retry: { type: "boolean", default: false },
-        "allow-queue": { type: "boolean", default: false },
-        force: { type: "boolean", default: false },
-        revision: { type: "string" },
-        step: { type: "string" },
-        argo: { type: "boolean", default: false },
-        json: { type: "boolean", default: false },
-        file: { type: "string" },
-        subscription: { type: "string" },
-        "resource-group": { type: "string" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    });
+    return parseArgs({ args: [...args], allowPositionals: true, options: accepted });
   } catch (error) {
-    throw new OptionsError(error instanceof Error ? error.message : String(error));
+    throw new OptionsError(explainParsing(error instanceof Error ? error.message : String(error)));
   }
 }
+
+/** Node's messages are about how to write a program. */
+function explainParsing(message: string): string {
+  const [option = ""] = /--?[\w-]+(?=[ =<']|$)/.exec(message.replace(/'-\w, /, "'")) ?? [];
+  if (message.startsWith("Unknown option")) {
+    const known = Object.keys(accepted).map((name) => `--${name}`);
+    return `${option} is no option. ${suggest(option, known)}`;
+  }
+  if (message.includes("does not take")) return `${option} takes no value.`;
+  return `${option} needs a value.`;
+}
+
+/** For a shell. */
+const quote = (value: string) => (/^[\w.:/@-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`);
 
 /** https://github.com/distribution/reference: [HOST[:PORT]/]PATH[:TAG][@DIGEST] */
 function faultOfImage(image: string): string | undefined {

@@ -1,7 +1,7 @@
 // Reads release.yaml. Its errors name each fault with its line and what to write instead.
 import { readFile } from "node:fs/promises";
 import { Compile } from "typebox/schema";
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLParseError } from "yaml";
 import type { Check, Definition } from "./definition.ts";
 import { parseDuration } from "./duration.ts";
 import { schema } from "./schema.ts";
@@ -54,7 +54,9 @@ export function parseDefinition(text: string, file: string): Definition {
   const faults: { readonly offset: number; readonly text: string }[] = [];
   const add = (path: Path, text: string) => faults.push({ offset: offsetOf(document, path), text });
 
-  for (const { pos, message } of document.errors) faults.push({ offset: pos[0], text: `not valid YAML. ${message}` });
+  // The errors after the first one are often its consequences.
+  const [error] = document.errors;
+  if (error) faults.push({ offset: error.pos[0], text: `not valid YAML. ${explainError(error, text)}` });
   let value: unknown;
   if (faults.length === 0) {
     try {
@@ -72,6 +74,13 @@ export function parseDefinition(text: string, file: string): Definition {
   faults.sort((a, b) => a.offset - b.offset);
   const messages = faults.map(({ offset, text }) => `${file}:${lines.linePos(offset).line}: ${text}`);
   throw new DefinitionError(messages.join("\n"));
+}
+
+function explainError({ code, message, pos }: YAMLParseError, text: string): string {
+  const line = text.slice(pos[0]).split("\n")[0]?.trim() ?? "";
+  if (code === "DUPLICATE_KEY") return `The key ${line.split(":")[0]} is there twice. Remove one.`;
+  if (code === "MULTILINE_IMPLICIT_KEY") return `The key in ${show(line)} needs a colon.`;
+  return message;
 }
 
 /** Position of the key or item at `path`; when it is missing, that of the closest one around it. */
@@ -323,7 +332,8 @@ function listOf(values: readonly unknown[], word: "and" | "or"): string {
   );
 }
 
-function suggest(name: string, known: readonly string[]): string {
+/** What a person may have meant. */
+export function suggest(name: string, known: readonly string[]): string {
   const closest = known.map((key) => ({ key, edits: countEdits(name.toLowerCase(), key.toLowerCase()) }));
   const [best] = closest.sort((a, b) => a.edits - b.edits);
   if (best !== undefined && best.edits <= Math.max(1, Math.floor(best.key.length / 3))) return `Write ${best.key}.`;

@@ -1,15 +1,19 @@
 // `npm run release`: gives traffic to a new revision of a container app, and promotes it or goes back.
 import { randomUUID } from "node:crypto";
+import { glob } from "node:fs/promises";
 import { hostname, userInfo } from "node:os";
+import { basename, dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readAgreement } from "./agree.ts";
 import { describeArgo } from "./argo/manifests.ts";
 import { type Azure, AzureFault } from "./azure/azure.ts";
+import { checkLoopback } from "./azure/loopback.ts";
 import { createResourceManager } from "./azure/resource-manager.ts";
 import { createSignIn } from "./azure/sign-in.ts";
 import type { Clock } from "./clock.ts";
 import type { Definition } from "./definition.ts";
 import type { Goal } from "./goal.ts";
+import { type Interruptible, makeInterruptible } from "./interrupt.ts";
 import { type AzureOptions, type Command, type Options, OptionsError, readOptions, usage } from "./options.ts";
 import { readPlan } from "./plan.ts";
 import { probe } from "./probe.ts";
@@ -21,7 +25,9 @@ import { clean } from "./show/format.ts";
 import { createShow } from "./show/show.ts";
 import { renderStatus } from "./show/status.ts";
 import { stateOf } from "./state.ts";
+import { formatTime } from "./tags.ts";
 import { runTest } from "./test-revision.ts";
+import { commandFor } from "./words.ts";
 
 const clock: Clock = {
   now: () => Date.now(),
@@ -61,10 +67,10 @@ function outcomeOf({ kind }: AzureFault): Outcome {
   return kind === "unreachable" || kind === "busy" ? "unreachable" : "input";
 }
 
-async function read({ app, file, command }: Options): Promise<Definition> {
-  const definition = await readDefinition(file).catch((error: unknown) => {
+async function read({ app, file, command, repeated }: Options): Promise<Definition> {
+  const definition = await readDefinition(file).catch(async (error: unknown) => {
     if (error instanceof DefinitionError) throw error;
-    const remedy = "Copy services/welcome/release.yaml to it, or name another file with --file.";
+    const remedy = `Apps with a release.yaml: ${(await listApps()).join(", ")}. Name the file of another app with --file.`;
     throw new OptionsError(`${file} cannot be read. ${remedy} (${error instanceof Error ? error.message : error})`);
   });
   if (definition.app !== app) throw new OptionsError(`${file} is for the app ${definition.app}, not for ${app}.`);
@@ -75,7 +81,12 @@ async function read({ app, file, command }: Options): Promise<Definition> {
       "az monitor log-analytics workspace list --output table";
     throw new OptionsError(`${file}: a check has source httpLogs, and no workspace is set. ${remedy}`);
   }
-  return definition;
+  return { ...definition, options: repeated };
+}
+
+async function listApps(): Promise<string[]> {
+  const files = await Array.fromAsync(glob("services/*/release.yaml"));
+  return files.map((found) => basename(dirname(found))).toSorted();
 }
 
 /** Never refused for a setting: the way back must not depend on one. */
@@ -83,14 +94,14 @@ function isEnd(command: Command): boolean {
   return command.kind === "status" || (command.kind === "release" && command.goal.kind === "abort");
 }
 
-async function perform({ app, command }: Options, definition: Definition, env: NodeJS.ProcessEnv): Promise<number> {
+async function perform({ command }: Options, definition: Definition, env: NodeJS.ProcessEnv): Promise<number> {
   if (command.kind === "argo") {
     process.stdout.write(describeArgo(definition, { image: command.image, set: command.set }));
     return 0;
   }
   const azure = connect(command.azure, env);
   const reached = reach(azure, command.azure);
-  if (command.kind === "release") return runRelease(app, command.goal, definition, azure, reached, env);
+  if (command.kind === "release") return runRelease(command.goal, definition, azure, reached, env);
   await reached;
   if (command.kind === "plan") {
     const { wanted, allowQueue } = command;
@@ -101,7 +112,7 @@ async function perform({ app, command }: Options, definition: Definition, env: N
   const status = await readStatus(definition, azure, probe);
   if (command.json) console.log(JSON.stringify(status, undefined, 2));
   else {
-    console.log(renderStatus(status));
+    console.log(renderStatus(status, process.stdout.columns));
     printCommands(status.agreement);
   }
   return 0;
@@ -119,6 +130,7 @@ async function reach(azure: Azure, { manager }: AzureOptions): Promise<void> {
     1_500,
   );
   try {
+    await checkLoopback(manager.origin);
     await azure.readApp();
   } finally {
     clearTimeout(note);
@@ -126,7 +138,6 @@ async function reach(azure: Azure, { manager }: AzureOptions): Promise<void> {
 }
 
 async function runRelease(
-  app: string,
   goal: Goal,
   definition: Definition,
   azure: Azure,
@@ -139,26 +150,38 @@ async function runRelease(
   } catch (error) {
     if (!(error instanceof AzureFault)) throw error;
     const outcome = outcomeOf(error);
-    show.end(outcome, error.message);
+    const [first = "", ...details] = error.message.split("\n");
+    show.end(outcome, first);
+    if (details.length > 0) printError(details.join("\n"));
     return outcomes[outcome];
   }
-  process.once("SIGINT", () => {
-    const commands = `npm run release -- run ${app}, back with: npm run release -- abort ${app}`;
-    console.error(`\nThe traffic stays as it is. Go on with: ${commands}`);
-    process.exit(130);
+  const owner = ownerName(env);
+  const { azure: own, stop } = makeInterruptible(azure, owner);
+  let isEnding = false;
+  process.on("SIGINT", () => {
+    if (!isEnding) void interrupt(definition, stop); // it comes from the terminal, and again from npm
+    isEnding = true;
   });
-  const outcome = await release({
-    definition,
-    goal,
-    azure,
-    clock,
-    probe,
-    runTest,
-    owner: ownerName(env),
-    show,
-  });
+  const outcome = await release({ definition, goal, azure: own, clock, probe, runTest, owner, show });
   if (outcome === "promoted") await printAgreement(definition, azure);
+  if (outcome === "rolledBack")
+    console.log("How to read the log of a revision that went back: docs/troubleshooting.md, 60");
   return outcomes[outcome];
+}
+
+/** Ends the command within two seconds. */
+async function interrupt(definition: Definition, stop: Interruptible["stop"]): Promise<never> {
+  const late = new Promise<"unknown">((resolve) => setTimeout(resolve, 2_000, "unknown"));
+  const expiry = await Promise.race([late, stop().catch(() => "unknown" as const)]);
+  const when =
+    expiry === undefined
+      ? ""
+      : expiry === "unknown"
+        ? ", in 5 minutes at the latest"
+        : `, from ${formatTime(expiry).slice(11, 19)} UTC on`;
+  const commands = ["run", "abort"].map((name) => `  ${commandFor(definition, name).replaceAll("`", "")}`);
+  console.error(`\nThe traffic stays as it is. Go on with the release${when}, or go back now:\n${commands.join("\n")}`);
+  process.exit(130);
 }
 
 async function printAgreement(definition: Definition, azure: Azure): Promise<void> {

@@ -173,7 +173,9 @@ describe("npm run release", () => {
     const status = JSON.parse(output);
     expect(status).toMatchObject({ state: "underway", phase: "step 1 of 2", next: { weight: 5 } });
     expect(status.checks[0]).toMatchObject({ name: "5xx", verdict: "pass" });
-    expect(status.message).toBe("nobody works on it: `run welcome` goes on, `abort welcome` goes back.");
+    expect(status.message).toBe(
+      `nobody works on it. Go on with \`npm run release -- run welcome --file ${file}\`, or back with \`npm run release -- abort welcome --file ${file}\`.`,
+    );
   });
 
   test("prints no escape sequence that Azure or a file contains", async () => {
@@ -231,7 +233,7 @@ describe("npm run release", () => {
     [
       "an app without release.yaml",
       ["status", "other"],
-      "services/other/release.yaml cannot be read. Copy services/welcome",
+      "services/other/release.yaml cannot be read. Apps with a release.yaml: group-lister, state-api, welcome.",
     ],
     ["release.yaml of another app", ["status", "other", "--file", file], "is for the app welcome, not for other"],
     ["an invalid release.yaml", ["status", "welcome", "--file", "package.json"], "package.json:2: name is unknown"],
@@ -272,7 +274,7 @@ describe("npm run release", () => {
     const { output, code } = await commandWith(env, "run", "welcome", "--image", image("1.0.1"), "--file", file);
     expect(performance.now() - before).toBeLessThan(2_000);
     expect(code).toBe(1);
-    expect(output).toContain("On your own machine: az login");
+    expect(output).toContain("not started: No Azure credential returned a token. Sign in: az login\n");
   });
 
   test("ends with 1 for a missing role, and prints the command that assigns one", async () => {
@@ -291,7 +293,7 @@ describe("npm run release", () => {
     expect(performance.now() - before).toBeLessThan(2_000);
     expect(code).toBe(5);
     expect(output).toMatch(
-      /https:\/\/127\.0\.0\.1:1 is unreachable .* Check the network and AZURE_RESOURCE_MANAGER_ENDPOINT/,
+      /Nothing listens at https:\/\/127\.0\.0\.1:1, which AZURE_RESOURCE_MANAGER_ENDPOINT sets .* the simulator has ended/,
     );
   });
 });

@@ -139,8 +139,13 @@ checks:
 
   test("names the line of a file that is empty, is no YAML, or has a key twice", () => {
     expect(faultsOf("")[0]).toMatch(/^release\.yaml:1: The file is empty\. Write keys and values: app, labels, /);
+    expect(faultsOf("app: welcome\nsteps\n  - { weight: 5, for: 10m }\nbake: 15m\n")).toEqual([
+      'release.yaml:2: not valid YAML. The key in "steps" needs a colon.',
+    ]);
     expect(faultsOf("app: welcome\nsteps: [")).toEqual([expect.stringMatching(/^release\.yaml:2: not valid YAML\. /)]);
-    expect(faultsOf(`${minimal}app: welcome\n`)).toEqual(["release.yaml:4: not valid YAML. Map keys must be unique"]);
+    expect(faultsOf(`${minimal}app: welcome\n`)).toEqual([
+      "release.yaml:4: not valid YAML. The key app is there twice. Remove one.",
+    ]);
   });
 });
 

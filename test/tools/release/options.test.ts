@@ -12,6 +12,7 @@ describe("the commands of npm run release", () => {
     expect(readOptions(["status", "welcome"], env)).toEqual({
       app: "welcome",
       file: "services/welcome/release.yaml",
+      repeated: [],
       command: {
         kind: "status",
         json: false,
@@ -61,6 +62,7 @@ describe("the commands of npm run release", () => {
     const args = ["abort", "welcome", "--subscription", subscription, "--resource-group", "other", "--file", "a.yaml"];
     expect(readOptions(args, env)).toMatchObject({
       file: "a.yaml",
+      repeated: ["--file", "a.yaml", "--subscription", subscription, "--resource-group", "other"],
       command: { azure: { target: { subscription, resourceGroup: "other" } } },
     });
   });
@@ -167,8 +169,14 @@ describe("wrong options", () => {
     );
   });
 
-  test("include an option that does not exist, and one without its value", () => {
-    expect(faultsOf(["run", "welcome", "--imgae", "x"])[0]).toContain("--imgae");
-    expect(faultsOf(["run", "welcome", "--image"])[0]).toContain("--image");
+  test("include an option that does not exist, one without its value, and one with a value too many", () => {
+    expect(faultsOf(["run", "welcome", "--imgae", "x"])).toEqual(["--imgae is no option. Write --image."]);
+    expect(faultsOf(["run", "welcome", "--promote"])).toEqual([
+      expect.stringMatching(/^--promote is no option\. Remove it/),
+    ]);
+    expect(faultsOf(["run", "welcome", "-x"])).toEqual([expect.stringMatching(/^-x is no option\. Remove it/)]);
+    expect(faultsOf(["run", "welcome", "--image"])).toEqual(["--image needs a value."]);
+    expect(faultsOf(["run", "welcome", "--image", "--once"])).toEqual(["--image needs a value."]);
+    expect(faultsOf(["run", "welcome", "--once=2"])).toEqual(["--once takes no value."]);
   });
 });

@@ -111,7 +111,10 @@ function explain(error: unknown, env: NodeJS.ProcessEnv): AzureFault {
   const options = { cause: error };
   if (error instanceof AzureError) {
     const { kind, message, advice, details } = error;
-    const text = `${message}. ${advice.replace(/ The log has .*/, "").replace(/\.$/, "")}`;
+    // On the machine of a person; the advice for a service names all places where one can run.
+    const remedy =
+      kind === "no-credential" ? "Sign in: az login" : advice.replace(/ The log has .*/, "").replace(/\.$/, "");
+    const text = `${message}. ${remedy}`;
     const isUnreachable = kind === "azure-unreachable" || kind === "credential-slow";
     const hint = env.GITHUB_ACTIONS === undefined ? "" : `\n${ACTIONS_HINT}`;
     return new AzureFault(
