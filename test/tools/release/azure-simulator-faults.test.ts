@@ -165,7 +165,7 @@ describe.concurrent("a release through HTTPS", () => {
   });
 
   const isRaise = ({ method, body }: SeenRequest) => method === "PATCH" && body.includes("phase=step step=1");
-  const isRead = ({ kind }: SeenRequest) => kind === "metrics";
+  const isRead = ({ kind }: SeenRequest) => kind === "replicas";
 
   test.each<[string, Fault, (request: SeenRequest) => boolean]>([
     ["a read that hangs", faults.hanging, isRead],
