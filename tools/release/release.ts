@@ -26,7 +26,7 @@ import { createShow } from "./show/show.ts";
 import { renderStatus } from "./show/status.ts";
 import { stateOf } from "./state.ts";
 import { formatTime } from "./tags.ts";
-import { runTest } from "./test-revision.ts";
+import { createRunTest } from "./test-revision.ts";
 import { commandFor } from "./words.ts";
 
 const clock: Clock = {
@@ -162,6 +162,7 @@ async function runRelease(
     if (!isEnding) void interrupt(definition, stop); // it comes from the terminal, and again from npm
     isEnding = true;
   });
+  const runTest = createRunTest(show.log);
   const outcome = await release({ definition, goal, azure: own, clock, probe, runTest, owner, show });
   if (outcome === "promoted") await printAgreement(definition, azure);
   if (outcome === "rolledBack")

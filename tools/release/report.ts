@@ -59,6 +59,11 @@ export interface Show {
   end(outcome: Outcome, message: string): void;
 }
 
+export interface LoggingShow extends Show {
+  /** Prints the output of a test between the reports. */
+  log(output: string): void;
+}
+
 /**
  * How a command ends. The numbers are its exit codes. nothing: there was nothing to do. ongoing: the release goes on
  * with the next tick, or in another run. aborted: `abort` has sent all traffic back.

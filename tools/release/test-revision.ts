@@ -59,29 +59,38 @@ async function get({ get: path, contains }: GetTest, url: string, probe: Probe):
 /** A test that hangs must not keep the release for ever. In milliseconds. */
 export const longest = 10 * 60_000;
 
-export const runTest: RunTest = (command, environment) =>
-  new Promise((resolve) => {
-    const child = spawn(command, {
-      shell: true,
-      env: { ...process.env, ...environment },
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: longest,
-    });
-    let output = "";
-    const collect = (chunk: string) => {
-      output = (output + chunk).slice(-4096);
-    };
-    child.stdout.setEncoding("utf8").on("data", collect);
-    child.stderr.setEncoding("utf8").on("data", collect);
-    const fail = (why: string) => resolve({ ok: false, message: `the test \`${command}\` ${why}${lastLine(output)}` });
-    child.once("error", (error) => fail(`does not start: ${error.message}`));
-    child.once("close", (code, signal) => {
-      if (code === 0) resolve({ ok: true });
-      else fail(code === null ? `was ended by ${signal}` : `exits with ${code}`);
-    });
-  });
+/**
+ * Variables that a test does not get: with ACTIONS_ID_TOKEN_REQUEST_TOKEN it could sign in as the release does, and with
+ * the others change later steps of the job.
+ */
+const isWithheld = (name: string) => /^(ACTIONS_.*|GITHUB_(OUTPUT|ENV|PATH|STEP_SUMMARY|STATE))$/i.test(name);
 
-function lastLine(output: string): string {
-  const line = output.trimEnd().split("\n").at(-1)?.trim();
-  return line ? `: ${line.slice(0, 200)}` : "";
+/** How much of the output of a test is printed, in characters. */
+const longestOutput = 65_536;
+
+/** @param log prints the output of a test. A reason of a release has none of it: everybody who reads the app sees that. */
+export function createRunTest(log: (output: string) => void): RunTest {
+  return (command, environment) =>
+    new Promise((resolve) => {
+      const inherited = Object.entries(process.env).filter(([name]) => !isWithheld(name));
+      const child = spawn(command, {
+        shell: true,
+        env: { ...Object.fromEntries(inherited), ...environment },
+        stdio: ["ignore", "pipe", "pipe"],
+        timeout: longest,
+      });
+      let output = "";
+      const collect = (chunk: string) => {
+        output = (output + chunk).slice(-longestOutput);
+      };
+      child.stdout.setEncoding("utf8").on("data", collect);
+      child.stderr.setEncoding("utf8").on("data", collect);
+      const fail = (why: string) => resolve({ ok: false, message: `the test \`${command}\` ${why}` });
+      child.once("error", (error) => fail(`does not start: ${error.message}`));
+      child.once("close", (code, signal) => {
+        if (output.trim() !== "") log(output.trimEnd());
+        if (code === 0) resolve({ ok: true });
+        else fail(code === null ? `was ended by ${signal}` : `exits with ${code}. Its output is in the log`);
+      });
+    });
 }

@@ -1,9 +1,10 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Test } from "../../../tools/release/definition.ts";
 import { type Answer, isGood, probe } from "../../../tools/release/probe.ts";
-import { runTest, testRevision } from "../../../tools/release/test-revision.ts";
+import { createShow } from "../../../tools/release/show/show.ts";
+import { createRunTest, testRevision } from "../../../tools/release/test-revision.ts";
 import { definition } from "./model.ts";
 
 const tested = { url: "https://welcome---green.example.com", revision: "welcome--r12345678" };
@@ -77,6 +78,12 @@ describe("the tests at the label", () => {
 });
 
 describe("a command", () => {
+  let logged: string[] = [];
+  const runTest = createRunTest((output) => logged.push(output));
+  afterEach(() => {
+    logged = [];
+    vi.unstubAllEnvs();
+  });
   const node = (program: string) => `"${process.execPath}" -e "${program}"`;
 
   test("succeeds with exit code 0, and reads the variables", async () => {
@@ -84,9 +91,42 @@ describe("a command", () => {
     expect(await runTest(node(program), { RELEASE_URL: "u" })).toEqual({ ok: true });
   });
 
-  test("fails with its exit code and the last line of its output", async () => {
+  test("fails with its exit code, and its output is only in the log", async () => {
     const result = await runTest(node("console.log('one'); console.error('no database'); process.exit(3)"), {});
-    expect(result).toMatchObject({ ok: false, message: expect.stringMatching(/exits with 3: (no database|one)$/) });
+    expect(result).toEqual({
+      ok: false,
+      message: expect.stringMatching(/^the test `.*` exits with 3\. Its output is in the log$/),
+    });
+    expect(logged.join("\n").split("\n").toSorted()).toEqual(["no database", "one"]);
+  });
+
+  test("gets no variable with which it could sign in as the release or change other steps of the job", async () => {
+    const withheld = [
+      "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+      "ACTIONS_ID_TOKEN_REQUEST_URL",
+      "ACTIONS_RUNTIME_TOKEN",
+      "GITHUB_OUTPUT",
+      "GITHUB_ENV",
+      "GITHUB_PATH",
+      "GITHUB_STEP_SUMMARY",
+      "GITHUB_STATE",
+    ];
+    for (const name of [...withheld, "GITHUB_SHA"]) vi.stubEnv(name, "value");
+    const program = "console.log(Object.keys(process.env).filter((name) => /^(ACTIONS|GITHUB)_/.test(name)).join())";
+    expect(await runTest(node(program), {})).toEqual({ ok: true });
+    expect(logged).toHaveLength(1);
+    const names = logged[0]?.split(",") ?? [];
+    expect(names).toContain("GITHUB_SHA");
+    expect(names.filter((name) => withheld.includes(name) || name.startsWith("ACTIONS_"))).toEqual([]);
+  });
+
+  test.each([true, false])("shows its output as quoted lines, which run nothing (terminal: %s)", (isTTY) => {
+    let printed = "";
+    const output = { isTTY, columns: 80, write: (text: string) => (printed += text) };
+    createShow(output as unknown as NodeJS.WriteStream, {}, () => 0).log(
+      "::error::no\n  \x1b[2Jtwo\n\nthree ##[error]",
+    );
+    expect(printed).toBe("| ::error::no\n| [2Jtwo\n|\n| three ## [error]\n");
   });
 });
 

@@ -75,7 +75,7 @@ function signInFromActions({ resource, authorityHost, env }: SignInOptions) {
       import("@azure/identity"),
       createHttpClient(TIMEOUT),
     ]);
-    const credential = new ClientAssertionCredential(tenant, client, () => fetchAssertion(env, authorityHost), {
+    const credential = new ClientAssertionCredential(tenant, client, () => fetchAssertion(env), {
       authorityHost,
       httpClient: http,
       disableInstanceDiscovery: true, // it would ask the public cloud about the authorities of other clouds
@@ -86,10 +86,10 @@ function signInFromActions({ resource, authorityHost, env }: SignInOptions) {
 }
 
 /** https://docs.github.com/actions/reference/security/oidc#methods-for-requesting-the-oidc-token */
-async function fetchAssertion(env: NodeJS.ProcessEnv, authorityHost: string): Promise<string> {
+async function fetchAssertion(env: NodeJS.ProcessEnv): Promise<string> {
   const { ACTIONS_ID_TOKEN_REQUEST_URL = "", ACTIONS_ID_TOKEN_REQUEST_TOKEN } = env;
   const url = new URL(ACTIONS_ID_TOKEN_REQUEST_URL);
-  url.searchParams.set("audience", audienceOf(authorityHost));
+  url.searchParams.set("audience", "api://AzureADTokenExchange"); // of the public cloud: releaser-identity.bicep
   const response = await fetch(url, {
     headers: { authorization: `Bearer ${ACTIONS_ID_TOKEN_REQUEST_TOKEN}` },
     redirect: "error",
@@ -98,13 +98,6 @@ async function fetchAssertion(env: NodeJS.ProcessEnv, authorityHost: string): Pr
   const value = response.ok ? field(await response.json(), "value") : undefined;
   if (typeof value !== "string") throw new Error(`GitHub returned no identity token: ${response.status}`);
   return value;
-}
-
-/** https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations */
-function audienceOf(authorityHost: string): string {
-  const { hostname } = new URL(authorityHost);
-  const cloud = hostname.endsWith(".us") ? "USGov" : hostname.endsWith(".cn") ? "China" : "";
-  return `api://AzureADTokenExchange${cloud}`;
 }
 
 function explain(error: unknown, env: NodeJS.ProcessEnv): AzureFault {

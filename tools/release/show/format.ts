@@ -14,6 +14,14 @@ export function clean(text: string): string {
     .trim();
 }
 
+/** Lines of another program. Their start keeps them apart, and GitHub runs `::` as a command where a line starts so. */
+export function quote(output: string): string {
+  return output
+    .split("\n")
+    .map((line) => `| ${clean(line)}`.trimEnd())
+    .join("\n");
+}
+
 /** Ends of a command: its words, and how much of a person's attention it needs. */
 export const ends: Readonly<Record<Outcome, { words: string; level: "notice" | "warning" | "error" }>> = {
   promoted: { words: "promoted", level: "notice" },

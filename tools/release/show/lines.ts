@@ -1,15 +1,16 @@
 // Plain lines with the time, for logs and for output that is no terminal: one for each change.
-import type { Report, Show } from "../report.ts";
-import { clean, ends, formatPhase, formatTime, toRows } from "./format.ts";
+import type { LoggingShow, Report } from "../report.ts";
+import { clean, ends, formatPhase, formatTime, quote, toRows } from "./format.ts";
 
 /**
  * @param print prints a line
  * @param now for the line of the end, in milliseconds since 1970
  */
-export function createLines(print: (line: string) => void, now: () => number): Show {
+export function createLines(print: (line: string) => void, now: () => number): LoggingShow {
   let last: string | undefined;
   let message = "";
   return {
+    log: (text) => print(quote(text)),
     report(report) {
       const state = renderState(report);
       const isEnd = report.message === "" && report.next === undefined; // the next line says it

@@ -1,6 +1,6 @@
 // The live table of a release: redrawn in place after each look at Azure.
 import { styleText } from "node:util";
-import type { Report, Show, Side } from "../report.ts";
+import type { LoggingShow, Report, Side } from "../report.ts";
 import {
   alignRows,
   clean,
@@ -10,6 +10,7 @@ import {
   ends,
   formatPhase,
   legend,
+  quote,
   renderChecks,
   toRows,
   wrap,
@@ -35,7 +36,7 @@ export type Terminal = Pick<NodeJS.WriteStream, "write"> & { readonly columns?: 
 /**
  * @param paint applies a style
  */
-export function createTerminal(output: Terminal, paint: (style: Style, text: string) => string): Show {
+export function createTerminal(output: Terminal, paint: (style: Style, text: string) => string): LoggingShow {
   /** Width of each line on the screen, which the next frame replaces. */
   let drawn: readonly number[] = [];
   const memory = createMemory();
@@ -57,6 +58,10 @@ export function createTerminal(output: Terminal, paint: (style: Style, text: str
   };
 
   return {
+    log(text) {
+      output.write(`${quote(text)}\n`);
+      drawn = []; // the next frame comes below
+    },
     report(report) {
       memory.add(report);
       draw(renderReport(report, readWidth()));
