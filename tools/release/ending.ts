@@ -1,5 +1,7 @@
 // How a release ends: the new revision is live, or all traffic goes back to the old one.
-import { type Action, done, lookAgain, note, type Situation, type Write } from "./action.ts";
+import { type Action, done, lookAgain, note, type Situation } from "./action.ts";
+import type { Template } from "./azure/azure.ts";
+import { lockOf } from "./lock.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable } from "./table.ts";
 import { wholeSeconds } from "./tags.ts";
@@ -34,13 +36,16 @@ export function goBack(situation: Situation, state: Underway, reason: string): A
   if (progress.phase !== "back" || state.isLost || !state.isBack) {
     if (memory.pending?.moves === "back") return lookAgain(situation, `waits until all traffic is on ${progress.from}`);
     const { approved: _approved, hold: _hold, ...kept } = progress;
+    const template = restoredTemplate(situation, state);
+    const isFree = lockOf(app.tags, now) === undefined;
     return {
       kind: "write",
       moves: "back",
       progress: { ...kept, phase: "back", since: wholeSeconds(now), reason },
       traffic: onlyTable(app, definition.labels, progress.from),
-      ...restoredTemplate(situation, state),
-      ignoresLock,
+      ...(template && { template }),
+      // A failed app can reject the tag of a lock, and no traffic moves.
+      ignoresLock: ignoresLock || (template !== undefined && isFree),
       message: `all traffic goes back to ${progress.from}: ${reason}`,
     };
   }
@@ -58,8 +63,8 @@ export function goBack(situation: Situation, state: Underway, reason: string): A
  * When Azure has not created the new revision, the app keeps the template that failed, and may reject changes until it
  * gets a good one. The template of the live revision, with the suffix of its name, makes no revision.
  */
-function restoredTemplate({ app, now, memory }: Situation, { live, next }: Underway): Pick<Write, "template"> {
+function restoredTemplate({ app, now, memory }: Situation, { live, next }: Underway): Template | undefined {
   const isLate = now - (memory.goingBackSince ?? now) >= restoring;
-  if (next || !live || app.failure === undefined || isLate) return {};
-  return { template: { ...live.template, revisionSuffix: live.name.slice(live.name.indexOf("--") + 2) } };
+  if (next || !live || app.failure === undefined || isLate) return undefined;
+  return { ...live.template, revisionSuffix: live.name.slice(live.name.indexOf("--") + 2) };
 }

@@ -172,6 +172,46 @@ describe("the simulator of Container Apps", () => {
     expect(await read()).toMatchObject({ provisioningState: "Failed", latestRevisionName: "welcome--two" });
   });
 
+  test("without its image no revision is created, the operation says why, and the app keeps the template", async () => {
+    const missing = "registry.example/welcome:2.0.0-no-image";
+    await expect(patch(templateOf(missing, "two"), { written: "yes" })).rejects.toThrow(
+      `Field 'template.containers.welcome.image' is invalid with details: 'Invalid value: "${missing}": GET https:: MANIFEST_UNKNOWN`,
+    );
+    expect(await revisions()).toHaveLength(1);
+    expect(await read()).toMatchObject({
+      provisioningState: "Failed",
+      latestRevisionName: live,
+      template: { revisionSuffix: "two", containers: [{ image: missing }] },
+      tags: { written: "yes" },
+    });
+    await patch(templateOf("registry.example/welcome:2.0.0", "two"));
+    expect(await read()).toMatchObject({ provisioningState: "Succeeded", latestRevisionName: "welcome--two" });
+  });
+
+  test("a revision shows another name of a secret than the app, and a template with that name is rejected", async () => {
+    await served.close();
+    await start({ mode: "Multiple", secrets: ["key"], env: [{ name: "KEY", secretRef: "key" }] });
+    simulator.virtualClock.advance(5_000); // until it is listed
+    const shown = await read();
+    expect(shown.configuration?.secrets).toEqual([{ name: "key" }]);
+    expect(shown.template?.containers?.[0]?.env).toEqual([{ name: "KEY", secretRef: "key" }]);
+    const { template } = await revision(live);
+    expect(template?.containers?.[0]?.env).toEqual([{ name: "KEY", secretRef: "capp-welcome" }]);
+    await expect(patch({ template: { ...template, revisionSuffix: "two" } })).rejects.toMatchObject({
+      statusCode: 400,
+      code: "ContainerAppSecretRefNotFound",
+    });
+  });
+
+  test("the template and suffix of an older revision again make no revision, unless that is switched off", async () => {
+    await patch(templateOf("registry.example/welcome:2.0.0", "two"));
+    await patch(templateOf("registry.example/welcome:3.0.0", "three"));
+    await patch(templateOf("registry.example/welcome:2.0.0", "two"));
+    expect(await revisions()).toHaveLength(3);
+    simulator.app.switches.rejectsUsedSuffix = true;
+    await expect(patch(templateOf("registry.example/welcome:2.0.0", "two"))).rejects.toThrow(/already exists/);
+  });
+
   test("a crashing revision is Provisioned, becomes Unhealthy, and its replica counts its restarts", async () => {
     await traffic(pinned);
     await patch(templateOf("registry.example/welcome:2.0.0-crash-loop", "two"));
@@ -378,6 +418,15 @@ describe("its faults", () => {
     await vi.waitFor(async () => expect((await read()).tags).toEqual({ written: "yes" }));
     simulator.virtualClock.advance(10_000);
     expect(await read()).toMatchObject({ provisioningState: "Failed", tags: {} });
+  });
+
+  test("a failed app can reject changes without a template, until one with a template succeeds", async () => {
+    simulator.app.switches.rejectsWhenFailed = true;
+    await expect(patch(templateOf("registry.example/welcome:2.0.0-no-image", "two"))).rejects.toThrow("MANIFEST");
+    await expect(write()).rejects.toMatchObject({ statusCode: 400, code: "ResourceNotProvisioned" });
+    await patch(templateOf("registry.example/welcome:2.0.0", "two"));
+    simulator.options.requestTime = 2_000;
+    expect((await write()).tags).toEqual({ written: "yes" });
   });
 
   test("weights that are not applied are shown, and the split stays", async () => {

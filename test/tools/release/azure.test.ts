@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { text } from "node:stream/consumers";
 import tls from "node:tls";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Keys, loadKeys } from "../../../stand-ins/azure/certificate.ts";
-import { AzureFault } from "../../../tools/release/azure/azure.ts";
+import { type Azure, AzureFault } from "../../../tools/release/azure/azure.ts";
 import { createResourceManager } from "../../../tools/release/azure/resource-manager.ts";
 import { createSignIn, type GetToken } from "../../../tools/release/azure/sign-in.ts";
 import type { Clock } from "../../../tools/release/clock.ts";
@@ -71,6 +71,11 @@ describe("readApp", () => {
       "no state at all",
       { healthState: null, runningState: null, provisioningState: null },
       { health: "unknown", state: "Unknown" },
+    ],
+    [
+      "an error with its state",
+      { runningState: "Failed", provisioningError: "Container 'x'\ncrashed." },
+      { state: "Failed: Container 'x' crashed." },
     ],
     ["ill health", { healthState: "Unhealthy", runningState: "Degraded" }, { health: "unhealthy", state: "Degraded" }],
   ])("reads %s", async (_, states, expected) => {
@@ -360,6 +365,92 @@ describe("patch", () => {
   });
 });
 
+describe("a change that Azure accepts and then fails", () => {
+  const error = {
+    code: "ContainerAppOperationError",
+    message:
+      "Failed to provision revision for container app 'welcome'. Error details: The following field(s) are either " +
+      "invalid or missing. Field 'template.containers.welcome.image' is invalid with details: 'Invalid value: " +
+      '"r.example/welcome:2": GET https:: MANIFEST_UNKNOWN: manifest unknown; map[]\';..',
+  };
+  const reason = 'Invalid value: "r.example/welcome:2": GET https:: MANIFEST_UNKNOWN: manifest unknown; map[]';
+  const template = { containers: [{ name: "welcome", image: "r.example/welcome:2" }] };
+  const operation = "/subscriptions/sub/providers/Microsoft.App/locations/westeurope/containerappOperationStatuses/1";
+
+  /** @param header of the response to the PATCH @param address of the operation, default: at the same origin */
+  async function fail(header: string, explain: (response: ServerResponse) => unknown, address?: string) {
+    const server = await start((path, _url, response, { method }) => {
+      if (path === operation) return explain(response);
+      if (path !== app) return { value: [shownRevision("welcome--a", 1)] };
+      if (method === "PATCH") {
+        response.statusCode = 202;
+        response.setHeader(header, address ?? `${server.origin()}${operation}?api-version=2026-07-01`);
+      }
+      return shownApp({ provisioningState: "Failed", template });
+    });
+    await server.azure.patch({ tags: {} });
+    const { failure: first } = await server.azure.readApp();
+    const { failure: second } = await server.azure.readApp();
+    const asked = server.requests.filter(({ url }) => url?.startsWith(operation)).length;
+    return { first, second, asked };
+  }
+
+  test("has the reason from its operation, which is asked once", async () => {
+    const status = await fail("Azure-AsyncOperation", () => ({ id: operation, status: "Failed", error }));
+    expect(status).toEqual({ first: reason, second: reason, asked: 1 });
+    const result = await fail("Location", (response) => {
+      response.statusCode = 409;
+      return { error };
+    });
+    expect(result).toEqual({ first: reason, second: reason, asked: 1 });
+  });
+
+  test("names the image when the identity may not read the operation, and asks again when Azure was unreachable", async () => {
+    const unknown = "r.example/welcome:2: Azure does not say why";
+    const denied = await fail("Location", (response) => failure(response, 403, "AuthorizationFailed", "No."));
+    expect(denied).toMatchObject({ first: unknown, second: unknown });
+    const statuses = [503];
+    const late = await fail("Location", (response) => failure(response, statuses.shift() ?? 409, "Code", "Why."));
+    expect(late).toEqual({ first: unknown, second: "r.example/welcome:2: Code: Why.", asked: 2 });
+  });
+
+  test("sends the token to no other host that is named as its operation", async () => {
+    const other = await serve(() => ({ error }));
+    const { first } = await fail("Location", () => ({}), `${other.origin}${operation}`);
+    expect(first).toBe("r.example/welcome:2: Azure does not say why");
+    expect(other.requests).toEqual([]);
+  });
+});
+
+describe("a request without a response", () => {
+  afterEach(() => vi.useRealTimers());
+  const from = Date.parse("2026-10-05T08:00:00Z");
+
+  test.each<[string, number, (azure: Azure) => Promise<unknown>]>([
+    ["a read of the app", 10, (azure) => azure.readApp()],
+    ["a read of replicas", 10, (azure) => azure.readReplicas("welcome--a")],
+    ["an activation", 10, (azure) => azure.setActive("welcome--a", true)],
+    ["a PATCH", 30, (azure) => azure.patch({ tags: {} })],
+    ["a count of errors", 60, (azure) => azure.countErrors(from, from + 600_000)],
+    ["a count of slow requests", 60, (azure) => azure.countSlow(from, from + 600_000, 1)],
+  ])("ends %s after %i s", async (_, seconds, send) => {
+    const { azure, requests } = await start(() => new Promise(() => {}));
+    await import("@azure/core-rest-pipeline"); // before its timers are fake ones
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    let fault: unknown;
+    const ended = send(azure).catch((error: unknown) => {
+      fault = error;
+    });
+    while (requests.length === 0) await new Promise(setImmediate);
+    await vi.advanceTimersByTimeAsync(seconds * 1_000 - 1);
+    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+    expect(fault).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    await ended;
+    expect(fault).toMatchObject({ kind: "unreachable", message: expect.stringContaining(`within ${seconds} s.`) });
+  });
+});
+
 test("setActive activates and deactivates a revision", async () => {
   const { azure, requests } = await start(() => ({}));
   await azure.setActive("welcome--a", true);
@@ -527,13 +618,17 @@ describe("sign-in in GitHub Actions", () => {
     tls.setDefaultCACertificates([...tls.getCACertificates("default"), keys.ca]);
   });
 
+  /** The only one that the identity of the workflow trusts. */
+  const [, audience] =
+    /audiences: \[\s*'([^']+)'\s*\]/.exec(readFileSync("infra/bicep/modules/releaser-identity.bicep", "utf8")) ?? [];
+
   /** Entra ID, and the endpoint of GitHub that issues assertions. */
   async function startEntra(exchange: (assertion: string | null, response: ServerResponse) => object) {
     let assertions = 0;
     const entra = await serve((path, url, response, request, body) => {
       if (path === "/assertion") {
         expect(request.headers.authorization).toBe("Bearer of-github");
-        expect(Object.fromEntries(url.searchParams)).toEqual({ api: "1", audience: "api://AzureADTokenExchange" });
+        expect(Object.fromEntries(url.searchParams)).toEqual({ api: "1", audience });
         return { value: `assertion-${++assertions}` };
       }
       if (path.endsWith("/token")) return exchange(new URLSearchParams(body).get("client_assertion"), response);

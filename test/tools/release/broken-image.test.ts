@@ -62,6 +62,22 @@ describe("a release of an image that does not exist", () => {
   });
 });
 
+describe("a run that is killed at any request of a release of an image that does not exist", () => {
+  test.each(["before", "after"] as const)("%s its effect leaves an app for the next run", async (moment) => {
+    for (let target = 1, killed: unknown = "killed"; killed === "killed"; target++) {
+      const simulated = simulate();
+      const { simulator, run } = simulated;
+      simulator.app.switches.rejectsWhenFailed = true;
+      let requests = 0;
+      killed = await runKilled(simulated, start({ image: mistyped }), () => ++requests === target, moment);
+      simulator.virtualClock.advance(10 * 60 * second);
+      expect((await run(start({ image: mistyped }))).outcome).toBe("rolledBack");
+      expect(simulator.weights()).toEqual({ "welcome--0000001": 100 });
+      expect((await run(start({ image: image("2.0.0") }))).outcome).toBe("promoted");
+    }
+  });
+});
+
 describe("an app whose variables refer to secrets", () => {
   const options = { secrets: ["key", "password"], env: [{ name: "KEY", secretRef: "key" }] };
   const keyOf = ({ simulator }: ReturnType<typeof simulate>) =>
