@@ -18,11 +18,19 @@ export const lockPause = 15_000;
 /** A run whose lock expires sooner does not write: another run could take the lock before Azure has applied it. */
 export const leastTimeLeft = 60_000;
 
+/** Whether a tag has the form of a lock, also of one that has expired. */
+export const isLockTag = (value: string) => parseLock(value) !== undefined;
+
+function parseLock(value: string | undefined): Lock | undefined {
+  const [, owner, time] = value?.match(/^(\S+) (\S+)$/) ?? [];
+  const expiry = parseTime(time);
+  return owner && expiry !== undefined ? { owner, expiry } : undefined;
+}
+
 /** @returns undefined if the lock is free */
 export function lockOf(tags: Tags, now: number): Lock | undefined {
-  const [, owner, time] = tags[lockTag]?.match(/^(\S+) (\S+)$/) ?? [];
-  const expiry = parseTime(time);
-  return owner && expiry !== undefined && expiry > now ? { owner, expiry } : undefined;
+  const lock = parseLock(tags[lockTag]);
+  return lock && lock.expiry > now ? lock : undefined;
 }
 
 export function withLock(tags: Tags, owner: string, now: number, lifetime = lockLifetime): Tags {

@@ -2,6 +2,8 @@
 import type { App, Revision, Template } from "./azure/azure.ts";
 import { secretRefs } from "./azure/secret-refs.ts";
 import type { Definition } from "./definition.ts";
+import { isLockTag } from "./lock.ts";
+import { lockTag, parseProgress, releaseTag } from "./tags.ts";
 
 /** @returns one sentence for each reason, with its remedy */
 export function refusals(app: App, live: Revision, allowQueue: boolean): string[] {
@@ -15,6 +17,9 @@ export function refusals(app: App, live: Revision, allowQueue: boolean): string[
       ? ["the app has sticky sessions, which keep callers with the old revision: turn session affinity off"]
       : []),
     ...(app.domain === undefined ? ["the app has no ingress, so there is no traffic to shift: enable ingress"] : []),
+    ...foreignTags(app.tags).map(
+      (name) => `the tag ${name} of the app is not that of a release: rename or delete it, because a release writes it`,
+    ),
     ...(live.isActive ? [] : [`${live.name} has all traffic, but is inactive: activate it`]),
     ...(queue && !allowQueue
       ? [
@@ -22,6 +27,15 @@ export function refusals(app: App, live: Revision, allowQueue: boolean): string[
             "If it may, add --allow-queue",
         ]
       : []),
+  ];
+}
+
+/** Names of tags that a release would overwrite, and that somebody uses for something else. */
+function foreignTags(tags: App["tags"]): string[] {
+  const { [releaseTag]: progress, [lockTag]: lock } = tags;
+  return [
+    ...(progress !== undefined && !parseProgress(progress) ? [releaseTag] : []),
+    ...(lock !== undefined && !isLockTag(lock) ? [lockTag] : []),
   ];
 }
 

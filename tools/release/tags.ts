@@ -1,6 +1,6 @@
 // The tags of the app that keep the progress of a release. Azure replaces all tags at once, so each write sends all.
 
-export const releaseTag = "release";
+export const releaseTag = "release-progress";
 export const lockTag = "release-lock";
 
 /** Of the value of a tag: a limit of Azure. */

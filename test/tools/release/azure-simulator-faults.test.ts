@@ -257,7 +257,7 @@ checks: [{ name: 5xx, source: metrics, margin: 2%, lag: 1m }]
     await vi.waitFor(() => expect(isStep).toBe(true), { timeout: 30_000, interval: 5 });
     first.kill();
     expect(await first.ended).toMatchObject({ signal: "SIGKILL" });
-    const { release: tag } = simulator.app.wanted.tags;
+    const { "release-progress": tag } = simulator.app.wanted.tags;
     expect(tag).toContain("phase=step step=1");
     skip(5 * 60_000);
     expect(Object.values(simulator.weights())).toEqual([95, 5]);
@@ -279,7 +279,7 @@ checks: [{ name: 5xx, source: metrics, margin: 2%, lag: 1m }]
     await vi.waitFor(() => expect(existsSync(begun)).toBe(true), { timeout: 30_000, interval: 5 });
     first.kill();
     expect(await first.ended).toMatchObject({ signal: "SIGKILL" });
-    expect(simulator.app.wanted.tags.release).toContain("phase=testing");
+    expect(simulator.app.wanted.tags["release-progress"]).toContain("phase=testing");
     expect(simulator.weights()).toEqual({ "welcome--0000001": 100 });
     expect(existsSync(passed)).toBe(false);
     // A command may take 10 minutes, so its lock lasts for 20.

@@ -309,7 +309,7 @@ async function startStep(): Promise<void> {
   simulator.virtualClock.advance(60_000);
   const since = new Date(simulator.clock.now()).toISOString().replace(/\.\d+Z/, "Z");
   simulator.writeAs({
-    tags: { release: `id=r01234567 phase=step step=1 since=${since} from=welcome--0000001` },
+    tags: { "release-progress": `id=r01234567 phase=step step=1 since=${since} from=welcome--0000001` },
     properties: {
       configuration: {
         ingress: {

@@ -32,7 +32,7 @@ describe("readApp", () => {
         { revision: "welcome--a", weight: 95, label: "blue" },
         { revision: undefined, weight: 5 },
       ],
-      tags: { team: "a", release: "id=1" },
+      tags: { team: "a", "release-progress": "id=1" },
       revisions: [
         expect.objectContaining({ name: "welcome--a" }),
         {
@@ -326,11 +326,11 @@ describe("patch", () => {
         { revision: "welcome--a", weight: 95, label: "blue" },
         { revision: undefined, weight: 5 },
       ],
-      tags: { release: "id=1" },
+      tags: { "release-progress": "id=1" },
     });
     expect(requests.map(({ method, url }) => [method, url])).toEqual([["PATCH", `${app}?api-version=2026-07-01`]]);
     expect(JSON.parse(requests[0]?.body ?? "")).toEqual({
-      tags: { release: "id=1" },
+      tags: { "release-progress": "id=1" },
       properties: {
         configuration: {
           activeRevisionsMode: "Multiple",
@@ -697,7 +697,7 @@ function shownConfiguration() {
 function shownApp(properties: object = {}) {
   return {
     name: "welcome",
-    tags: { team: "a", release: "id=1" },
+    tags: { team: "a", "release-progress": "id=1" },
     properties: {
       provisioningState: "Succeeded",
       latestReadyRevisionName: "welcome--b",

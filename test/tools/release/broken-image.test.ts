@@ -29,7 +29,7 @@ describe("a release of an image that does not exist", () => {
     expect(createdAt).toBeGreaterThan(0);
     expect(backAt - createdAt).toBeLessThan(25 * second);
     expect(simulator.clock.now() - createdAt).toBeLessThan(90 * second);
-    expect(simulator.app.wanted.tags.release).toContain(mistyped);
+    expect(simulator.app.wanted.tags["release-progress"]).toContain(mistyped);
     expect(simulator.weights()).toEqual({ "welcome--0000001": 100 });
   });
 

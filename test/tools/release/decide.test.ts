@@ -70,7 +70,7 @@ function situation(one: Case): Situation {
     mode: "Multiple",
     isBusy: false,
     traffic,
-    tags: one.tag ? { release: formatProgress(one.tag) } : {},
+    tags: one.tag ? { "release-progress": formatProgress(one.tag) } : {},
     revisions: [revision(from, one.live ?? {}), ...(one.next === null ? [] : [revision(next, one.next ?? {})])],
     latestReadyRevision: from,
     domain: "example.com",

@@ -31,7 +31,7 @@ const schedules = fc.array(fc.tuple(fc.integer({ min: 1, max: 300 }), fc.constan
 async function settle(simulated: Simulated, goal = good) {
   for (let runs = 0; runs < 5; runs += 1) {
     const { outcome } = await simulated.run(goal);
-    const { phase } = parseProgress(simulated.simulator.app.wanted.tags.release) ?? {};
+    const { phase } = parseProgress(simulated.simulator.app.wanted.tags["release-progress"]) ?? {};
     if (phase === "promoted" || phase === "rolled-back") return { outcome, phase };
   }
   return { outcome: "unsettled", phase: undefined };

@@ -29,7 +29,7 @@ describe("the lock", () => {
 
   test.each<[string, Change]>([
     ["another run takes it", { tags: { "release-lock": "runner-2 2026-11-26T23:00:00Z" } }],
-    ["the tag of the release changes", { tags: { release: "id=r12345678" } }],
+    ["the tag of the release changes", { tags: { "release-progress": "id=r12345678" } }],
     ["the traffic changes", { traffic: [{ revision: "welcome--old", weight: 100, label: "blue" }] }],
   ])("is not taken when %s meanwhile", async (_, change) => {
     const { model, guarded, seen } = setUp({});
@@ -54,7 +54,7 @@ describe("the lock", () => {
     await renewLock(guarded, model.show());
     expect(patchesOf(model)).toEqual([]);
     model.passTime(minute);
-    const seen: App = { ...model.show(), tags: { ...model.show().tags, release: "id=r12345678" } };
+    const seen: App = { ...model.show(), tags: { ...model.show().tags, "release-progress": "id=r12345678" } };
     await renewLock(guarded, seen);
     expect(patchesOf(model)).toEqual([]);
     await renewLock(guarded, model.show());
@@ -86,7 +86,9 @@ describe("a write", () => {
 
   test("needs an app that is as it was at the look", async () => {
     expect(await may(owner, 200, (app) => ({ ...app, mode: "Multiple" }))).toBe(false);
-    expect(await may(owner, 200, (app) => ({ ...app, tags: { ...app.tags, release: "id=r12345678" } }))).toBe(false);
+    expect(
+      await may(owner, 200, (app) => ({ ...app, tags: { ...app.tags, "release-progress": "id=r12345678" } })),
+    ).toBe(false);
     expect(await may(owner, 200, (app) => ({ ...app, traffic: [] }))).toBe(false);
     expect(await may(owner, 200, (app) => ({ ...app, tags: { ...app.tags, team: "b" } }))).toBe(true);
   });

@@ -30,12 +30,12 @@ describe("a run that is interrupted", () => {
     const { simulator, azure, stop, writer } = await takeLock();
     simulator.virtualClock.advance(60_000);
     const before = await azure.readApp();
-    await writer.patch({ tags: { ...before.tags, release: "new" } });
+    await writer.patch({ tags: { ...before.tags, "release-progress": "new" } });
     simulator.virtualClock.advance(60_000);
     simulator.options.staleness = 90;
     expect(await stop()).toBe(lockOf(before.tags, azure.now())?.expiry);
     simulator.options.staleness = 0;
-    expect((await azure.readApp()).tags).toMatchObject({ release: "new" });
+    expect((await azure.readApp()).tags).toMatchObject({ "release-progress": "new" });
   });
 
   test("keeps its lock while Azure applies a change", async () => {

@@ -34,7 +34,7 @@ function end({ simulator, rules: { violations } }: Simulated) {
   return {
     weights: simulator.weights(),
     labels: simulator.app.wanted.ingress?.traffic.map(({ label }) => label),
-    phase: parseProgress(simulator.app.wanted.tags.release)?.phase,
+    phase: parseProgress(simulator.app.wanted.tags["release-progress"])?.phase,
     old: [old?.name, isActive(old)],
     next: [next?.name, isActive(next)],
     revisions: simulator.app.revisions.length,

@@ -150,7 +150,7 @@ export function createModel(options: ModelOptions = {}) {
       if (revisions.every((one) => one.name !== name)) revisions.push(revision(name, content, now));
     }
     app = { ...app, ...(mode && { mode }), ...(tags && { tags }) };
-    if (traffic && !options.ignoresTraffic?.(parseProgress(app.tags.release))) app = { ...app, traffic };
+    if (traffic && !options.ignoresTraffic?.(parseProgress(app.tags["release-progress"]))) app = { ...app, traffic };
     const sum = app.traffic.reduce((total, { weight }) => total + weight, 0);
     if (sum !== 100) throw new Error(`the weights add to ${sum}`);
     record();

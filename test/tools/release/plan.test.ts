@@ -154,7 +154,7 @@ describe("plan", () => {
         { revision: live.name, weight: 95, label: "blue" },
         { revision: next.name, weight: 5, label: "green" },
       ],
-      tags: { release: `id=r01234567 phase=step step=1 since=2026-10-05T08:00:00Z from=${live.name}` },
+      tags: { "release-progress": `id=r01234567 phase=step step=1 since=2026-10-05T08:00:00Z from=${live.name}` },
     });
     expect(plan({ app }).refusals).toEqual([expect.stringContaining("the release r01234567 is under way")]);
   });

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import type { App, Revision } from "../../../tools/release/azure/azure.ts";
 import { refusals, refuseTable } from "../../../tools/release/refuse.ts";
+import { formatProgress } from "../../../tools/release/tags.ts";
 import { createModel, definition, template } from "./model.ts";
 
+const progress = { id: "r12345678", phase: "promoted", step: 1, since: 0, from: "welcome--old" } as const;
 const app: App = { ...createModel().show(), mode: "Multiple" };
 
 function live(rules: readonly Readonly<Record<string, unknown>>[], more: Partial<Revision> = {}): Revision {
@@ -57,6 +59,13 @@ describe("a release refuses", () => {
     ["of an app without ingress", { traffic: [], domain: undefined }, "The table: enable ingress"],
   ])("a table %s, and names the command that ends it", (_, more, text) => {
     expect(refuseTable(definition, { ...app, ...more }, "The table")).toContain(text);
+  });
+
+  test.each(["release-progress", "release-lock"])("an app whose tag %s is not that of a release", (name) => {
+    const refused = (value: string) => refusals({ ...app, tags: { [name]: value } }, live([]), false);
+    expect(refused("2.0.0")).toEqual([expect.stringMatching(`^the tag ${name} .*rename or delete it`)]);
+    const own = name === "release-lock" ? "me 2026-11-26T08:00:00Z" : formatProgress(progress);
+    expect(refused(own)).toEqual([]);
   });
 
   test("an app with each of its reasons and remedies at once", () => {

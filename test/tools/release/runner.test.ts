@@ -23,7 +23,7 @@ function course(reports: readonly { phase: string; next: { weight: number } | un
   return all.filter((one, index) => one !== all[index - 1]);
 }
 
-const progressOf = (model: Model) => parseProgress(model.show().tags.release);
+const progressOf = (model: Model) => parseProgress(model.show().tags["release-progress"]);
 const activeOf = (model: Model) => model.show().revisions.flatMap(({ name, isActive }) => (isActive ? [name] : []));
 
 describe("a release", () => {
@@ -46,7 +46,7 @@ describe("a release", () => {
     const name = revisions[1]?.name;
     expect(traffic).toEqual([{ revision: name, weight: 100, label: "blue" }]);
     expect(activeOf(model)).toEqual([name]);
-    expect(Object.keys(tags)).toEqual(["team", "release"]);
+    expect(Object.keys(tags)).toEqual(["team", "release-progress"]);
   });
 
   test("keeps other labels at weight 0, and other tags", async () => {
@@ -243,7 +243,7 @@ describe("a write of a release", () => {
     let refused = 0;
     const model = createModel({ bad: (_, image) => (image === badImage && refused === 0 ? 0.2 : 0) });
     const patch: Azure["patch"] = async (change) => {
-      if (change.tags?.release?.includes("phase=back") && refused < 3) {
+      if (change.tags?.["release-progress"]?.includes("phase=back") && refused < 3) {
         refused += 1;
         throw new AzureFault("busy", "Azure still applies another change.");
       }
@@ -257,7 +257,8 @@ describe("a write of a release", () => {
     const rejecting = (model: Model, tag: string): Azure => ({
       ...model.azure,
       patch: async (change) => {
-        if (change.tags?.release?.includes(tag)) throw new AzureFault("rejected", "Azure rejected the request: quota.");
+        if (change.tags?.["release-progress"]?.includes(tag))
+          throw new AzureFault("rejected", "Azure rejected the request: quota.");
         await model.azure.patch(change);
       },
     });

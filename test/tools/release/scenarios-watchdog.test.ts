@@ -6,7 +6,7 @@ import { start } from "./model.ts";
 import { type Simulated, simulate } from "./simulated.ts";
 
 const tickOf = (variant: string) => start({ image: `registry.example/welcome:2.0.0-${variant}`, once: true });
-const phaseOf = ({ simulator }: Simulated) => parseProgress(simulator.app.wanted.tags.release)?.phase;
+const phaseOf = ({ simulator }: Simulated) => parseProgress(simulator.app.wanted.tags["release-progress"])?.phase;
 
 /** One tick every five minutes, until one ends so, or for two hours. @returns the outcomes */
 async function tickUntil(simulated: Simulated, variant: string, last: RegExp): Promise<string[]> {

@@ -15,7 +15,7 @@ const goal = (variant = "good") => start({ image: `registry.example/welcome:2.0.
 const abort: Goal = { kind: "abort" };
 const promote: Goal = { kind: "promote", force: false };
 
-const phaseOf = ({ simulator }: Simulated) => parseProgress(simulator.app.wanted.tags.release)?.phase;
+const phaseOf = ({ simulator }: Simulated) => parseProgress(simulator.app.wanted.tags["release-progress"])?.phase;
 const activeOf = ({ simulator }: Simulated) =>
   simulator.app.revisions.filter(({ runs }) => runs.at(-1)?.to === Number.POSITIVE_INFINITY).map(({ name }) => name);
 
@@ -158,7 +158,9 @@ describe("a dead run", () => {
     while (outcomes.at(-1) !== "promoted" && outcomes.length < 100) {
       let changes = 0;
       simulator.options.intercept = ({ method, body }) => {
-        const isChange = method === "PATCH" && JSON.parse(body).tags.release !== simulator.app.wanted.tags.release;
+        const isChange =
+          method === "PATCH" &&
+          JSON.parse(body).tags["release-progress"] !== simulator.app.wanted.tags["release-progress"];
         if (isChange || method === "POST") changes += 1;
         return undefined;
       };

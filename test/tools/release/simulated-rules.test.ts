@@ -31,7 +31,10 @@ function rise(weight = 0): Run {
     const other = app.wanted.ingress?.traffic.filter(({ label }) => label === "other") ?? [];
     const table = traffic && { configuration: { ingress: { traffic: [...traffic, ...other] } } };
     const progress = `id=${id} phase=${phase} since=${since} from=${old}`;
-    app.write({ tags: { team: "a", release: progress, ...tags }, properties: { ...table, ...properties } }, "PATCH");
+    app.write(
+      { tags: { team: "a", "release-progress": progress, ...tags }, properties: { ...table, ...properties } },
+      "PATCH",
+    );
     pass(20);
     app.settle();
   };
@@ -43,7 +46,7 @@ function rise(weight = 0): Run {
   rules.probed("https://welcome---green.example/", { status: 200, body: "" });
   for (const [index, reached] of [5, 50, 100].entries()) {
     if (reached > weight) break;
-    const [, since] = / since=(\S+)/.exec(app.wanted.tags.release ?? "") ?? [];
+    const [, since] = / since=(\S+)/.exec(app.wanted.tags["release-progress"] ?? "") ?? [];
     write({ phase: ["step step=1", "step step=2", `bake step=2 base=${since}`][index] ?? "", traffic: split(reached) });
     pass(300);
   }

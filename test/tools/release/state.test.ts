@@ -18,7 +18,7 @@ function app(traffic: readonly Share[], tag?: Progress, more: Partial<App> = {})
     mode: "Multiple",
     isBusy: false,
     traffic,
-    tags: tag ? { release: formatProgress(tag) } : {},
+    tags: tag ? { "release-progress": formatProgress(tag) } : {},
     revisions: [revision("welcome--debug"), revision(from), revision(next)],
     latestReadyRevision: next,
     domain: "example.com",
