@@ -36,7 +36,7 @@ module identity 'modules/releaser-identity.bicep' = {
   params: {
     name: 'id-releaser'
     location: location
-    // The jobs of release.yml: start a release, promote one, and take over one whose runner died.
+    // The jobs of release.yml: start a release, promote one, and take over or abort one.
     subjects: map(['release', 'release-approval', 'release-watchdog'], environment => {
       name: environment
       subject: '${trusted}:environment:${environment}'
