@@ -98,6 +98,14 @@ export function looksOf({ steps, bake, checks, inconclusive }: Definition): numb
   return Math.max(1, Math.ceil(seconds / 60) * compared);
 }
 
+/**
+ * A hold goes on judging, for any time, by a window that moves. In the second turn of this window a look counts for 6, in
+ * the third for 12, then for 20: the looks of all turns after the first add at most half of the risk of the first.
+ *
+ * @param turn of the window, from 1
+ */
+export const looksInTurn = (looks: number, turn: number) => (turn === 1 ? looks : looks * turn * (turn + 1));
+
 /** z of one side for a look at which a release without a difference fails with a probability of 5 % / looks. */
 export function zOf(looks: number): number {
   const wanted = Math.log(risk / looks);
@@ -150,11 +158,19 @@ const shareOf = ({ bad, total }: Counts) => (total > 0 ? bad / total : 0);
  * and by more than chance explains.
  *
  * @param weight of the new revision in percent
+ * @param probes The most requests of the new revision that can be probes, which do not follow the weights. Too many
+ * requests must be too many without them, and too few must be too few with them.
  */
-export function isOffWeight(candidate: Counts, stable: Counts, weight: number): boolean {
-  const total = candidate.total + stable.total;
-  if (total === 0) return false;
-  const wanted = weight / 100;
-  const sigma = Math.sqrt((wanted * (1 - wanted)) / total);
-  return Math.abs(candidate.total / total - wanted) > Math.max(0.05, 5 * sigma);
+export function isOffWeight(candidate: Counts, stable: Counts, weight: number, probes = 0): boolean {
+  return offsetOf(Math.max(0, candidate.total - probes)) > 0 || offsetOf(candidate.total) < 0;
+
+  /** 0: as the weight says. Positive: too many. Negative: too few. */
+  function offsetOf(requests: number): number {
+    const total = requests + stable.total;
+    if (total === 0) return 0;
+    const wanted = weight / 100;
+    const sigma = Math.sqrt((wanted * (1 - wanted)) / total);
+    const difference = requests / total - wanted;
+    return Math.abs(difference) > Math.max(0.05, 5 * sigma) ? difference : 0;
+  }
 }

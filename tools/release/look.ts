@@ -1,7 +1,9 @@
 // What a state must be judged by, and what was seen of it.
+import { slowLook } from "./action.ts";
 import type { Definition, ProbeCheck, RatioCheck } from "./definition.ts";
 import type { Counts } from "./judge.ts";
 import type { Underway } from "./state.ts";
+import type { Phase } from "./tags.ts";
 import type { TestResult } from "./test-revision.ts";
 
 /** In milliseconds since 1970. */
@@ -10,10 +12,14 @@ export interface Window {
   readonly to: number;
 }
 
-interface CheckLook {
+export interface CheckLook {
   readonly check: RatioCheck;
   readonly next: Window;
   readonly live: Window;
+  /** Which window of the phase this is: see windowOf. */
+  readonly turn: number;
+  /** The most probes of this tool that Azure can have counted as requests of the new revision in the window. */
+  readonly probes: number;
 }
 
 export interface Look {
@@ -40,7 +46,7 @@ export interface Seen {
   readonly notes: readonly string[];
 }
 
-export interface Sides {
+export interface Sides extends Partial<Pick<CheckLook, "turn" | "probes">> {
   readonly next: Counts;
   readonly live: Counts;
 }
@@ -61,11 +67,12 @@ const minute = 60_000;
 
 /** @param isSwapping the label of the new revision may be gone already: Azure still shows the bake */
 export function lookAt(
-  { checks }: Definition,
+  definition: Definition,
   { progress, next, isLost }: Underway,
   isSwapping: boolean,
   now: number,
 ): Look {
+  const { checks } = definition;
   const { phase } = progress;
   const isJudged = phase === "step" || phase === "bake";
   return {
@@ -78,18 +85,46 @@ export function lookAt(
   /** In the bake, the old revision has no requests: those of its last step count. */
   function windows(check: RatioCheck): CheckLook {
     const end = now - check.lag * 1000;
-    const own = wholeMinutes(judgedFrom(progress), end);
-    if (phase === "step") return { check, next: own, live: own };
-    const base = progress.base ?? progress.since;
-    return { check, next: own, live: wholeMinutes(base + settling, Math.min(progress.since, end)) };
+    const { turn, ...own } = windowOf(judgedFrom(progress), end, longest(phase));
+    const probes = check.source === "metrics" ? mostProbes(checks, own) : 0;
+    if (phase === "step") return { check, next: own, live: own, turn, probes };
+    const { from, to } = windowOf(
+      (progress.base ?? progress.since) + settling,
+      Math.min(progress.since, end),
+      longest("step"),
+    );
+    return { check, next: own, live: { from, to }, turn, probes };
   }
+
+  /** How long a phase can last without a hold. */
+  function longest(of: Phase): number {
+    const { steps, bake, inconclusive } = definition;
+    const planned = of === "bake" ? bake : (steps[progress.step - 1]?.for ?? 0);
+    return (planned + inconclusive.extend) * 1000;
+  }
+}
+
+/** A run looks every `slowLook`. It sends one probe, or more of them until one succeeds. */
+function mostProbes(checks: Definition["checks"], { from, to }: Window): number {
+  const perMinute = checks.map((check) => {
+    if (check.source !== "probe") return 0;
+    const { failures, every } = check;
+    return Math.max(minute / slowLook, (failures * minute) / (slowLook + (failures - 1) * every * 1000));
+  });
+  return Math.ceil(perMinute.reduce((sum, one) => sum + one, 0) * ((to - from) / minute));
 }
 
 /** The first whole minute whose requests have the weights of the phase. */
 export const judgedFrom = ({ since }: Underway["progress"]) => Math.ceil((since + settling) / minute) * minute;
 
-/** Azure counts by whole minutes. The window may be empty. */
-function wholeMinutes(from: number, to: number): Window {
-  const start = Math.ceil(from / minute) * minute;
-  return { from: start, to: Math.max(start, Math.floor(to / minute) * minute) };
+/**
+ * The newest whole minutes of a phase, because Azure counts by minutes. The window may be empty. It is never longer than
+ * the phase lasts without a hold: hours of good requests would hide that a revision has become bad.
+ *
+ * @returns also its turn: 1 until the window moves, and one more each time it has moved by its length
+ */
+function windowOf(from: number, to: number, longest: number): Window & { readonly turn: number } {
+  const [first, end] = [Math.ceil(from / minute) * minute, Math.floor(to / minute) * minute];
+  const start = Math.max(first, end - Math.ceil(longest / minute) * minute);
+  return { from: start, to: Math.max(start, end), turn: Math.max(1, Math.ceil((end - first) / longest)) };
 }

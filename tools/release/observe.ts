@@ -3,7 +3,7 @@ import { type Azure, AzureFault } from "./azure/azure.ts";
 import type { Clock } from "./clock.ts";
 import type { Definition, ProbeCheck, RatioCheck } from "./definition.ts";
 import type { Counts } from "./judge.ts";
-import { lookAt, nothingSeen, type Seen, type Sides, type Window } from "./look.ts";
+import { type CheckLook, lookAt, nothingSeen, type Seen, type Sides, type Window } from "./look.ts";
 import { isGood, type Probe } from "./probe.ts";
 import type { Underway } from "./state.ts";
 import { failureOf } from "./verdict.ts";
@@ -38,15 +38,19 @@ export async function observe(
   for (const check of look.probes) {
     const found = await probeBoth(observer, check, domain);
     if (found === "failing") return { ...nothingSeen, failing: new Set([check.name]) };
-    if (found === "silent") silent.add(check.name);
+    if (found === "silent") {
+      silent.add(check.name);
+      notes.push(`Check ${check.name}: GET ${check.get} fails at both labels.`);
+    }
   }
   const restarts = look.needsReplicas ? await ask(() => countRestarts(azure, state.nextName)) : undefined;
   const quick = { ...nothingSeen, restarts };
   if (failureOf(definition, state, quick) !== undefined) return quick;
   if (look.needsHealth && (await staysUnhealthy(observer, state))) return { ...nothingSeen, isUnhealthy: true };
   const counts = new Map<string, Sides>();
-  for (const { check, next, live } of look.counts) {
-    const sides = await ask(() => countSides(azure, check, state, next, live));
+  for (const one of look.counts) {
+    const { check } = one;
+    const sides = await ask(() => countSides(azure, one, state));
     if (sides) counts.set(check.name, sides);
   }
   return { ...nothingSeen, silent, restarts, counts, notes };
@@ -107,15 +111,13 @@ async function countRestarts(azure: Azure, revision: string): Promise<number> {
 
 async function countSides(
   azure: Azure,
-  check: RatioCheck,
+  { check, next, live, turn, probes }: CheckLook,
   { nextName, progress }: Underway,
-  next: Window,
-  live: Window,
 ): Promise<Sides> {
   const own = await count(azure, check, next);
   const isSame = next.from === live.from && next.to === live.to;
   const old = isSame ? own : await count(azure, check, live);
-  return { next: own.get(nextName) ?? none, live: old.get(progress.from) ?? none };
+  return { next: own.get(nextName) ?? none, live: old.get(progress.from) ?? none, turn, probes };
 }
 
 const none: Counts = { bad: 0, total: 0 };

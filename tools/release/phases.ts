@@ -7,8 +7,8 @@ import { judgedFrom } from "./look.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable, pinnedTable, splitTable } from "./table.ts";
 import { formatTime, type Hold, type Progress, wholeSeconds } from "./tags.ts";
-import { hasPassed, isBlind, isSplitWrong, judgeChecks } from "./verdict.ts";
-import { describePhase, holdMessage } from "./words.ts";
+import { hasPassed, isBlind, isSplitWrong, judgeChecks, whyUndecided } from "./verdict.ts";
+import { describePhase, holdMessage, holdReason } from "./words.ts";
 
 /** How long Azure may take to create a revision, and the revision to become ready. */
 const readyLimit = 10 * 60_000;
@@ -94,8 +94,9 @@ export function judgePhase(situation: Situation, state: Underway): Action {
   if (now < lastEnd) return wait(Math.min(now + slowLook, lastEnd), `${name}: goes on for more requests to decide`);
   if (now < lastEnd + blindLimit && isBlind(definition, seen))
     return wait(now + slowLook, `${name}: waits for the counts`);
-  if (definition.inconclusive.then === "hold") return hold(definition, progress, "inconclusive");
-  return goBack(situation, state, `${name} had too few requests to decide`);
+  const why = whyUndecided(definition, seen);
+  if (definition.inconclusive.then === "hold") return hold(definition, progress, why);
+  return goBack(situation, state, `${name} ${holdReason(definition, why)}`);
 }
 
 /** When a step or the bake ends at the earliest. */

@@ -27,8 +27,11 @@ export const phases = [
 
 export type Phase = (typeof phases)[number];
 
-/** Why a release waits for a person. confirm: the step asks for it. share: the traffic is not split by the weights. */
-export const holds = ["confirm", "inconclusive", "outage", "share"] as const;
+/**
+ * Why a release waits for a person. confirm: the step asks for it. share: the traffic is not split by the weights.
+ * silent: probes fail at both revisions. blind: Azure does not return the counts.
+ */
+export const holds = ["confirm", "inconclusive", "outage", "share", "silent", "blind"] as const;
 
 export type Hold = (typeof holds)[number];
 

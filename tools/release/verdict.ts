@@ -1,6 +1,6 @@
 // Judges what was seen of the new revision.
 import type { Definition, RatioCheck } from "./definition.ts";
-import { isOffWeight, judge, looksOf, needed } from "./judge.ts";
+import { isOffWeight, judge, looksInTurn, looksOf, needed } from "./judge.ts";
 import type { Seen } from "./look.ts";
 import type { CheckReport } from "./report.ts";
 import type { Underway } from "./state.ts";
@@ -10,8 +10,8 @@ export function judgeChecks(definition: Definition, { weight }: Underway, seen: 
   const looks = looksOf(definition);
   return ratioChecks(definition).map(({ name, margin, max }) => {
     const none = { bad: 0, total: 0 };
-    const { next, live } = seen.counts.get(name) ?? { next: none, live: none };
-    const rule = { margin, max, looks };
+    const { next, live, turn = 1 } = seen.counts.get(name) ?? { next: none, live: none };
+    const rule = { margin, max, looks: looksInTurn(looks, turn) };
     const { verdict, strict, usual } = judge(next, live, rule);
     const { difference, low, high } = verdict === "fail" ? strict : usual;
     const open = verdict === "inconclusive" && weight > 0 ? needed(next, live, rule, weight) : undefined;
@@ -47,13 +47,19 @@ export function isSplitWrong(definition: Definition, { progress, weight }: Under
   if (progress.phase !== "step") return false;
   return ratioChecks(definition).some(({ name }) => {
     const sides = seen.counts.get(name);
-    return sides !== undefined && isOffWeight(sides.next, sides.live, weight);
+    return sides !== undefined && isOffWeight(sides.next, sides.live, weight, sides.probes);
   });
 }
 
 /** The counts of a check are not known, because Azure returned an error. Without requests, they are 0. */
 export function isBlind(definition: Definition, seen: Seen): boolean {
   return ratioChecks(definition).some(({ name }) => !seen.counts.has(name));
+}
+
+/** Why a phase does not pass, although no check fails. */
+export function whyUndecided(definition: Definition, seen: Seen): "silent" | "blind" | "inconclusive" {
+  if (seen.silent.size > 0) return "silent";
+  return isBlind(definition, seen) ? "blind" : "inconclusive";
 }
 
 /** Every check says that the new revision is good enough. */

@@ -11,15 +11,25 @@ export function describePhase({ steps }: Definition, { phase, step }: Progress):
   return phase === "testing" ? "tests" : phase;
 }
 
-const holdReasons: Readonly<Record<Hold, string>> = {
+const holdReasons: Readonly<Record<Exclude<Hold, "silent">, string>> = {
   confirm: "has passed and asks for a person",
   inconclusive: "had too few requests to decide",
   outage: "has more bad requests than `max` at both revisions: look for a cause outside of the new one",
   share: "gives the new revision another share of the requests than its weight",
+  blind: "cannot pass, because Azure does not return the counts: look at the role and the metrics of the app",
 };
 
+/** Follows the name of a phase. */
+export function holdReason({ checks }: Definition, why: Hold): string {
+  if (why !== "silent") return holdReasons[why];
+  const probes = checks.flatMap((check) =>
+    check.source === "probe" ? [`GET ${check.get} of check ${check.name}`] : [],
+  );
+  return `cannot pass, because ${probes.join(" or ")} fails at both revisions: correct the path in release.yaml, or repair both`;
+}
+
 export function holdMessage(definition: Definition, progress: Progress): string {
-  const why = progress.hold ? holdReasons[progress.hold] : "holds";
+  const why = progress.hold ? holdReason(definition, progress.hold) : "holds";
   const [on, back] = [commandFor(definition, "promote"), commandFor(definition, "abort")];
   return `${describePhase(definition, progress)} ${why}. Go on with ${on}, or back with ${back}`;
 }

@@ -209,11 +209,7 @@ describe("a run decides", () => {
       { ...steps, minutes: 20, seen: { counts: few }, definition: aborting },
     ],
     ["wait", "while Azure Monitor returns errors at the last end of a step", { ...steps, minutes: 24.9 }],
-    [
-      "note step/1 hold=inconclusive last",
-      "when Azure Monitor returns errors for 5 minutes",
-      { ...steps, minutes: 25 },
-    ],
+    ["note step/1 hold=blind last", "when Azure Monitor returns errors for 5 minutes", { ...steps, minutes: 25 }],
     ["up testing/0 0 %", "to go on with a revision that is ready, though late", { tag: tag("created"), minutes: 60 }],
     [
       "wait",

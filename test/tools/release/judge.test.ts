@@ -7,6 +7,7 @@ import {
   fewestBad,
   isOffWeight,
   judge,
+  looksInTurn,
   looksOf,
   needed,
   type Rule,
@@ -132,6 +133,12 @@ describe("judge", () => {
     expect(judge(of(5_000, 100_000), of(5_000, 100_000), { ...rule, margin: 0.02 }).verdict).toBe("pass");
   });
 
+  test("is no outage while chance explains that one of the two shares is above max", () => {
+    expect(judge(of(600, 1_000), of(9, 15), { ...rule, max: 0.5 }).verdict).toBe("inconclusive");
+    expect(judge(of(9, 15), of(600, 1_000), { ...rule, max: 0.5 }).verdict).toBe("inconclusive");
+    expect(judge(of(600, 1_000), of(600, 1_000), { ...rule, max: 0.5 }).verdict).toBe("outage");
+  });
+
   test("never fails and passes on the same counts, and never passes a larger difference than the margin", () => {
     fc.assert(
       fc.property(counts, counts, fc.integer({ min: 1, max: 10_000 }), (candidate, stable, looks) => {
@@ -182,6 +189,16 @@ describe("looksOf", () => {
   });
 });
 
+describe("looksInTurn", () => {
+  test("keeps the looks of the first turn, and adds at most half of its risk in all turns of a hold", () => {
+    expect(looksInTurn(125, 1)).toBe(125);
+    let added = 0;
+    for (let turn = 2; turn <= 100_000; turn += 1) added += 125 / looksInTurn(125, turn);
+    expect(added).toBeGreaterThan(0.499);
+    expect(added).toBeLessThan(0.5);
+  });
+});
+
 describe("needed", () => {
   test("is 268 requests for a margin of 1 % without a bad request", () => {
     expect(needed(of(0, 0), of(0, 0), rule, 5)).toBe(268);
@@ -227,6 +244,14 @@ describe("isOffWeight", () => {
     expect(isOffWeight(of(0, 4), of(0, 6), 5)).toBe(true);
     expect(isOffWeight(of(0, 3), of(0, 7), 5)).toBe(false);
     expect(isOffWeight(of(0, 0), of(0, 1_000), 25)).toBe(true);
+  });
+
+  test("does not count probes as too many requests, nor lets them hide too few", () => {
+    expect(isOffWeight(of(30, 100), of(0, 247), 5, 20)).toBe(true);
+    expect(isOffWeight(of(0, 30), of(0, 217), 5)).toBe(true);
+    expect(isOffWeight(of(0, 30), of(0, 217), 5, 20)).toBe(false);
+    expect(isOffWeight(of(0, 100), of(0, 900), 25, 1_000)).toBe(true);
+    expect(isOffWeight(of(0, 345), of(0, 675), 25, 1_000)).toBe(false);
   });
 
   test("is false without requests", () => {
