@@ -138,7 +138,7 @@ describe("the live table", () => {
       "alive  pass",
       "points worse: the likely range of the difference; needed: requests to pass",
       "",
-      "compares the requests from 11:00 UTC on.",
+      "Compares the requests from 11:00 UTC on.",
     ]);
   });
 
@@ -173,7 +173,7 @@ describe("the live table", () => {
       "live  welcome--r1a2b3c4d  100 %  ████████████████████",
       "new   welcome--r9f8e7d6c    0 %",
       "",
-      "rolled back: GET /readyz returned 503 at the label green.",
+      "Rolled back: GET /readyz returned 503 at the label green.",
     ]);
   });
 
@@ -191,7 +191,7 @@ describe("the live table", () => {
       "slow   fail          9 of 152  31 of 2904  +1.10 to +15.00",
       "alive  pass",
       "",
-      "rolled back: check slow: 9 of 152 requests are bad.",
+      "Rolled back: check slow: 9 of 152 requests are bad.",
     ]);
   });
 
@@ -344,7 +344,7 @@ describe("status", () => {
       "slow   fail          9 of 152  31 of 2904  +1.10 to +15.00  0.5             ········┊···┃····━━━━━━━●",
       "alive  pass",
       "",
-      "compares the requests from 11:00 UTC on.",
+      "Compares the requests from 11:00 UTC on.",
     ]);
   });
 
@@ -392,7 +392,7 @@ describe("in GitHub Actions", () => {
     show.report(report);
     expect(readFile("summary")).toBe(`## Release of welcome: step 1 of 3, 6 min left
 
-compares the requests from 11:00 UTC on.
+Compares the requests from 11:00 UTC on.
 
 |  | Revision | Weight | Image |
 | --- | --- | --- | --- |
@@ -471,7 +471,7 @@ Interval`);
 
   test.for([
     ["Go on with `promote welcome`, or back.", "Go on with <code>promote welcome</code>, or back."],
-    ["1. `a", "&#49;. &#96;a"],
+    ["1. `a", "&#49;. &#96;a."],
     ["`a|b` <i>`", "&#96;a&#124;b&#96; &#60;i&#62;&#96;"],
     ["`<b>`", "<code>&#60;b&#62;</code>"],
   ] as const)("the message %s becomes the paragraph %s", ([message, expected]) => {
@@ -491,7 +491,7 @@ Interval`);
     const { show, readCommands } = open();
     show.end("input", "release.yaml: line 3: weight must be at most 99");
     expect(readFile("output")).toBe("outcome=input\nrevision=\nstep=\nhold=\n");
-    expect(readFile("summary")).toBe("## Release: not started\n\nrelease.yaml: line 3: weight must be at most 99\n");
+    expect(readFile("summary")).toBe("## Release: not started\n\nrelease.yaml: line 3: weight must be at most 99.\n");
     expect(readCommands()).toEqual([
       "::error title=Release::not started: release.yaml: line 3: weight must be at most 99",
     ]);

@@ -22,6 +22,13 @@ export function quote(output: string): string {
     .join("\n");
 }
 
+/** With a capital, unless it starts with a name, and with a period. */
+export function toSentence(text: string): string {
+  const line = clean(text);
+  const start = /^[a-z]+[ :,]/.test(line) ? line.slice(0, 1).toUpperCase() + line.slice(1) : line;
+  return start === "" || /[.!?…`]$/.test(start) ? start : `${start}.`;
+}
+
 /** Ends of a command: its words, and how much of a person's attention it needs. */
 export const ends: Readonly<Record<Outcome, { words: string; level: "notice" | "warning" | "error" }>> = {
   promoted: { words: "promoted", level: "notice" },

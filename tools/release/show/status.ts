@@ -1,6 +1,16 @@
 // The page of `status`: the same as the live table, once, without color.
 import type { Report } from "../report.ts";
-import { alignRows, clean, drawWeight, formatPhase, formatTime, renderChecks, toRows, wrap } from "./format.ts";
+import {
+  alignRows,
+  clean,
+  drawWeight,
+  formatPhase,
+  formatTime,
+  renderChecks,
+  toRows,
+  toSentence,
+  wrap,
+} from "./format.ts";
 
 /** @param width of the terminal; undefined: as wide as it gets */
 export function renderStatus(report: Report, width = Number.POSITIVE_INFINITY): string {
@@ -17,7 +27,7 @@ export function renderStatus(report: Report, width = Number.POSITIVE_INFINITY): 
   const checks = rows.length === 0 ? [] : renderChecks(rows, width).lines;
   const blocks = [alignRows(facts), checks].filter((block) => block.length > 0);
   const text = blocks.map((block) => block.map((cells) => cells.join("  ").trimEnd()).join("\n"));
-  return [...text, wrap(clean(message), width).join("\n")].join("\n\n");
+  return [...text, wrap(toSentence(message), width).join("\n")].join("\n\n");
 }
 
 function renderSide({ revision, weight }: NonNullable<Report["next"]>): string {

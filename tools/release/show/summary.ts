@@ -2,7 +2,7 @@
 // https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import type { Outcome, Report, Show } from "../report.ts";
-import { alignRows, clean, columns, drawWeight, ends, formatPhase, heads, toRows } from "./format.ts";
+import { alignRows, clean, columns, drawWeight, ends, formatPhase, heads, toRows, toSentence } from "./format.ts";
 import { createMemory } from "./memory.ts";
 
 /** A phase that the release was in, and the weight of the new revision in it. */
@@ -93,7 +93,7 @@ function renderSummary(report: Report | undefined, stages: readonly Stage[], end
   const state = end === undefined ? report && formatPhase(report) : ends[end.outcome].words;
   const message = end === undefined ? report?.message : end.message;
   const title = report === undefined ? "Release" : `Release of ${report.app}`;
-  const blocks = [`## ${toMarkdown(title)}: ${toMarkdown(state ?? "")}`, toParagraph(message ?? "")];
+  const blocks = [`## ${toMarkdown(title)}: ${toMarkdown(state ?? "")}`, toParagraph(toSentence(message ?? ""))];
   if (report !== undefined) blocks.push(...renderTables(report), renderCharts(report, stages));
   return `${blocks.filter((block) => block !== "").join("\n\n")}\n`;
 }

@@ -13,6 +13,7 @@ import {
   quote,
   renderChecks,
   toRows,
+  toSentence,
   wrap,
 } from "./format.ts";
 import { createMemory } from "./memory.ts";
@@ -72,7 +73,7 @@ export function createTerminal(output: Terminal, paint: (style: Style, text: str
       const table = last === undefined ? [] : renderReport({ ...last, phase: "", hold: undefined, message: "" }, width);
       const { words, level } = ends[outcome];
       const style = levelStyles[level];
-      const lines = wrap(`${words}: ${clean(message)}`, width);
+      const lines = wrap(toSentence(`${words}: ${message}`), width);
       draw([...table, ...lines.map((text): Line => [{ text, style }])]);
     },
   };
@@ -95,7 +96,7 @@ function renderReport(report: Report, width: number): Line[] {
     [],
     ...checks,
     ...(checks.length === 0 ? [] : [[]]),
-    ...wrap(clean(message), width).map((text): Line => [{ text }]),
+    ...wrap(toSentence(message), width).map((text): Line => [{ text }]),
   ];
 }
 
