@@ -60,15 +60,15 @@ async function get({ get: path, contains }: GetTest, url: string, probe: Probe):
 export const longest = 10 * 60_000;
 
 /**
- * Variables that a test does not get: with ACTIONS_ID_TOKEN_REQUEST_TOKEN it could sign in as the release does, and with
- * the others change later steps of the job.
+ * Variables that a test does not get: with ACTIONS_ID_TOKEN_REQUEST_TOKEN it could sign in as the release does, and
+ * with the others change later steps of the job.
  */
 const isWithheld = (name: string) => /^(ACTIONS_.*|GITHUB_(OUTPUT|ENV|PATH|STEP_SUMMARY|STATE))$/i.test(name);
 
 /** How much of the output of a test is printed, in characters. */
 const longestOutput = 65_536;
 
-/** @param log prints the output of a test. A reason of a release has none of it: everybody who reads the app sees that. */
+/** @param log prints the output of a test. The reason of a release has none of it: all readers of the app see that. */
 export function createRunTest(log: (output: string) => void): RunTest {
   return (command, environment) =>
     new Promise((resolve) => {

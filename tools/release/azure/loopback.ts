@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { AzureFault } from "./azure.ts";
 
-/** @throws {AzureFault} if nothing listens at an address of this computer: the sign-in would fail first, and say less */
+/** @throws {AzureFault} if nothing listens at an address of this computer: the sign-in would fail, and say less */
 export async function checkLoopback(origin: string): Promise<void> {
   const { hostname, port } = new URL(origin);
   if (hostname !== "127.0.0.1" && hostname !== "localhost") return;

@@ -36,7 +36,7 @@ export function restoreSecretRefs(shown: unknown, known: unknown, names: Names):
   );
 }
 
-/** The item of the other list that has the same name; secrets of volumes have a path, those of scale rules a parameter. */
+/** The item of the other list of that name. Secrets of volumes have a path, those of scale rules a parameter. */
 function findSame(list: unknown, item: unknown): unknown {
   const key = ["name", "path", "triggerParameter"].find((name) => typeof field(item, name) === "string");
   if (key === undefined || !Array.isArray(list)) return undefined;
