@@ -106,26 +106,26 @@ async function getLock(options: ReleaseOptions, { situation: { app }, memory }: 
 /** @returns the same memory if the app has changed since the look: then nothing is written */
 async function write(options: ReleaseOptions, { app, now }: Situation, action: Write, memory: Memory): Promise<Memory> {
   const { definition, azure } = options;
-  const fresh = await mayWrite(options, app, !ignoresLock(options, action));
+  const fresh = await mayWrite(options, app, !ignoresLock(options, action), action.moves);
   if (!fresh) return memory;
   try {
-    await patch(azure, changeOf(options, fresh.tags, action), action);
-    return expect(memory, definition, fresh, action, true, azure.now());
+    await patch(azure, changeOf(options, fresh.app.tags, action), action, fresh.check);
+    return expect(memory, definition, fresh.app, action, true, azure.now());
   } catch (error) {
     // Azure may have accepted it: the next looks show it.
     if (!(error instanceof AzureFault) || error.kind !== "unreachable") throw error;
-    return expect(memory, definition, fresh, action, false, Math.max(now, azure.now()));
+    return expect(memory, definition, fresh.app, action, false, Math.max(now, azure.now()));
   }
 }
 
 /** The way back must not depend on the template that it also restores. */
-async function patch(azure: Azure, change: Change, { moves }: Write): Promise<void> {
+async function patch(azure: Azure, change: Change, { moves }: Write, check: () => void): Promise<void> {
   const { template, ...others } = change;
   try {
-    await azure.patch(change);
+    await azure.patch(change, check);
   } catch (error) {
     if (!(error instanceof AzureFault) || error.kind !== "rejected" || moves !== "back" || !template) throw error;
-    await azure.patch(others);
+    await azure.patch(others, check);
   }
 }
 
@@ -142,8 +142,9 @@ function changeOf(options: ReleaseOptions, old: Change["tags"] & {}, action: Wri
 /** @returns whether the request was sent: not if the app has changed since the look */
 async function activate(options: ReleaseOptions, { app }: Situation, action: Activation): Promise<boolean> {
   const { azure, clock } = options;
-  if (!(await mayWrite(options, app, !ignoresLock(options, action)))) return false;
-  await azure.setActive(action.revision, action.kind === "activate");
+  const fresh = await mayWrite(options, app, !ignoresLock(options, action), "note");
+  if (!fresh) return false;
+  await azure.setActive(action.revision, action.kind === "activate", fresh.check);
   await clock.sleep(2_000);
   return true;
 }

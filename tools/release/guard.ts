@@ -1,5 +1,6 @@
 // The lock of a run, and the last look before a write.
-import type { App, Azure } from "./azure/azure.ts";
+import type { Write } from "./action.ts";
+import { type App, type Azure, AzureFault } from "./azure/azure.ts";
 import type { Clock } from "./clock.ts";
 import type { Definition } from "./definition.ts";
 import { leastTimeLeft, lockLifetime, lockOf, lockPause, withLock, withoutLock } from "./lock.ts";
@@ -13,8 +14,37 @@ interface Guarded {
   readonly owner: string;
 }
 
-/** Between the look at a free lock and the write that takes it. Two runs then see which write came last. */
+/** From the start of the last read to the write that is based on it. Later, the app may have changed. */
 const quick = 5_000;
+
+/** A way back must also work when Azure is slow. Meanwhile, no other run takes the lock of this one. */
+const slow = 30_000;
+
+/** The last look before a write. */
+export interface Fresh {
+  readonly app: App;
+  /**
+   * To call right before the request is sent: a computer can sleep, or a sign-in take long, after the read. The clock
+   * is the one that goes on meanwhile: a monotonic one stands still while a computer sleeps.
+   *
+   * @throws AzureFault when the read is too old
+   */
+  readonly check: () => void;
+}
+
+async function readFresh({ azure, clock }: Guarded, limit = quick): Promise<Fresh> {
+  const start = clock.now();
+  const app = await azure.readApp();
+  const check = () => {
+    const age = clock.now() - start;
+    if (age >= 0 && age <= limit) return;
+    throw new AzureFault(
+      "busy",
+      `A change was not sent, because the look at the app before it was ${age / 1000} s old`,
+    );
+  };
+  return { app, check };
+}
 
 export const ownsLock = ({ azure, owner }: Guarded, { tags }: App) => lockOf(tags, azure.now())?.owner === owner;
 
@@ -28,11 +58,10 @@ export function hasLock({ azure, owner }: Guarded, { tags }: App): boolean {
 export async function takeLock(guarded: Guarded, seen: App): Promise<void> {
   const { azure, clock, owner } = guarded;
   await clock.sleep(lockPause);
-  const start = clock.now();
-  const app = await azure.readApp();
+  const { app, check } = await readFresh(guarded);
   const isFree = lockOf(app.tags, azure.now()) === undefined || ownsLock(guarded, app);
-  if (!isFree || !isUnchanged(guarded, seen, app) || clock.now() - start > quick) return;
-  await azure.patch({ tags: withLock(app.tags, owner, azure.now()) });
+  if (!isFree || !isUnchanged(guarded, seen, app)) return;
+  await azure.patch({ tags: withLock(app.tags, owner, azure.now()) }, check);
   await clock.sleep(lockPause);
 }
 
@@ -41,14 +70,14 @@ export async function renewLock(guarded: Guarded, app: App, lifetime = lockLifet
   const { azure, owner } = guarded;
   const lock = lockOf(app.tags, azure.now());
   if (app.isBusy || lock?.owner !== owner || lock.expiry - azure.now() >= lifetime / 2) return;
-  const fresh = await azure.readApp();
+  const { app: fresh, check } = await readFresh(guarded);
   if (!ownsLock(guarded, fresh) || !isUnchanged(guarded, app, fresh)) return;
-  await azure.patch({ tags: withLock(fresh.tags, owner, azure.now(), lifetime) });
+  await azure.patch({ tags: withLock(fresh.tags, owner, azure.now(), lifetime) }, check);
 }
 
 export async function dropLock(guarded: Guarded): Promise<void> {
-  const app = await guarded.azure.readApp();
-  if (ownsLock(guarded, app)) await guarded.azure.patch({ tags: withoutLock(app.tags) });
+  const { app, check } = await readFresh(guarded);
+  if (ownsLock(guarded, app)) await guarded.azure.patch({ tags: withoutLock(app.tags) }, check);
 }
 
 /**
@@ -56,9 +85,14 @@ export async function dropLock(guarded: Guarded): Promise<void> {
  *
  * @returns undefined if it has changed since the look, or the lock is not that of this run
  */
-export async function mayWrite(guarded: Guarded, seen: App, needsLock: boolean): Promise<App | undefined> {
-  const app = await guarded.azure.readApp();
-  return (!needsLock || hasLock(guarded, app)) && isUnchanged(guarded, seen, app) ? app : undefined;
+export async function mayWrite(
+  guarded: Guarded,
+  seen: App,
+  needsLock: boolean,
+  moves: Write["moves"],
+): Promise<Fresh | undefined> {
+  const fresh = await readFresh(guarded, moves === "back" ? slow : quick);
+  return (!needsLock || hasLock(guarded, fresh.app)) && isUnchanged(guarded, seen, fresh.app) ? fresh : undefined;
 }
 
 function isUnchanged({ definition: { labels } }: Guarded, seen: App, app: App): boolean {

@@ -27,11 +27,11 @@ export function makeInterruptible(azure: Azure, owner: string): Interruptible {
   return {
     azure: {
       ...azure,
-      patch(change) {
+      patch(change, check) {
         last = change.tags ?? last;
-        return start(() => azure.patch(change));
+        return start(() => azure.patch(change, check));
       },
-      setActive: (revision, active) => start(() => azure.setActive(revision, active)),
+      setActive: (revision, active, check) => start(() => azure.setActive(revision, active, check)),
     },
     async stop() {
       isStopped = true;

@@ -63,10 +63,12 @@ export function createAzure(simulator: Simulator, signal?: AbortSignal): Azure {
       const query = window && slowRequests(name, window, over);
       return query ? countSlow(await send("POST", `/v1/workspaces/${workspaceId}/query`, { query })) : new Map();
     },
-    async patch(change) {
+    async patch(change, check) {
+      check?.();
       await send("PATCH", id + version, toPatch(change, current));
     },
-    async setActive(revision, active) {
+    async setActive(revision, active, check) {
+      check?.();
       await send("POST", `${id}/revisions/${revision}/${active ? "activate" : "deactivate"}${version}`);
     },
   };

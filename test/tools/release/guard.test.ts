@@ -1,5 +1,7 @@
-import { describe, expect, test } from "vitest";
-import type { App, Azure, Change } from "../../../tools/release/azure/azure.ts";
+import { describe, expect, test, vi } from "vitest";
+import type { Write } from "../../../tools/release/action.ts";
+import { type App, type Azure, AzureFault, type Change } from "../../../tools/release/azure/azure.ts";
+import { createConnection } from "../../../tools/release/azure/connection.ts";
 import { dropLock, mayWrite, renewLock, takeLock } from "../../../tools/release/guard.ts";
 import { createModel, definition, type Model, minute } from "./model.ts";
 
@@ -44,7 +46,7 @@ describe("the lock", () => {
       model.passTime(6_000);
       return model.azure.readApp();
     };
-    await takeLock({ ...guarded, azure: { ...model.azure, readApp } }, seen);
+    await expect(takeLock({ ...guarded, azure: { ...model.azure, readApp } }, seen)).rejects.toThrow("6.2 s old");
     expect(patchesOf(model)).toEqual([]);
   });
 
@@ -75,13 +77,40 @@ describe("a write", () => {
     const { model, guarded } = setUp({});
     model.apply({ tags: { "release-lock": lock(model, name, seconds) } });
     const readApp: Azure["readApp"] = async () => change(model.show());
-    return (await mayWrite({ ...guarded, azure: { ...model.azure, readApp } }, model.show(), true)) !== undefined;
+    return (await mayWrite({ ...guarded, azure: { ...model.azure, readApp } }, model.show(), true, "up")) !== undefined;
   };
 
   test("needs the own lock with a minute left", async () => {
     expect(await may(owner, 62)).toBe(true);
     expect(await may(owner, 58)).toBe(false);
     expect(await may("runner-2", 200)).toBe(false);
+  });
+
+  test.each<[string, Write["moves"], number]>([
+    ["5 seconds", "up", 5_000],
+    ["5 seconds", "note", 5_000],
+    ["30 seconds", "back", 30_000],
+  ])("is at most %s younger than the read before it when it moves the traffic %s", async (_, moves, limit) => {
+    const { model, guarded, seen } = setUp({});
+    const fresh = await mayWrite(guarded, seen, false, moves);
+    model.passTime(limit - 200);
+    expect(() => fresh?.check()).not.toThrow();
+    model.passTime(1);
+    expect(() => fresh?.check()).toThrow("A change was not sent");
+    model.passTime(-limit - 100);
+    expect(() => fresh?.check()).toThrow("A change was not sent");
+  });
+
+  test("that is too old is stopped when its sign-in is done, before anything is sent", async () => {
+    const { model } = setUp({});
+    const getToken = vi.fn(async () => "token");
+    const connection = createConnection({ origin: "http://127.0.0.1:9", variable: "X", getToken, clock: model.clock });
+    const subject = { name: "app", find: "", role: "", scope: "" };
+    const check = () => {
+      expect(getToken).toHaveBeenCalledOnce();
+      throw new AzureFault("busy", "too old");
+    };
+    await expect(connection.write("PATCH", "/app", subject, {}, check)).rejects.toThrow("too old");
   });
 
   test("needs an app that is as it was at the look", async () => {

@@ -96,15 +96,20 @@ export function createModel(options: ModelOptions = {}) {
       ]),
     countErrors: (from, to) => request({ name: "countErrors" }, () => count(from, to)),
     countSlow: (from, to) => request({ name: "countSlow" }, () => count(from, to)),
-    patch: (change) => request({ name: "patch", change }, () => apply(change)),
-    setActive: (name, isActive) =>
-      request({ name: "setActive", revision: name }, () => {
+    patch: async (change, check) => {
+      check?.();
+      return request({ name: "patch", change }, () => apply(change));
+    },
+    setActive: async (name, isActive, check) => {
+      check?.();
+      return request({ name: "setActive", revision: name }, () => {
         const index = revisions.findIndex((one) => one.name === name);
         const found = revisions[index];
         if (!found) throw new AzureFault("missing", `no revision ${name}`);
         if (!isActive && weights().has(name)) throw new Error(`${name} stops although it has traffic`);
         revisions[index] = { ...found, isActive };
-      }),
+      });
+    },
   };
 
   const probe: Probe = async (url) => {

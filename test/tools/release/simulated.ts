@@ -1,5 +1,6 @@
 // Releases against the simulator of Container Apps, on its virtual clock.
 import fc from "fast-check";
+import type { Azure } from "../../../tools/release/azure/azure.ts";
 import type { Clock } from "../../../tools/release/clock.ts";
 import type { Definition } from "../../../tools/release/definition.ts";
 import type { Goal } from "../../../tools/release/goal.ts";
@@ -50,6 +51,10 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   readonly onReport?: (report: Report) => void;
   readonly clock?: Clock;
+  /** A file that somebody has changed. */
+  readonly definition?: Definition;
+  /** What the run uses in the place of this. */
+  readonly replace?: (azure: Azure) => Azure;
 }
 
 /** An app with a tag of others; in the mode Multiple with a label of others, too. */
@@ -70,14 +75,15 @@ export function simulate(options: SimulatorOptions = {}, definition = quickDefin
   };
   return { simulator, weights, rules, run };
 
-  async function run(goal: Goal, { owner, signal, onReport, clock }: RunOptions = {}): Promise<Ended> {
+  async function run(goal: Goal, options: RunOptions = {}): Promise<Ended> {
+    const { owner, signal, onReport, clock, replace = (azure) => azure } = options;
     runs += 1;
     rules.asked(goal);
     let ended: Ended | undefined;
     await release({
-      definition,
+      definition: options.definition ?? definition,
       goal,
-      azure: createAzure(simulator, signal),
+      azure: replace(createAzure(simulator, signal)),
       clock: clock ?? simulator.virtualClock,
       async probe(url) {
         const result = await probe(url);

@@ -88,10 +88,12 @@ export interface Azure {
   /**
    * Sends a write once. When it rejects with `unreachable`, Azure may have accepted it: read the app.
    *
+   * @param check called right before the request is sent, when the sign-in is done; what it throws stops the write
    * @throws AzureFault
    */
-  patch(change: Change): Promise<void>;
-  setActive(revision: string, active: boolean): Promise<void>;
+  patch(change: Change, check?: () => void): Promise<void>;
+  /** As patch. */
+  setActive(revision: string, active: boolean, check?: () => void): Promise<void>;
 }
 
 /**

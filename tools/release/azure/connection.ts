@@ -37,9 +37,16 @@ export interface Connection {
   /**
    * Sends a request once, or twice if Azure did not accept the token of the first one.
    *
+   * @param check called right before the request is sent, with its token at hand; what it throws stops the request
    * @returns the URL of the operation that Azure has started, for explainOperation
    */
-  write(method: "PATCH" | "POST", path: string, subject: Subject, body?: unknown): Promise<string | undefined>;
+  write(
+    method: "PATCH" | "POST",
+    path: string,
+    subject: Subject,
+    body?: unknown,
+    check?: () => void,
+  ): Promise<string | undefined>;
   /** Why an operation failed; undefined: Azure does not say. Sent once. */
   explainOperation(url: string): Promise<string | undefined>;
 }
@@ -48,6 +55,7 @@ interface ReadOptions {
   readonly body?: unknown;
   /** Milliseconds, for each attempt. */
   readonly timeout?: number;
+  readonly check?: (() => void) | undefined;
 }
 
 /** Milliseconds: until Azure responds. Its services take longer to accept a change. */
@@ -82,7 +90,7 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
   async function send(
     method: "GET" | "PATCH" | "POST",
     url: URL,
-    { body, timeout = TIMEOUT }: ReadOptions,
+    { body, timeout = TIMEOUT, check }: ReadOptions,
   ): Promise<HttpResponse> {
     connecting ??= load();
     const { createHttpHeaders, createPipelineRequest, sendRequest } = await connecting;
@@ -100,6 +108,7 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
         allowInsecureConnection: url.protocol === "http:", // only on loopback: sign-in.ts
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
+      check?.();
       const response = await sendRequest(request).catch((error: unknown) => {
         throw explainNoResponse(error, origin, timeout, variable);
       });
@@ -155,9 +164,9 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
       }
       return items;
     },
-    async write(method, path, subject, body) {
+    async write(method, path, subject, body, check) {
       const timeout = method === "PATCH" ? PATCH_TIMEOUT : TIMEOUT;
-      const response = await send(method, new URL(path, origin), { body, timeout });
+      const response = await send(method, new URL(path, origin), { body, timeout, check });
       if (response.status < 200 || response.status > 299) throw explainResponse(response, subject, now());
       return response.headers.get("Azure-AsyncOperation") ?? response.headers.get("Location");
     },

@@ -113,14 +113,15 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
       return toSlowCounts(rows);
     },
 
-    async patch(change) {
+    async patch(change, check) {
       if (change.template !== undefined) current ??= await manager.read(path(), subject);
-      const url = await manager.write("PATCH", path(), subject, toPatch(change, current));
+      const url = await manager.write("PATCH", path(), subject, toPatch(change, current), check);
       operation = url === undefined ? undefined : { url };
     },
 
-    async setActive(revision, active) {
-      await manager.write("POST", path(`/revisions/${revision}/${active ? "activate" : "deactivate"}`), subject);
+    async setActive(revision, active, check) {
+      const action = path(`/revisions/${revision}/${active ? "activate" : "deactivate"}`);
+      await manager.write("POST", action, subject, undefined, check);
     },
   };
 }
