@@ -32,7 +32,7 @@ describe.skipIf(!path)("the commands that npm run release prints for infra/bicep
       };
       const file = `infra/bicep/parameters/${app}.bicepparam`;
       const definition = await readDefinition(`services/${app}/release.yaml`);
-      const commands = agreeWith(definition, live, readFileSync(file, "utf8"));
+      const commands = agreeWith(definition, live, { parameters: readFileSync(file, "utf8"), templates: "" });
       // As the shell of a user sets them.
       const { stdout } = await promisify(execFile)("sh", ["-c", `${commands.join("\n")}\nenv -0`], { env: {} });
       const variables = Object.fromEntries(

@@ -3,12 +3,12 @@ import { type App, type Azure, AzureFault, type Revision } from "./azure/azure.t
 import { type Candidate, candidateOf, imageOf, revisionName } from "./candidate.ts";
 import type { Definition, RatioCheck, Step } from "./definition.ts";
 import { formatDuration } from "./duration.ts";
-import { type Counts, looksOf, needed, zOf } from "./judge.ts";
+import { type Counts, looksOf, needed } from "./judge.ts";
 import type { Wanted } from "./options.ts";
 import { missingSecrets, refusals, refuseTable } from "./refuse.ts";
 import { alignRows, clean } from "./show/format.ts";
 import { stateOf } from "./state.ts";
-import { commandFor } from "./words.ts";
+import { commandFor, formatPoints } from "./words.ts";
 
 export interface Plan {
   readonly text: string;
@@ -148,7 +148,7 @@ function timesOf({ definition, today }: PlanInput): string[] {
     return [
       `${name}: ${rateOf(counts)} requests a second in the last hour, ${percent(share)} of them ${bad}`,
       ...steps.map((step, index) => `  step ${index + 1}: ${timeOf(step, check, counts, share)}`),
-      `  at most ${looks} looks, and a mistake in at most 5 % of good releases: one look fails at z = ${zOf(looks).toFixed(2)}`,
+      `  up to ${looks} looks at the counts: at most 5 of 100 good versions go back by mistake`,
     ];
   });
 
@@ -156,7 +156,7 @@ function timesOf({ definition, today }: PlanInput): string[] {
     const requests = requestsFor(check, weight, share, looks);
     if (requests === undefined) return `no number of requests can pass: ${percent(share)} are bad today`;
     const rate = (counts.total / HOUR) * (weight / 100);
-    const what = `${weight} % of ${rateOf(counts)}/s: the ${requests} requests that a margin of ${percent(check.margin)} takes`;
+    const what = `${weight} % of ${rateOf(counts)}/s: the ${requests} requests that a margin of ${formatPoints(check.margin)} takes`;
     if (rate === 0) return `${what} never come: ${endOf(inconclusive.then)}`;
     const wait = requests / rate;
     const enough = wait + check.lag + LOST_SECONDS;

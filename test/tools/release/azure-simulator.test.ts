@@ -151,7 +151,7 @@ describe("npm run release", () => {
   test("status prints what is live, and the variables with which infra/bicep deploys it", async () => {
     const { output, errors, code } = await command("status", "welcome", "--file", file);
     expect({ errors, code }).toEqual({ errors: "", code: 0 });
-    expect(output).toContain("no release is under way: all traffic is on welcome--0000001");
+    expect(output).toContain("No release is under way: all traffic is on welcome--0000001");
     expect(output).toContain(`export SERVICE_WELCOME_IMAGE_NAME=${image("1.0.0")}\nexport WELCOME='It'\\''s me'\n`);
   });
 
@@ -162,7 +162,11 @@ describe("npm run release", () => {
       image: image("1.0.0"),
       state: "idle",
       live: { revision: "welcome--0000001", weight: 100 },
-      agreement: [`export SERVICE_WELCOME_IMAGE_NAME=${image("1.0.0")}`, "export WELCOME='It'\\''s me'"],
+      agreement: [
+        `export SERVICE_WELCOME_IMAGE_NAME=${image("1.0.0")}`,
+        "export WELCOME='It'\\''s me'",
+        expect.stringContaining(`azd deploy welcome --from-package ${image("1.0.0")}`),
+      ],
     });
   });
 
