@@ -49,6 +49,10 @@ module release 'modules/app-releaser.bicep' = {
   params: { apps: apps, principalId: identity.outputs.principalId }
 }
 
+module operations 'modules/operation-reader.bicep' = {
+  params: { principalId: identity.outputs.principalId }
+}
+
 module logs 'modules/http-log-reader.bicep' = if (workspaceId != null) {
   scope: resourceGroup(workspace[2], workspace[4])
   params: { workspaceName: last(workspace), principalId: identity.outputs.principalId }

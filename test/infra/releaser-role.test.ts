@@ -32,6 +32,11 @@ const demands: readonly (readonly [RegExp, ...string[]])[] = [
   [/^GET APP\/revisions\/[^/]+\/replicas$/, "Microsoft.App/containerApps/revisions/replicas/read"],
   [/^POST APP\/revisions\/[^/]+\/activate$/, "Microsoft.App/containerApps/revisions/activate/action"],
   [/^POST APP\/revisions\/[^/]+\/deactivate$/, "Microsoft.App/containerApps/revisions/deactivate/action"],
+  [
+    /^GET \/subscriptions\/[^/]+\/providers\/Microsoft\.App\/locations\/[^/]+\/containerappOperation(Results|Statuses)\/[^/]+$/,
+    "Microsoft.App/locations/containerappOperationResults/read",
+    "Microsoft.App/locations/containerappOperationStatuses/read",
+  ],
   [/^GET APP\/providers\/Microsoft.Insights\/metrics$/, "Microsoft.Insights/metrics/read"],
   [
     /^POST \/v1\/workspaces\/[^/]+\/query$/,
@@ -41,7 +46,7 @@ const demands: readonly (readonly [RegExp, ...string[]])[] = [
   ],
 ];
 
-/** The actions that whole releases ask for: a bad one, its retry, and a good one. */
+/** The actions that whole releases ask for: one without an image, a bad one, its retry, and a good one. */
 async function findNeeded(checks: Definition["checks"]): Promise<{ actions: string[]; outcomes: Outcome[] }> {
   const simulator = createSimulator({ workload: steady({ perSecond: 60 }) });
   simulator.virtualClock.advance(60_000);
@@ -69,7 +74,7 @@ async function findNeeded(checks: Definition["checks"]): Promise<{ actions: stri
     return { kind: "run", image, retry, once: false, allowQueue: false };
   };
   const outcomes: Outcome[] = [];
-  for (const goal of [run("2.0.0-errors"), run("2.0.0-errors", true), run("2.0.0")]) {
+  for (const goal of [run("2.0.0-no-image"), run("2.0.0-errors"), run("2.0.0-errors", true), run("2.0.0")]) {
     const show = { report: () => {}, end: (outcome: Outcome) => void outcomes.push(outcome) };
     const definition = { ...quickDefinition, checks };
     const common = { azure, clock, probe: createProbe(simulator), runTest: async () => ({ ok: true }) as const };
@@ -103,7 +108,9 @@ describe.skipIf(!path)("the identity of releaser.bicep", { timeout: 120_000 }, (
     const roles = ofType(plan, "Microsoft.Authorization/roleDefinitions");
     return ofType(plan, "Microsoft.Authorization/roleAssignments").map(({ id, properties }) => {
       const role = roles.find((item) => item.id === textAt(properties, "roleDefinitionId"));
-      const [, scope] = /^\[extensionResourceId\('([^']+)'/.exec(id) ?? [];
+      const [, subscriptionId, resource] =
+        /^\[(?:subscriptionResourceId\('([^']+)'|extensionResourceId\('([^']+)')/.exec(id) ?? [];
+      const scope = subscriptionId === undefined ? resource : `/subscriptions/${subscriptionId}`;
       return { scope, permissions: at(role?.properties, "permissions") };
     });
   };
@@ -113,38 +120,51 @@ describe.skipIf(!path)("the identity of releaser.bicep", { timeout: 120_000 }, (
       expect(permissions).toEqual([{ actions: expect.any(Array) }]);
       return { scope, actions: listAt(permissions, "0.actions").toSorted() };
     });
-  const group = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-dapr-samples";
-  test("has exactly the actions that releases ask for, on one app", async () => {
+  const subscription = "/subscriptions/11111111-1111-1111-1111-111111111111";
+  const group = `${subscription}/resourceGroups/rg-dapr-samples`;
+  const onApp = (name: string, actions: readonly string[]) => ({
+    scope: `${group}/providers/Microsoft.App/containerApps/${name}`,
+    actions: actions.filter((action) => !/^Microsoft\.(App\/locations|OperationalInsights)\//.test(action)),
+  });
+  /** The address of an operation names no app. */
+  const onSubscription = (actions: readonly string[]) => ({
+    scope: subscription,
+    actions: actions.filter((action) => action.startsWith("Microsoft.App/locations/")),
+  });
+
+  test("has exactly the actions that releases ask for: on one app, and on operations of the subscription", async () => {
     const [metrics] = quickDefinition.checks;
     const { actions, outcomes } = await findNeeded(metrics ? [metrics] : []);
-    expect(outcomes).toEqual(["rolledBack", "rolledBack", "promoted"]);
-    expect(sorted(grants(withoutLogs))).toEqual([
-      { scope: `${group}/providers/Microsoft.App/containerApps/welcome`, actions },
-    ]);
+    expect(outcomes).toEqual(["rolledBack", "rolledBack", "rolledBack", "promoted"]);
+    expect(sorted(grants(withoutLogs))).toEqual([onApp("welcome", actions), onSubscription(actions)]);
   });
 
   test("has them on each app of the list, and on the workspace those that releases with logs also ask for", async () => {
     const slow = { name: "slow", source: "httpLogs", over: 0.5, margin: 0.02, max: 0.5, lag: 60 } as const;
     const { actions, outcomes } = await findNeeded([...quickDefinition.checks, slow]);
-    expect(outcomes).toEqual(["rolledBack", "rolledBack", "promoted"]);
+    expect(outcomes).toEqual(["rolledBack", "rolledBack", "rolledBack", "promoted"]);
     const logs = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/rg-logs";
-    const isLogs = (action: string) => action.startsWith("Microsoft.OperationalInsights/");
-    const onApp = actions.filter((action) => !isLogs(action));
     expect(sorted(grants(withLogs))).toEqual([
-      { scope: `${group}/providers/Microsoft.App/containerApps/welcome`, actions: onApp },
-      { scope: `${group}/providers/Microsoft.App/containerApps/state-api`, actions: onApp },
+      onApp("welcome", actions),
+      onApp("state-api", actions),
+      onSubscription(actions),
       {
         scope: `${logs}/providers/Microsoft.OperationalInsights/workspaces/log-contoso`,
-        actions: actions.filter(isLogs),
+        actions: actions.filter((action) => action.startsWith("Microsoft.OperationalInsights/")),
       },
     ]);
   });
 
-  test("has roles that nobody can assign outside of the resource groups of the apps and of the workspace", () => {
-    const scopes = ofType(withLogs, "Microsoft.Authorization/roleDefinitions").map(({ properties }) =>
-      listAt(properties, "assignableScopes"),
-    );
-    expect(scopes).toEqual([[group], [expect.stringMatching(/\/resourceGroups\/rg-logs$/)]]);
+  test("has roles that nobody can assign wider: on the subscription only the one that reads operations", () => {
+    const scopes = ofType(withLogs, "Microsoft.Authorization/roleDefinitions").map(({ properties }) => [
+      listAt(properties, "permissions.0.actions").length,
+      ...listAt(properties, "assignableScopes"),
+    ]);
+    expect(scopes).toEqual([
+      [7, group],
+      [2, subscription],
+      [3, expect.stringMatching(/\/resourceGroups\/rg-logs$/)],
+    ]);
   });
 
   test("trusts exactly the environments of release.yml", () => {
@@ -165,7 +185,13 @@ describe.skipIf(!path)("the identity of releaser.bicep", { timeout: 120_000 }, (
 });
 
 test("the modules of releaser.bicep use no built-in role and no wildcard", () => {
-  for (const name of ["releaser", "modules/releaser-identity", "modules/app-releaser", "modules/http-log-reader"]) {
+  for (const name of [
+    "releaser",
+    "modules/releaser-identity",
+    "modules/app-releaser",
+    "modules/operation-reader",
+    "modules/http-log-reader",
+  ]) {
     const text = readFileSync(join(root, `infra/bicep/${name}.bicep`), "utf8");
     expect(text, name).not.toMatch(/[0-9a-f]{8}-[0-9a-f]{4}-|'[\w.]+\/(\S*\/)?\*/);
   }
