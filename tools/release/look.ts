@@ -39,6 +39,8 @@ export interface Seen {
   /** Names of the checks whose probes all failed at both revisions. */
   readonly silent: ReadonlySet<string>;
   readonly restarts: number | undefined;
+  /** Why a replica of the new revision is not ready, as far as Azure says it. */
+  readonly notReady: string | undefined;
   /** The new revision was inactive, missing or unhealthy at each look of a minute. */
   readonly isUnhealthy: boolean;
   readonly tests: TestResult | undefined;
@@ -56,6 +58,7 @@ export const nothingSeen: Seen = {
   failing: new Set(),
   silent: new Set(),
   restarts: undefined,
+  notReady: undefined,
   isUnhealthy: false,
   tests: undefined,
   notes: [],

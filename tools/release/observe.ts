@@ -43,17 +43,19 @@ export async function observe(
       notes.push(`Check ${check.name}: GET ${check.get} fails at both labels.`);
     }
   }
-  const restarts = look.needsReplicas ? await ask(() => countRestarts(azure, state.nextName)) : undefined;
-  const quick = { ...nothingSeen, restarts };
+  const replicas = look.needsReplicas ? await ask(() => azure.readReplicas(state.nextName)) : undefined;
+  const restarts = replicas?.reduce((sum, replica) => sum + replica.restarts, 0);
+  const notReady = replicas?.find(({ details }) => details !== undefined)?.details;
+  const quick = { ...nothingSeen, restarts, notReady };
   if (failureOf(definition, state, quick) !== undefined) return quick;
-  if (look.needsHealth && (await staysUnhealthy(observer, state))) return { ...nothingSeen, isUnhealthy: true };
+  if (look.needsHealth && (await staysUnhealthy(observer, state))) return { ...quick, isUnhealthy: true };
   const counts = new Map<string, Sides>();
   for (const one of look.counts) {
     const { check } = one;
     const sides = await ask(() => countSides(azure, one, state));
     if (sides) counts.set(check.name, sides);
   }
-  return { ...nothingSeen, silent, restarts, counts, notes };
+  return { ...quick, silent, counts, notes };
 
   /** Without an answer the release goes on: too little to judge by is inconclusive. */
   async function ask<Answer>(question: () => Promise<Answer>): Promise<Answer | undefined> {
@@ -102,11 +104,6 @@ async function probeBoth(
 
 export function labelUrl({ app }: Definition, label: string, domain: string | undefined): string {
   return `https://${app}---${label}.${domain}`;
-}
-
-async function countRestarts(azure: Azure, revision: string): Promise<number> {
-  const replicas = await azure.readReplicas(revision);
-  return replicas.reduce((sum, { restarts }) => sum + restarts, 0);
 }
 
 async function countSides(

@@ -7,7 +7,7 @@ import { judgedFrom } from "./look.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable, pinnedTable, splitTable } from "./table.ts";
 import { formatTime, type Hold, type Progress, wholeSeconds } from "./tags.ts";
-import { hasPassed, isBlind, isSplitWrong, judgeChecks, whyUndecided } from "./verdict.ts";
+import { describeState, hasPassed, isBlind, isSplitWrong, judgeChecks, whyUndecided } from "./verdict.ts";
 import { describePhase, holdMessage, holdReason } from "./words.ts";
 
 /** How long Azure may take to create a revision, and the revision to become ready. */
@@ -56,12 +56,14 @@ export function create(situation: Situation, state: Underway, asked: Candidate |
   if (wasRefused) return goBack(situation, state, `Azure did not create it: ${app.failure}`);
   // A run that takes over a dead one may come late: what is ready by then is good enough.
   if (now - progress.since >= readyLimit) {
-    const why = next ? `did not become ready within 10 minutes (${next.state})` : "was not created within 10 minutes";
+    const why = next
+      ? `did not become ready within 10 minutes (${describeState(next, seen)})`
+      : "was not created within 10 minutes";
     return goBack(situation, state, `${nextName} ${why}`);
   }
   if (!next) return lookAgain(situation, `waits until Azure has created ${nextName}`);
   if (!next.isActive) return { kind: "activate", revision: nextName, message: `activates ${nextName}` };
-  return lookAgain(situation, `waits until ${nextName} is ready (${next.state})`);
+  return lookAgain(situation, `waits until ${nextName} is ready (${describeState(next, seen)})`);
 }
 
 export function test(situation: Situation, state: Underway): Action {

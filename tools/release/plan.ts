@@ -200,6 +200,7 @@ function costOf({ definition }: PlanInput, live: Revision): string[] {
 function warningsOf({ definition, app, notes, today }: PlanInput, live: Revision): string[] {
   const { steps, test, checks } = definition;
   const warnings = [...notes];
+  if (app.failure !== undefined) warnings.push(`the last change of the app failed: ${app.failure}`);
   if ((live.template.scale?.minReplicas ?? 0) === 0) {
     warnings.push("the app scales to 0 replicas, so the first requests wait for a start. Set minReplicas to 1");
   }

@@ -1,4 +1,5 @@
 // Judges what was seen of the new revision.
+import type { Revision } from "./azure/azure.ts";
 import type { Definition, RatioCheck } from "./definition.ts";
 import { isOffWeight, judge, looksInTurn, looksOf, needed } from "./judge.ts";
 import type { Seen } from "./look.ts";
@@ -23,7 +24,7 @@ export function judgeChecks(definition: Definition, { weight }: Underway, seen: 
 export function failureOf(definition: Definition, state: Underway, seen: Seen): string | undefined {
   const { progress, nextName } = state;
   if (progress.phase !== "testing" && progress.phase !== "step" && progress.phase !== "bake") return undefined;
-  if (seen.isUnhealthy) return `${nextName} was ${conditionOf(state)} for a minute`;
+  if (seen.isUnhealthy) return `${nextName} was ${conditionOf(state, seen)} for a minute`;
   const { restarts = Number.POSITIVE_INFINITY } = progress;
   if (seen.restarts !== undefined && seen.restarts > restarts) return `a replica of ${nextName} restarted`;
   const probe = definition.checks.find(({ name }) => seen.failing.has(name));
@@ -37,9 +38,14 @@ export function failureOf(definition: Definition, state: Underway, seen: Seen): 
   return `check ${name} is worse by more than ${formatPoints(margin)}: ${counts}`;
 }
 
-function conditionOf({ next }: Underway): string {
+function conditionOf({ next }: Underway, seen: Seen): string {
   if (!next) return "missing";
-  return next.isActive ? `unhealthy (${next.state})` : "inactive";
+  return next.isActive ? `unhealthy (${describeState(next, seen)})` : "inactive";
+}
+
+/** e.g. `Processing, CrashLoopBackOff` */
+export function describeState({ state }: Revision, { notReady }: Seen): string {
+  return notReady === undefined ? state : `${state}, ${notReady}`;
 }
 
 /** Whether the requests reach the revisions by other shares than the table says. */

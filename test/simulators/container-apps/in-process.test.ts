@@ -64,6 +64,22 @@ describe("the release tool's view of Azure in the process", () => {
     simulator.options.intercept = undefined;
   });
 
+  test("says as over HTTPS why a change failed", async () => {
+    const [container] = simulator.app.wanted.template.containers;
+    const missing = "registry.example/welcome:2.0.0-no-image";
+    const template = { revisionSuffix: "no", containers: [{ name: "welcome", ...container, image: missing }] };
+    const before = simulator.app.wanted;
+    for (const azure of [local, remote]) {
+      await azure.readApp();
+      await azure.patch({ template });
+      simulator.virtualClock.advance(20_000);
+      expect((await azure.readApp()).failure).toMatch(/^Invalid value: "registry\S+-no-image": .*MANIFEST_UNKNOWN/);
+    }
+    await remote.patch({ template: before.template });
+    simulator.virtualClock.advance(20_000);
+    expect((await remote.readApp()).failure).toBeUndefined();
+  });
+
   test("a client that is killed gets no response to the request that is under way", async () => {
     const controller = new AbortController();
     const killed = createAzure(simulator, controller.signal);

@@ -115,7 +115,7 @@ export function showReplicas(app: App, revision: Revision, now: number): Json[] 
           started: ready,
           restartCount: countRestarts(revision, now),
           runningState,
-          runningStateDetails: ready ? "" : "CrashLoopBackOff or starting",
+          runningStateDetails: ready ? "" : countRestarts(revision, now) > 0 ? "CrashLoopBackOff" : "ContainerCreating",
           logStreamEndpoint: `https://${app.location}.azurecontainerapps.dev${app.id}/logstream`,
         })),
       },

@@ -462,7 +462,7 @@ test("setActive activates and deactivates a revision", async () => {
 });
 
 describe("readReplicas", () => {
-  test("adds up the restarts of a replica's containers; it is ready when all of them are", async () => {
+  test("adds up the restarts of a replica's containers; it is ready when all of them are, else it says why not", async () => {
     const { azure } = await start(() => ({
       value: [
         {
@@ -474,13 +474,18 @@ describe("readReplicas", () => {
             ],
           },
         },
-        { name: "two", properties: { containers: [{ ready: true }, { ready: false, restartCount: 0 }] } },
+        {
+          name: "two",
+          properties: {
+            containers: [{ ready: true }, { ready: false, restartCount: 0, runningStateDetails: "CrashLoopBackOff" }],
+          },
+        },
         { name: "new", properties: {} },
       ],
     }));
     expect(await azure.readReplicas("welcome--a")).toEqual([
       { name: "one", isReady: true, restarts: 3 },
-      { name: "two", isReady: false, restarts: 0 },
+      { name: "two", isReady: false, restarts: 0, details: "CrashLoopBackOff" },
       { name: "new", isReady: false, restarts: 0 },
     ]);
   });

@@ -62,6 +62,13 @@ describe("a release of an image that does not exist", () => {
   });
 });
 
+test("a revision that does not become ready goes back with the reasons of its replica and of Azure", async () => {
+  const crashing = await simulate().run(start({ image: image("2.0.0-crash-loop") }));
+  expect(crashing.message).toMatch(/did not become ready within 10 minutes \(Failed, CrashLoopBackOff\)/);
+  const refused = await simulate().run(start({ image: image("2.0.0-activation-failed") }));
+  expect(refused.message).toContain("(ActivationFailed: Error activating revision. The container did not start.)");
+});
+
 describe("a run that is killed at any request of a release of an image that does not exist", () => {
   test.each(["before", "after"] as const)("%s its effect leaves an app for the next run", async (moment) => {
     for (let target = 1, killed: unknown = "killed"; killed === "killed"; target++) {

@@ -110,6 +110,11 @@ describe("plan", () => {
     expect(plan().refusals).toEqual([]);
   });
 
+  test("warns of an app whose last change failed, with Azure's reason", () => {
+    const { text } = plan({ app: appOf({ failure: "w:2: MANIFEST_UNKNOWN" }) });
+    expect(text).toContain("the last change of the app failed: w:2: MANIFEST_UNKNOWN");
+  });
+
   test("warns of an app that scales to zero, of an app without an address outside, and of steps shorter than the lag", () => {
     const idle = { ...live, template: { ...live.template, scale: { minReplicas: 0 } } };
     expect(plan({ app: appOf({ revisions: [idle] }) }).text).toContain("Set minReplicas to 1");

@@ -89,10 +89,14 @@ function withoutNulls(value: unknown): unknown {
 }
 
 export function toReplica(content: unknown): Replica {
-  const containers = list(field(content, "properties"), "containers");
+  const properties = field(content, "properties");
+  const containers = list(properties, "containers");
+  const isReady = containers.length > 0 && containers.every((container) => field(container, "ready") === true);
+  const details = [...containers, properties].map((part) => text(part, "runningStateDetails")).find(Boolean);
   return {
     name: text(content, "name") ?? "",
-    isReady: containers.length > 0 && containers.every((container) => field(container, "ready") === true),
+    isReady,
+    ...(isReady || details === undefined ? {} : { details: oneLine(details) }),
     restarts: containers.reduce<number>((sum, container) => sum + number(container, "restartCount"), 0),
   };
 }

@@ -63,6 +63,8 @@ export interface Replica {
   readonly name: string;
   readonly isReady: boolean;
   readonly restarts: number;
+  /** Why it is not ready, as far as Azure says it, such as CrashLoopBackOff. */
+  readonly details?: string;
 }
 
 /** A write. Azure replaces each part that is named as a whole, and keeps the others. */
