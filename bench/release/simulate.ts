@@ -59,6 +59,12 @@ export function simulateRelease(releases: number, perSecond: number, base: numbe
   return { same: run([0, 0]), twice: run([2 * 0.01, 0]) };
 }
 
+/** Releases with the check of 5xx, of a version without a difference, at 10 requests a second: errors come together. */
+export function simulateClumps(releases: number, base: number, clump: number) {
+  const traffic = { perSecond: 10, base: [base], worse: [0], clump };
+  return simulate(releases, newcombe, define(threeSteps, checks.slice(0, 1)), traffic);
+}
+
 /**
  * Releases with the check of 5xx alone, which all rules have. The thresholds are 1 %, and the one of the fitted Flagger
  * is 1 % above the share of the live version.

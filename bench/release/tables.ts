@@ -1,5 +1,5 @@
 // Prints how releases end that are simulated, by their traffic and by how much worse the new version is.
-import { type Endings, simulateRelease, simulateRivals } from "./simulate.ts";
+import { type Endings, simulateClumps, simulateRelease, simulateRivals } from "./simulate.ts";
 
 const RELEASES = 2_000;
 const bases = [0.001, 0.005, 0.02];
@@ -18,6 +18,19 @@ export function printReleases(): void {
       bases.flatMap((base) => [0, 0.02, 0.2].map((worse) => describeRivals(perSecond, base, worse))),
     ),
   );
+  console.log("Errors that come together, at 10 requests a second: new versions without a difference.");
+  console.table(bases.flatMap((base) => [1, 5, 10, 20].map((clump) => describeClumps(base, clump))));
+}
+
+function describeClumps(base: number, clump: number) {
+  const endings = simulateClumps(RELEASES, base, clump);
+  return {
+    "bad of live": percent(base),
+    "errors at a time": clump,
+    promoted: percent(endings.promoted),
+    held: percent(endings.held),
+    "rolled back (wrong)": percent(endings["rolled back"]),
+  };
 }
 
 function describeRelease(perSecond: number, base: number) {

@@ -9,6 +9,8 @@ export interface Traffic {
   readonly base: readonly number[];
   /** How much larger the share of the new version is, for each check. */
   readonly worse: readonly number[];
+  /** So many bad requests come together, as when a connection breaks. 1: each is bad by itself. */
+  readonly clump?: number;
 }
 
 /** Requests of one minute, for each check. */
@@ -20,14 +22,17 @@ export interface Minute {
 export type Stream = ReturnType<typeof createStream>;
 
 /** @returns the requests of a minute of one release, with the new version's weight in percent */
-export function createStream({ perSecond, base, worse }: Traffic, seed: number) {
+export function createStream({ perSecond, base, worse, clump = 1 }: Traffic, seed: number) {
   const shares = base.map((share, check) => share + (worse[check] ?? 0));
   return (minute: number, weight: number): Minute => {
     const random = createRandom(Math.imul(seed, 0x9e3779b1) ^ Math.imul(minute + 1, 0x85ebca77));
     const all = binomial(perSecond * 60 * 1000, 0.001, random()); // as good as Poisson's distribution
     const total = binomial(all, weight / 100, random());
     const count = (requests: number, bad: readonly number[]) =>
-      bad.map((share) => ({ bad: binomial(requests, share, random()), total: requests }));
+      bad.map((share) => {
+        const clumps = binomial(Math.ceil(requests / clump), share, random());
+        return { bad: Math.min(requests, clump * clumps), total: requests };
+      });
     return { candidate: count(total, shares), stable: count(all - total, base) };
   };
 }
