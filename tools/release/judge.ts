@@ -99,8 +99,8 @@ export function looksOf({ steps, bake, checks, inconclusive }: Definition): numb
 }
 
 /**
- * A hold goes on judging, for any time, by a window that moves. In the second turn of this window a look counts for 6, in
- * the third for 12, then for 20: the looks of all turns after the first add at most half of the risk of the first.
+ * A hold goes on judging, for any time, by a window that moves. In the second turn of this window a look counts for 6,
+ * in the third for 12, then for 20: the looks of all turns after the first add at most half of the risk of the first.
  *
  * @param turn of the window, from 1
  */

@@ -121,8 +121,8 @@ function mostProbes(checks: Definition["checks"], { from, to }: Window): number 
 export const judgedFrom = ({ since }: Underway["progress"]) => Math.ceil((since + settling) / minute) * minute;
 
 /**
- * The newest whole minutes of a phase, because Azure counts by minutes. The window may be empty. It is never longer than
- * the phase lasts without a hold: hours of good requests would hide that a revision has become bad.
+ * The newest whole minutes of a phase, because Azure counts by minutes. The window may be empty. It is never longer
+ * than the phase lasts without a hold: hours of good requests would hide that a revision has become bad.
  *
  * @returns also its turn: 1 until the window moves, and one more each time it has moved by its length
  */

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { flagger, newcombe, smartdeploy } from "../../../bench/release/rules.ts";
-import { simulateRelease, simulateRivals } from "../../../bench/release/simulate.ts";
+import { simulateClumps, simulateRelease, simulateRivals } from "../../../bench/release/simulate.ts";
+import { createStream } from "../../../bench/release/traffic.ts";
 import type { Definition } from "../../../tools/release/definition.ts";
+import { type Counts, judge, looksInTurn } from "../../../tools/release/judge.ts";
 
 describe("scenario 11: 2,000 simulated releases", () => {
   test.each([
@@ -36,6 +38,45 @@ describe("500 simulated releases", () => {
       for (const rival of Object.values(rivals)) expect(release["rolled back"]).toBeLessThan(rival["rolled back"]);
     },
   );
+});
+
+describe("errors that come together", () => {
+  test("20 at a time, among 2 % of the requests, roll back more than 5 % of the new versions without a difference", () => {
+    expect(simulateClumps(500, 0.02, 1)["rolled back"]).toBeLessThanOrEqual(0.05);
+    expect(simulateClumps(500, 0.02, 20)["rolled back"]).toBeGreaterThan(0.05);
+  });
+});
+
+describe("300 holds of 12 hours, by windows of 30 minutes and a margin of 0", () => {
+  test("roll back at most 5 % of the new versions without a difference, because later turns count for more looks", () => {
+    expect(shareOfFails((turn) => looksInTurn(30, turn))).toBeLessThanOrEqual(0.05);
+    expect(shareOfFails(() => 30)).toBeGreaterThan(0.05);
+  });
+
+  function shareOfFails(looksOf: (turn: number) => number): number {
+    const seeds = Array.from({ length: 300 }, (_, index) => index + 1);
+    return seeds.filter((seed) => fails(seed, looksOf)).length / seeds.length;
+  }
+
+  function fails(seed: number, looksOf: (turn: number) => number): boolean {
+    const stream = createStream({ perSecond: 10, base: [0.02], worse: [0] }, seed);
+    const sums = [{ candidate: { bad: 0, total: 0 }, stable: { bad: 0, total: 0 } }];
+    for (let minute = 1; minute <= 12 * 60; minute += 1) {
+      const { candidate, stable } = stream(minute, 25);
+      const [last, first] = [sums.at(-1), sums[Math.max(0, minute - 30)]];
+      if (!last || !first) throw new Error("there is a sum for each minute");
+      const sum = { candidate: plus(last.candidate, candidate[0], 1), stable: plus(last.stable, stable[0], 1) };
+      sums.push(sum);
+      const rule = { margin: 0, max: 1, looks: looksOf(Math.ceil(minute / 30)) };
+      const { verdict } = judge(plus(sum.candidate, first.candidate, -1), plus(sum.stable, first.stable, -1), rule);
+      if (verdict === "fail") return true;
+    }
+    return false;
+  }
+
+  function plus(a: Counts, b: Counts = { bad: 0, total: 0 }, sign: 1 | -1): Counts {
+    return { bad: a.bad + sign * b.bad, total: a.total + sign * b.total };
+  }
 });
 
 describe("the compared rules", () => {
