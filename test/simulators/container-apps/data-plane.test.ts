@@ -134,11 +134,10 @@ describe("the data plane", () => {
     expect(taken).toEqual([expect.not.objectContaining({ PORT: expect.anything() })]);
   });
 
-  test("an image whose tag has an end that names no behavior is never ready", async () => {
+  test("an image whose tag has an end that names no behavior does not exist", () => {
     add("registry.example/welcome:2.0.0-erors");
-    setTraffic(0);
     wait();
-    expect((await get("welcome---green")).status).toBe(503);
+    expect(plane.simulator.app.revisions.map(({ name }) => name)).toEqual([live]);
   });
 
   test("the image errors answers users with errors, and tests at its label before without", async () => {

@@ -22,6 +22,8 @@ export interface Variant {
 const good: Variant = { startup: 20 };
 export const neverReady: Variant = { startup: Number.POSITIVE_INFINITY };
 
+const noImage: Variant = { startup: Number.POSITIVE_INFINITY, isMissing: true };
+
 const variants: Readonly<Record<string, Variant>> = {
   good,
   /** Fails its tests at the label. */
@@ -33,7 +35,7 @@ const variants: Readonly<Record<string, Variant>> = {
   "crash-loop": { startup: 20, crashesAfter: 3 },
   "crash-at-100": { startup: 20, crashesAtWeight: 100 },
   "never-ready": neverReady,
-  "no-image": { startup: Number.POSITIVE_INFINITY, isMissing: true },
+  "no-image": noImage,
   "activation-failed": { startup: Number.POSITIVE_INFINITY, failsToActivate: true },
 };
 
@@ -50,7 +52,7 @@ export function variantOf(image: string): Variant {
   const [, tag = ""] = /:([^:/@]+)(?:@.+)?$/.exec(image) ?? [];
   const names = variantNames.filter((name) => tag === name || tag.endsWith(`-${name}`));
   const [longest] = names.toSorted((a, b) => b.length - a.length);
-  return (longest && variants[longest]) || (tag.includes("-") ? neverReady : good);
+  return (longest && variants[longest]) || (tag.includes("-") ? noImage : good);
 }
 
 /** Whether a request of this path can get one of the errors. */

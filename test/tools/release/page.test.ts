@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { simulateRelease, simulateRivals } from "../../../bench/release/simulate.ts";
+import { formatDuration } from "../../../tools/release/duration.ts";
 import { fewestBad, judge, needed } from "../../../tools/release/judge.ts";
 import { readOptions } from "../../../tools/release/options.ts";
 import { parseDefinition } from "../../../tools/release/read-definition.ts";
@@ -124,6 +125,16 @@ describe(path, () => {
   test("has a release.yaml that the command accepts", () => {
     const [, text = ""] = /```yaml\n(.*?)```/s.exec(page) ?? [];
     expect(parseDefinition(text, path)).toMatchObject({ app: "welcome" });
+  });
+
+  test("says how long a release of welcome takes, without and with all extensions", () => {
+    const { steps, bake, inconclusive } = parseDefinition(read("services/welcome/release.yaml"), "release.yaml");
+    const seconds = steps.reduce((sum, step) => sum + step.for, bake);
+    const longest = seconds + (steps.length + 1) * inconclusive.extend;
+    const text = page.replaceAll(/\s+/g, " ");
+    expect(text).toContain(
+      `takes ${seconds / 60} minutes if each step gets enough requests, and ${formatDuration(longest)} if`,
+    );
   });
 
   test("explains each field of release.yaml", () => {

@@ -10,13 +10,20 @@ export interface Version {
   readonly set: Readonly<Record<string, string>>;
 }
 
-const header = `# Argo Rollouts releases each change of the Rollout's pods in these steps. Its analyses need a Service \`prometheus\` in
+function headerOf({ app }: Definition): string {
+  const own =
+    app === "welcome"
+      ? `infra/kubernetes/canary/ has one:
+#   kubectl apply -k infra/kubernetes/canary && kubectl delete rollouts,services -n canary -l app=superapi`
+      : `The pods get no Dapr sidecar: add the annotations of
+# infra/kubernetes/base to the Rollout first.`;
+  return `# Argo Rollouts releases each change of the Rollout's pods in these steps. Its analyses need a Service \`prometheus\` in
 # the same namespace, of a Prometheus that scrapes port 9464 of the pods and labels the series with
-# rollouts_pod_template_hash. infra/kubernetes/canary/ has one for welcome:
-#   kubectl apply -k infra/kubernetes/canary && kubectl delete rollouts,services -n canary -l app=superapi
+# rollouts_pod_template_hash. ${own}
 # Without a traffic router, a weight is a share of the pods. Steps are not extended: an inconclusive analysis pauses the
 # Rollout until \`kubectl argo rollouts promote\` or \`abort\`. Tests that run a command are left out.
 `;
+}
 
 /** The network policies and the Prometheus of infra/kubernetes/canary/ select welcome by the label superapi. */
 const labelOf = ({ app }: Definition) => ({ app: app === "welcome" ? "superapi" : app });
@@ -34,7 +41,7 @@ export function describeArgo(definition: Definition, version: Version): string {
     describeRollout(definition, version),
   ];
   const format = { lineWidth: 0, aliasDuplicateObjects: false };
-  return header + objects.map((object) => stringify(object, format)).join("---\n");
+  return headerOf(definition) + objects.map((object) => stringify(object, format)).join("---\n");
 }
 
 /** The second Service selects only pods of the new version: Argo Rollouts adds their hash to its selector. */
