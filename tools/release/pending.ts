@@ -2,7 +2,7 @@
 import type { Write } from "./action.ts";
 import type { App } from "./azure/azure.ts";
 import type { Definition } from "./definition.ts";
-import type { Memory } from "./memory.ts";
+import { isSwapping, type Memory } from "./memory.ts";
 import { patience } from "./patience.ts";
 import { isSameTable, tableOf } from "./table.ts";
 import { formatProgress, parseProgress, releaseTag } from "./tags.ts";
@@ -46,7 +46,9 @@ export function confirm(memory: Memory, { labels }: Definition, app: App, now: n
   if (!pending) return memory;
   const { table, after, before, until, isAwaited, failsFrom, message } = pending;
   const tag = app.tags[releaseTag];
-  const isShown = tag === after && (!table || isSameTable(table, tableOf(app, labels)));
+  const isSame = tag === after && (!table || isSameTable(table, tableOf(app, labels)));
+  // While Azure applies it, it can still take it back. Nothing goes back from the swap, which ends without that.
+  const isShown = isSame && !(isAwaited && app.isBusy && !isSwapping(memory));
   const isOvertaken = tag !== after && tag !== before && !isOlder(tag, after);
   if (isShown || isOvertaken) return { ...memory, pending: undefined };
   if (now >= failsFrom && app.failure !== undefined && !app.isBusy && tag === before) {

@@ -85,6 +85,28 @@ describe("a run that is killed at any request of a release of an image that does
   });
 });
 
+test("a step that Azure takes back goes back within 90 seconds of its write, with Azure's reason, and without more traffic", async () => {
+  const simulated = simulate();
+  const { simulator } = simulated;
+  let writtenAt = 0;
+  let backAt = 0;
+  simulator.options.onRequest = (moment, { method, body }) => {
+    if (moment !== "before" || method !== "PATCH") return;
+    if (body.includes("phase=step step=1")) writtenAt ||= simulator.clock.now();
+    simulator.app.switches.takesBack = body.includes("phase=step step=1");
+  };
+  const onReport = ({ message }: Report) => {
+    if (message.startsWith("all traffic goes back")) backAt ||= simulator.clock.now();
+  };
+  const { outcome, message } = await simulated.run(start({ image: image("2.0.0") }), { onReport });
+  expect(outcome).toBe("rolledBack");
+  expect(message).toContain("Azure took this back: welcome--");
+  expect(message).toContain("(registry.example/welcome:2.0.0: ContainerAppOperationError: Operation failed.)");
+  expect(writtenAt).toBeGreaterThan(0);
+  expect(backAt - writtenAt).toBeLessThan(90 * second);
+  expect(simulator.weights()).toEqual({ "welcome--0000001": 100 });
+});
+
 describe("an app whose variables refer to secrets", () => {
   const options = { secrets: ["key", "password"], env: [{ name: "KEY", secretRef: "key" }] };
   const keyOf = ({ simulator }: ReturnType<typeof simulate>) =>
