@@ -210,21 +210,34 @@ export function watch(simulator: Simulator, definition: Definition): Rules {
   }
 
   /** By the requests that there were. The run looked some time before its write, so an older look counts, too. */
-  function hasPassed(check: RatioCheck, { since, phase, base = since, from }: Progress, candidate: string): boolean {
+  function hasPassed(check: RatioCheck, was: Progress, candidate: string): boolean {
+    const { since, phase, base = since, from } = was;
+    const [own, old] = [longest(was), longest({ ...was, phase: "step" })];
     if (!simulator.options.hasMetrics && check.source === "metrics") return false;
     return [0, 1, 2].some((age) => {
       const end = clock.now() + simulator.options.skew - check.lag * 1000 - age * minute;
-      const next = countBad(check, candidate, since, end);
+      const next = countBad(check, candidate, since, end, own);
       const live =
-        phase === "step" ? countBad(check, from, since, end) : countBad(check, from, base, Math.min(since, end));
+        phase === "step"
+          ? countBad(check, from, since, end, own)
+          : countBad(check, from, base, Math.min(since, end), old);
       return next.total > 0 && live.total > 0 && compare(next, live, 1.645).high <= check.margin;
     });
   }
 
-  /** In the whole minutes of a window, which begins 30 seconds after a change of the weights. */
-  function countBad({ source, over = 1 }: RatioCheck, revision: string, since: number, end: number) {
+  /** How long a phase lasts without a hold, in milliseconds. */
+  function longest({ phase, step }: Progress): number {
+    const { steps, bake, inconclusive } = definition;
+    return ((phase === "bake" ? bake : (steps[step - 1]?.for ?? 0)) + inconclusive.extend) * 1000;
+  }
+
+  /** In the whole minutes of a window, which begins 30 seconds after a change of the weights: at most the newest ones. */
+  function countBad(check: RatioCheck, revision: string, since: number, end: number, most: number) {
+    const { source, over = 1 } = check;
     let [bad, total] = [0, 0];
-    for (let start = Math.ceil((since + 30_000) / minute) * minute; start + minute <= end; start += minute) {
+    const newest = Math.floor(end / minute) * minute - Math.ceil(most / minute) * minute;
+    const first = Math.max(Math.ceil((since + 30_000) / minute) * minute, newest);
+    for (let start = first; start + minute <= end; start += minute) {
       for (const row of simulator.requests.inMinute(start)) {
         if (row.revision !== revision) continue;
         total += row.count;
