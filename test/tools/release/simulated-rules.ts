@@ -231,7 +231,7 @@ export function watch(simulator: Simulator, definition: Definition): Rules {
     return ((phase === "bake" ? bake : (steps[step - 1]?.for ?? 0)) + inconclusive.extend) * 1000;
   }
 
-  /** In the whole minutes of a window, which begins 30 seconds after a change of the weights: at most the newest ones. */
+  /** In the newest whole minutes of a window, which begins 30 seconds after a change of the weights. */
   function countBad(check: RatioCheck, revision: string, since: number, end: number, most: number) {
     const { source, over = 1 } = check;
     let [bad, total] = [0, 0];
