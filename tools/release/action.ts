@@ -18,6 +18,8 @@ export interface Wait {
   readonly isPassive?: boolean;
   /** Azure must first apply an earlier change. */
   readonly isBlocked?: boolean;
+  /** Part of a way back, for this reason. */
+  readonly back?: string;
   readonly message: string;
 }
 
@@ -40,6 +42,8 @@ export interface Write {
 export interface Activation {
   readonly kind: "activate" | "deactivate";
   readonly revision: string;
+  /** Part of a way back, for this reason. */
+  readonly back?: string;
   readonly message: string;
 }
 

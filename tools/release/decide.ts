@@ -1,15 +1,17 @@
 // What to do next: from the definition, the goal, the state of the app and what was seen. Pure: no clock, no requests.
 import { type Action, done, lookAgain, note, type Situation, type Wait, type Write } from "./action.ts";
-import { type Candidate, candidateOf, imageOf } from "./candidate.ts";
+import type { App } from "./azure/azure.ts";
+import { type Candidate, candidateOf, imageOf, revisionName } from "./candidate.ts";
 import { goBack, swap } from "./ending.ts";
 import { isOnce, isStart } from "./goal.ts";
 import { keyOf } from "./memory.ts";
 import { create, judgePhase, pin, test } from "./phases.ts";
 import { missingSecrets, refusals, refuseTable } from "./refuse.ts";
-import type { Idle, Underway } from "./state.ts";
+import type { Foreign, Idle, Underway } from "./state.ts";
+import { tableOf } from "./table.ts";
 import { type Progress, wholeSeconds } from "./tags.ts";
 import { failureOf } from "./verdict.ts";
-import { commandFor, describePhase, rolledBackMessage } from "./words.ts";
+import { commandFor, describePhase, givenUp, rolledBackMessage } from "./words.ts";
 
 /** How long Azure may show the tag of a write without its table, before the table counts. */
 const grace = 60_000;
@@ -21,13 +23,49 @@ export function decide(situation: Situation): Action {
   const { definition, goal, app, state, now, memory } = situation;
   if (state.kind === "idle") return decideIdle(situation, state);
   if (state.kind === "underway") return decideUnderway(situation, state);
-  const isOther = !state.isUnderway && memory.following === undefined;
+  if (goal.kind === "abort") return abortForeign(situation, state);
+  const isOther = !state.release && memory.following === undefined;
   if (isOther && goal.kind === "run" && !isStart(goal)) return done("nothing", `nothing to do: ${state.message}`);
-  const isSettling = memory.pending !== undefined || (state.since !== undefined && now - state.since < grace);
+  const isSettling =
+    memory.pending !== undefined || (state.release !== undefined && now - state.release.progress.since < grace);
   const isNew = now - (memory.foreignSince ?? now) < foreignFor && !isOnce(goal);
   if (isSettling || isNew) return { ...settle(situation), isPassive: true };
   if (isOther && isStart(goal)) return done("input", refuseTable(definition, app, state.message));
-  return done("foreign", `${state.message}. Another tool or a person changed it, so this command touches nothing`);
+  if (!state.release) return done("foreign", refuseTable(definition, app, state.message));
+  const remedy = `To end this release, run ${commandFor(definition, "abort")}`;
+  return done(
+    "foreign",
+    `${state.message}. Another tool or a person changed it, so this command touches nothing. ${remedy}`,
+  );
+}
+
+/** A person wants the old revision back, so the labels do not matter. What others gave to a third one stays theirs. */
+function abortForeign(situation: Situation, { message, release, last }: Foreign): Action {
+  const { definition, app, memory } = situation;
+  if (!release) {
+    if (last?.phase !== "rolled-back" || last.id !== memory.following) {
+      return done("foreign", refuseTable(definition, app, message));
+    }
+    const isStill = tableOf(app, definition.labels).weights.has(revisionName(definition, last.id));
+    return done(isStill ? "unconfirmed" : "aborted", refuseTable(definition, app, rolledBackMessage(last, last.from)));
+  }
+  const { live, next, nextName, weight, progress } = release;
+  if (!live || weight === undefined) {
+    const end = note({ ...progress, phase: "rolled-back", reason: `${givenUp}${message}` }, `gives up: ${message}`);
+    return { ...end, isLast: true, ignoresLock: true };
+  }
+  const found = {
+    live,
+    next,
+    nextName,
+    weight,
+    progress,
+    isLost: true,
+    isTagged: true,
+    isChanged: false,
+    isBack: false,
+  };
+  return goBack(situation, { kind: "underway", ...found }, "aborted");
 }
 
 const settle = (situation: Situation): Wait => ({
@@ -51,11 +89,15 @@ export function askedFor({ definition, goal, state }: Pick<Situation, "definitio
 }
 
 function decideIdle(situation: Situation, state: Idle): Action {
-  const { goal, app, memory } = situation;
+  const { definition, goal, app, memory } = situation;
   const { live, last } = state;
   const ended = last && last.id === memory.following && last.since >= memory.newest ? last : undefined;
-  if (ended?.phase === "promoted") return done("promoted", `all traffic is on ${live.name}`);
-  if (ended) return done(goal.kind === "abort" ? "aborted" : "rolledBack", rolledBackMessage(ended, live.name));
+  if (ended?.phase === "promoted") return done("promoted", promotedMessage(app, live.name));
+  if (ended) {
+    const isStill = live.name === revisionName(definition, ended.id);
+    const outcome = goal.kind === "abort" ? (isStill ? "unconfirmed" : "aborted") : "rolledBack";
+    return done(outcome, rolledBackMessage(ended, live.name));
+  }
   if (goal.kind !== "run") return nothingUnderway(goal.kind, state);
   if (!isStart(goal)) return done("nothing", `no release is under way, all traffic is on ${live.name}`);
   const refused = refusals(app, live, goal.allowQueue);
@@ -69,6 +111,14 @@ function decideIdle(situation: Situation, state: Idle): Action {
   const missing = missingSecrets(app, asked.template);
   if (missing.length > 0) return done("input", missing.join("; "));
   return pin(situation, live.name, asked.id);
+}
+
+/** Such as one that infra/bicep has made with CANDIDATE_WEIGHT: it belongs to no release, so it goes on. */
+function promotedMessage({ revisions, traffic }: App, live: string): string {
+  const isUsed = (name: string) => name === live || traffic.some(({ revision }) => revision === name);
+  const others = revisions.filter(({ name, isActive }) => isActive && !isUsed(name)).map(({ name }) => name);
+  const rest = `. Without traffic and label, but active: ${others.join(", ")}. Stop it if you do not need it`;
+  return `all traffic is on ${live}${others.length > 0 ? rest : ""}`;
 }
 
 function nothingUnderway(command: "promote" | "abort", { live, last }: Idle): Action {
@@ -90,14 +140,16 @@ function decideUnderway(situation: Situation, state: Underway): Action {
   if (isOlder(situation, progress) && !isAbort) return settle(situation);
   const isSettling = state.isLost && (memory.pending !== undefined || now - progress.since < grace);
   if (progress.phase === "back") {
-    return isSettling && !isAbort ? settle(situation) : goBack(situation, state, reasonOf(situation, progress));
+    return isSettling && !isAbort ? settle(situation) : goBack(situation, state, reasonOf(situation, state));
   }
   if (isAbort) return goBack(situation, state, "aborted");
   const asked = askedFor(situation);
   if (typeof asked === "string") return done("input", asked);
   if (asked && asked.id !== progress.id) return refuseOther(situation, state, asked);
+  if (!state.isTagged && memory.following !== progress.id) return refuseUntagged(situation, state);
   if (memory.failed !== undefined) return goBack(situation, state, memory.failed);
   const failure = failureOf(definition, state, seen);
+  if (state.isChanged && (failure === undefined || progress.approved === "forced")) return refuseChanged(situation);
   if (isApproving(situation, progress) && !state.isLost) return approve(situation, state, failure);
   if (failure !== undefined && progress.approved !== "forced") return goBack(situation, state, failure);
   if (isSettling) return settle(situation);
@@ -106,8 +158,9 @@ function decideUnderway(situation: Situation, state: Underway): Action {
   return progress.phase === "testing" ? test(situation, state) : judgePhase(situation, state);
 }
 
-/** The tag may have had no room for all of it. */
-function reasonOf({ memory: { failed } }: Situation, { reason = "unknown" }: Progress): string {
+/** The tag may have had no room for all of it; without the tag of a way back, what this run knows counts. */
+function reasonOf({ memory: { failed } }: Situation, { progress: { reason = "unknown" }, isLost }: Underway): string {
+  if (isLost) return failed ?? reason;
   return failed?.replace(/\s+/g, " ").startsWith(reason) ? failed : reason;
 }
 
@@ -161,8 +214,33 @@ function approve({ definition, goal }: Situation, state: Underway, failure: stri
   return { ...approved, ignoresLock: true };
 }
 
+/** The person who changed release.yaml may have meant another release. */
+function refuseChanged({ definition }: Situation): Action {
+  const back = `go back with ${commandFor(definition, "abort")}`;
+  return done(
+    "input",
+    `release.yaml has other labels, weights or confirm than when this release started: use that file, or ${back}`,
+  );
+}
+
+/**
+ * Only a run that has seen the tag of the release, or that asks for its image, knows that the table is that of a release:
+ * a person can give the label to an older revision, too.
+ */
+function refuseUntagged({ definition }: Situation, { nextName, weight }: Underway): Action {
+  const what = `${nextName} has the label ${definition.labels.next} and ${weight} % of the traffic`;
+  const remedy = `go on by \`run\` with its --image, or back with ${commandFor(definition, "abort")}`;
+  return done("foreign", `${what}, without the tag of a release, so this command touches nothing: ${remedy}`);
+}
+
 /** The tag is lost, or it does not fit the table: what the table shows starts again. */
-function restart({ definition, seen, now }: Situation, { progress }: Underway): Action {
-  const restarted = { ...progress, since: wholeSeconds(now), restarts: seen.restarts ?? progress.restarts };
+function restart(situation: Situation, state: Underway): Action {
+  const { definition, seen, now, memory } = situation;
+  const { progress } = state;
+  const base = progress.base ?? memory.base;
+  if (progress.phase === "bake" && base === undefined) {
+    return goBack(situation, state, "the tag was lost in the bake, and with it the requests to compare with");
+  }
+  const restarted = { ...progress, base, since: wholeSeconds(now), restarts: seen.restarts ?? progress.restarts };
   return note(restarted, `the tag of the release was lost: ${describePhase(definition, progress)} starts again`);
 }

@@ -1,4 +1,5 @@
 // What release.yaml says: how a new revision of an app gets traffic, and what decides whether it keeps it.
+import { createHash } from "node:crypto";
 
 /** Durations are in seconds, weights in percent of the traffic, `margin` and `max` are shares from 0 to 1. */
 export interface Definition {
@@ -16,6 +17,12 @@ export interface Definition {
   readonly inconclusive: { readonly extend: number; readonly then: "hold" | "abort" };
   /** Not in the file: options that the next command needs, too, such as `--file FILE`. For messages. */
   readonly options?: readonly string[];
+}
+
+/** Fingerprint of what a release may not change on its way: the labels, the weights, and where it asks for a person. */
+export function planOf({ labels, steps }: Definition): string {
+  const parts = [labels.live, labels.next, ...steps.flatMap(({ weight, confirm }) => [weight, confirm])];
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 6);
 }
 
 export type Test = { readonly get: string; readonly contains?: string } | { readonly run: string };

@@ -12,6 +12,9 @@ import { wholeSeconds } from "./tags.ts";
  */
 const drain = 60_000;
 
+/** How long a revision with a health that Azure does not tell may start. */
+const starting = 3 * 60_000;
+
 /** A way back that is sent again after this time leaves the template that failed where it is. */
 const restoring = 30_000;
 
@@ -32,9 +35,15 @@ export function goBack(situation: Situation, state: Underway, reason: string): A
   const { definition, goal, app, now, memory } = situation;
   const { progress, live, next, nextName } = state;
   const ignoresLock = goal.kind === "abort";
-  if (live && !live.isActive) return { kind: "activate", revision: live.name, message: `activates ${live.name}` };
+  if (live && !live.isActive) {
+    return { kind: "activate", revision: live.name, back: reason, message: `activates ${live.name}` };
+  }
   if (progress.phase !== "back" || state.isLost || !state.isBack) {
     if (memory.pending?.moves === "back") return lookAgain(situation, `waits until all traffic is on ${progress.from}`);
+    if (live && isBetterNow(situation, state)) {
+      const message = `waits until ${live.name} is ready (${live.state}), to send all traffic back: ${reason}`;
+      return { ...lookAgain(situation, message), isBlocked: true, back: reason };
+    }
     const { approved: _approved, hold: _hold, ...kept } = progress;
     const template = restoredTemplate(situation, state);
     const isFree = lockOf(app.tags, now) === undefined;
@@ -57,6 +66,13 @@ export function goBack(situation: Situation, state: Underway, reason: string): A
   if (next?.isActive) return { kind: "deactivate", revision: nextName, message: `stops ${nextName}` };
   const end = note({ ...progress, phase: "rolled-back" }, `${nextName} is rolled back: ${reason}`);
   return { ...end, isLast: true, ignoresLock };
+}
+
+/** Whether users lose more with an old revision that is not ready than with the new one, which still responds. */
+function isBetterNow({ now, memory, seen }: Situation, { live, next, weight }: Underway): boolean {
+  const responds = weight > 0 && next?.isActive === true && next.health !== "unhealthy" && seen.failing.size === 0;
+  if (!responds || !live || live.health === "healthy") return false;
+  return live.health === "unhealthy" || now - (memory.goingBackSince ?? now) < starting;
 }
 
 /**

@@ -99,6 +99,10 @@ function isUnchanged({ definition: { labels } }: Guarded, seen: App, app: App): 
   return (
     seen.mode === app.mode &&
     seen.tags[releaseTag] === app.tags[releaseTag] &&
-    isSameTable(tableOf(seen, labels), tableOf(app, labels))
+    isSameTable(tableOf(seen, labels), tableOf(app, labels)) &&
+    // Traffic for a revision that somebody has stopped in the meantime would be lost.
+    app.revisions.every(({ name, isActive }) => isActive === (find(seen, name)?.isActive ?? isActive))
   );
 }
+
+const find = ({ revisions }: App, wanted: string) => revisions.find(({ name }) => name === wanted);

@@ -14,6 +14,10 @@ export interface Memory {
   readonly olderSince: number | undefined;
   /** What `promote` ends, as keyOf: not the step after it. */
   readonly approving: string | undefined;
+  /** The release that failed, attempt and goingBackSince are about. */
+  readonly about: string | undefined;
+  /** When the last step started, as the tag of the bake said it: it can get lost. */
+  readonly base: number | undefined;
   /** Once a failure was seen, nothing brings the traffic back up. */
   readonly failed: string | undefined;
   /** What this run has been trying to do since when. */
@@ -46,6 +50,8 @@ export const emptyMemory: Memory = {
   newest: 0,
   olderSince: undefined,
   approving: undefined,
+  about: undefined,
+  base: undefined,
   failed: undefined,
   attempt: undefined,
   goingBackSince: undefined,
@@ -62,18 +68,26 @@ export const keyOf = ({ id, phase, step }: Progress) => `${id}/${phase}/${step}`
 /** @param started id of the release that the goal asks for, if it asks for one */
 export function remember(memory: Memory, goal: Goal, state: State, started: string | undefined, now: number): Memory {
   const foreignSince = state.kind === "foreign" ? (memory.foreignSince ?? now) : undefined;
+  if (state.kind === "foreign" && state.release && goal.kind === "abort") {
+    return { ...memory, foreignSince, following: state.release.progress.id };
+  }
   if (state.kind !== "underway") return { ...memory, foreignSince };
   const { progress } = state;
-  const isOurs = started === undefined || started === progress.id;
+  const isOurs = started === undefined ? state.isTagged : started === progress.id;
   const isBack = progress.phase === "back" && !state.isLost;
+  const isSame = memory.about === undefined || memory.about === progress.id;
+  const { failed, goingBackSince, attempt, base } = isSame ? memory : emptyMemory;
   return {
     ...memory,
     foreignSince,
     following: isOurs ? progress.id : memory.following,
     ...(isOurs ? newestOf(memory, progress.since, now) : {}),
     approving: goal.kind === "promote" ? (memory.approving ?? keyOf(progress)) : undefined,
-    failed: memory.failed ?? (isBack ? (progress.reason ?? "the release was sent back") : undefined),
-    goingBackSince: memory.goingBackSince ?? (isBack ? now : undefined),
+    about: progress.id,
+    base: progress.base ?? base,
+    attempt,
+    failed: failed ?? (isBack ? (progress.reason ?? "the release was sent back") : undefined),
+    goingBackSince: goingBackSince ?? (isBack ? now : undefined),
   };
 }
 

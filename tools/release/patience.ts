@@ -1,5 +1,5 @@
 // How long a run tries: it gives up early while it raises the traffic, and late while it goes back.
-import { type Action, done, lookAgain, type Situation, type Write } from "./action.ts";
+import { type Action, done, lookAgain, type Situation } from "./action.ts";
 import { decide } from "./decide.ts";
 import { keyOf, type Memory } from "./memory.ts";
 import { commandFor } from "./words.ts";
@@ -11,9 +11,11 @@ export const patience = { up: 5 * 60_000, back: 10 * 60_000 } as const;
 export function choose(situation: Situation): { action: Action; memory: Memory } {
   const { memory, now } = situation;
   const action = decide(situation);
-  const goingBackSince = isGoingBack(situation, action) ? (memory.goingBackSince ?? now) : undefined;
+  const reason = reasonOf(action);
+  const isBack = reason !== undefined || isGoingBack(situation, action);
+  const goingBackSince = isBack ? (memory.goingBackSince ?? now) : undefined;
   const attempt = attemptOf(situation, action);
-  const failed = memory.failed ?? (isWayBack(action) ? action.progress.reason : undefined);
+  const failed = memory.failed ?? reason;
   const remembered = { ...memory, goingBackSince, attempt, failed };
   if (action.kind === "done") return { action, memory: remembered };
   if (goingBackSince !== undefined) {
@@ -29,11 +31,15 @@ export function choose(situation: Situation): { action: Action; memory: Memory }
   return { action, memory: remembered };
 }
 
-const isWayBack = (action: Action): action is Write => action.kind === "write" && action.moves === "back";
+/** @returns why the action sends the traffic back, if it does */
+function reasonOf(action: Action): string | undefined {
+  if (action.kind === "write") return action.moves === "back" ? action.progress.reason : undefined;
+  return "back" in action ? action.back : undefined;
+}
 
 /** Also while Azure shows the state of before: it can undo the way back. */
 function isGoingBack({ state, memory }: Situation, action: Action): boolean {
-  if (isWayBack(action) || (action.kind === "wait" && memory.goingBackSince !== undefined)) return true;
+  if (action.kind === "wait" && memory.goingBackSince !== undefined) return true;
   return state.kind === "underway" && state.progress.phase === "back" && !state.isLost;
 }
 
@@ -46,7 +52,10 @@ function attemptOf({ memory, now }: Situation, action: Action): Memory["attempt"
 
 /** Names what an action tries, so that a repeated one counts as the same. */
 export function nameOf(action: Action): string | undefined {
-  if (action.kind === "write") return `${action.moves} ${keyOf(action.progress)}`;
+  if (action.kind === "write") {
+    const { moves, progress } = action;
+    return [moves, keyOf(progress), progress.hold, progress.approved].filter(Boolean).join(" ");
+  }
   if (action.kind === "activate" || action.kind === "deactivate") return `${action.kind} ${action.revision}`;
   return action.kind === "test" ? "test" : undefined;
 }

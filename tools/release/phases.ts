@@ -1,7 +1,7 @@
 // The phases of a good release, one after the other.
 import { type Action, done, lookAgain, note, type Situation, slowLook, type Write, wait } from "./action.ts";
 import type { Candidate } from "./candidate.ts";
-import type { Definition } from "./definition.ts";
+import { type Definition, planOf } from "./definition.ts";
 import { goBack } from "./ending.ts";
 import { judgedFrom } from "./look.ts";
 import type { Underway } from "./state.ts";
@@ -26,7 +26,7 @@ export function pin({ definition, app, now }: Situation, live: string, id: strin
   return {
     ...up,
     ...(app.mode === "Multiple" ? {} : { mode: "Multiple" }),
-    progress: { id, phase: "pinned", step: 0, since: wholeSeconds(now), from: live },
+    progress: { id, phase: "pinned", step: 0, since: wholeSeconds(now), from: live, plan: planOf(definition) },
     traffic: pinnedTable(app, definition.labels, live),
     message: `all traffic stays on ${live}, by its name`,
   };
@@ -68,6 +68,9 @@ export function create(situation: Situation, state: Underway, asked: Candidate |
 
 export function test(situation: Situation, state: Underway): Action {
   const { tests } = situation.seen;
+  if (state.live?.isActive === false) {
+    return done("held", `${state.live.name} has all traffic, but is inactive: activate it, then \`run\` again`);
+  }
   if (!tests) return { kind: "test", message: `tests ${state.nextName}` };
   return tests.ok ? advance(situation, state) : goBack(situation, state, tests.message);
 }
@@ -77,6 +80,7 @@ export function judgePhase(situation: Situation, state: Underway): Action {
   const { definition, now, seen } = situation;
   const { progress } = state;
   if (progress.approved) return advance(situation, state);
+  if (!progress.hold && state.live?.isActive === false) return hold(definition, progress, "stopped");
   if (progress.hold) return done("held", holdMessage(definition, progress));
   const isOutage = judgeChecks(definition, state, seen).some(({ verdict }) => verdict === "outage");
   if (isOutage) return hold(definition, progress, "outage");
@@ -107,9 +111,11 @@ export function endOf({ steps, bake }: Definition, { phase, step, since }: Progr
 }
 
 /** From the tests to the first step, from step to step, to the bake, and to the swap. */
-function advance({ definition, app, now }: Situation, { progress, nextName }: Underway): Write {
+function advance({ definition, app, now, seen }: Situation, { progress, nextName }: Underway): Write {
   const { labels, steps } = definition;
-  const clean: Progress = { ...progress, since: wholeSeconds(now), approved: undefined, hold: undefined };
+  // A person has accepted the restarts that there were.
+  const restarts = progress.approved === "forced" ? (seen.restarts ?? progress.restarts) : progress.restarts;
+  const clean: Progress = { ...progress, since: wholeSeconds(now), approved: undefined, hold: undefined, restarts };
   if (progress.phase === "bake") {
     return {
       ...up,

@@ -59,7 +59,7 @@ export function planOf(input: PlanInput): Plan {
   const { definition, app, wanted, allowQueue } = input;
   const state = stateOf(definition, app);
   if (state.kind === "foreign") {
-    return refused(definition, [state.isUnderway ? state.message : refuseTable(definition, app, state.message)]);
+    return refused(definition, [state.release ? state.message : refuseTable(definition, app, state.message)]);
   }
   if (state.kind === "underway") {
     const { id } = state.progress;

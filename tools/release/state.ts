@@ -2,8 +2,8 @@
 // cannot tell.
 import type { App, Revision } from "./azure/azure.ts";
 import { revisionName } from "./candidate.ts";
-import type { Definition } from "./definition.ts";
-import { describeTable, isBase, isSwapped, type Table, tableOf, weightIn } from "./table.ts";
+import { type Definition, planOf } from "./definition.ts";
+import { describeTable, isBase, isSwapped, type Table, tableOf, weightIn, weightOf } from "./table.ts";
 import { isId, type Phase, type Progress, parseProgress, releaseTag } from "./tags.ts";
 
 export type State = Idle | Underway | Foreign;
@@ -20,6 +20,10 @@ export interface Underway {
   /** As the table shows it: where the tag says something else, isLost is true. */
   readonly progress: Progress;
   readonly isLost: boolean;
+  /** false: no tag says that a release is under way, but the table looks like one. */
+  readonly isTagged: boolean;
+  /** The release started with another definition. */
+  readonly isChanged: boolean;
   /** undefined: it no longer exists. Only after the swap. */
   readonly live: Revision | undefined;
   /** undefined: Azure does not show it yet, or it is gone. */
@@ -32,14 +36,19 @@ export interface Underway {
 }
 
 /** Somebody else's traffic table: the release touches nothing. */
-interface Foreign {
+export interface Foreign {
   readonly kind: "foreign";
   readonly message: string;
-  /** The tag says that a release is under way. */
-  readonly isUnderway: boolean;
-  /** When the release last wrote its tag, if there is one under way: Azure may show the table of this write soon. */
-  readonly since: number | undefined;
+  /** The tag says that this release is under way. Its `since`: Azure may show the table of this write soon. */
+  readonly release: Release | undefined;
+  /** The release that ended last. */
+  readonly last: Progress | undefined;
 }
+
+type Release = Pick<Underway, "progress" | "live" | "next" | "nextName"> & {
+  /** Of the new revision, if all traffic is on the two revisions of the release. */
+  readonly weight: number | undefined;
+};
 
 export function stateOf(definition: Definition, app: App): State {
   const progress = parseProgress(app.tags[releaseTag]);
@@ -50,43 +59,61 @@ export function stateOf(definition: Definition, app: App): State {
   return lost(definition, app, table, progress) ?? idle(app, table, progress);
 }
 
-function underway(definition: Definition, app: App, table: Table, progress: Progress): State {
+function underway(definition: Definition, app: App, table: Table, progress: Progress): Underway | Foreign {
+  const { from } = progress;
   const nextName = revisionName(definition, progress.id);
   const find = (name: string) => app.revisions.find((revision) => revision.name === name);
-  const live = find(progress.from);
-  const split = weightIn(table, progress.from, nextName);
-  const isBack = isBase(table, progress.from, nextName);
-  const hasSwapped = isSwapped(table, progress.from, nextName);
-  const shown = shownPhase();
-  if (app.mode !== "Multiple" || shown === undefined) {
-    return foreign(app, `the release ${progress.id} is at ${progress.phase}`, progress.since);
+  const [live, next] = [find(from), find(nextName)];
+  const isChanged = progress.plan !== undefined && progress.plan !== planOf(definition);
+  const weight = app.mode === "Multiple" ? weightOf(table, from, nextName) : undefined;
+  const isBack = isBase(table, from, nextName);
+  const split = weightIn(table, from, nextName);
+  const hasSwapped = isSwapped(table, from, nextName);
+  const shown = weight === undefined ? undefined : isChanged ? toldPhase(weight) : shownPhase();
+  const release = { progress, live, next, nextName, weight };
+  if (weight === undefined || shown === undefined) {
+    return foreign(app, `the release ${progress.id} is at ${progress.phase}`, release);
   }
   if (!live && shown.phase !== "swapped") {
-    const message = `${progress.from}, to go back to, no longer exists`;
-    return { kind: "foreign", message, isUnderway: true, since: undefined };
+    const message = `${from}, to go back to, no longer exists`;
+    return { kind: "foreign", message, release, last: undefined };
   }
   const isLost = shown.phase !== progress.phase || shown.step !== progress.step;
-  return {
-    kind: "underway",
-    progress: isLost ? { ...progress, ...shown, approved: undefined, hold: undefined } : progress,
-    isLost,
-    live,
-    next: find(nextName),
-    nextName,
-    weight: hasSwapped ? 100 : (split ?? 0),
-    isBack,
-  };
+  const found = isLost ? { ...progress, ...shown, approved: undefined, hold: undefined } : progress;
+  return { kind: "underway", progress: found, isLost, isTagged: true, isChanged, live, next, nextName, weight, isBack };
 
-  function shownPhase(): Pick<Progress, "phase" | "step" | "reason"> | undefined {
+  function shownPhase(): Shown | undefined {
     const { phase, step, reason } = progress;
     if (!isBack && !hasSwapped && split === undefined) return undefined;
     if (phase === "back") return { phase, step, reason };
     if (hasSwapped) return { phase: "swapped", step, reason };
-    if (split !== undefined) return phaseOf(definition, split, step);
+    if (split !== undefined) {
+      return split < toldWeight(definition, progress) ? sentBack(split) : phaseOf(definition, split, step);
+    }
     if (phase === "pinned" || phase === "created") return { phase, step, reason };
     // The label has gone although the tag does not say so: two writes crossed, or somebody sent the traffic back.
-    return { phase: "back", step, reason: `another change sent all traffic back to ${progress.from}` };
+    return sentBack(0);
   }
+
+  /** Another definition does not know the steps: the tag counts, unless somebody sent the traffic back. */
+  function toldPhase(shownWeight: number): Shown {
+    const { phase, step, reason } = progress;
+    const isSentBack = shownWeight === 0 && (phase === "step" || phase === "bake" || phase === "swapped");
+    return isSentBack ? sentBack(0) : { phase, step, reason };
+  }
+
+  function sentBack(to: number): Shown {
+    const what = to === 0 ? "all traffic" : "traffic";
+    return { phase: "back", step: progress.step, reason: `another change sent ${what} back to ${from}` };
+  }
+}
+
+type Shown = Pick<Progress, "phase" | "step" | "reason">;
+
+/** The weight that the new revision has by the tag. */
+function toldWeight({ steps }: Definition, { phase, step }: Progress): number {
+  if (phase === "bake" || phase === "swapped") return 100;
+  return phase === "step" ? (steps[step - 1]?.weight ?? 0) : 0;
 }
 
 /** @param step that the tag says: two steps may have the same weight */
@@ -98,31 +125,34 @@ function phaseOf({ steps }: Definition, weight: number, step: number): { phase: 
   return found < 0 ? undefined : { phase: "step", step: found + 1 };
 }
 
-/** The tag is gone, but the table is that of a release: both labels, and the new revision has a name of a release. */
+/**
+ * The tag is gone, but the table is that of a release: both labels, and the new revision has a name of a release and some
+ * traffic. Without traffic, the next `run` of the same image gives it its tag again.
+ */
 function lost(definition: Definition, app: App, table: Table, last: Progress | undefined): State | undefined {
   const { live, next } = table;
   const id = next?.split("--").at(-1) ?? "";
   if (app.mode !== "Multiple" || !live || !isId(id) || next !== revisionName(definition, id)) return undefined;
   if (last?.id === id) return undefined;
   const weight = weightIn(table, live, next);
-  const shown = weight === undefined ? undefined : phaseOf(definition, weight, 0);
+  const shown = weight ? phaseOf(definition, weight, 0) : undefined;
   if (!shown) return undefined;
-  const state = underway(definition, app, table, { id, ...shown, since: 0, from: live });
-  return state.kind === "underway" ? { ...state, isLost: true } : state;
+  const plan = planOf(definition);
+  const state = underway(definition, app, table, { id, ...shown, since: 0, from: live, plan });
+  return state.kind === "underway" ? { ...state, isLost: true, isTagged: false } : { ...state, release: undefined };
 }
 
 function idle(app: App, table: Table, last: Progress | undefined): State {
   const names = app.mode === "Single" ? [app.latestReadyRevision] : [...table.weights.keys()];
   const live = app.revisions.find(({ name }) => name === names[0]);
   if (app.latestReadyRevision === undefined && (app.mode === "Single" || table.hasLatest)) {
-    const message = "no revision of the app is ready to compare with";
-    return { kind: "foreign", message, isUnderway: false, since: undefined };
+    return { kind: "foreign", message: "no revision of the app is ready to compare with", release: undefined, last };
   }
   if (names.length === 1 && live) return { kind: "idle", live, last };
-  return foreign(app, "no release is under way", undefined);
+  return foreign(app, "no release is under way", undefined, last);
 }
 
-function foreign(app: App, but: string, since: number | undefined): Foreign {
+function foreign(app: App, but: string, release: Release | undefined, last?: Progress): Foreign {
   const table = app.mode === "Multiple" ? describeTable(app) : `${describeTable(app)}, in the mode ${app.mode}`;
-  return { kind: "foreign", message: `the traffic is ${table}, but ${but}`, isUnderway: since !== undefined, since };
+  return { kind: "foreign", message: `the traffic is ${table}, but ${but}`, release, last };
 }

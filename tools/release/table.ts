@@ -33,11 +33,15 @@ export function isBase(table: Table, from: string, candidate: string): boolean {
   return table.live === from && table.next !== candidate && table.weights.get(from) === 100 && !table.hasLatest;
 }
 
+/** @returns the weight of the new revision if nothing but these two has traffic, whatever their labels are */
+export function weightOf({ weights, hasLatest }: Table, from: string, candidate: string): number | undefined {
+  const weight = weights.get(candidate) ?? 0;
+  return !hasLatest && weight + (weights.get(from) ?? 0) === 100 ? weight : undefined;
+}
+
 /** @returns the weight of the new revision if the table splits the traffic between both as a release does */
 export function weightIn(table: Table, from: string, candidate: string): number | undefined {
-  if (table.live !== from || table.next !== candidate || table.hasLatest) return undefined;
-  const weight = table.weights.get(candidate) ?? 0;
-  return weight + (table.weights.get(from) ?? 0) === 100 ? weight : undefined;
+  return table.live === from && table.next === candidate ? weightOf(table, from, candidate) : undefined;
 }
 
 /** The new revision is the live one. */
@@ -64,11 +68,14 @@ export function splitTable(app: App, labels: Labels, from: string, candidate: st
   ];
 }
 
-/** Labels of the user keep their addresses, and get no share of the traffic. */
-function otherLabels({ traffic }: App, { live, next }: Labels): Share[] {
+/**
+ * Labels of the user keep their addresses, and get no share of the traffic. One on the latest revision keeps the revision
+ * that it has now: else it would show the new one before its tests.
+ */
+function otherLabels({ traffic, latestReadyRevision }: App, { live, next }: Labels): Share[] {
   return traffic
     .filter(({ label }) => label !== undefined && label !== live && label !== next)
-    .map((share) => ({ ...share, weight: 0 }));
+    .map(({ revision = latestReadyRevision, ...share }) => ({ ...share, revision, weight: 0 }));
 }
 
 /** e.g. `welcome--a 95 % (blue), welcome--b 5 % (green)` */

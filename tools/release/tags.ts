@@ -29,9 +29,9 @@ export type Phase = (typeof phases)[number];
 
 /**
  * Why a release waits for a person. confirm: the step asks for it. share: the traffic is not split by the weights.
- * silent: probes fail at both revisions. blind: Azure does not return the counts.
+ * stopped: somebody stopped the live revision. silent: probes fail at both revisions. blind: Azure does not return the counts.
  */
-export const holds = ["confirm", "inconclusive", "outage", "share", "silent", "blind"] as const;
+export const holds = ["confirm", "inconclusive", "outage", "share", "stopped", "silent", "blind"] as const;
 
 export type Hold = (typeof holds)[number];
 
@@ -45,6 +45,8 @@ export interface Progress {
   readonly since: number;
   /** The revision that was live before. */
   readonly from: string;
+  /** Fingerprint of the definition that the release started with, from planOf. undefined: not known */
+  readonly plan?: string | undefined;
   /** When the last step started, in the bake: until then, the old revision had requests to compare with. */
   readonly base?: number | undefined;
   /** Restarts of the replicas of the new revision before it was ready. undefined: not known, so none is judged. */
@@ -57,8 +59,9 @@ export interface Progress {
 }
 
 export function formatProgress(progress: Progress): string {
-  const { id, phase, step, since, from, base, restarts, approved, hold, reason } = progress;
+  const { id, phase, step, since, from, plan, base, restarts, approved, hold, reason } = progress;
   const words = [`id=${id}`, `phase=${phase}`, `step=${step}`, `since=${formatTime(since)}`, `from=${from}`];
+  if (plan !== undefined) words.push(`plan=${plan}`);
   if (base !== undefined) words.push(`base=${formatTime(base)}`);
   if (restarts !== undefined) words.push(`restarts=${restarts}`);
   if (approved !== undefined) words.push(`approved=${approved}`);
@@ -84,6 +87,7 @@ export function parseProgress(text: string | undefined): Progress | undefined {
     step,
     since,
     from,
+    plan: values.get("plan")?.match(/^[0-9a-f]{6}$/)?.[0],
     base: parseTime(values.get("base")),
     restarts: wholeNumber(values.get("restarts")),
     approved: (["yes", "forced"] as const).find((name) => name === values.get("approved")),

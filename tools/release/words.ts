@@ -15,6 +15,7 @@ const holdReasons: Readonly<Record<Exclude<Hold, "silent">, string>> = {
   confirm: "has passed and asks for a person",
   inconclusive: "had too few requests to decide",
   outage: "has more bad requests than `max` at both revisions: look for a cause outside of the new one",
+  stopped: "cannot compare, because somebody stopped the live revision: activate it first",
   share: "gives the new revision another share of the requests than its weight",
   blind: "cannot pass, because Azure does not return the counts: look at the role and the metrics of the app",
 };
@@ -40,5 +41,10 @@ export function formatPoints(difference: number): string {
   return points === 1 ? "1 point" : `${points} points`;
 }
 
+/** Begins the reason of a release that left the traffic as it was. */
+export const givenUp = "given up, because ";
+
 export const rolledBackMessage = ({ id, reason }: Progress, live: string) =>
-  `the release ${id} was rolled back to ${live}${reason ? `: ${reason}` : ""}`;
+  reason?.startsWith(givenUp)
+    ? `the release ${id} was ${reason}. The traffic stays as it is`
+    : `the release ${id} was rolled back to ${live}${reason ? `: ${reason}` : ""}`;

@@ -127,6 +127,8 @@ const bakes = { table: tables.bake, tag: tag("bake", 2) };
 const promote: Goal = { kind: "promote", force: false };
 const force: Goal = { kind: "promote", force: true };
 const abort: Goal = { kind: "abort" };
+/** Of a release that began with another release.yaml. */
+const other = (step: number, more: Partial<Progress> = {}) => tag("step", step, { plan: "abcdef", ...more });
 const approving = (phase: Phase, step: number) => ({ memory: { approving: `${id}/${phase}/${step}` } });
 const asking = { ...definition, steps: [{ weight: 5, for: 600, confirm: true }] };
 const aborting = { ...definition, inconclusive: { extend: 600, then: "abort" as const } };
@@ -282,11 +284,102 @@ describe("a run decides", () => {
       "while it can be an own write that Azure still applies",
       { table: [blue(70), green(30)], tag: tag("step", 1), minutes: 0.5 },
     ],
-    ["note step/1", "to start the step again when the tag is lost", { table: tables.step1, minutes: 30 }],
-    ["wait", "before the table counts more than the tag", { table: tables.step1, tag: tag("step", 2), minutes: 0.5 }],
+    ["foreign", "without a tag, if it does not know the release", { table: tables.step1, minutes: 30 }],
+    [
+      "foreign",
+      "without a tag, for a check that fails, if it does not know the release",
+      { table: tables.step1, minutes: 30, seen: { failing: new Set(["alive"]) } },
+    ],
     [
       "note step/1",
-      "by the table when the tag says another step",
+      "to start the step again when the tag is lost",
+      { table: tables.step1, minutes: 30, memory: { following: id } },
+    ],
+    [
+      "back back/2 no %",
+      "when the tag is lost in the bake, because nothing is left to compare with",
+      { table: tables.bake, minutes: 30, memory: { following: id } },
+    ],
+    [
+      "note bake/2",
+      "to start the bake again when the tag is lost, if it remembers what to compare with",
+      { table: tables.bake, minutes: 30, memory: { following: id, base: since } },
+    ],
+    [
+      "input",
+      "with another release.yaml, in a step that has passed",
+      { ...steps, tag: other(1), minutes: 10, seen: { counts: passing } },
+    ],
+    ["input", "with another release.yaml, on hold", { ...steps, tag: other(1, { hold: "confirm" }), minutes: 10 }],
+    [
+      "input",
+      "with another release.yaml, in the tests",
+      { table: tables.testing, tag: { ...other(0), phase: "testing" } },
+    ],
+    [
+      "back back/1 no %",
+      "with another release.yaml, when a check fails",
+      { ...steps, tag: other(1), seen: { counts: failing } },
+    ],
+    [
+      "note step/1 hold=stopped last",
+      "when somebody stopped the live revision",
+      { ...steps, minutes: 10, live: { isActive: false }, seen: { counts: passing } },
+    ],
+    [
+      "note bake/2 hold=stopped last",
+      "when somebody stopped the old revision in the bake",
+      { ...bakes, minutes: 10, live: { isActive: false }, seen: { counts: passing } },
+    ],
+    [
+      "held",
+      "in the tests, when somebody stopped the live revision",
+      { table: tables.testing, tag: tag("testing"), live: { isActive: false }, seen: { tests: { ok: true } } },
+    ],
+    [
+      "wait",
+      "with the way back while the old revision starts and the new one responds",
+      {
+        ...bakes,
+        live: { health: "unknown" },
+        seen: { counts: failing },
+        memory: { goingBackSince: since - 2.9 * minute },
+      },
+    ],
+    [
+      "back back/2 no %",
+      "after 3 minutes, whatever Azure tells about the old revision",
+      {
+        ...bakes,
+        live: { health: "unknown" },
+        seen: { counts: failing },
+        memory: { goingBackSince: since - 3 * minute },
+      },
+    ],
+    [
+      "wait",
+      "with the way back while the old revision is unhealthy and the new one responds",
+      {
+        ...bakes,
+        live: { health: "unhealthy" },
+        seen: { counts: failing },
+        memory: { goingBackSince: since - 9 * minute },
+      },
+    ],
+    [
+      "back back/2 no %",
+      "when neither of them is healthy",
+      { ...bakes, live: { health: "unhealthy" }, next: { health: "unhealthy" }, seen: { counts: failing } },
+    ],
+    ["wait", "before the table counts more than the tag", { table: tables.step1, tag: tag("step", 2), minutes: 0.5 }],
+    [
+      "note step/2",
+      "by the table when it is further than the tag",
+      { table: tables.step2, tag: tag("step", 1), minutes: 2 },
+    ],
+    [
+      "back back/2 no %",
+      "when somebody sent a part of the traffic back",
       { table: tables.step1, tag: tag("step", 2), minutes: 2 },
     ],
     ["back back/2 no %", "after somebody else sent the traffic back", { tag: tag("step", 2), minutes: 2 }],
@@ -411,11 +504,77 @@ describe("abort decides", () => {
     ["nothing", "when the release was rolled back already", { tag: tag("rolled-back", 1) }],
     ["input", "when the new revision is live", { table: tables.swapped, tag: tag("swapped", 2) }],
     ["nothing", "while no release is under way", {}],
-    ["foreign", "when the table is somebody else's", { table: [blue(70), green(30)], tag: tag("step", 1), minutes: 2 }],
+    ["back back/1 no %", "with another release.yaml", { ...steps, tag: other(1) }],
+    ["back back/1 no %", "at a weight of no step", { table: [blue(70), green(30)], tag: tag("step", 1) }],
+    ["back back/1 no %", "without labels", { table: [{ revision: from, weight: 100 }], tag: tag("step", 1) }],
+    [
+      "note rolled-back/1 last",
+      "when a third revision has traffic: that stays",
+      { table: [blue(70), { revision: "welcome--x", weight: 30 }], tag: tag("step", 1) },
+    ],
+    ["note rolled-back/1 last", "in the mode Single", { ...steps, app: { mode: "Single" } }],
+    ["foreign", "while a table of no release is split", { table: halves }],
   ])("%s %s", (wanted, _, one) => {
     const action = decide(situation({ goal: abort, ...one }));
     expect(brief(action)).toBe(wanted);
     if (action.kind === "write") expect(action.ignoresLock).toBe(true);
+  });
+});
+
+describe("promote decides, in a release with another release.yaml,", () => {
+  test("to refuse, and names the way out", () => {
+    const action = decide(
+      situation({ ...steps, tag: other(1, { hold: "confirm" }), goal: force, ...approving("step", 1) }),
+    );
+    expect(action).toMatchObject({
+      outcome: "input",
+      message: expect.stringContaining("`npm run release -- abort welcome`"),
+    });
+  });
+});
+
+describe("a release that goes on", () => {
+  test("after `promote --force` does not count the restarts that a person has accepted", () => {
+    const seen = { restarts: 3 };
+    const forced = decide(situation({ ...steps, tag: tag("step", 1, { approved: "forced" }), seen }));
+    expect(forced).toMatchObject({ progress: { phase: "step", step: 2, restarts: 3 } });
+    const usual = decide(situation({ ...steps, tag: tag("step", 1, { approved: "yes" }), seen: { restarts: 0 } }));
+    expect(usual).toMatchObject({ progress: { step: 2, restarts: 0 } });
+  });
+
+  test("after its tag was lost counts restarts from then on", () => {
+    const lost = { table: tables.step2, tag: tag("step", 1), minutes: 2, seen: { restarts: 4 } };
+    expect(decide(situation({ ...lost, tag: tag("step", 1, { restarts: 4 }) }))).toMatchObject({
+      progress: { restarts: 4 },
+    });
+    const { tag: _, ...untagged } = { ...lost, memory: { following: id } };
+    expect(decide(situation(untagged))).toMatchObject({ progress: { step: 2, restarts: 4 } });
+  });
+
+  test("with a lost tag is not approved by `promote`, before the step starts again", () => {
+    const lost = { table: tables.step2, tag: tag("step", 1), minutes: 2, goal: promote, ...approving("step", 2) };
+    expect(brief(decide(situation(lost)))).toBe("note step/2");
+  });
+
+  test("does not end with the end of an older release of the same revision", () => {
+    const one = { tag: tag("rolled-back", 1), memory: { following: id, newest: since + minute }, goal: resume };
+    expect(brief(decide(situation(one)))).toBe("nothing");
+  });
+
+  test("names active revisions without traffic that belong to no release when it is promoted", () => {
+    const revisions = [revision(from, { isActive: false }), revision(next, {}), revision("welcome--0000002", {})];
+    const one = { table: tables.swapped, tag: tag("promoted", 2), memory: { following: id }, app: { revisions } };
+    expect(decide(situation(one))).toMatchObject({ message: expect.stringContaining("but active: welcome--0000002.") });
+  });
+});
+
+describe("a message about a table of others", () => {
+  test("names the command that ends the release", () => {
+    const one = { table: [blue(70), green(30)], tag: tag("step", 1), minutes: 2 };
+    expect(decide(situation(one))).toMatchObject({
+      outcome: "foreign",
+      message: expect.stringContaining("To end this release, run `npm run release -- abort welcome`"),
+    });
   });
 });
 

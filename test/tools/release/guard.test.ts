@@ -119,6 +119,8 @@ describe("a write", () => {
       await may(owner, 200, (app) => ({ ...app, tags: { ...app.tags, "release-progress": "id=r12345678" } })),
     ).toBe(false);
     expect(await may(owner, 200, (app) => ({ ...app, traffic: [] }))).toBe(false);
+    const stop = (app: App) => app.revisions.map((revision) => ({ ...revision, isActive: false }));
+    expect(await may(owner, 200, (app) => ({ ...app, revisions: stop(app) }))).toBe(false);
     expect(await may(owner, 200, (app) => ({ ...app, tags: { ...app.tags, team: "b" } }))).toBe(true);
   });
 });

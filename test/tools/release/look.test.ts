@@ -13,7 +13,7 @@ const step: Progress = { id, phase: "step", step: 2, since, from: "welcome--old"
 
 function stateAt(progress: Progress): Underway {
   const kept = { live: undefined, next: undefined, nextName: `welcome--${id}`, weight: 50, isBack: false };
-  return { kind: "underway", progress, isLost: false, ...kept };
+  return { kind: "underway", progress, isLost: false, isTagged: true, isChanged: false, ...kept };
 }
 
 function countsAt(progress: Progress, now: number, rules: Definition = definition) {

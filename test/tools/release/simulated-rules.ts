@@ -142,8 +142,10 @@ export function watch(simulator: Simulator, definition: Definition): Rules {
     const { traffic: old = [], ...settings } = before.ingress ?? {};
     const { traffic = [], ...newSettings } = app.wanted.ingress ?? {};
     const { live, next } = definition.labels;
+    // A label on the latest revision may get the name of the one that it reaches.
+    const latest = app.revisions.findLast((revision) => isReady(revision, clock.now()))?.name;
     const labels = (table: readonly TrafficShare[]) =>
-      table.flatMap(({ label, revisionName }) =>
+      table.flatMap(({ label, revisionName = latest }) =>
         label === undefined || label === live || label === next ? [] : [`${label} ${revisionName}`],
       );
     if (!isDeepStrictEqual(labels(traffic).toSorted(), labels(old).toSorted())) violate("a write changes other labels");
