@@ -224,8 +224,8 @@ function refuseChanged({ definition }: Situation): Action {
 }
 
 /**
- * Only a run that has seen the tag of the release, or that asks for its image, knows that the table is that of a release:
- * a person can give the label to an older revision, too.
+ * Only a run that has seen the tag of the release, or that asks for its image, knows that the table is that of a
+ * release: a person can give the label to an older revision, too.
  */
 function refuseUntagged({ definition }: Situation, { nextName, weight }: Underway): Action {
   const what = `${nextName} has the label ${definition.labels.next} and ${weight} % of the traffic`;

@@ -126,8 +126,8 @@ function phaseOf({ steps }: Definition, weight: number, step: number): { phase: 
 }
 
 /**
- * The tag is gone, but the table is that of a release: both labels, and the new revision has a name of a release and some
- * traffic. Without traffic, the next `run` of the same image gives it its tag again.
+ * The tag is gone, but the table is that of a release: both labels, and the new revision has a name of a release and
+ * some traffic. Without traffic, the next `run` of the same image gives it its tag again.
  */
 function lost(definition: Definition, app: App, table: Table, last: Progress | undefined): State | undefined {
   const { live, next } = table;

@@ -69,8 +69,8 @@ export function splitTable(app: App, labels: Labels, from: string, candidate: st
 }
 
 /**
- * Labels of the user keep their addresses, and get no share of the traffic. One on the latest revision keeps the revision
- * that it has now: else it would show the new one before its tests.
+ * Labels of the user keep their addresses, and get no share of the traffic. One on the latest revision keeps the
+ * revision that it has now: else it would show the new one before its tests.
  */
 function otherLabels({ traffic, latestReadyRevision }: App, { live, next }: Labels): Share[] {
   return traffic

@@ -29,7 +29,8 @@ export type Phase = (typeof phases)[number];
 
 /**
  * Why a release waits for a person. confirm: the step asks for it. share: the traffic is not split by the weights.
- * stopped: somebody stopped the live revision. silent: probes fail at both revisions. blind: Azure does not return the counts.
+ * stopped: somebody stopped the live revision. silent: probes fail at both revisions. blind: Azure does not return the
+ * counts.
  */
 export const holds = ["confirm", "inconclusive", "outage", "share", "stopped", "silent", "blind"] as const;
 
