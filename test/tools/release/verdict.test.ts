@@ -9,6 +9,8 @@ const state: Underway = {
   kind: "underway",
   progress: { id: "r00000000", phase: "step", step: 1, since: 0, from: "welcome--old" },
   isLost: false,
+  isTagged: true,
+  isChanged: false,
   live: undefined,
   next: undefined,
   nextName: "welcome--r00000000",
