@@ -4,7 +4,7 @@ import { type Azure, AzureFault, type Change } from "./azure/azure.ts";
 import { isOnce, isStart, type ReleaseOptions } from "./goal.ts";
 import { hasLock, mayWrite, renewLock, takeLock } from "./guard.ts";
 import { lockOf, withLock, withoutLock } from "./lock.ts";
-import type { Memory } from "./memory.ts";
+import { type Memory, testsOf } from "./memory.ts";
 import { labelUrl } from "./observe.ts";
 import { choose, nameOf, patience } from "./patience.ts";
 import { expect } from "./pending.ts";
@@ -48,8 +48,10 @@ export async function act(options: ReleaseOptions, { situation, action, memory }
       await clock.sleep(Math.max(1_000, action.until - azure.now()));
       return { memory };
     case "test": {
+      const { state } = situation;
       const seen = { ...situation.seen, tests: await runTests(options, situation) };
-      const chosen = choose({ ...situation, seen, memory, now: azure.now() });
+      const tested = seen.tests.ok && state.kind === "underway" ? testsOf(state.progress) : undefined;
+      const chosen = choose({ ...situation, seen, memory: { ...memory, tested }, now: azure.now() });
       return act(options, { situation, ...chosen });
     }
     case "write": {
@@ -99,7 +101,7 @@ async function getLock(options: ReleaseOptions, { situation: { app }, memory }: 
     // What this run does, and for how long it tries, begins when it is its turn.
     return { memory: { ...memory, attempt: undefined, goingBackSince: undefined, failed: undefined } };
   }
-  const until = `its lock ends at ${formatTime(lock.expiry)} if it does not renew it`;
+  const until = `its lock ends at ${formatTime(lock.expiry)}. If it has died, run this command again then`;
   return { memory, end: { outcome: "ongoing", message: `${lock.owner} goes on with this release: ${until}` } };
 }
 

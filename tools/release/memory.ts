@@ -14,6 +14,8 @@ export interface Memory {
   readonly olderSince: number | undefined;
   /** What `promote` ends, as keyOf: not the step after it. */
   readonly approving: string | undefined;
+  /** The tests that have passed, as testsOf: a look can be older than they are. */
+  readonly tested: string | undefined;
   /** The release that failed, attempt and goingBackSince are about. */
   readonly about: string | undefined;
   /** When the last step started, as the tag of the bake said it: it can get lost. */
@@ -50,6 +52,7 @@ export const emptyMemory: Memory = {
   newest: 0,
   olderSince: undefined,
   approving: undefined,
+  tested: undefined,
   about: undefined,
   base: undefined,
   failed: undefined,
@@ -61,6 +64,9 @@ export const emptyMemory: Memory = {
 };
 
 export const isSwapping = ({ pending }: Memory) => pending?.after.includes(" phase=swapped ") === true;
+
+/** One try of the tests. */
+export const testsOf = ({ id, since }: Progress) => `${id} ${since}`;
 
 /** A phase of a release, or one of its steps. */
 export const keyOf = ({ id, phase, step }: Progress) => `${id}/${phase}/${step}`;

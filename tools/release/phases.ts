@@ -4,6 +4,7 @@ import type { Candidate } from "./candidate.ts";
 import { type Definition, planOf } from "./definition.ts";
 import { goBack } from "./ending.ts";
 import { judgedFrom } from "./look.ts";
+import { testsOf } from "./memory.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable, pinnedTable, splitTable } from "./table.ts";
 import { formatTime, type Hold, type Progress, wholeSeconds } from "./tags.ts";
@@ -67,7 +68,8 @@ export function create(situation: Situation, state: Underway, asked: Candidate |
 }
 
 export function test(situation: Situation, state: Underway): Action {
-  const { tests } = situation.seen;
+  const { seen, memory } = situation;
+  const tests = memory.tested === testsOf(state.progress) ? ({ ok: true } as const) : seen.tests;
   if (state.live?.isActive === false) {
     return done("held", `${state.live.name} has all traffic, but is inactive: activate it, then \`run\` again`);
   }

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Definition, Test } from "./definition.ts";
 import { isGood, type Probe } from "./probe.ts";
 
@@ -68,8 +69,16 @@ const isWithheld = (name: string) => /^(ACTIONS_.*|GITHUB_(OUTPUT|ENV|PATH|STEP_
 /** How much of the output of a test is printed, in characters. */
 const longestOutput = 65_536;
 
-/** @param log prints the output of a test. The reason of a release has none of it: all readers of the app see that. */
-export function createRunTest(log: (output: string) => void): RunTest {
+/** How long the output of a test is awaited after its end, in milliseconds. */
+const lastOutput = 1_000;
+
+/**
+ * A test ends with all processes that it has started: one that stays would keep the output open, and the release waiting.
+ *
+ * @param log prints the output of a test. The reason of a release has none of it: all readers of the app see that.
+ * @param limit in milliseconds
+ */
+export function createRunTest(log: (output: string) => void, limit = longest): RunTest {
   return (command, environment) =>
     new Promise((resolve) => {
       const inherited = Object.entries(process.env).filter(([name]) => !isWithheld(name));
@@ -77,8 +86,21 @@ export function createRunTest(log: (output: string) => void): RunTest {
         shell: true,
         env: { ...Object.fromEntries(inherited), ...environment },
         stdio: ["ignore", "pipe", "pipe"],
-        timeout: longest,
+        detached: true, // a process group of its own
       });
+      const end = () => {
+        try {
+          if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+        } catch {
+          child.kill("SIGKILL"); // the group is empty, or the system has none
+        }
+      };
+      process.once("exit", end); // Ctrl-C in the terminal does not reach the group
+      let isLate = false;
+      const timer = setTimeout(() => {
+        isLate = true;
+        end();
+      }, limit);
       let output = "";
       const collect = (chunk: string) => {
         output = (output + chunk).slice(-longestOutput);
@@ -87,9 +109,15 @@ export function createRunTest(log: (output: string) => void): RunTest {
       child.stderr.setEncoding("utf8").on("data", collect);
       const fail = (why: string) => resolve({ ok: false, message: `the test \`${command}\` ${why}` });
       child.once("error", (error) => fail(`does not start: ${error.message}`));
-      child.once("close", (code, signal) => {
+      child.once("exit", async (code, signal) => {
+        clearTimeout(timer);
+        process.off("exit", end);
+        const closed = new Promise((close) => child.once("close", close));
+        end();
+        await Promise.race([closed, sleep(lastOutput, undefined, { ref: false })]);
         if (output.trim() !== "") log(output.trimEnd());
-        if (code === 0) resolve({ ok: true });
+        if (isLate) fail(`took longer than ${limit / 60_000} minutes`);
+        else if (code === 0) resolve({ ok: true });
         else fail(code === null ? `was ended by ${signal}` : `exits with ${code}. Its output is in the log`);
       });
     });

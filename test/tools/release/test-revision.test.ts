@@ -100,6 +100,17 @@ describe("a command", () => {
     expect(logged.join("\n").split("\n").toSorted()).toEqual(["no database", "one"]);
   });
 
+  test.each([
+    ["that takes too long", "sleep 30 & sleep 30", false],
+    ["that leaves one running", "sleep 30 & exit 0", true],
+  ])("%s ends with all processes that it has started", async (_, command, ok) => {
+    const start = performance.now();
+    const result = await createRunTest(() => {}, 300)(`${command} # ${process.pid}`, {});
+    expect(performance.now() - start).toBeLessThan(5_000);
+    expect(result.ok).toBe(ok);
+    if (!result.ok) expect(result.message).toContain("took longer than 0.005 minutes");
+  });
+
   test("gets no variable with which it could sign in as the release or change other steps of the job", async () => {
     const withheld = [
       "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
