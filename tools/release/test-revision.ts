@@ -73,7 +73,8 @@ const longestOutput = 65_536;
 const lastOutput = 1_000;
 
 /**
- * A test ends with all processes that it has started: one that stays would keep the output open, and the release waiting.
+ * A test ends with all processes that it has started: one that stays would keep the output open, and the release
+ * waiting.
  *
  * @param log prints the output of a test. The reason of a release has none of it: all readers of the app see that.
  * @param limit in milliseconds
