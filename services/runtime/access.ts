@@ -1,9 +1,9 @@
 // Who may call a service. On loopback: any program on the machine, but no web page whose name resolves to 127.0.0.1. On
 // any other address: a caller with the token of the service's own sidecar, unless DIRECT_CALLS=anywhere.
 import { timingSafeEqual } from "node:crypto";
-import { isIPv4 } from "node:net";
 import type { Request } from "express";
 import { type Config, ConfigError, type commonVariables, TOKEN_PATTERN, type Variable } from "./config.ts";
+import { isLoopback } from "./loopback.ts";
 import { Problem } from "./problem.ts";
 
 export const directCallVariables = {
@@ -71,10 +71,6 @@ export function accessCheck(access: Access): Check {
     checkHost(req);
     checkCaller(req);
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 /**

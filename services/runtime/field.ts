@@ -2,3 +2,9 @@
 export function field(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
+
+/** The list in a property of such a value; an empty one when it has no such property. */
+export function listIn(value: unknown, name: string): readonly unknown[] {
+  const content = field(value, name);
+  return Array.isArray(content) ? content : [];
+}

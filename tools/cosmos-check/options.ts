@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { DefaultAzureCredential, type TokenCredential } from "@azure/identity";
+import { isSafe } from "../../services/runtime/loopback.ts";
 
 export interface CheckOptions {
   /** e.g. https://ACCOUNT.documents.azure.com:443/ */
@@ -53,11 +54,4 @@ export function readOptions(args: string[], env: NodeJS.ProcessEnv): CheckOption
   const key = env[keyEnv];
   if (!key) throw new Error(`--key-env ${keyEnv}: this environment variable is not set`);
   return { endpoint, database, container, fix, auth: { key } };
-}
-
-/** Allows http only on loopback: anyone who reads a token or a signature in clear text can use it. */
-function isSafe(endpoint: string): boolean {
-  const url = URL.parse(endpoint);
-  const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(url?.hostname ?? "");
-  return url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback);
 }

@@ -61,3 +61,5 @@ export interface ProbeCheck {
   /** Failures in a row that fail the release, unless the live revision fails, too. */
   readonly failures: number;
 }
+
+export const ratioChecks = ({ checks }: Definition): RatioCheck[] => checks.filter((check) => check.source !== "probe");

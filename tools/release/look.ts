@@ -1,6 +1,6 @@
 // What a state must be judged by, and what was seen of it.
 import { slowLook } from "./action.ts";
-import type { Definition, ProbeCheck, RatioCheck } from "./definition.ts";
+import { type Definition, type ProbeCheck, type RatioCheck, ratioChecks } from "./definition.ts";
 import type { Counts } from "./judge.ts";
 import type { Underway } from "./state.ts";
 import type { Phase } from "./tags.ts";
@@ -79,7 +79,7 @@ export function lookAt(
   const { phase } = progress;
   const isJudged = phase === "step" || phase === "bake";
   return {
-    counts: isJudged && !isLost ? checks.filter((check) => check.source !== "probe").map(windows) : [],
+    counts: isJudged && !isLost ? ratioChecks(definition).map(windows) : [],
     probes: isJudged && !isSwapping ? checks.filter((check) => check.source === "probe") : [],
     needsReplicas: next !== undefined && phase !== "back" && phase !== "swapped",
     needsHealth: isJudged || phase === "testing",

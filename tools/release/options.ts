@@ -1,5 +1,6 @@
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { UUID } from "../../services/runtime/config.ts";
+import { isSafe } from "../../services/runtime/loopback.ts";
 import type { Target } from "./azure/resource-manager.ts";
 import type { Goal } from "./goal.ts";
 import { suggest } from "./read-definition.ts";
@@ -287,11 +288,4 @@ function readAzure(
 
 function notValid(option: string, value: string): string {
   return value === "" ? `${option} is missing.` : `${option} ${value} is not valid.`;
-}
-
-/** Allows http only on loopback: anyone who reads a token in clear text can use it. */
-function isSafe(endpoint: string): boolean {
-  const url = URL.parse(endpoint);
-  const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(url?.hostname ?? "");
-  return url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback);
 }

@@ -1,7 +1,7 @@
 // `plan`: what a release would change, how long it needs at today's traffic, and what speaks against it. Reads only.
 import { type App, type Azure, AzureFault, type Revision } from "./azure/azure.ts";
 import { type Candidate, candidateOf, imageOf, revisionName } from "./candidate.ts";
-import type { Definition, RatioCheck, Step } from "./definition.ts";
+import { type Definition, type RatioCheck, ratioChecks, type Step } from "./definition.ts";
 import { formatDuration } from "./duration.ts";
 import { type Counts, looksOf, needed } from "./judge.ts";
 import type { Wanted } from "./options.ts";
@@ -223,8 +223,6 @@ function warningsOf({ definition, app, notes, today }: PlanInput, live: Revision
   }
   return warnings;
 }
-
-const ratioChecks = ({ checks }: Definition): RatioCheck[] => checks.filter((check) => check.source !== "probe");
 
 function rateOf({ total }: Counts): string {
   const rate = total / HOUR;

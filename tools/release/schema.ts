@@ -1,4 +1,5 @@
-// The JSON Schema of release.yaml. release.schema.json is its published copy, which editors read.
+// The JSON Schema of release.yaml. release.schema.json is its published copy, which editors read
+// and definition.test.ts writes.
 // `examples` and `patternErrorMessage` are part of the messages of read-definition.ts; the YAML extension of VS Code
 // shows the latter, too.
 import { DURATION } from "./duration.ts";

@@ -1,6 +1,6 @@
 // Judges what was seen of the new revision.
 import type { Revision } from "./azure/azure.ts";
-import type { Definition, RatioCheck } from "./definition.ts";
+import { type Definition, ratioChecks } from "./definition.ts";
 import { isOffWeight, judge, looksInTurn, looksOf, needed } from "./judge.ts";
 import type { Seen } from "./look.ts";
 import type { CheckReport } from "./report.ts";
@@ -72,5 +72,3 @@ export function whyUndecided(definition: Definition, seen: Seen): "silent" | "bl
 export function hasPassed(definition: Definition, state: Underway, seen: Seen): boolean {
   return seen.silent.size === 0 && judgeChecks(definition, state, seen).every(({ verdict }) => verdict === "pass");
 }
-
-const ratioChecks = ({ checks }: Definition): RatioCheck[] => checks.filter((check) => check.source !== "probe");

@@ -1,6 +1,6 @@
 // Between the JSON of Microsoft.App/containerApps and what the release tool knows of an app.
 // https://learn.microsoft.com/azure/templates/microsoft.app/containerapps
-import { field } from "../../../services/runtime/field.ts";
+import { field, listIn } from "../../../services/runtime/field.ts";
 import type { App, Change, Container, Replica, Revision, Share, Template } from "./azure.ts";
 import { oneLine } from "./fault.ts";
 import { restoreSecretRefs } from "./secret-refs.ts";
@@ -16,7 +16,7 @@ export function toApp(content: unknown, revisions: readonly unknown[], reason: s
   const mode = text(configuration, "activeRevisionsMode");
   const name = text(content, "name") ?? "";
   const host = text(ingress, "fqdn");
-  const secrets = list(configuration, "secrets").flatMap((secret) => text(secret, "name") ?? []);
+  const secrets = listIn(configuration, "secrets").flatMap((secret) => text(secret, "name") ?? []);
   const restore = (template: unknown) =>
     restoreSecretRefs(template, withoutNulls(field(properties, "template")), { app: name, secrets });
   // An ingress for TCP has no requests to count, and no labels.
@@ -24,7 +24,7 @@ export function toApp(content: unknown, revisions: readonly unknown[], reason: s
   return {
     mode: mode === "Multiple" || mode === "Labels" ? mode : "Single",
     isBusy: !["Succeeded", "Failed", "Canceled"].includes(text(properties, "provisioningState") ?? ""),
-    traffic: list(ingress, "traffic").map(toShare),
+    traffic: listIn(ingress, "traffic").map(toShare),
     tags: toTags(field(content, "tags")),
     revisions: revisions.map((revision) => toRevision(revision, restore)).sort((a, b) => a.createdAt - b.createdAt),
     latestReadyRevision: text(properties, "latestReadyRevisionName"),
@@ -38,7 +38,7 @@ export function toApp(content: unknown, revisions: readonly unknown[], reason: s
 
 /** Names the images of the template that failed: a wrong one is the usual cause. */
 function explainFailure(template: unknown, reason = "Azure does not say why"): string {
-  const images = list(template, "containers").flatMap((container) => text(container, "image") ?? []);
+  const images = listIn(template, "containers").flatMap((container) => text(container, "image") ?? []);
   return images.some((image) => reason.includes(image)) ? reason : `${images.join(", ")}: ${reason}`;
 }
 
@@ -90,7 +90,7 @@ function withoutNulls(value: unknown): unknown {
 
 export function toReplica(content: unknown): Replica {
   const properties = field(content, "properties");
-  const containers = list(properties, "containers");
+  const containers = listIn(properties, "containers");
   const isReady = containers.length > 0 && containers.every((container) => field(container, "ready") === true);
   const details = [...containers, properties].map((part) => text(part, "runningStateDetails")).find(Boolean);
   return {
@@ -153,9 +153,4 @@ function text(value: unknown, name: string): string | undefined {
 function number(value: unknown, name: string): number {
   const content = field(value, name);
   return typeof content === "number" && Number.isFinite(content) ? content : 0;
-}
-
-function list(value: unknown, name: string): readonly unknown[] {
-  const content = field(value, name);
-  return Array.isArray(content) ? content : [];
 }

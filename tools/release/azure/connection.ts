@@ -2,6 +2,7 @@
 import type { PipelineRequest } from "@azure/core-rest-pipeline";
 import { createHttpClient } from "../../../services/group-lister/azure/http.ts";
 import { field } from "../../../services/runtime/field.ts";
+import { isLoopback } from "../../../services/runtime/loopback.ts";
 import type { Clock } from "../clock.ts";
 import { AzureFault } from "./azure.ts";
 import {
@@ -79,11 +80,11 @@ export function createConnection({ origin, variable, getToken, clock }: Connecti
     const pipeline = await import("@azure/core-rest-pipeline");
     const http = await createHttpClient(COUNT_TIMEOUT); // each request has its own, shorter or equal
     const proxy = pipeline.proxyPolicy(); // of HTTPS_PROXY and NO_PROXY
-    const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(new URL(origin).hostname);
+    const isLocal = isLoopback(new URL(origin).hostname);
     return {
       ...pipeline,
       sendRequest: (request: PipelineRequest) =>
-        isLoopback ? http.sendRequest(request) : proxy.sendRequest(request, http.sendRequest),
+        isLocal ? http.sendRequest(request) : proxy.sendRequest(request, http.sendRequest),
     };
   }
 

@@ -1,6 +1,6 @@
 // The table ContainerAppHTTPLogs of a Log Analytics workspace: one row for each request.
 // https://learn.microsoft.com/azure/azure-monitor/reference/tables/containerapphttplogs
-import { field } from "../../../services/runtime/field.ts";
+import { field, listIn } from "../../../services/runtime/field.ts";
 import type { Counts } from "../judge.ts";
 import type { RequestCounts } from "./azure.ts";
 
@@ -37,17 +37,13 @@ export function slowRequests(app: string, { from, to }: HttpLogsWindow, over: nu
 
 /** Reads the response of https://learn.microsoft.com/azure/azure-monitor/logs/api/response-format */
 export function toCounts(content: unknown): RequestCounts {
-  const [table] = listOf(field(content, "tables"));
-  const names = listOf(field(table, "columns")).map((column) => field(column, "name"));
+  const [table] = listIn(content, "tables");
+  const names = listIn(table, "columns").map((column) => field(column, "name"));
   const [revision, bad, total] = ["RevisionName", "bad", "total"].map((name) => names.indexOf(name));
   const counts = new Map<string, Counts>();
-  for (const row of listOf(field(table, "rows"))) {
-    const cells = listOf(row);
-    counts.set(String(cells[revision ?? -1]), { bad: Number(cells[bad ?? -1]), total: Number(cells[total ?? -1]) });
+  for (const row of listIn(table, "rows")) {
+    if (!Array.isArray(row)) continue;
+    counts.set(String(row[revision ?? -1]), { bad: Number(row[bad ?? -1]), total: Number(row[total ?? -1]) });
   }
   return counts;
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }

@@ -1,13 +1,14 @@
 // An endpoint on this computer, such as that of `npm run simulate`, may have ended.
 import { once } from "node:events";
 import { connect } from "node:net";
+import { isLoopback } from "../../../services/runtime/loopback.ts";
 import { AzureFault } from "./azure.ts";
 
 /** @throws {AzureFault} if nothing listens at an address of this computer: the sign-in would fail, and say less */
 export async function checkLoopback(origin: string): Promise<void> {
   const { hostname, port } = new URL(origin);
-  if (hostname !== "127.0.0.1" && hostname !== "localhost") return;
-  const socket = connect({ host: hostname, port: Number(port || 443) });
+  if (!isLoopback(hostname)) return;
+  const socket = connect({ host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || 443) });
   try {
     await once(socket, "connect");
   } catch (error) {

@@ -1,6 +1,6 @@
 // The metric Requests of a container app, by revision and class of status code.
 // https://learn.microsoft.com/azure/container-apps/metrics
-import { field } from "../../../services/runtime/field.ts";
+import { field, listIn } from "../../../services/runtime/field.ts";
 import type { Counts } from "../judge.ts";
 import type { RequestCounts } from "./azure.ts";
 
@@ -33,17 +33,17 @@ export function toCounts(
   { from, to }: { readonly from: number; readonly to: number },
 ): RequestCounts {
   const counts = new Map<string, Counts>();
-  for (const metric of listOf(content, "value")) {
-    for (const series of listOf(metric, "timeseries")) {
+  for (const metric of listIn(content, "value")) {
+    for (const series of listIn(metric, "timeseries")) {
       const dimensions = new Map(
-        listOf(series, "metadatavalues").map((entry) => [
+        listIn(series, "metadatavalues").map((entry) => [
           String(field(field(entry, "name"), "value")).toLowerCase(),
           String(field(entry, "value")),
         ]),
       );
       const revision = dimensions.get("revisionname");
       if (revision === undefined) continue;
-      const total = listOf(series, "data").reduce<number>((sum, point) => {
+      const total = listIn(series, "data").reduce<number>((sum, point) => {
         const [at, value] = [Date.parse(String(field(point, "timeStamp"))), field(point, "total")];
         return at >= from && at < to && typeof value === "number" ? sum + value : sum;
       }, 0);
@@ -53,9 +53,4 @@ export function toCounts(
     }
   }
   return counts;
-}
-
-function listOf(value: unknown, name: string): readonly unknown[] {
-  const content = field(value, name);
-  return Array.isArray(content) ? content : [];
 }
