@@ -61,6 +61,7 @@ async function releaseThroughHttps(prepare: Prepare, signIn?: (served: Served) =
         getToken: signIn?.(served) ?? (async () => token),
         logs: { origin: served.logsUrl, getToken: async () => token, workspace: workspaceId },
         clock: simulator.clock,
+        timeout: 3_000,
       }),
       clock: simulator.clock,
       async probe(url) {

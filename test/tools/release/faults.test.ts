@@ -6,6 +6,9 @@ import { type Fault, faults, type SeenRequest } from "../../simulators/container
 import { start } from "./model.ts";
 import { type Simulated, simulate } from "./simulated.ts";
 
+/** Of each property, the same ones in each run. More of them: RELEASE_CASES=1000 npx vitest … */
+const cases = Number(process.env.RELEASE_CASES ?? 50);
+
 const good = start({ image: "registry.example/welcome:2.0.0" });
 const bad = start({ image: "registry.example/welcome:2.0.0-errors" });
 
@@ -52,7 +55,7 @@ describe("with random faults of Azure", () => {
         expect(simulated.rules.violations).toEqual([]);
         expect(phase).toMatch(/^(promoted|rolled-back)$/);
       }),
-      { numRuns: 150 },
+      { numRuns: cases },
     );
     expect(phases).toContain("promoted");
   });
@@ -70,7 +73,7 @@ describe("with random faults of Azure", () => {
         expect(phase).toBe("rolled-back");
         expect(Math.max(...simulated.weights)).toBeLessThanOrEqual(5);
       }),
-      { numRuns: 150 },
+      { numRuns: cases },
     );
   });
 });
@@ -141,7 +144,7 @@ describe("scenario 14: two runs that start at the same time", () => {
         },
       ),
       {
-        numRuns: 150,
+        numRuns: cases,
         examples: [
           [[], 0, true],
           [[], 0, false],
@@ -197,7 +200,7 @@ describe("two runs whose reads are each up to 14 seconds old", () => {
           expect(Math.max(...simulated.weights)).toBe(limits[variant]);
         },
       ),
-      { numRuns: 80 },
+      { numRuns: cases },
     );
   });
 });
@@ -240,7 +243,7 @@ describe("runs that are killed again and again, with faults and old answers of A
           await Promise.race([simulated.run(goal, { signal: controller.signal }), killed]);
         }
       }),
-      { numRuns: 150 },
+      { numRuns: cases },
     );
   });
 });

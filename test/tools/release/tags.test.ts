@@ -58,8 +58,10 @@ describe("the tag of a release", () => {
   });
 
   test("with any text is read without an error", () => {
+    // Half surrogate pairs, too. The unit "binary" takes seconds to prepare.
+    const unit = fc.nat(0xffff).map((code) => String.fromCharCode(code));
     fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (text) => {
+      fc.property(fc.string({ unit }), (text) => {
         parseProgress(text);
         parseProgress(`id=r12345678 phase=step ${text}`);
       }),

@@ -27,13 +27,15 @@ export interface ResourceManagerOptions {
     readonly workspace: string | undefined;
   };
   readonly clock: Clock;
+  /** Of each request, for tests: see ConnectionOptions. */
+  readonly timeout?: number;
 }
 
 /** The version that infra/bicep uses. */
 const API_VERSION = "2026-07-01";
 
 export function createResourceManager(options: ResourceManagerOptions): Azure {
-  const { target, origin, getToken, logs, clock } = options;
+  const { target, origin, getToken, logs, clock, timeout } = options;
   const { subscription, resourceGroup, app } = target;
   const id = `/subscriptions/${subscription}/resourceGroups/${encodeURIComponent(resourceGroup)}/providers/Microsoft.App/containerApps/${app}`;
   const path = (suffix = "") => `${id}${suffix}?api-version=${API_VERSION}`;
@@ -48,12 +50,14 @@ export function createResourceManager(options: ResourceManagerOptions): Azure {
     variable: "AZURE_RESOURCE_MANAGER_ENDPOINT",
     getToken,
     clock,
+    timeout,
   });
   const monitor = createConnection({
     origin: logs.origin,
     variable: "AZURE_LOG_ANALYTICS_ENDPOINT",
     getToken: logs.getToken,
     clock,
+    timeout,
   });
   /** The app of the last read: a PATCH of a template has to name what it removes. */
   let current: unknown;
