@@ -152,7 +152,7 @@ checks:
 });
 
 test("release.schema.json is the schema that the tool validates with", async () => {
-  const remedy = "To write release.schema.json again: npx vitest run --project suite -u test/tools/release/definition";
+  const remedy = "To write release.schema.json again: npx vitest run --project suite test/tools/release/definition -u";
   const file = join(root, "tools/release/release.schema.json");
   await expect(`${JSON.stringify(schema, null, 2)}\n`, remedy).toMatchFileSnapshot(file);
 });
