@@ -53,13 +53,8 @@ describe.concurrent(`${path}, without Azure`, () => {
       output(): string;
     }) => Promise<void>,
   ) {
-    const simulator = runProcess(process.execPath, [
-      ...scripts.simulate.split(" ").slice(1),
-      "--rate",
-      "4",
-      "--speed",
-      "80",
-    ]);
+    const quick = [...scripts.simulate.split(" ").slice(1), "--rate", "4", "--speed", "100"];
+    const simulator = runProcess(process.execPath, quick);
     try {
       await vi.waitFor(() => expect(simulator.output()).toMatch(/welcome--0000001 200 +\d/), { timeout: 30_000 });
       const variables = readVariables(simulator.output());

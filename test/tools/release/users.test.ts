@@ -138,7 +138,7 @@ describe("users of an app", () => {
     { timeout: 120_000 },
     async (moment) => {
       for (let write = 1; ; write += 1) {
-        const simulated = await simulate(kept, {}, 4_000);
+        const simulated = await simulate(kept, {}, 6_000);
         let writes = 0;
         const isTarget = ({ method }: { method: string }) => method !== "GET" && ++writes === write;
         const killed = await runKilled(simulated, start(), isTarget, moment);
