@@ -67,37 +67,45 @@ function read(folder: string): Keys | undefined {
 }
 
 async function write(folder: string): Promise<void> {
+  const server = await issue("Azure stand-in", { from: new Date(), to: new Date(Date.now() + lifetimeMs) }, [
+    { type: 2, value: "localhost" },
+    { type: 2, value: composeHost },
+    { type: 7, ip: "127.0.0.1" },
+  ]);
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  writeFileSync(join(folder, "ca.pem"), server.ca);
+  writeFileSync(join(folder, "cert.pem"), server.cert);
+  writeFileSync(join(folder, "key.pem"), server.key, { mode: 0o600 });
+  writeFileSync(join(folder, "token-key.pem"), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+}
+
+/**
+ * A certificate of a CA of its own. The CA's private key is discarded, so nobody can issue another certificate that
+ * clients of this CA would trust.
+ */
+export async function issue(
+  name: string,
+  { from, to }: { readonly from: Date; readonly to: Date },
+  altNames: ({ type: 2; value: string } | { type: 7; ip: string })[],
+): Promise<Pick<Keys, "ca" | "cert" | "key">> {
   const { generate } = await import("selfsigned"); // loaded on demand, because it is needed once a year
-  const notAfterDate = new Date(Date.now() + lifetimeMs);
-  const common = { keyType: "ec", algorithm: "sha256", notAfterDate } as const;
-  const ca = await generate([{ name: "commonName", value: "Azure stand-in CA" }], {
+  const common = { keyType: "ec", algorithm: "sha256", notBeforeDate: from, notAfterDate: to } as const;
+  const ca = await generate([{ name: "commonName", value: `${name} CA` }], {
     ...common,
     extensions: [
       { name: "basicConstraints", cA: true, pathLenConstraint: 0, critical: true },
       { name: "keyUsage", keyCertSign: true, critical: true },
     ],
   });
-  const server = await generate([{ name: "commonName", value: "Azure stand-in" }], {
+  const server = await generate([{ name: "commonName", value: name }], {
     ...common,
     ca: { key: ca.private, cert: ca.cert },
     extensions: [
       { name: "basicConstraints", cA: false, critical: true },
       { name: "keyUsage", digitalSignature: true, critical: true },
       { name: "extKeyUsage", serverAuth: true },
-      {
-        name: "subjectAltName",
-        altNames: [
-          { type: 2, value: "localhost" },
-          { type: 2, value: composeHost },
-          { type: 7, ip: "127.0.0.1" },
-        ],
-      },
+      { name: "subjectAltName", altNames },
     ],
   });
-  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-  // The CA's private key is discarded, so nobody can issue another certificate that clients of this CA would trust.
-  writeFileSync(join(folder, "ca.pem"), ca.cert);
-  writeFileSync(join(folder, "cert.pem"), server.cert);
-  writeFileSync(join(folder, "key.pem"), server.private, { mode: 0o600 });
-  writeFileSync(join(folder, "token-key.pem"), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  return { ca: ca.cert, cert: server.cert, key: server.private };
 }
