@@ -1,7 +1,8 @@
 // The rule of tools/release and those of Flagger and smartdeploy. Each sees the same traffic and takes the same steps.
 // Only the counts of the first are late: the other two do not say how they handle that.
-import type { Definition } from "../../tools/release/definition.ts";
-import { type Counts, judge, looksOf } from "../../tools/release/judge.ts";
+
+import { type Counts, judge, looksOf } from "../../tools/release/core/judge.ts";
+import type { Definition } from "../../tools/release/definition/definition.ts";
 import type { Minute, Stream } from "./traffic.ts";
 
 export interface Ending {

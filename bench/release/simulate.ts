@@ -1,5 +1,5 @@
 // Simulates whole releases and counts how they end.
-import type { Definition, RatioCheck } from "../../tools/release/definition.ts";
+import type { Definition, RatioCheck } from "../../tools/release/definition/definition.ts";
 import { type Ending, flagger, newcombe, type Rule, smartdeploy } from "./rules.ts";
 import { createStream, type Traffic } from "./traffic.ts";
 

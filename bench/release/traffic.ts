@@ -1,5 +1,5 @@
 // Synthetic traffic. Each rule has the same luck in the same minute of the same release, whatever weight it has set.
-import type { Counts } from "../../tools/release/judge.ts";
+import type { Counts } from "../../tools/release/core/judge.ts";
 import { binomial, createRandom } from "./random.ts";
 
 export interface Traffic {

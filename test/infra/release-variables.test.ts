@@ -3,9 +3,9 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { agreeWith } from "../../tools/release/agree.ts";
 import type { Revision } from "../../tools/release/azure/azure.ts";
-import { readDefinition } from "../../tools/release/read-definition.ts";
+import { agreeWith } from "../../tools/release/bicep-variables.ts";
+import { readDefinition } from "../../tools/release/definition/read-definition.ts";
 import { findBicepOrSkip } from "../support/bicep.ts";
 import { buildParameters } from "../support/simulated-azure.ts";
 

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import type { Goal } from "../../tools/release/goal.ts";
+import type { Goal } from "../../tools/release/core/goal.ts";
 import { readOptions } from "../../tools/release/options.ts";
 import { createSummary } from "../../tools/release/show/summary.ts";
 import { at, listAt, objectAt, textAt } from "../support/at.ts";

@@ -2,8 +2,8 @@ import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { UUID } from "../../services/runtime/config.ts";
 import { isSafe } from "../../services/runtime/loopback.ts";
 import type { Target } from "./azure/resource-manager.ts";
-import type { Goal } from "./goal.ts";
-import { suggest } from "./read-definition.ts";
+import type { Goal } from "./core/goal.ts";
+import { suggest } from "./definition/read-definition.ts";
 
 export interface Options {
   readonly app: string;

@@ -1,14 +1,14 @@
 // `plan`: what a release would change, how long it needs at today's traffic, and what speaks against it. Reads only.
 import { type App, type Azure, AzureFault, type Revision } from "./azure/azure.ts";
-import { type Candidate, candidateOf, imageOf, revisionName } from "./candidate.ts";
-import { type Definition, type RatioCheck, ratioChecks, type Step } from "./definition.ts";
-import { formatDuration } from "./duration.ts";
-import { type Counts, looksOf, needed } from "./judge.ts";
+import { type Candidate, candidateOf, imageOf, revisionName } from "./core/candidate.ts";
+import { type Counts, looksOf, needed } from "./core/judge.ts";
+import { missingSecrets, refusals, refuseTable } from "./core/refuse.ts";
+import { stateOf } from "./core/state.ts";
+import { type Definition, type RatioCheck, ratioChecks, type Step } from "./definition/definition.ts";
+import { formatDuration } from "./definition/duration.ts";
 import type { Wanted } from "./options.ts";
-import { missingSecrets, refusals, refuseTable } from "./refuse.ts";
 import { alignRows, clean } from "./show/format.ts";
-import { stateOf } from "./state.ts";
-import { commandFor, formatPoints } from "./words.ts";
+import { commandFor, formatPoints } from "./show/words.ts";
 
 export interface Plan {
   readonly text: string;

@@ -1,18 +1,18 @@
 // `status`: the release that is under way. Reads only.
 
-import { readAgreement } from "./agree.ts";
 import { type App, type Azure, AzureFault } from "./azure/azure.ts";
-import type { Definition } from "./definition.ts";
-import { type Lock, lockOf } from "./lock.ts";
-import { nothingSeen, type Seen } from "./look.ts";
-import { emptyMemory } from "./memory.ts";
-import { observe } from "./observe.ts";
-import type { Probe } from "./probe.ts";
-import type { Report } from "./report.ts";
-import { type State, stateOf } from "./state.ts";
-import { summarize } from "./summarize.ts";
-import { formatTime } from "./tags.ts";
-import { commandFor, holdMessage, rolledBackMessage } from "./words.ts";
+import { readAgreement } from "./bicep-variables.ts";
+import { emptyMemory } from "./core/memory.ts";
+import { type State, stateOf } from "./core/state.ts";
+import { formatTime } from "./core/tags.ts";
+import { nothingSeen, type Seen } from "./core/windows.ts";
+import type { Definition } from "./definition/definition.ts";
+import { type Lock, lockOf } from "./run/lock.ts";
+import { observe } from "./run/observe.ts";
+import type { Probe } from "./run/probe.ts";
+import type { Report } from "./show/report.ts";
+import { summarize } from "./show/summarize.ts";
+import { commandFor, holdMessage, rolledBackMessage } from "./show/words.ts";
 
 export interface Status extends Report {
   readonly state: State["kind"];

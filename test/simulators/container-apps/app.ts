@@ -1,7 +1,7 @@
 // The control plane of one app: what is asked for, the operations that apply it, and what is in force. Nothing happens
 // by itself: `settle` makes everything happen that is due by now, in its order.
 import { randomUUID } from "node:crypto";
-import type { Clock } from "../../../tools/release/clock.ts";
+import type { Clock } from "../../../tools/release/run/clock.ts";
 import { describeField, provisioningFault } from "../resource-manager/app-faults.ts";
 import { ArmFault, OperationFault } from "../resource-manager/faults.ts";
 import { type Json, mergePatch, removeNulls } from "../resource-manager/json.ts";

@@ -1,5 +1,5 @@
 // A virtual clock: hours of a release pass in milliseconds, as fast as those who sleep allow.
-import type { Clock } from "../../../tools/release/clock.ts";
+import type { Clock } from "../../../tools/release/run/clock.ts";
 
 export interface VirtualClock extends Clock {
   /** Moves the time, and wakes everybody whose time has come. */

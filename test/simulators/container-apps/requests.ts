@@ -1,5 +1,5 @@
 // The requests that an app got, by minute, as metrics and logs show them later: really sent ones, or made up ones.
-import type { Clock } from "../../../tools/release/clock.ts";
+import type { Clock } from "../../../tools/release/run/clock.ts";
 import type { App } from "./app.ts";
 import { createRandom, type Random, seedOf } from "./random.ts";
 import { isReady, type Revision } from "./revision.ts";

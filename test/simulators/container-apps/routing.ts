@@ -1,5 +1,5 @@
 // Which revision a request reaches, by its host name.
-import type { Probe } from "../../../tools/release/probe.ts";
+import type { Probe } from "../../../tools/release/run/probe.ts";
 import { sharesOf, type TrafficShare } from "../resource-manager/traffic.ts";
 import type { App } from "./app.ts";
 import { createRandom, type Random } from "./random.ts";

@@ -2,7 +2,7 @@
 // virtual clock. serve.ts puts it behind HTTPS; data-plane.ts runs its revisions.
 import type { AzureRequest, AzureResponse } from "../../../stand-ins/azure/http.ts";
 import { armError, ok } from "../../../stand-ins/azure/resource-manager-responses.ts";
-import type { Clock } from "../../../tools/release/clock.ts";
+import type { Clock } from "../../../tools/release/run/clock.ts";
 import { readBody } from "../resource-manager/body.ts";
 import { ArmFault, methodNotSupported } from "../resource-manager/faults.ts";
 import type { Json } from "../resource-manager/json.ts";

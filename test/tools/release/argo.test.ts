@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { describeArgo } from "../../../tools/release/argo/manifests.ts";
 import { countRequests } from "../../../tools/release/argo/promql.ts";
-import type { Definition, RatioCheck } from "../../../tools/release/definition.ts";
+import type { Definition, RatioCheck } from "../../../tools/release/definition/definition.ts";
 import { at, listAt, textAt } from "../../support/at.ts";
 import { root } from "../../support/processes.ts";
 

@@ -11,10 +11,10 @@ import { parseAllDocuments } from "yaml";
 import { armError } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { createResourceManager } from "../../../tools/release/azure/resource-manager.ts";
 import { createSignIn } from "../../../tools/release/azure/sign-in.ts";
-import type { Goal } from "../../../tools/release/goal.ts";
-import { parseDefinition } from "../../../tools/release/read-definition.ts";
-import type { Report } from "../../../tools/release/report.ts";
-import { release } from "../../../tools/release/runner.ts";
+import type { Goal } from "../../../tools/release/core/goal.ts";
+import { parseDefinition } from "../../../tools/release/definition/read-definition.ts";
+import { release } from "../../../tools/release/run/runner.ts";
+import type { Report } from "../../../tools/release/show/report.ts";
 import { steady } from "../../simulators/container-apps/requests.ts";
 import { type Served, serveSimulator } from "../../simulators/container-apps/serve.ts";
 import {

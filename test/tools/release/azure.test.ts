@@ -11,7 +11,7 @@ import { type Keys, loadKeys } from "../../../stand-ins/azure/certificate.ts";
 import { type Azure, AzureFault } from "../../../tools/release/azure/azure.ts";
 import { createResourceManager } from "../../../tools/release/azure/resource-manager.ts";
 import { createSignIn, type GetToken } from "../../../tools/release/azure/sign-in.ts";
-import type { Clock } from "../../../tools/release/clock.ts";
+import type { Clock } from "../../../tools/release/run/clock.ts";
 
 const app = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.App/containerApps/welcome";
 const started: { close(): void }[] = [];

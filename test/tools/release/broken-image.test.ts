@@ -1,7 +1,7 @@
 // Releases of an image that Azure does not find, and of apps with secrets, in the simulator of Container Apps.
 import { describe, expect, test } from "vitest";
 import { readPlan } from "../../../tools/release/plan.ts";
-import type { Report } from "../../../tools/release/report.ts";
+import type { Report } from "../../../tools/release/show/report.ts";
 import { createAzure } from "../../simulators/container-apps/in-process.ts";
 import { resume, start } from "./model.ts";
 import { quickDefinition, runKilled, simulate } from "./simulated.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Container, Revision, Template } from "../../../tools/release/azure/azure.ts";
-import { candidateOf, imageOf } from "../../../tools/release/candidate.ts";
+import { candidateOf, imageOf } from "../../../tools/release/core/candidate.ts";
 import { definition } from "./model.ts";
 
 const welcome: Container = {

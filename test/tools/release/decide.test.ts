@@ -1,14 +1,14 @@
 import { describe, expect, test } from "vitest";
-import type { Action, Situation } from "../../../tools/release/action.ts";
 import type { App, Revision, Share } from "../../../tools/release/azure/azure.ts";
-import { candidateOf } from "../../../tools/release/candidate.ts";
-import { decide } from "../../../tools/release/decide.ts";
-import type { Goal } from "../../../tools/release/goal.ts";
-import { nothingSeen, type Seen } from "../../../tools/release/look.ts";
-import { emptyMemory, type Memory } from "../../../tools/release/memory.ts";
-import { choose } from "../../../tools/release/patience.ts";
-import { stateOf } from "../../../tools/release/state.ts";
-import { formatProgress, type Phase, type Progress } from "../../../tools/release/tags.ts";
+import type { Action, Situation } from "../../../tools/release/core/action.ts";
+import { candidateOf } from "../../../tools/release/core/candidate.ts";
+import { decide } from "../../../tools/release/core/decide.ts";
+import type { Goal } from "../../../tools/release/core/goal.ts";
+import { choose } from "../../../tools/release/core/limits.ts";
+import { emptyMemory, type Memory } from "../../../tools/release/core/memory.ts";
+import { stateOf } from "../../../tools/release/core/state.ts";
+import { formatProgress, type Phase, type Progress } from "../../../tools/release/core/tags.ts";
+import { nothingSeen, type Seen } from "../../../tools/release/core/windows.ts";
 import { definition, goodImage, minute, resume, start, template } from "./model.ts";
 
 const from = "welcome--old";

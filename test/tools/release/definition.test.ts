@@ -3,10 +3,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
-import type { Check, Definition, Test } from "../../../tools/release/definition.ts";
-import { formatDuration, parseDuration } from "../../../tools/release/duration.ts";
-import { DefinitionError, parseDefinition, readDefinition } from "../../../tools/release/read-definition.ts";
-import { schema } from "../../../tools/release/schema.ts";
+import type { Check, Definition, Test } from "../../../tools/release/definition/definition.ts";
+import { formatDuration, parseDuration } from "../../../tools/release/definition/duration.ts";
+import { DefinitionError, parseDefinition, readDefinition } from "../../../tools/release/definition/read-definition.ts";
+import { schema } from "../../../tools/release/definition/schema.ts";
 import { root } from "../../support/processes.ts";
 
 const minimal = `app: welcome

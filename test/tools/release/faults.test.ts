@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { armError } from "../../../stand-ins/azure/resource-manager-responses.ts";
-import { parseProgress } from "../../../tools/release/tags.ts";
+import { parseProgress } from "../../../tools/release/core/tags.ts";
 import { type Fault, faults, type SeenRequest } from "../../simulators/container-apps/faults.ts";
 import { start } from "./model.ts";
 import { type Simulated, simulate } from "./simulated.ts";

@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { flagger, newcombe, smartdeploy } from "../../../bench/release/rules.ts";
 import { simulateClumps, simulateRelease, simulateRivals } from "../../../bench/release/simulate.ts";
 import { createStream } from "../../../bench/release/traffic.ts";
-import type { Definition } from "../../../tools/release/definition.ts";
-import { type Counts, judge, looksInTurn } from "../../../tools/release/judge.ts";
+import { type Counts, judge, looksInTurn } from "../../../tools/release/core/judge.ts";
+import type { Definition } from "../../../tools/release/definition/definition.ts";
 
 describe("scenario 11: 2,000 simulated releases", () => {
   test.each([

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Definition } from "../../../tools/release/definition.ts";
 import {
   type Counts,
   compare,
@@ -12,7 +11,8 @@ import {
   needed,
   type Rule,
   zOf,
-} from "../../../tools/release/judge.ts";
+} from "../../../tools/release/core/judge.ts";
+import type { Definition } from "../../../tools/release/definition/definition.ts";
 
 const of = (bad: number, total: number): Counts => ({ bad, total });
 /** z of 3.14, as in the worked examples. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { RunGoal } from "../../../tools/release/goal.ts";
-import { parseProgress } from "../../../tools/release/tags.ts";
+import type { RunGoal } from "../../../tools/release/core/goal.ts";
+import { parseProgress } from "../../../tools/release/core/tags.ts";
 import type { SeenRequest } from "../../simulators/container-apps/faults.ts";
 import { start } from "./model.ts";
 import { runKilled, type Simulated, simulate } from "./simulated.ts";

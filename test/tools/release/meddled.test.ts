@@ -1,7 +1,7 @@
 // People who change the app during a release, and computers that sleep.
 import { describe, expect, test } from "vitest";
-import type { Goal } from "../../../tools/release/goal.ts";
-import type { Report } from "../../../tools/release/report.ts";
+import type { Goal } from "../../../tools/release/core/goal.ts";
+import type { Report } from "../../../tools/release/show/report.ts";
 import { createProbe } from "../../simulators/container-apps/routing.ts";
 import type { TrafficShare } from "../../simulators/resource-manager/traffic.ts";
 import { resume, start } from "./model.ts";

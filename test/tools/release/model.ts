@@ -8,13 +8,13 @@ import {
   type Revision,
   type Template,
 } from "../../../tools/release/azure/azure.ts";
-import type { Clock } from "../../../tools/release/clock.ts";
-import type { Definition } from "../../../tools/release/definition.ts";
-import type { Goal, ReleaseOptions, RunGoal } from "../../../tools/release/goal.ts";
-import type { Probe } from "../../../tools/release/probe.ts";
-import type { Outcome, Report } from "../../../tools/release/report.ts";
-import { release } from "../../../tools/release/runner.ts";
-import { type Progress, parseProgress } from "../../../tools/release/tags.ts";
+import type { Goal, ReleaseOptions, RunGoal } from "../../../tools/release/core/goal.ts";
+import { type Progress, parseProgress } from "../../../tools/release/core/tags.ts";
+import type { Definition } from "../../../tools/release/definition/definition.ts";
+import type { Clock } from "../../../tools/release/run/clock.ts";
+import type { Probe } from "../../../tools/release/run/probe.ts";
+import { release } from "../../../tools/release/run/runner.ts";
+import type { Outcome, Report } from "../../../tools/release/show/report.ts";
 
 export const minute = 60_000;
 

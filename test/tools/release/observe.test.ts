@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import type { Definition } from "../../../tools/release/definition.ts";
-import { observe } from "../../../tools/release/observe.ts";
-import type { Probe } from "../../../tools/release/probe.ts";
-import type { CheckReport } from "../../../tools/release/report.ts";
-import { release } from "../../../tools/release/runner.ts";
-import { stateOf } from "../../../tools/release/state.ts";
+import { stateOf } from "../../../tools/release/core/state.ts";
+import type { Definition } from "../../../tools/release/definition/definition.ts";
+import { observe } from "../../../tools/release/run/observe.ts";
+import type { Probe } from "../../../tools/release/run/probe.ts";
+import { release } from "../../../tools/release/run/runner.ts";
+import type { CheckReport } from "../../../tools/release/show/report.ts";
 import { createAzure } from "../../simulators/container-apps/in-process.ts";
 import { steady } from "../../simulators/container-apps/requests.ts";
 import { createProbe } from "../../simulators/container-apps/routing.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { App, Revision } from "../../../tools/release/azure/azure.ts";
+import { parseDefinition } from "../../../tools/release/definition/read-definition.ts";
 import { type PlanInput, planOf } from "../../../tools/release/plan.ts";
-import { parseDefinition } from "../../../tools/release/read-definition.ts";
 
 const definition = parseDefinition(
   `app: welcome

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { App, Revision } from "../../../tools/release/azure/azure.ts";
-import { refusals, refuseTable } from "../../../tools/release/refuse.ts";
-import { formatProgress } from "../../../tools/release/tags.ts";
+import { refusals, refuseTable } from "../../../tools/release/core/refuse.ts";
+import { formatProgress } from "../../../tools/release/core/tags.ts";
 import { createModel, definition, template } from "./model.ts";
 
 const progress = { id: "r12345678", phase: "promoted", step: 1, since: 0, from: "welcome--old" } as const;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Azure, AzureFault } from "../../../tools/release/azure/azure.ts";
-import { candidateOf, revisionName } from "../../../tools/release/candidate.ts";
-import { parseProgress } from "../../../tools/release/tags.ts";
+import { candidateOf, revisionName } from "../../../tools/release/core/candidate.ts";
+import { parseProgress } from "../../../tools/release/core/tags.ts";
 import {
   createModel,
   definition,

@@ -1,6 +1,6 @@
 // A watchdog of ticks (`run --once`) that no other run helps. A tick remembers nothing of the ticks before it.
 import { describe, expect, test } from "vitest";
-import { parseProgress } from "../../../tools/release/tags.ts";
+import { parseProgress } from "../../../tools/release/core/tags.ts";
 import { type Fault, faults, type SeenRequest } from "../../simulators/container-apps/faults.ts";
 import { start } from "./model.ts";
 import { type Simulated, simulate } from "./simulated.ts";

@@ -6,7 +6,7 @@ import { PassThrough } from "node:stream";
 import { WriteStream } from "node:tty";
 import { stripVTControlCharacters } from "node:util";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type Outcome, outcomes, type Report } from "../../../tools/release/report.ts";
+import { type Outcome, outcomes, type Report } from "../../../tools/release/show/report.ts";
 import { createShow } from "../../../tools/release/show/show.ts";
 import { renderStatus } from "../../../tools/release/show/status.ts";
 

@@ -1,6 +1,6 @@
 // A check that cannot fail proves nothing: for each rule, a history that breaks it.
 import { describe, expect, test } from "vitest";
-import type { Report } from "../../../tools/release/report.ts";
+import type { Report } from "../../../tools/release/show/report.ts";
 import type { Json } from "../../simulators/resource-manager/json.ts";
 import { start } from "./model.ts";
 import { quickDefinition, simulate } from "./simulated.ts";

@@ -3,12 +3,12 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { afterEach, expect } from "vitest";
-import type { Definition, RatioCheck } from "../../../tools/release/definition.ts";
-import type { Goal } from "../../../tools/release/goal.ts";
-import { compare } from "../../../tools/release/judge.ts";
-import { type Answer, isGood } from "../../../tools/release/probe.ts";
-import type { Report } from "../../../tools/release/report.ts";
-import { lockTag, type Progress, parseProgress, releaseTag } from "../../../tools/release/tags.ts";
+import type { Goal } from "../../../tools/release/core/goal.ts";
+import { compare } from "../../../tools/release/core/judge.ts";
+import { lockTag, type Progress, parseProgress, releaseTag } from "../../../tools/release/core/tags.ts";
+import type { Definition, RatioCheck } from "../../../tools/release/definition/definition.ts";
+import { type Answer, isGood } from "../../../tools/release/run/probe.ts";
+import type { Report } from "../../../tools/release/show/report.ts";
 import type { App } from "../../simulators/container-apps/app.ts";
 import { minute } from "../../simulators/container-apps/requests.ts";
 import { isReady, runAt } from "../../simulators/container-apps/revision.ts";

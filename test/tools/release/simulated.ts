@@ -1,11 +1,11 @@
 // Releases against the simulator of Container Apps, on its virtual clock.
 import fc from "fast-check";
 import type { Azure } from "../../../tools/release/azure/azure.ts";
-import type { Clock } from "../../../tools/release/clock.ts";
-import type { Definition } from "../../../tools/release/definition.ts";
-import type { Goal } from "../../../tools/release/goal.ts";
-import type { Outcome, Report } from "../../../tools/release/report.ts";
-import { release } from "../../../tools/release/runner.ts";
+import type { Goal } from "../../../tools/release/core/goal.ts";
+import type { Definition } from "../../../tools/release/definition/definition.ts";
+import type { Clock } from "../../../tools/release/run/clock.ts";
+import { release } from "../../../tools/release/run/runner.ts";
+import type { Outcome, Report } from "../../../tools/release/show/report.ts";
 import type { SeenRequest } from "../../simulators/container-apps/faults.ts";
 import { createAzure } from "../../simulators/container-apps/in-process.ts";
 import { steady } from "../../simulators/container-apps/requests.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { App, Revision, Share } from "../../../tools/release/azure/azure.ts";
-import { type Definition, planOf } from "../../../tools/release/definition.ts";
-import { type State, stateOf } from "../../../tools/release/state.ts";
-import { formatProgress, type Phase, type Progress } from "../../../tools/release/tags.ts";
+import { type State, stateOf } from "../../../tools/release/core/state.ts";
+import { formatProgress, type Phase, type Progress } from "../../../tools/release/core/tags.ts";
+import { type Definition, planOf } from "../../../tools/release/definition/definition.ts";
 import { definition, template } from "./model.ts";
 
 const [from, next] = ["welcome--old", "welcome--r12345678"];

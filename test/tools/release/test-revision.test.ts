@@ -1,10 +1,10 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { Test } from "../../../tools/release/definition.ts";
-import { type Answer, isGood, probe } from "../../../tools/release/probe.ts";
+import type { Test } from "../../../tools/release/definition/definition.ts";
+import { type Answer, isGood, probe } from "../../../tools/release/run/probe.ts";
+import { createRunTest, testRevision } from "../../../tools/release/run/test-revision.ts";
 import { createShow } from "../../../tools/release/show/show.ts";
-import { createRunTest, testRevision } from "../../../tools/release/test-revision.ts";
 import { definition } from "./model.ts";
 
 const tested = { url: "https://welcome---green.example.com", revision: "welcome--r12345678" };

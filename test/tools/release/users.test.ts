@@ -2,8 +2,8 @@
 // passes, and the release probes the real addresses.
 import tls from "node:tls";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { probe } from "../../../tools/release/probe.ts";
-import { release } from "../../../tools/release/runner.ts";
+import { probe } from "../../../tools/release/run/probe.ts";
+import { release } from "../../../tools/release/run/runner.ts";
 import { type DataPlane, startDataPlane } from "../../simulators/container-apps/data-plane.ts";
 import { createAzure } from "../../simulators/container-apps/in-process.ts";
 import { loadIngressKeys } from "../../simulators/container-apps/keys.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { compare, looksOf, zOf } from "../../../tools/release/judge.ts";
-import { nothingSeen, type Seen, type Sides } from "../../../tools/release/look.ts";
-import type { Underway } from "../../../tools/release/state.ts";
-import { failureOf, isSplitWrong, judgeChecks, whyUndecided } from "../../../tools/release/verdict.ts";
+import { compare, looksOf, zOf } from "../../../tools/release/core/judge.ts";
+import type { Underway } from "../../../tools/release/core/state.ts";
+import { failureOf, isSplitWrong, judgeChecks, whyUndecided } from "../../../tools/release/core/verdict.ts";
+import { nothingSeen, type Seen, type Sides } from "../../../tools/release/core/windows.ts";
 import { definition } from "./model.ts";
 
 const state: Underway = {

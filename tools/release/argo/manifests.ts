@@ -1,7 +1,7 @@
 // The release of an app as objects of Kubernetes for Argo Rollouts: the same steps, checks and verdicts.
 import { stringify } from "yaml";
-import type { Check, Definition, RatioCheck } from "../definition.ts";
-import { looksOf } from "../judge.ts";
+import { looksOf } from "../core/judge.ts";
+import type { Check, Definition, RatioCheck } from "../definition/definition.ts";
 import { countRequests, judgeQuery } from "./promql.ts";
 
 export interface Version {

@@ -1,8 +1,8 @@
 // The judge of ../judge.ts as a query of Prometheus, for the analyses of Argo Rollouts.
 import { DURATION_BUCKETS } from "../../../services/runtime/metrics.ts";
-import type { RatioCheck } from "../definition.ts";
-import { fewestBad, type Rule, zOf } from "../judge.ts";
-import { DefinitionError } from "../read-definition.ts";
+import { fewestBad, type Rule, zOf } from "../core/judge.ts";
+import type { RatioCheck } from "../definition/definition.ts";
+import { DefinitionError } from "../definition/read-definition.ts";
 
 /** The label that Argo Rollouts gives pods, as Prometheus writes it. */
 export const HASH = "rollouts_pod_template_hash";

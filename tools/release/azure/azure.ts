@@ -1,5 +1,5 @@
 // What the release tool needs from Azure. resource-manager.ts implements it; the rest of the tool knows only this.
-import type { Counts } from "../judge.ts";
+import type { Counts } from "../core/judge.ts";
 
 /** An app as Azure shows it. Azure is eventually consistent: what it shows can be older than the last write. */
 export interface App {

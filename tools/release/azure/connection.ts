@@ -3,7 +3,7 @@ import type { PipelineRequest } from "@azure/core-rest-pipeline";
 import { createHttpClient } from "../../../services/group-lister/azure/http.ts";
 import { field } from "../../../services/runtime/field.ts";
 import { isLoopback } from "../../../services/runtime/loopback.ts";
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../run/clock.ts";
 import { AzureFault } from "./azure.ts";
 import {
   explainNoResponse,

@@ -1,7 +1,7 @@
 // The table ContainerAppHTTPLogs of a Log Analytics workspace: one row for each request.
 // https://learn.microsoft.com/azure/azure-monitor/reference/tables/containerapphttplogs
 import { field, listIn } from "../../../services/runtime/field.ts";
-import type { Counts } from "../judge.ts";
+import type { Counts } from "../core/judge.ts";
 import type { RequestCounts } from "./azure.ts";
 
 export interface HttpLogsWindow {

@@ -1,7 +1,7 @@
 // The metric Requests of a container app, by revision and class of status code.
 // https://learn.microsoft.com/azure/container-apps/metrics
 import { field, listIn } from "../../../services/runtime/field.ts";
-import type { Counts } from "../judge.ts";
+import type { Counts } from "../core/judge.ts";
 import type { RequestCounts } from "./azure.ts";
 
 const MINUTE = 60_000;

@@ -1,5 +1,5 @@
 // The app in Azure: reads and changes it through Azure Resource Manager, and counts requests in Azure Monitor.
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../run/clock.ts";
 import { hasFailed, toApp, toPatch, toReplica } from "./app.ts";
 import { type Azure, AzureFault, type RequestCounts } from "./azure.ts";
 import { COUNT_TIMEOUT, createConnection } from "./connection.ts";

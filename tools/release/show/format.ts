@@ -1,6 +1,6 @@
 // How numbers, times and text of a report look, in a terminal, in a log and in a summary.
-import type { Verdict } from "../judge.ts";
-import type { CheckReport, Outcome, ProbeReport, Report } from "../report.ts";
+import type { Verdict } from "../core/judge.ts";
+import type { CheckReport, Outcome, ProbeReport, Report } from "./report.ts";
 
 /**
  * One line of printable text. Names and messages come from Azure and from files: a line break would forge a line of the

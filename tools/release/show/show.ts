@@ -1,6 +1,7 @@
 // Chooses what prints a release: a live table in a terminal, plain lines elsewhere, and in GitHub Actions its summary.
-import type { LoggingShow } from "../report.ts";
+
 import { createLines } from "./lines.ts";
+import type { LoggingShow } from "./report.ts";
 import { createSummary } from "./summary.ts";
 import { createPaint, createTerminal } from "./terminal.ts";
 

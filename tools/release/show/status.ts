@@ -1,5 +1,5 @@
 // The page of `status`: the same as the live table, once, without color.
-import type { Report } from "../report.ts";
+
 import {
   alignRows,
   clean,
@@ -11,6 +11,7 @@ import {
   toSentence,
   wrap,
 } from "./format.ts";
+import type { Report } from "./report.ts";
 
 /** @param width of the terminal; undefined: as wide as it gets */
 export function renderStatus(report: Report, width = Number.POSITIVE_INFINITY): string {

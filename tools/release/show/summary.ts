@@ -1,9 +1,9 @@
 // What GitHub Actions shows of a release: the job summary, an annotation at the end, and outputs of the step.
 // https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
-import type { Outcome, Report, Show } from "../report.ts";
 import { alignRows, clean, columns, drawWeight, ends, formatPhase, heads, toRows, toSentence } from "./format.ts";
-import { createMemory } from "./memory.ts";
+import { createMemory } from "./last-seen.ts";
+import type { Outcome, Report, Show } from "./report.ts";
 
 /** A phase that the release was in, and the weight of the new revision in it. */
 interface Stage {

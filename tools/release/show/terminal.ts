@@ -1,6 +1,5 @@
 // The live table of a release: redrawn in place after each look at Azure.
 import { styleText } from "node:util";
-import type { LoggingShow, Report, Side } from "../report.ts";
 import {
   alignRows,
   clean,
@@ -16,7 +15,8 @@ import {
   toSentence,
   wrap,
 } from "./format.ts";
-import { createMemory } from "./memory.ts";
+import { createMemory } from "./last-seen.ts";
+import type { LoggingShow, Report, Side } from "./report.ts";
 
 type Style = "bold" | "dim" | "green" | "red" | "yellow";
 

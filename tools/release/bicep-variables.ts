@@ -1,8 +1,8 @@
 // After a release, the next deployment of infra/bicep must deploy what is live, not what was before.
 import { readFile } from "node:fs/promises";
 import type { Revision } from "./azure/azure.ts";
-import { imageOf } from "./candidate.ts";
-import type { Definition } from "./definition.ts";
+import { imageOf } from "./core/candidate.ts";
+import type { Definition } from "./definition/definition.ts";
 import { clean } from "./show/format.ts";
 
 /** What infra/bicep has for an app: its parameter file, and the templates that set its variables. */

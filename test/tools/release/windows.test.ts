@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Definition } from "../../../tools/release/definition.ts";
-import { lookAt } from "../../../tools/release/look.ts";
-import type { Underway } from "../../../tools/release/state.ts";
-import type { Progress } from "../../../tools/release/tags.ts";
+import type { Underway } from "../../../tools/release/core/state.ts";
+import type { Progress } from "../../../tools/release/core/tags.ts";
+import { lookAt } from "../../../tools/release/core/windows.ts";
+import type { Definition } from "../../../tools/release/definition/definition.ts";
 import { definition, minute } from "./model.ts";
 
 const since = Date.parse("2026-11-26T11:00:10Z");

@@ -1,7 +1,7 @@
 // The revision that a release creates: the template of the live one with another image or other variables.
 import { createHash } from "node:crypto";
-import type { Container, Revision, Template } from "./azure/azure.ts";
-import type { Definition } from "./definition.ts";
+import type { Container, Revision, Template } from "../azure/azure.ts";
+import type { Definition } from "../definition/definition.ts";
 
 export interface Wanted {
   readonly image?: string | undefined;

@@ -1,8 +1,9 @@
 // What a fault of Azure means for the run.
+
+import type { AzureFault } from "../azure/azure.ts";
+import { patience } from "../core/limits.ts";
+import type { Memory } from "../core/memory.ts";
 import type { Looked, Turn } from "./act.ts";
-import type { AzureFault } from "./azure/azure.ts";
-import type { Memory } from "./memory.ts";
-import { patience } from "./patience.ts";
 
 interface Trouble {
   /** undefined: the app could not be read */

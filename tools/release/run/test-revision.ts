@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Definition, Test } from "./definition.ts";
+import type { Definition, Test } from "../definition/definition.ts";
 import { isGood, type Probe } from "./probe.ts";
 
 /** Passes, or fails for this reason. */

@@ -1,15 +1,16 @@
 // Does what was decided: at most one write, and only with the lock.
-import type { Action, Activation, Done, Situation, Write } from "./action.ts";
-import { type Azure, AzureFault, type Change } from "./azure/azure.ts";
-import { isOnce, isStart, type ReleaseOptions } from "./goal.ts";
-import { hasLock, mayWrite, renewLock, takeLock } from "./guard.ts";
+
+import { type Azure, AzureFault, type Change } from "../azure/azure.ts";
+import type { Action, Activation, Done, Situation, Write } from "../core/action.ts";
+import { isOnce, isStart, type ReleaseOptions } from "../core/goal.ts";
+import { choose, nameOf, patience } from "../core/limits.ts";
+import { type Memory, testsOf } from "../core/memory.ts";
+import { expect } from "../core/pending.ts";
+import { formatProgress, formatTime, releaseTag } from "../core/tags.ts";
+import type { Outcome } from "../show/report.ts";
 import { lockOf, withLock, withoutLock } from "./lock.ts";
-import { type Memory, testsOf } from "./memory.ts";
 import { labelUrl } from "./observe.ts";
-import { choose, nameOf, patience } from "./patience.ts";
-import { expect } from "./pending.ts";
-import type { Outcome } from "./report.ts";
-import { formatProgress, formatTime, releaseTag } from "./tags.ts";
+import { hasLock, mayWrite, renewLock, takeLock } from "./take-lock.ts";
 import { longest, type TestResult, testRevision } from "./test-revision.ts";
 
 export interface Looked {

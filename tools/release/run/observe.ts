@@ -1,12 +1,12 @@
 // Looks at what a state must be judged by.
-import { type Azure, AzureFault } from "./azure/azure.ts";
+import { type Azure, AzureFault } from "../azure/azure.ts";
+import type { Counts } from "../core/judge.ts";
+import type { Underway } from "../core/state.ts";
+import { failureOf } from "../core/verdict.ts";
+import { type CheckLook, lookAt, nothingSeen, type Seen, type Sides, type Window } from "../core/windows.ts";
+import type { Definition, ProbeCheck, RatioCheck } from "../definition/definition.ts";
 import type { Clock } from "./clock.ts";
-import type { Definition, ProbeCheck, RatioCheck } from "./definition.ts";
-import type { Counts } from "./judge.ts";
-import { type CheckLook, lookAt, nothingSeen, type Seen, type Sides, type Window } from "./look.ts";
 import { isGood, type Probe } from "./probe.ts";
-import type { Underway } from "./state.ts";
-import { failureOf } from "./verdict.ts";
 
 interface Observer {
   readonly definition: Definition;

@@ -1,8 +1,8 @@
 // What Azure shows of an app -> which state of a release that is. The traffic table counts; the tag adds what the table
 // cannot tell.
-import type { App, Revision } from "./azure/azure.ts";
+import type { App, Revision } from "../azure/azure.ts";
+import { type Definition, planOf } from "../definition/definition.ts";
 import { revisionName } from "./candidate.ts";
-import { type Definition, planOf } from "./definition.ts";
 import { describeTable, isBase, isSwapped, type Table, tableOf, weightIn, weightOf } from "./table.ts";
 import { isId, type Phase, type Progress, parseProgress, releaseTag } from "./tags.ts";
 

@@ -1,11 +1,11 @@
 // Judges what was seen of the new revision.
-import type { Revision } from "./azure/azure.ts";
-import { type Definition, ratioChecks } from "./definition.ts";
+import type { Revision } from "../azure/azure.ts";
+import { type Definition, ratioChecks } from "../definition/definition.ts";
+import type { CheckReport } from "../show/report.ts";
+import { formatPoints } from "../show/words.ts";
 import { isOffWeight, judge, looksInTurn, looksOf, needed } from "./judge.ts";
-import type { Seen } from "./look.ts";
-import type { CheckReport } from "./report.ts";
 import type { Underway } from "./state.ts";
-import { formatPoints } from "./words.ts";
+import type { Seen } from "./windows.ts";
 
 export function judgeChecks(definition: Definition, { weight }: Underway, seen: Seen): CheckReport[] {
   const looks = looksOf(definition);

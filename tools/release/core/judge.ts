@@ -1,7 +1,7 @@
 // Compares the share of bad requests of a new revision with that of the live one: Newcombe's interval of the difference
 // of two proportions, from Wilson's intervals of each (Newcombe 1998, method 10).
 // https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
-import type { Definition } from "./definition.ts";
+import type { Definition } from "../definition/definition.ts";
 
 export interface Counts {
   readonly bad: number;

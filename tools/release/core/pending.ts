@@ -1,9 +1,10 @@
 // A write is done when Azure shows it: Azure may accept one and apply it late or never, and show an older state.
+
+import type { App } from "../azure/azure.ts";
+import type { Definition } from "../definition/definition.ts";
 import type { Write } from "./action.ts";
-import type { App } from "./azure/azure.ts";
-import type { Definition } from "./definition.ts";
+import { patience } from "./limits.ts";
 import { isSwapping, type Memory } from "./memory.ts";
-import { patience } from "./patience.ts";
 import { isSameTable, tableOf } from "./table.ts";
 import { formatProgress, parseProgress, releaseTag } from "./tags.ts";
 

@@ -1,5 +1,5 @@
 // What a person sees of a release after each look at Azure. show/ prints it.
-import type { Counts, Verdict } from "./judge.ts";
+import type { Counts, Verdict } from "../core/judge.ts";
 
 export interface Report {
   /** Milliseconds since 1970. */

@@ -1,8 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
-import type { Write } from "../../../tools/release/action.ts";
 import { type App, type Azure, AzureFault, type Change } from "../../../tools/release/azure/azure.ts";
 import { createConnection } from "../../../tools/release/azure/connection.ts";
-import { dropLock, mayWrite, renewLock, takeLock } from "../../../tools/release/guard.ts";
+import type { Write } from "../../../tools/release/core/action.ts";
+import { dropLock, mayWrite, renewLock, takeLock } from "../../../tools/release/run/take-lock.ts";
 import { createModel, definition, type Model, minute } from "./model.ts";
 
 const owner = "runner-1";

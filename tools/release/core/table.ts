@@ -1,6 +1,6 @@
 // The traffic table of an app: what it means, and how a release writes it.
-import type { App, Share } from "./azure/azure.ts";
-import type { Definition } from "./definition.ts";
+import type { App, Share } from "../azure/azure.ts";
+import type { Definition } from "../definition/definition.ts";
 
 type Labels = Definition["labels"];
 

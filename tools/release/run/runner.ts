@@ -1,19 +1,20 @@
 // Runs a release: look at Azure, decide, write once, look again. A run can be killed at any point: all that the next
 // one needs is in Azure.
+
+import { type App, AzureFault } from "../azure/azure.ts";
+import { askedFor } from "../core/decide.ts";
+import type { ReleaseOptions } from "../core/goal.ts";
+import { choose } from "../core/limits.ts";
+import { emptyMemory, isSwapping, type Memory, remember } from "../core/memory.ts";
+import { confirm } from "../core/pending.ts";
+import { stateOf } from "../core/state.ts";
+import { nothingSeen } from "../core/windows.ts";
+import type { Outcome } from "../show/report.ts";
+import { summarize } from "../show/summarize.ts";
 import { act, type Looked, type Turn } from "./act.ts";
-import { type App, AzureFault } from "./azure/azure.ts";
-import { askedFor } from "./decide.ts";
 import { endAfter, pauseAfter } from "./faults.ts";
-import type { ReleaseOptions } from "./goal.ts";
-import { dropLock, ownsLock } from "./guard.ts";
-import { nothingSeen } from "./look.ts";
-import { emptyMemory, isSwapping, type Memory, remember } from "./memory.ts";
 import { observe } from "./observe.ts";
-import { choose } from "./patience.ts";
-import { confirm } from "./pending.ts";
-import type { Outcome } from "./report.ts";
-import { stateOf } from "./state.ts";
-import { summarize } from "./summarize.ts";
+import { dropLock, ownsLock } from "./take-lock.ts";
 
 /** Rejects only because of a fault in this program: what Azure does wrong becomes an outcome. */
 export async function release(options: ReleaseOptions): Promise<Outcome> {

@@ -1,9 +1,9 @@
-import type { Azure } from "./azure/azure.ts";
-import type { Clock } from "./clock.ts";
-import type { Definition } from "./definition.ts";
-import type { Probe } from "./probe.ts";
-import type { Show } from "./report.ts";
-import type { RunTest } from "./test-revision.ts";
+import type { Azure } from "../azure/azure.ts";
+import type { Definition } from "../definition/definition.ts";
+import type { Clock } from "../run/clock.ts";
+import type { Probe } from "../run/probe.ts";
+import type { RunTest } from "../run/test-revision.ts";
+import type { Show } from "../show/report.ts";
 
 /** What a command wants. */
 export type Goal = RunGoal | PromoteGoal | { readonly kind: "abort" };

@@ -1,6 +1,6 @@
 // Ctrl-C: the release stays as it is, and another run can go on with it at once.
 import { isDeepStrictEqual } from "node:util";
-import type { Azure, Change } from "./azure/azure.ts";
+import type { Azure, Change } from "../azure/azure.ts";
 import { lockOf, withoutLock } from "./lock.ts";
 
 export interface Interruptible {

@@ -1,11 +1,11 @@
 // What a person sees of a situation.
-import type { Action, Situation } from "./action.ts";
-import { imageOf } from "./candidate.ts";
-import { endOf } from "./phases.ts";
+import type { Action, Situation } from "../core/action.ts";
+import { imageOf } from "../core/candidate.ts";
+import { endOf } from "../core/phases.ts";
+import type { State } from "../core/state.ts";
+import type { Progress } from "../core/tags.ts";
+import { judgeChecks } from "../core/verdict.ts";
 import type { Report } from "./report.ts";
-import type { State } from "./state.ts";
-import type { Progress } from "./tags.ts";
-import { judgeChecks } from "./verdict.ts";
 import { describePhase } from "./words.ts";
 
 export function summarize(situation: Situation, action: Action): Report {

@@ -1,5 +1,5 @@
 // What is worth showing when a release has ended: its last look no longer has the new revision and the checks.
-import type { Report } from "../report.ts";
+import type { Report } from "./report.ts";
 
 export interface Memory {
   add(report: Report): void;

@@ -1,10 +1,11 @@
 // What a state must be judged by, and what was seen of it.
+
+import { type Definition, type ProbeCheck, type RatioCheck, ratioChecks } from "../definition/definition.ts";
+import type { TestResult } from "../run/test-revision.ts";
 import { slowLook } from "./action.ts";
-import { type Definition, type ProbeCheck, type RatioCheck, ratioChecks } from "./definition.ts";
 import type { Counts } from "./judge.ts";
 import type { Underway } from "./state.ts";
 import type { Phase } from "./tags.ts";
-import type { TestResult } from "./test-revision.ts";
 
 /** In milliseconds since 1970. */
 export interface Window {

@@ -1,8 +1,8 @@
 // test/infra/release-variables.test.ts proves with the compiler that the commands work.
 import { expect, test } from "vitest";
-import { agreeWith } from "../../../tools/release/agree.ts";
 import type { Container, Revision } from "../../../tools/release/azure/azure.ts";
-import { parseDefinition } from "../../../tools/release/read-definition.ts";
+import { agreeWith } from "../../../tools/release/bicep-variables.ts";
+import { parseDefinition } from "../../../tools/release/definition/read-definition.ts";
 
 const parameters = "var a = readEnvironmentVariable('WELCOME', '')\nvar b = readEnvironmentVariable('SECRET')";
 const templates = "env: [{ name: 'SIGN_IN_CLIENT_ID', value: id }]";

@@ -1,8 +1,8 @@
 // What a release cannot do with an app.
-import type { App, Revision, Template } from "./azure/azure.ts";
-import { secretRefs } from "./azure/secret-refs.ts";
-import type { Definition } from "./definition.ts";
-import { isLockTag } from "./lock.ts";
+import type { App, Revision, Template } from "../azure/azure.ts";
+import { secretRefs } from "../azure/secret-refs.ts";
+import type { Definition } from "../definition/definition.ts";
+import { isLockTag } from "../run/lock.ts";
 import { lockTag, parseProgress, releaseTag } from "./tags.ts";
 
 /** @returns one sentence for each reason, with its remedy */

@@ -1,12 +1,12 @@
 // What a run can do after a look at Azure.
-import type { App, Share, Template } from "./azure/azure.ts";
-import type { Definition } from "./definition.ts";
+import type { App, Share, Template } from "../azure/azure.ts";
+import type { Definition } from "../definition/definition.ts";
+import type { Outcome } from "../show/report.ts";
 import type { Goal } from "./goal.ts";
-import type { Seen } from "./look.ts";
 import type { Memory } from "./memory.ts";
-import type { Outcome } from "./report.ts";
 import type { State } from "./state.ts";
 import type { Progress } from "./tags.ts";
+import type { Seen } from "./windows.ts";
 
 export type Action = Wait | Write | Activation | RunTests | Done;
 

@@ -1,11 +1,12 @@
 // The lock of a run, and the last look before a write.
-import type { Write } from "./action.ts";
-import { type App, type Azure, AzureFault } from "./azure/azure.ts";
+
+import { type App, type Azure, AzureFault } from "../azure/azure.ts";
+import type { Write } from "../core/action.ts";
+import { isSameTable, tableOf } from "../core/table.ts";
+import { releaseTag } from "../core/tags.ts";
+import type { Definition } from "../definition/definition.ts";
 import type { Clock } from "./clock.ts";
-import type { Definition } from "./definition.ts";
 import { leastTimeLeft, lockLifetime, lockOf, lockPause, withLock, withoutLock } from "./lock.ts";
-import { isSameTable, tableOf } from "./table.ts";
-import { releaseTag } from "./tags.ts";
 
 interface Guarded {
   readonly definition: Definition;
