@@ -101,7 +101,8 @@ test("a step that Azure takes back goes back within 90 seconds of its write, wit
   const { outcome, message } = await simulated.run(start({ image: image("2.0.0") }), { onReport });
   expect(outcome).toBe("rolledBack");
   expect(message).toContain("Azure took this back: welcome--");
-  expect(message).toContain("(registry.example/welcome:2.0.0: ContainerAppOperationError: Operation failed.)");
+  // The tag has no room for the end of the reason.
+  expect(message).toContain("(registry.example/welcome:2.0.0: ContainerAppOperationError: Operation");
   expect(writtenAt).toBeGreaterThan(0);
   expect(backAt - writtenAt).toBeLessThan(90 * second);
   expect(simulator.weights()).toEqual({ "welcome--0000001": 100 });
