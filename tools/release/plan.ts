@@ -4,11 +4,11 @@ import { type Candidate, candidateOf, imageOf, revisionName } from "./core/candi
 import { type Counts, looksOf, needed } from "./core/judge.ts";
 import { missingSecrets, refusals, refuseTable } from "./core/refuse.ts";
 import { stateOf } from "./core/state.ts";
+import { commandFor, formatPoints } from "./core/words.ts";
 import { type Definition, type RatioCheck, ratioChecks, type Step } from "./definition/definition.ts";
 import { formatDuration } from "./definition/duration.ts";
 import type { Wanted } from "./options.ts";
 import { alignRows, clean } from "./show/format.ts";
-import { commandFor, formatPoints } from "./show/words.ts";
 
 export interface Plan {
   readonly text: string;

@@ -2,17 +2,17 @@
 
 import { type App, type Azure, AzureFault } from "./azure/azure.ts";
 import { readAgreement } from "./bicep-variables.ts";
+import { type Lock, lockOf } from "./core/lock.ts";
 import { emptyMemory } from "./core/memory.ts";
 import { type State, stateOf } from "./core/state.ts";
 import { formatTime } from "./core/tags.ts";
 import { nothingSeen, type Seen } from "./core/windows.ts";
+import { commandFor, holdMessage, rolledBackMessage } from "./core/words.ts";
 import type { Definition } from "./definition/definition.ts";
-import { type Lock, lockOf } from "./run/lock.ts";
 import { observe } from "./run/observe.ts";
 import type { Probe } from "./run/probe.ts";
 import type { Report } from "./show/report.ts";
 import { summarize } from "./show/summarize.ts";
-import { commandFor, holdMessage, rolledBackMessage } from "./show/words.ts";
 
 export interface Status extends Report {
   readonly state: State["kind"];

@@ -13,6 +13,7 @@ import { readAgreement } from "./bicep-variables.ts";
 import type { Goal } from "./core/goal.ts";
 import { stateOf } from "./core/state.ts";
 import { formatTime } from "./core/tags.ts";
+import { commandFor } from "./core/words.ts";
 import type { Definition } from "./definition/definition.ts";
 import { DefinitionError, readDefinition } from "./definition/read-definition.ts";
 import { type AzureOptions, type Command, type Options, OptionsError, readOptions, usage } from "./options.ts";
@@ -27,7 +28,6 @@ import { clean } from "./show/format.ts";
 import { type Outcome, outcomes } from "./show/report.ts";
 import { createShow } from "./show/show.ts";
 import { renderStatus } from "./show/status.ts";
-import { commandFor } from "./show/words.ts";
 
 const clock: Clock = {
   now: () => Date.now(),

@@ -1,7 +1,7 @@
 // Ctrl-C, and the run that goes on afterwards.
 import { describe, expect, test, vi } from "vitest";
+import { lockOf, withLock } from "../../../tools/release/core/lock.ts";
 import { makeInterruptible } from "../../../tools/release/run/interrupt.ts";
-import { lockOf, withLock } from "../../../tools/release/run/lock.ts";
 import { createAzure } from "../../simulators/container-apps/in-process.ts";
 import { readVariables } from "../../simulators/container-apps/printed.ts";
 import { createSimulator } from "../../simulators/container-apps/simulator.ts";

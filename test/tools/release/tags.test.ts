@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { lockOf, withLock, withoutLock } from "../../../tools/release/core/lock.ts";
 import {
   formatProgress,
   holds,
@@ -8,7 +9,6 @@ import {
   parseProgress,
   phases,
 } from "../../../tools/release/core/tags.ts";
-import { lockOf, withLock, withoutLock } from "../../../tools/release/run/lock.ts";
 
 const times = fc.integer({ min: 1_700_000_000, max: 2_500_000_000 }).map((seconds) => seconds * 1000);
 const optional = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });

@@ -1,7 +1,6 @@
 // What to do next: from the definition, the goal, the state of the app and what was seen. Pure: no clock, no requests.
 
 import type { App } from "../azure/azure.ts";
-import { commandFor, describePhase, givenUp, rolledBackMessage } from "../show/words.ts";
 import { type Action, done, lookAgain, note, type Situation, type Wait, type Write } from "./action.ts";
 import { type Candidate, candidateOf, imageOf, revisionName } from "./candidate.ts";
 import { goBack, swap } from "./ending.ts";
@@ -13,6 +12,7 @@ import type { Foreign, Idle, Underway } from "./state.ts";
 import { tableOf } from "./table.ts";
 import { type Progress, wholeSeconds } from "./tags.ts";
 import { failureOf } from "./verdict.ts";
+import { commandFor, describePhase, givenUp, rolledBackMessage } from "./words.ts";
 
 /** How long Azure may show the tag of a write without its table, before the table counts. */
 const grace = 60_000;

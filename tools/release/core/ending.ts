@@ -1,8 +1,8 @@
 // How a release ends: the new revision is live, or all traffic goes back to the old one.
 
 import type { Template } from "../azure/azure.ts";
-import { lockOf } from "../run/lock.ts";
 import { type Action, done, lookAgain, note, type Situation } from "./action.ts";
+import { lockOf } from "./lock.ts";
 import type { Underway } from "./state.ts";
 import { onlyTable } from "./table.ts";
 import { wholeSeconds } from "./tags.ts";

@@ -1,9 +1,9 @@
 // How long a run tries: it gives up early while it raises the traffic, and late while it goes back.
 
-import { commandFor } from "../show/words.ts";
 import { type Action, done, lookAgain, type Situation } from "./action.ts";
 import { decide } from "./decide.ts";
 import { keyOf, type Memory } from "./memory.ts";
+import { commandFor } from "./words.ts";
 
 /** How long Azure may refuse a write, or not apply it. */
 export const patience = { up: 5 * 60_000, back: 10 * 60_000 } as const;

@@ -1,7 +1,6 @@
 // The phases of a good release, one after the other.
 
 import { type Definition, planOf } from "../definition/definition.ts";
-import { describePhase, holdMessage, holdReason } from "../show/words.ts";
 import { type Action, done, lookAgain, note, type Situation, slowLook, type Write, wait } from "./action.ts";
 import type { Candidate } from "./candidate.ts";
 import { goBack } from "./ending.ts";
@@ -11,6 +10,7 @@ import { onlyTable, pinnedTable, splitTable } from "./table.ts";
 import { formatTime, type Hold, type Progress, wholeSeconds } from "./tags.ts";
 import { describeState, hasPassed, isBlind, isSplitWrong, judgeChecks, whyUndecided } from "./verdict.ts";
 import { judgedFrom } from "./windows.ts";
+import { describePhase, holdMessage, holdReason } from "./words.ts";
 
 /** How long Azure may take to create a revision, and the revision to become ready. */
 const readyLimit = 10 * 60_000;

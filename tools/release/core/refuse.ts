@@ -2,7 +2,7 @@
 import type { App, Revision, Template } from "../azure/azure.ts";
 import { secretRefs } from "../azure/secret-refs.ts";
 import type { Definition } from "../definition/definition.ts";
-import { isLockTag } from "../run/lock.ts";
+import { isLockTag } from "./lock.ts";
 import { lockTag, parseProgress, releaseTag } from "./tags.ts";
 
 /** @returns one sentence for each reason, with its remedy */

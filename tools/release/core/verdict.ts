@@ -2,10 +2,10 @@
 import type { Revision } from "../azure/azure.ts";
 import { type Definition, ratioChecks } from "../definition/definition.ts";
 import type { CheckReport } from "../show/report.ts";
-import { formatPoints } from "../show/words.ts";
 import { isOffWeight, judge, looksInTurn, looksOf, needed } from "./judge.ts";
 import type { Underway } from "./state.ts";
 import type { Seen } from "./windows.ts";
+import { formatPoints } from "./words.ts";
 
 export function judgeChecks(definition: Definition, { weight }: Underway, seen: Seen): CheckReport[] {
   const looks = looksOf(definition);

@@ -1,7 +1,7 @@
 // Ctrl-C: the release stays as it is, and another run can go on with it at once.
 import { isDeepStrictEqual } from "node:util";
 import type { Azure, Change } from "../azure/azure.ts";
-import { lockOf, withoutLock } from "./lock.ts";
+import { lockOf, withoutLock } from "../core/lock.ts";
 
 export interface Interruptible {
   readonly azure: Azure;

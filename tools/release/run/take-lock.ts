@@ -2,11 +2,11 @@
 
 import { type App, type Azure, AzureFault } from "../azure/azure.ts";
 import type { Write } from "../core/action.ts";
+import { leastTimeLeft, lockLifetime, lockOf, lockPause, withLock, withoutLock } from "../core/lock.ts";
 import { isSameTable, tableOf } from "../core/table.ts";
 import { releaseTag } from "../core/tags.ts";
 import type { Definition } from "../definition/definition.ts";
 import type { Clock } from "./clock.ts";
-import { leastTimeLeft, lockLifetime, lockOf, lockPause, withLock, withoutLock } from "./lock.ts";
 
 interface Guarded {
   readonly definition: Definition;

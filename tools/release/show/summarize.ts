@@ -5,8 +5,8 @@ import { endOf } from "../core/phases.ts";
 import type { State } from "../core/state.ts";
 import type { Progress } from "../core/tags.ts";
 import { judgeChecks } from "../core/verdict.ts";
+import { describePhase } from "../core/words.ts";
 import type { Report } from "./report.ts";
-import { describePhase } from "./words.ts";
 
 export function summarize(situation: Situation, action: Action): Report {
   const { definition, state, seen, now } = situation;

@@ -1,7 +1,7 @@
 // Sentences that more than one part of a release needs.
 
-import type { Hold, Progress } from "../core/tags.ts";
 import type { Definition } from "../definition/definition.ts";
+import type { Hold, Progress } from "./tags.ts";
 
 /** A command for a message: to paste as it is. */
 export const commandFor = ({ app, options = [] }: Definition, name: string) =>

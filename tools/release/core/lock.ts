@@ -1,6 +1,6 @@
 // Only one run at a time works on a release. Azure has no conditional writes, so the lock is a tag with an expiry, and
 // its owner reads it back before it acts.
-import { formatTime, lockTag, parseTime } from "../core/tags.ts";
+import { formatTime, lockTag, parseTime } from "./tags.ts";
 
 type Tags = Readonly<Record<string, string>>;
 
