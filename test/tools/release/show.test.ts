@@ -118,6 +118,9 @@ beforeEach(() => {
   vi.stubEnv("NO_COLOR", undefined);
   vi.stubEnv("FORCE_COLOR", undefined);
   vi.stubEnv("NODE_DISABLE_COLORS", undefined);
+  // Node decides by these which colors a terminal has: in CI, COLORTERM does not count.
+  for (const name of ["CI", "TEAMCITY_VERSION", "TF_BUILD"]) vi.stubEnv(name, undefined);
+  vi.stubEnv("TERM", "xterm-256color");
   vi.stubEnv("COLORTERM", "truecolor");
 });
 afterEach(() => vi.unstubAllEnvs());
