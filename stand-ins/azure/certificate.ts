@@ -80,8 +80,8 @@ async function write(folder: string): Promise<void> {
 }
 
 /**
- * A certificate of a CA of its own. The CA's private key is discarded, so nobody can issue another certificate that
- * clients of this CA would trust.
+ * Creates a CA, and a certificate that it signs. The private key of the CA is discarded, so nobody can issue another
+ * certificate that clients of this CA would trust.
  */
 export async function issue(
   name: string,

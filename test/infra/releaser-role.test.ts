@@ -155,7 +155,7 @@ describe.skipIf(!path)("the identity of releaser.bicep", { timeout: 120_000 }, (
     ]);
   });
 
-  test("has roles that nobody can assign wider: on the subscription only the one that reads operations", () => {
+  test("limits each role to the resource group that it needs, and the role that reads operations to the subscription", () => {
     const scopes = ofType(withLogs, "Microsoft.Authorization/roleDefinitions").map(({ properties }) => [
       listAt(properties, "permissions.0.actions").length,
       ...listAt(properties, "assignableScopes"),

@@ -8,6 +8,7 @@ import { commandFor, formatPoints } from "./core/words.ts";
 import { type Definition, type RatioCheck, ratioChecks, type Step } from "./definition/definition.ts";
 import { formatDuration } from "./definition/duration.ts";
 import type { Wanted } from "./options.ts";
+import { countRequests } from "./run/observe.ts";
 import { alignRows, clean } from "./show/format.ts";
 
 export interface Plan {
@@ -39,11 +40,8 @@ export async function readPlan(azure: Azure, input: Omit<PlanInput, "app" | "tod
   const notes: string[] = [];
   for (const check of ratioChecks(input.definition)) {
     const to = azure.now() - check.lag * 1000;
-    const from = to - HOUR * 1000;
     try {
-      const counts = await (check.source === "metrics"
-        ? azure.countErrors(from, to)
-        : azure.countSlow(from, to, check.over ?? 0));
+      const counts = await countRequests(azure, check, { from: to - HOUR * 1000, to });
       const all = [...counts.values()];
       const sum = (of: keyof Counts) => all.reduce((total, one) => total + one[of], 0);
       today.set(check.name, { bad: sum("bad"), total: sum("total") });

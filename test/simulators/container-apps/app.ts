@@ -1,5 +1,5 @@
-// The control plane of one app: what is asked for, the operations that apply it, and what is in force. Nothing happens
-// by itself: `settle` makes everything happen that is due by now, in its order.
+// The control plane of one app: the state that a client asked for, operations that apply it, and the state in force.
+// Nothing happens by itself: `settle` makes everything happen that is due by now, in its order.
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../../../tools/release/run/clock.ts";
 import { describeField, provisioningFault } from "../resource-manager/app-faults.ts";

@@ -25,7 +25,7 @@ const transient: readonly Fault[] = [
   faults.expired,
 ];
 
-/** One fault of each kind for a request here and there: up to a third of them. */
+/** Chooses up to a third of the requests, and a fault for each. */
 const schedules = fc.array(fc.tuple(fc.integer({ min: 1, max: 300 }), fc.constantFrom(...transient)), {
   maxLength: 100,
 });

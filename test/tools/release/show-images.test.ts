@@ -20,7 +20,7 @@ const file = "services/welcome/release.yaml";
 const slow = "  - { name: slow, source: httpLogs, over: 500ms, margin: 2% }";
 const definition = {
   ...parseDefinition(readFileSync(join(root, file), "utf8").replace(/^.*name: alive/m, `${slow}\n$&`), file),
-  test: [{ get: "/readyz" }], // the revisions here are no processes, so they have no content
+  test: [{ get: "/readyz" }], // this simulator runs no processes, so its responses have no content
 };
 
 /** A release of this image on the simulator, as welcome is released there: all reports, and its end. */

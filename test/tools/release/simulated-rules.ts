@@ -1,5 +1,5 @@
-// The rules that a release never breaks, whatever Azure does and whoever is killed. They are checked at each write that
-// the simulator accepts, by what is true in the simulator: a run may see something older.
+// The rules that a release never breaks, also when Azure fails and when a run is killed. They are checked at each write
+// that the simulator accepts, by the state of the simulator: a run may see an older one.
 
 import { isDeepStrictEqual } from "node:util";
 import { afterEach, expect } from "vitest";

@@ -2,13 +2,8 @@
 // https://learn.microsoft.com/azure/azure-monitor/reference/tables/containerapphttplogs
 import { field, listIn } from "../../../services/runtime/field.ts";
 import type { Counts } from "../core/judge.ts";
+import type { Window } from "../core/windows.ts";
 import type { RequestCounts } from "./azure.ts";
-
-export interface HttpLogsWindow {
-  /** Milliseconds since 1970. */
-  readonly from: number;
-  readonly to: number;
-}
 
 /**
  * The query, always in this form and in one line:
@@ -25,7 +20,7 @@ export interface HttpLogsWindow {
  * @param app its name, which has no quote: read-definition.ts
  * @param over seconds
  */
-export function slowRequests(app: string, { from, to }: HttpLogsWindow, over: number): string {
+export function slowRequests(app: string, { from, to }: Window, over: number): string {
   const time = (at: number) => `datetime(${new Date(at).toISOString()})`;
   return [
     "ContainerAppHTTPLogs",

@@ -2,18 +2,19 @@
 // https://learn.microsoft.com/azure/container-apps/metrics
 import { field, listIn } from "../../../services/runtime/field.ts";
 import type { Counts } from "../core/judge.ts";
+import type { Window } from "../core/windows.ts";
 import type { RequestCounts } from "./azure.ts";
 
 const MINUTE = 60_000;
 
 /** The whole minutes inside a window; undefined: none. */
-export function wholeMinutes(from: number, to: number): { readonly from: number; readonly to: number } | undefined {
+export function wholeMinutes(from: number, to: number): Window | undefined {
   const window = { from: Math.ceil(from / MINUTE) * MINUTE, to: Math.floor(to / MINUTE) * MINUTE };
   return window.from < window.to ? window : undefined;
 }
 
 /** @param app its resource id */
-export function metricsPath(app: string, { from, to }: { readonly from: number; readonly to: number }): string {
+export function metricsPath(app: string, { from, to }: Window): string {
   const query = new URLSearchParams({
     "api-version": "2023-10-01",
     metricnames: "Requests",
@@ -28,10 +29,7 @@ export function metricsPath(app: string, { from, to }: { readonly from: number; 
 }
 
 /** Adds up the minutes of the window. Azure rounds a window to whole minutes and can return one more. */
-export function toCounts(
-  content: unknown,
-  { from, to }: { readonly from: number; readonly to: number },
-): RequestCounts {
+export function toCounts(content: unknown, { from, to }: Window): RequestCounts {
   const counts = new Map<string, Counts>();
   for (const metric of listIn(content, "value")) {
     for (const series of listIn(metric, "timeseries")) {

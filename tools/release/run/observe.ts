@@ -1,5 +1,5 @@
 // Looks at what a state must be judged by.
-import { type Azure, AzureFault } from "../azure/azure.ts";
+import { type Azure, AzureFault, type RequestCounts } from "../azure/azure.ts";
 import type { Counts } from "../core/judge.ts";
 import type { Underway } from "../core/state.ts";
 import { failureOf } from "../core/verdict.ts";
@@ -111,15 +111,20 @@ async function countSides(
   { check, next, live, turn, probes }: CheckLook,
   { nextName, progress }: Underway,
 ): Promise<Sides> {
-  const own = await count(azure, check, next);
+  const own = await countRequests(azure, check, next);
   const isSame = next.from === live.from && next.to === live.to;
-  const old = isSame ? own : await count(azure, check, live);
+  const old = isSame ? own : await countRequests(azure, check, live);
   return { next: own.get(nextName) ?? none, live: old.get(progress.from) ?? none, turn, probes };
 }
 
 const none: Counts = { bad: 0, total: 0 };
 
-async function count(azure: Azure, { source, over }: RatioCheck, { from, to }: Window) {
-  if (to <= from) return new Map<string, Counts>();
+/** The requests that a check compares, by revision. */
+export async function countRequests(
+  azure: Azure,
+  { source, over }: RatioCheck,
+  { from, to }: Window,
+): Promise<RequestCounts> {
+  if (to <= from) return new Map();
   return source === "metrics" ? azure.countErrors(from, to) : azure.countSlow(from, to, over ?? 1);
 }

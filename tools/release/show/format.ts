@@ -43,11 +43,6 @@ export const ends: Readonly<Record<Outcome, { words: string; level: "notice" | "
   unconfirmed: { words: "rollback unconfirmed", level: "error" },
 };
 
-/** @param time milliseconds since 1970 */
-export function formatTime(time: number): string {
-  return new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
-}
-
 /** Such as `6 min left`; undefined when the time is over or unknown. */
 function formatTimeLeft({ at, until }: Report): string | undefined {
   if (until === undefined || until <= at) return undefined;

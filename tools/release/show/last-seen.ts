@@ -1,7 +1,7 @@
-// What is worth showing when a release has ended: its last look no longer has the new revision and the checks.
+// Remembers the new revision and the checks of a release for its end, because the last look no longer has them.
 import type { Report } from "./report.ts";
 
-export interface Memory {
+export interface LastSeen {
   add(report: Report): void;
   /** The last report, with the new revision and the checks of the reports before. */
   last(): Report | undefined;
@@ -9,7 +9,7 @@ export interface Memory {
   reached(): Report | undefined;
 }
 
-export function createMemory(): Memory {
+export function createLastSeen(): LastSeen {
   let last: Report | undefined;
   let reached: Report | undefined;
   let judged: Report | undefined;

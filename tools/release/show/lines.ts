@@ -1,6 +1,7 @@
 // Plain lines with the time, for logs and for output that is no terminal: one for each change.
 
-import { clean, ends, formatPhase, formatTime, quote, toRows } from "./format.ts";
+import { formatTime } from "../core/tags.ts";
+import { clean, ends, formatPhase, quote, toRows } from "./format.ts";
 import type { LoggingShow, Report } from "./report.ts";
 
 /**

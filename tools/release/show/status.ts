@@ -1,16 +1,7 @@
 // The page of `status`: the same as the live table, once, without color.
 
-import {
-  alignRows,
-  clean,
-  drawWeight,
-  formatPhase,
-  formatTime,
-  renderChecks,
-  toRows,
-  toSentence,
-  wrap,
-} from "./format.ts";
+import { formatTime } from "../core/tags.ts";
+import { alignRows, clean, drawWeight, formatPhase, renderChecks, toRows, toSentence, wrap } from "./format.ts";
 import type { Report } from "./report.ts";
 
 /** @param width of the terminal; undefined: as wide as it gets */

@@ -2,7 +2,7 @@
 // https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { alignRows, clean, columns, drawWeight, ends, formatPhase, heads, toRows, toSentence } from "./format.ts";
-import { createMemory } from "./last-seen.ts";
+import { createLastSeen } from "./last-seen.ts";
 import type { Outcome, Report, Show } from "./report.ts";
 
 /** A phase that the release was in, and the weight of the new revision in it. */
@@ -25,7 +25,7 @@ interface End {
 export function createSummary(env: NodeJS.ProcessEnv, print: (line: string) => void): Show {
   const { GITHUB_STEP_SUMMARY: file, GITHUB_OUTPUT: outputs, GITHUB_ACTIONS: isActions } = env;
   const stages: Stage[] = [];
-  const memory = createMemory();
+  const memory = createLastSeen();
   const failed = new Set<string>();
 
   /** A release must not end because a file of GitHub cannot be written. */

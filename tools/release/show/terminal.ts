@@ -15,7 +15,7 @@ import {
   toSentence,
   wrap,
 } from "./format.ts";
-import { createMemory } from "./last-seen.ts";
+import { createLastSeen } from "./last-seen.ts";
 import type { LoggingShow, Report, Side } from "./report.ts";
 
 type Style = "bold" | "dim" | "green" | "red" | "yellow";
@@ -40,7 +40,7 @@ export type Terminal = Pick<NodeJS.WriteStream, "write"> & { readonly columns?: 
 export function createTerminal(output: Terminal, paint: (style: Style, text: string) => string): LoggingShow {
   /** Width of each line on the screen, which the next frame replaces. */
   let drawn: readonly number[] = [];
-  const memory = createMemory();
+  const memory = createLastSeen();
   const readWidth = () => output.columns || 80;
 
   const draw = (lines: readonly Line[]) => {
