@@ -1,11 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import { isFlag, isQueryRequest, readHeader } from "./http.ts";
 
-export interface RecordedRequest {
+export interface ReceivedRequest {
   method: string;
   /** As sent, with percent-encoding. */
   path: string;
-  status: number;
   isUpsert: boolean;
   isBatch: boolean;
   isQuery: boolean;
@@ -16,12 +15,15 @@ export interface RecordedRequest {
   sessionToken: string | undefined;
 }
 
-/** @param status The status of the response. */
-export function recordRequest(request: IncomingMessage, status: number): RecordedRequest {
+export interface RecordedRequest extends ReceivedRequest {
+  /** The status of the response. */
+  status: number;
+}
+
+export function readRequest(request: IncomingMessage): ReceivedRequest {
   return {
     method: request.method ?? "",
     path: request.url ?? "",
-    status,
     isUpsert: isFlag(request, "x-ms-documentdb-is-upsert"),
     isBatch: isFlag(request, "x-ms-cosmos-is-batch-request"),
     isQuery: isQueryRequest(request),

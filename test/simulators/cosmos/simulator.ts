@@ -8,7 +8,7 @@ import { createAccount } from "./account.ts";
 import { emulatorKey, type RoleAssignment } from "./auth.ts";
 import type { ConsistencyLevel } from "./consistency.ts";
 import { type CosmosResponse, Fault, readBody, sendResponse } from "./http.ts";
-import { type RecordedRequest, recordRequest } from "./recorded-request.ts";
+import { type ReceivedRequest, type RecordedRequest, readRequest } from "./recorded-request.ts";
 import { route, type Service } from "./routes.ts";
 
 export interface CosmosSimulatorOptions {
@@ -36,8 +36,12 @@ export interface CosmosSimulator {
   key: string;
   /** All requests since the start, rejected ones included. */
   requests: readonly RecordedRequest[];
-  /** Delays every response from now on. */
+  /** Delays the effect of every request from now on. */
   latencyMs: number;
+  /** Runs before a request takes effect. It may wait. */
+  before: (request: ReceivedRequest) => Promise<void> | void;
+  /** Runs between the effect of a request and its response. It may wait. False closes the connection instead. */
+  after: (request: RecordedRequest) => Promise<boolean> | boolean;
   /** Responds with 429 to the next `count` requests for documents. */
   throttleNext(count: number, retryAfterMs: number): void;
   /** Responds with 503 to the next `count` requests for documents. */
@@ -85,6 +89,8 @@ export async function startCosmosSimulator({
     key,
     requests,
     latencyMs: 0,
+    before: () => {},
+    after: () => true,
     throttleNext(count, retryAfterMs) {
       const message = "Request rate is large. More Request Units may be needed, so no changes were made.";
       for (let i = 0; i < count; i++) service.faults.push(new Fault(429, message, { substatus: 3200, retryAfterMs }));
@@ -110,16 +116,20 @@ export async function startCosmosSimulator({
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let result: CosmosResponse;
+    const received = readRequest(request);
     try {
       const body = await readBody(request);
       if (simulator.latencyMs > 0) await sleep(simulator.latencyMs);
+      await simulator.before(received);
       result = route(service, request, body);
     } catch (error) {
       if (!request.complete) return; // the client disconnected
       if (!(error instanceof Fault)) throw error;
       result = error.toResponse();
     }
-    requests.push(recordRequest(request, result.status));
-    sendResponse(response, result);
+    const recorded = { ...received, status: result.status };
+    requests.push(recorded);
+    if (await simulator.after(recorded)) sendResponse(response, result);
+    else request.destroy();
   }
 }
