@@ -10,6 +10,8 @@ interface Validator<T> {
   Schema(): { readonly properties: object };
 }
 
+/** Of a Cosmos DB batch. https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-request-limits */
+const MAX_STORE_OPERATIONS = 100;
 /** As many as typebox reports for one schema. */
 const MAX_FAULTS = 8;
 
@@ -28,7 +30,13 @@ export function checkBody<T>(body: unknown, validator: Validator<T>): T {
  * @throws {Problem} 400 with a sentence for each place that does not match
  */
 export function checkTransaction(body: unknown): readonly Operation[] {
-  if (validate.transactionRequest.Check(body)) return body.operations;
+  if (validate.transactionRequest.Check(body)) {
+    const deletes = body.operations.filter(({ operation }) => operation === "delete").length;
+    const size = body.operations.length + deletes;
+    if (size <= MAX_STORE_OPERATIONS) return body.operations;
+    const sum = `a delete counts as two; this is ${size}`;
+    throw mismatch([`/operations must not have more than ${MAX_STORE_OPERATIONS} operations: ${sum}.`]);
+  }
   const { operations } = checkBody(body, validate.anyTransaction);
   throw mismatch(operations.flatMap((item, index) => faults(item, validate[item.operation], `/operations/${index}`)));
 }

@@ -25,8 +25,7 @@ export const variables = {
     minimum: 50,
     maximum: 60_000,
     default: 1_900,
-    description:
-      "Maximum time a request waits for the store; keep it above the sidecar's own timeouts and retries together",
+    description: "Maximum time a request waits for the store; keep it above the sidecar's own timeout",
   },
   STATESTORE_MAX_PENDING: {
     type: "integer",

@@ -19,14 +19,15 @@ export interface DaprCallsOptions {
 interface DaprCalls {
   /**
    * Makes one call to the sidecar through the SDK, measured and in the caller's trace.
+   * @param sentTimeoutMs see SidecarRequest
    * @throws {StoreError}
    */
-  call<T>(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<T>): Promise<T>;
+  call<T>(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<T>, sentTimeoutMs?: number): Promise<T>;
   /**
-   * The text of the sidecar's metadata.
+   * The text of the sidecar's metadata, for a request or for none.
    * @throws {StoreError}
    */
-  readMetadata(call: Call): Promise<string>;
+  readMetadata(call?: Call): Promise<string>;
   /** Resolves when the sidecar and its components are ready; rejects within a second when they are not. */
   ready(): Promise<void>;
   close(): Promise<void>;
@@ -81,20 +82,20 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
   }
 
   return {
-    async call(operation, call, work) {
+    async call(operation, call, work, sentTimeoutMs) {
       if (call.ended) throw call.ended;
-      const sdkCall = await createSdkCall(call.trace());
+      const sdkCall = await createSdkCall({ trace: call.trace(), sentTimeoutMs });
       return measure(operation, () => work(sdkCall));
     },
     async readMetadata(call) {
-      if (call.ended) throw call.ended;
-      const { text } = await measure("metadata", () => send("/v1.0/metadata", { trace: call.trace() }));
+      if (call?.ended) throw call.ended;
+      const { text } = await measure("metadata", () => send("/v1.0/metadata", { trace: call?.trace() }));
       return text;
     },
     async ready() {
       const [{ statusCode }] = await Promise.all([
         reach("/v1.0/healthz/outbound", { timeoutMs: READY_TIMEOUT_MS }),
-        createSdkCall(undefined), // loads the SDK
+        createSdkCall({}), // loads the SDK
       ]);
       if (statusCode !== 204) throw new StoreError("unavailable", `the Dapr sidecar at ${origin} is not ready yet`);
     },

@@ -1,15 +1,28 @@
-import { createBulkReadCost } from "./bulk-read-cost.ts";
+import { createComponentLookup } from "./component.ts";
 import { createDaprCalls, type DaprCallsOptions } from "./dapr-calls.ts";
 import { consistencyOf, entryOf, itemOf, partitionMetadata, toEntry } from "./dapr-items.ts";
+import type { SdkCall } from "./sdk-transport.ts";
 import {
   type BatchableStore,
   type Call,
   type Condition,
   type Entry,
   type Operation,
+  partitionOf,
   StoreError,
   type Write,
 } from "./store.ts";
+
+/**
+ * How long Cosmos DB may take for a write. The Go SDK in Dapr's component repeats a failed request after 640 ms at the
+ * earliest (azcore 1.22, runtime/policy_retry.go: 800 ms × 0.8). The failed one may have taken effect, and a repeated
+ * write would undo what others wrote in between, or fail on its own ETag: a conflict that is none. So the call ends
+ * first, which ends the sidecar's request, too. Requests that Cosmos DB throttles had no effect; the SDK repeats them
+ * sooner.
+ */
+const COSMOS_DB_WRITE_TIMEOUT_MS = 600;
+
+type DaprOperation = NonNullable<Parameters<SdkCall["state"]["transaction"]>[1]>[number];
 
 export interface DaprStore extends BatchableStore {
   /** Resolves when the sidecar and its components are ready; rejects within a second when they are not. */
@@ -30,11 +43,18 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
   const calls = createDaprCalls({
     ...options,
     observe: (operation, outcome, seconds) => {
-      if (outcome === "unavailable") bulkReadCost.forget(); // the sidecar may return with another component
+      if (outcome === "unavailable") component.forget(); // the sidecar may return with another component
       observe?.(operation, outcome, seconds);
     },
   });
-  const bulkReadCost = createBulkReadCost(storeName, calls.readMetadata);
+  const component = createComponentLookup(storeName, calls.readMetadata);
+  /** The component has no `keyPrefix`: a document was found in the partition that Dapr's default prefix names. */
+  let hasDefaultPrefix = false;
+
+  async function callToWrite(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<void>): Promise<void> {
+    const { isCosmosDb } = await component.find(call);
+    await calls.call(operation, call, work, isCosmosDb ? COSMOS_DB_WRITE_TIMEOUT_MS : undefined);
+  }
 
   function get(key: string, call: Call): Promise<Entry | undefined> {
     return calls.call("get", call, async (sdkCall) => {
@@ -57,24 +77,81 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
     return keys.map((key) => entries.get(key));
   }
 
+  /** Dapr's bulk save is not atomic: when it fails, nobody knows which items were saved. A transaction is. */
   async function saveMany(writes: readonly Write[], call: Call): Promise<void> {
-    await calls.call("save", call, ({ state, sdk }) => {
-      const concurrency = sdk.StateConcurrencyEnum.CONCURRENCY_LAST_WRITE;
-      const items = writes.map((write) => ({
-        ...itemOf(write),
-        options: { concurrency, consistency: consistencyOf(write, sdk) },
-      }));
-      return state.save(storeName, items).then(throwError);
+    await callToWrite("save", call, ({ state, sdk }) =>
+      state.transaction(
+        storeName,
+        writes.map((write) => upsertOf(write, sdk)),
+      ),
+    );
+  }
+
+  async function saveOne(write: Write, call: Call, concurrency: "LAST_WRITE" | "FIRST_WRITE"): Promise<void> {
+    await callToWrite("save", call, ({ state, sdk }) => {
+      const options = {
+        concurrency: sdk.StateConcurrencyEnum[`CONCURRENCY_${concurrency}`],
+        consistency: consistencyOf(write, sdk),
+      };
+      return state.save(storeName, [{ ...itemOf(write), options }]).then(throwError);
+    });
+  }
+
+  /** Puts `write` in the place of the entry that was just read, or nothing, while it still has its ETag. */
+  async function changeEntry(key: string, entry: Entry, write: Write | undefined, call: Call): Promise<void> {
+    const named = partitionOf(key);
+    const { isCosmosDb, appId } = await component.find(call);
+    if (!isCosmosDb || (named ?? appId) === undefined) return changeAlone(key, entry, write, call);
+    try {
+      await changeInTransaction(key, entry, write, named ?? `${appId}||${key}`, call);
+      hasDefaultPrefix ||= named === undefined;
+    } catch (error) {
+      // A component with a `keyPrefix` stores this key in a partition that Dapr does not tell, so the transaction finds
+      // no document. If the entry is still there, change it without a transaction.
+      const isConflict = error instanceof StoreError && error.kind === "conflict";
+      if (named !== undefined || hasDefaultPrefix || !isConflict) throw error;
+      if ((await get(key, call))?.etag !== entry.etag) throw error;
+      await changeAlone(key, entry, write, call);
+    }
+  }
+
+  async function changeAlone(key: string, { etag }: Entry, write: Write | undefined, call: Call): Promise<void> {
+    const stored = decodeURIComponent(etag);
+    await callToWrite(write ? "save" : "delete", call, ({ state, sdk }) => {
+      const changed = write
+        ? state.save(storeName, [{ ...itemOf(write), etag: stored, options: lastWrite(write, sdk) }])
+        : state.delete(storeName, encodeURIComponent(key), { etag: stored, metadata: partitionMetadata(key) });
+      return changed.then(throwError);
     });
   }
 
   /**
-   * The ETag to send with a conditional change. Every condition needs a read first, even a single ETag. The sidecar's
-   * circuit breaker counts an ETag mismatch as a failure, so a few callers with stale ETags would cut off all others.
-   * And Cosmos DB ignores an ETag where there is no document.
+   * The component's save and delete with an ETag fall short on Cosmos DB when another instance has just deleted the
+   * document: the save creates it again, and the delete succeeds. In a transaction, a delete with an ETag fails then.
    */
-  async function etagFor(key: string, condition: Condition, call: Call): Promise<{ etag?: string }> {
-    return etagIfMet(condition, key, await get(key, call));
+  async function changeInTransaction(
+    key: string,
+    { etag }: Entry,
+    write: Write | undefined,
+    partitionKey: string,
+    call: Call,
+  ): Promise<void> {
+    await callToWrite(write ? "save" : "delete", call, ({ state, sdk }) => {
+      // The SDK declares `etag` as an object and sends it as it is; Dapr expects a string.
+      const removal = { operation: "delete", request: { key, etag: decodeURIComponent(etag) as never } };
+      return state.transaction(storeName, write ? [removal, upsertOf(write, sdk)] : [removal], { partitionKey });
+    });
+  }
+
+  /**
+   * Every condition needs a read first, even a single ETag: the sidecar's circuit breaker counts an ETag mismatch as a
+   * failure, so a few callers with stale ETags would cut off all others.
+   * @throws {StoreError} `conflict` when the entry does not meet the condition
+   */
+  async function readIfMet(key: string, condition: Condition, call: Call): Promise<Entry | undefined> {
+    const entry = await get(key, call);
+    checkCondition(condition, key, entry);
+    return entry;
   }
 
   return {
@@ -82,62 +159,76 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
     getMany,
     saveMany,
     async save(write, call) {
-      if (!write.condition) return saveMany([write], call);
-      const etag = await etagFor(write.key, write.condition, call);
-      await calls.call("save", call, ({ state, sdk }) => {
-        // First-write without an ETag saves only where there is no entry.
-        const concurrency = sdk.StateConcurrencyEnum.CONCURRENCY_FIRST_WRITE;
-        const item = { ...itemOf(write), ...etag, options: { concurrency, consistency: consistencyOf(write, sdk) } };
-        return state.save(storeName, [item]).then(throwError);
-      });
+      const { key, condition } = write;
+      if (!condition) return saveOne(write, call, "LAST_WRITE");
+      const entry = await readIfMet(key, condition, call);
+      if (entry) return changeEntry(key, entry, write, call);
+      // Without an ETag, first-write saves only where there is no entry.
+      return saveOne(write, call, "FIRST_WRITE");
     },
     async delete({ key, condition }, call) {
-      const etag = condition ? await etagFor(key, condition, call) : {};
-      const options = { ...etag, metadata: partitionMetadata(key) };
-      await calls.call("delete", call, ({ state }) =>
+      const entry = condition && (await readIfMet(key, condition, call));
+      if (entry) return changeEntry(key, entry, undefined, call);
+      const options = { metadata: partitionMetadata(key) };
+      await callToWrite("delete", call, ({ state }) =>
         state.delete(storeName, encodeURIComponent(key), options).then(throwError),
       );
     },
     async transaction(operations, call) {
-      // In a Cosmos DB batch, deleting a missing key fails the whole batch; in SQLite it does not. So omit missing
-      // keys.
-      const deletes = operations.filter(({ operation }) => operation === "delete").map(({ key }) => key);
-      const entries = deletes.length > 0 ? await getMany(deletes, call) : [];
-      const missing = new Set(deletes.filter((_, index) => !entries[index]));
-      const requests = operations.filter(({ key }) => !missing.has(key)).map(requestOf);
-      const [first] = requests;
+      const [first] = operations;
       if (!first) return;
       // Set the partition of the whole request: Dapr ignores the one of a single upsert in a transaction.
-      const metadata = partitionMetadata(first.request.key);
-      await calls.call("transaction", call, ({ state }) => state.transaction(storeName, requests, metadata));
+      const metadata = partitionMetadata(first.key);
+      const requests = operations.flatMap(requestsOf);
+      await callToWrite("transaction", call, ({ state }) => state.transaction(storeName, requests, metadata));
     },
-    bulkReadsAreCheap: bulkReadCost.isLow,
-    ready: calls.ready,
+    async batches(call) {
+      const { isCosmosDb, isTransactional } = await component.find(call);
+      return isTransactional && !isCosmosDb;
+    },
+    async ready() {
+      await calls.ready();
+      await component.find(); // so that no request has to wait for it
+    },
     close: calls.close,
   };
 }
 
-/**
- * The ETag with which the store applies a change only while `condition` still holds; `{}` where there is no entry.
- * @throws {StoreError} `conflict` when `entry` does not meet the condition
- */
-function etagIfMet(condition: Condition, key: string, entry: Entry | undefined): { etag?: string } {
+/** @throws {StoreError} `conflict` when `entry` does not meet the condition */
+function checkCondition(condition: Condition, key: string, entry: Entry | undefined): void {
   if ("ifNoneMatch" in condition) {
     if (entry) throw new StoreError("conflict", `key "${key}" already has an entry`);
-    return {};
+    return;
   }
   if (!entry) throw new StoreError("conflict", `key "${key}" has no entry`);
   if (condition.ifMatch !== "*" && !condition.ifMatch.includes(entry.etag)) {
     throw new StoreError("conflict", `the ETag of key "${key}" does not match`);
   }
-  return { etag: decodeURIComponent(entry.etag) };
 }
 
-/** One operation of a transaction, as Dapr expects it. */
-function requestOf(item: Operation) {
-  return item.operation === "delete"
-    ? { operation: "delete", request: { key: item.key } }
-    : { operation: "upsert", request: itemOf({ ...item, value: item.data }) };
+function upsertOf(write: Write, sdk: SdkCall["sdk"]): DaprOperation {
+  return { operation: "upsert", request: { ...itemOf(write), options: lastWrite(write, sdk) } };
+}
+
+function lastWrite(write: Write, sdk: SdkCall["sdk"]) {
+  return {
+    concurrency: sdk.StateConcurrencyEnum.CONCURRENCY_LAST_WRITE,
+    consistency: consistencyOf(write, sdk),
+  };
+}
+
+/**
+ * One operation of a transaction, as Dapr expects it. In a Cosmos DB batch, deleting a missing key fails the whole
+ * batch. So a delete first writes the key. Omitting keys that a read did not find would not do: another instance may
+ * create one before the batch runs.
+ */
+function requestsOf(item: Operation): DaprOperation[] {
+  const { key } = item;
+  if (item.operation === "upsert") return [{ operation: "upsert", request: itemOf({ ...item, value: item.data }) }];
+  return [
+    { operation: "upsert", request: { key, value: null } },
+    { operation: "delete", request: { key } },
+  ];
 }
 
 function throwError({ error }: { error?: Error }): void {

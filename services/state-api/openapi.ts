@@ -242,11 +242,12 @@ export const openapi = {
       ...entryOperations("KeyNamedTransaction"),
       post: {
         operationId: "transact",
-        summary: "Applies up to 100 upserts and deletes, all or none.",
+        summary: "Applies up to 100 upserts or 50 deletes, all or none.",
         description:
           "Every key must name the same partition before its first ~, such as alice~cart and alice~orders, because a " +
           "Cosmos DB transaction cannot span partitions. The rule holds for every store, so that code written for one " +
-          "of them works with all.",
+          "of them works with all. The maximum is 100 operations, in which a delete counts as two: state-api writes the " +
+          "key before it deletes it, because a Cosmos DB transaction cannot delete a missing key.",
         requestBody: json({ $ref: "#/components/schemas/TransactionRequest" }),
         responses: {
           204: { description: "All operations are applied." },

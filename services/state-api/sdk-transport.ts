@@ -1,8 +1,10 @@
 import type { DaprClient, HTTPClient } from "@dapr/dapr";
 import type { SidecarRequest, SidecarResponse } from "../dapr/client.ts";
-import type { Trace } from "../runtime/trace.ts";
 
 type Send = (path: string, request: SidecarRequest) => Promise<SidecarResponse>;
+
+/** Of the requests of one call. */
+type Options = Pick<SidecarRequest, "trace" | "sentTimeoutMs">;
 
 /** One request of the SDK. */
 export interface SdkCall {
@@ -21,10 +23,10 @@ export interface SdkCall {
  * several times the CPU. All of that is in `execute`, so this file replaces `execute`, on a new object for each call.
  * The rest of the SDK is unchanged.
  */
-export function createSdkTransport(send: Send): (trace: Trace | undefined) => Promise<SdkCall> {
+export function createSdkTransport(send: Send): (options: Options) => Promise<SdkCall> {
   let loading: ReturnType<typeof load> | undefined;
 
-  return async (trace) => {
+  return async (options) => {
     loading ??= load(); // on first use: it takes longer than everything else before the service listens
     const { sdk, dapr } = await loading;
     const execute: HTTPClient["execute"] = async (path, params) => {
@@ -32,7 +34,7 @@ export function createSdkTransport(send: Send): (trace: Trace | undefined) => Pr
         method: params?.method === "DELETE" ? "DELETE" : params?.body ? "POST" : "GET",
         headers: params?.headers ?? {},
         body: params?.body ? JSON.stringify(params.body) : undefined,
-        trace,
+        ...options,
       });
       return parseJson(call.response.text);
     };

@@ -3,7 +3,10 @@ import { field } from "../runtime/field.ts";
 import { StoreError } from "./store.ts";
 
 /** Failures that a retry may overcome: the sidecar's own limits, and Azure's statuses for load and timeouts. */
-const TRANSIENT = /circuit breaker is open|deadline exceeded|RESPONSE (408|429|449|503)/;
+const TRANSIENT = /circuit breaker is open|deadline exceeded|(RESPONSE|status code) (408|429|449|503)/;
+
+/** A condition that does not hold, alone and in a transaction. Cosmos DB returns 404 for an ETag on a missing item. */
+const CONFLICT = /possible etag mismatch|invalid etag value|operation \d+ which failed with status code (404|409|412)/;
 
 /**
  * Turns an error response of the sidecar's state API into an error for the caller. Its cause has the whole response.
@@ -11,7 +14,7 @@ const TRANSIENT = /circuit breaker is open|deadline exceeded|RESPONSE (408|429|4
 export function storeFailure({ statusCode, text }: SidecarResponse, storeName: string): StoreError {
   const cause = new Error(`${statusCode} ${text}`);
   const { errorCode, message } = readError(text);
-  if (statusCode === 409 || (statusCode === 400 && /etag/i.test(message))) {
+  if (statusCode === 409 || CONFLICT.test(message)) {
     return new StoreError("conflict", "another request changed the entry first", { cause });
   }
   if (errorCode === "ERR_STATE_STORE_NOT_FOUND" || errorCode === "ERR_STATE_STORE_NOT_CONFIGURED") {

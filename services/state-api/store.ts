@@ -15,10 +15,13 @@ export interface StateStore {
 
 /** A store that `coalesce` can wrap. */
 export interface BatchableStore extends StateStore {
-  /** Saves entries of different keys without conditions. When it fails, some of them may be saved. */
+  /** Saves all entries or none. Their keys differ; they have no conditions. */
   saveMany(writes: readonly Write[], call: Call): Promise<void>;
-  /** True if one `getMany` costs less than a `get` for each key; false while that is unknown. Never rejects. */
-  bulkReadsAreCheap(call: Call): Promise<boolean>;
+  /**
+   * True if `saveMany` can be used and `getMany` costs less than a `get` for each key; false while that is unknown.
+   * Never rejects.
+   */
+  batches(call: Call): Promise<boolean>;
 }
 
 /** The caller's side of a request to the store. */

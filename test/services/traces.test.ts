@@ -86,7 +86,7 @@ describe("traces of requests", () => {
     const store = coalesce(
       {
         ...memory,
-        bulkReadsAreCheap: async () => true,
+        batches: async () => true,
         async get(key, call) {
           await sleep(20);
           return memory.get(key, call);

@@ -19,7 +19,7 @@ export interface MemoryStore extends BatchableStore {
   before: (operation: string, keys: string[], values: unknown[]) => Promise<void> | void;
   /** Runs after a call took effect. It may wait. */
   after: (operation: string, keys: string[]) => Promise<void> | void;
-  cheapBulkReads: boolean;
+  batching: boolean;
 }
 
 /** A store in a Map. Its hooks delay calls and make them fail, which a real store does not do on demand. */
@@ -48,7 +48,7 @@ export function createMemoryStore(): MemoryStore {
     calls: [],
     before: () => {},
     after: () => {},
-    cheapBulkReads: true,
+    batching: true,
     get: (key: string, _call: Call) => during("get", [key], [], () => entries.get(key)),
     getMany: (keys: readonly string[]) => during("getMany", [...keys], [], () => keys.map((key) => entries.get(key))),
     save: ({ key, value, condition }: Write) =>
@@ -82,7 +82,7 @@ export function createMemoryStore(): MemoryStore {
           }
         },
       ),
-    bulkReadsAreCheap: async () => store.cheapBulkReads,
+    batches: async () => store.batching,
   };
   return store;
 }

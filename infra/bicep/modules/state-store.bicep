@@ -40,7 +40,7 @@ resource component 'Microsoft.App/managedEnvironments/daprComponents@2026-07-01'
   }
 }
 
-// components/local/resiliency.yaml in whole seconds. There is no retry: it would end after the timeout of state-api.
+// components/local/resiliency.yaml in whole seconds.
 resource resiliency 'Microsoft.App/managedEnvironments/daprComponents/resiliencyPolicies@2026-07-01' = {
   parent: component
   name: 'statestore'

@@ -17,7 +17,7 @@ interface CoalesceOptions {
  * - Writes with a condition, deletes and transactions are sent singly.
  * - A read that arrives after the acknowledgement of a write is sent after that write, so it returns the new value.
  * - An item whose caller no longer waits is not sent. An item that was sent is never cancelled.
- * Reads are coalesced only where a bulk read is cheap.
+ * Reads and writes are batched only where the store applies a batch as a whole, and cheaply.
  */
 export function coalesce(store: BatchableStore, { maxPending, observe }: CoalesceOptions): StateStore {
   const reads = createBatcher<string, Entry | undefined>({
@@ -52,11 +52,14 @@ export function coalesce(store: BatchableStore, { maxPending, observe }: Coalesc
   }
 
   return {
-    get: (key, call) =>
-      admit(async () => ((await store.bulkReadsAreCheap(call)) ? reads.add(key, call) : store.get(key, call))),
+    get: (key, call) => admit(async () => ((await store.batches(call)) ? reads.add(key, call) : store.get(key, call))),
     getMany: (keys, call) => admit(() => store.getMany(keys, call)),
     save: (write, call) =>
-      admit(() => inOrder([write.key], () => (write.condition ? store.save(write, call) : writes.add(write, call)))),
+      admit(() =>
+        inOrder([write.key], async () =>
+          !write.condition && (await store.batches(call)) ? writes.add(write, call) : store.save(write, call),
+        ),
+      ),
     delete: (removal, call) => admit(() => inOrder([removal.key], () => store.delete(removal, call))),
     transaction: (operations, call) => {
       const keys = operations.map(({ key }) => key);

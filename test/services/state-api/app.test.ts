@@ -239,6 +239,11 @@ describe("invalid input, which never reaches the store", () => {
         `/operations/0/key is invalid: ${keyRule}. /operations/1/key is invalid: ${keyRule}.`,
       ],
       [
+        "51 deletes, because a delete counts as two",
+        Array.from({ length: 51 }, (_, index) => ({ operation: "delete", key: `p~${index}` })),
+        "/operations must not have more than 100 operations: a delete counts as two; this is 102.",
+      ],
+      [
         "nine operations without data, of which it names eight",
         Array(9).fill({ operation: "upsert", key: "a" }),
         Array.from("01234567", (index) => `/operations/${index}/data is missing.`).join(" "),

@@ -244,32 +244,39 @@ describe("responses of the sidecar", () => {
     });
   });
 
-  test("bulk reads count as expensive while the metadata API fails, and the next call queries it again", async () => {
+  const metadataOf = (type: string, capabilities: string[]) =>
+    JSON.stringify({ id: "state-api", components: [{ name: "statestore", type, capabilities }] });
+
+  test("requests are not batched while the metadata API fails, and the next call queries it again", async () => {
     say(500, "ERR", "context deadline exceeded");
     const store = connect(origin);
-    expect(await store.bulkReadsAreCheap(call)).toBe(false);
-    respond = (_req, res) => res.end(JSON.stringify({ components: [{ name: "statestore", type: "state.redis" }] }));
-    expect(await store.bulkReadsAreCheap(call)).toBe(true);
-    expect(await store.bulkReadsAreCheap(call)).toBe(true);
+    expect(await store.batches(call)).toBe(false);
+    respond = (_req, res) => res.end(metadataOf("state.sqlite", ["ETAG", "TRANSACTIONAL"]));
+    expect(await store.batches(call)).toBe(true);
+    expect(await store.batches(call)).toBe(true);
     expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata", "/v1.0/metadata"]);
   });
 
-  test.each(["[", "null", '{"components": null}', '{"components": [null, {"name": "statestore"}]}'])(
-    "bulk reads count as expensive when the metadata is %s, which is queried once",
-    async (metadata) => {
-      respond = (_req, res) => res.end(metadata);
-      const store = connect(origin);
-      expect(await store.bulkReadsAreCheap(call)).toBe(false);
-      expect(await store.bulkReadsAreCheap(call)).toBe(false);
-      expect(seen).toHaveLength(1);
-    },
-  );
+  test.each([
+    ["[", "malformed"],
+    ["null", "null"],
+    ['{"components": null}', "without components"],
+    ['{"components": [null, {"name": "statestore"}]}', "without a type"],
+    [metadataOf("state.memcached", ["TTL"]), "of a component without transactions"],
+    [metadataOf("state.azure.cosmosdb", ["ETAG", "TRANSACTIONAL"]), "of Cosmos DB"],
+  ])("requests are not batched when the metadata is %s (%s), which is queried once", async (metadata) => {
+    respond = (_req, res) => res.end(metadata);
+    const store = connect(origin);
+    expect(await store.batches(call)).toBe(false);
+    expect(await store.batches(call)).toBe(false);
+    expect(seen).toHaveLength(1);
+  });
 
-  test("bulk reads count as expensive when the Configuration excludes the metadata API, which is queried once", async () => {
+  test("requests are not batched when the Configuration excludes the metadata API, which is queried once", async () => {
     say(404, "ERR_DIRECT_INVOKE", "failed getting app id");
     const store = connect(origin);
-    expect(await store.bulkReadsAreCheap(call)).toBe(false);
-    expect(await store.bulkReadsAreCheap(call)).toBe(false);
+    expect(await store.batches(call)).toBe(false);
+    expect(await store.batches(call)).toBe(false);
     expect(seen).toHaveLength(1);
   });
 
@@ -286,20 +293,19 @@ describe("responses of the sidecar", () => {
     await store.get("k", call);
     await store.getMany(["k", "l"], call);
     await store.transaction([{ operation: "upsert", key: "k~1", data: 1 }], call);
-    await store.bulkReadsAreCheap(call);
     for (const { url, headers } of seen) {
       expect(headers, url).toMatchObject({ ...call.trace().headers(), "dapr-api-token": "the-token" });
     }
     expect(seen.map(({ method, url }) => `${method} ${url.replace(/\?.*/, "")}`)).toEqual([
+      "GET /v1.0/metadata",
       "POST /v1.0/state/statestore",
       "GET /v1.0/state/statestore/k",
       "POST /v1.0/state/statestore",
-      "POST /v1.0/state/statestore",
+      "POST /v1.0/state/statestore/transaction",
       "DELETE /v1.0/state/statestore/k",
       "GET /v1.0/state/statestore/k",
       "POST /v1.0/state/statestore/bulk",
       "POST /v1.0/state/statestore/transaction",
-      "GET /v1.0/metadata",
     ]);
   });
 
@@ -313,6 +319,6 @@ describe("responses of the sidecar", () => {
     respond = (_req, res) => res.writeHead(204).end();
     const write = Object.freeze({ key: "k", value: Object.freeze({ a: 1 }), ttlInSeconds: 5 });
     await connect(origin).saveMany([write], call); // the SDK would write into the frozen object, and throw
-    expect(seen).toHaveLength(1);
+    expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata", "/v1.0/state/statestore/transaction"]);
   });
 });

@@ -133,11 +133,17 @@ describe("SIGTERM", () => {
     const asked = { times: 0 };
     const server = createServer(async (req, res) => {
       if (req.url === "/v1.0/healthz/outbound") return res.writeHead(204).end();
+      if (req.url === "/v1.0/metadata") {
+        const component = { name: "statestore", type: "state.sqlite", capabilities: ["TRANSACTIONAL"] };
+        return res.end(JSON.stringify({ id: "state-api", components: [component] }));
+      }
       let body = "";
       for await (const chunk of req) body += chunk;
       asked.times++;
       await sleep(milliseconds);
-      for (const { key } of JSON.parse(body)) saved.add(key);
+      const sent = JSON.parse(body); // of a single save, or of a transaction
+      const items = sent.operations?.map(({ request }: { request: { key: string } }) => request) ?? sent;
+      for (const { key } of items) saved.add(key);
       return res.writeHead(204).end();
     }).listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));

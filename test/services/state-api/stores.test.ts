@@ -295,7 +295,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
 
   test("GET /readyz returns 200, and only SQLite has cheap bulk reads", async () => {
     await api.get("/readyz").expect(200, "ok");
-    expect(await store.bulkReadsAreCheap(createCall())).toBe(name === "SQLite");
+    expect(await store.batches(createCall())).toBe(name === "SQLite");
   });
 });
 

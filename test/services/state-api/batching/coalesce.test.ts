@@ -74,7 +74,7 @@ describe("batches", () => {
 
   test("reads are sent singly when the store's bulk reads are not cheap", async () => {
     const inner = createMemoryStore();
-    inner.cheapBulkReads = false;
+    inner.batching = false;
     inner.before = () => sleep(2);
     const store = coalesce(inner, plenty);
     await Promise.all(Array.from({ length: 20 }, (_, index) => store.get(`k${index}`, call)));

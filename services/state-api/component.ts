@@ -1,0 +1,60 @@
+import { field } from "../runtime/field.ts";
+import { type Call, StoreError } from "./store.ts";
+
+/** What the adapter has to know about the component behind the sidecar. */
+export interface Component {
+  /** True while the type is unknown, because the rules for Cosmos DB are safe for every store. */
+  readonly isCosmosDb: boolean;
+  /** The component can apply several writes in one transaction. */
+  readonly isTransactional: boolean;
+  /** The app id of the sidecar, which Dapr puts before each key; undefined while it is unknown. */
+  readonly appId: string | undefined;
+}
+
+const UNKNOWN: Component = { isCosmosDb: true, isTransactional: false, appId: undefined };
+
+/**
+ * Reads the component from the sidecar's metadata, and remembers it.
+ * @param readMetadata returns the text of the sidecar's metadata
+ */
+export function createComponentLookup(storeName: string, readMetadata: (call?: Call) => Promise<string>) {
+  let found: Promise<Component> | undefined;
+
+  const lookUp = async (call?: Call) => describe(await readMetadata(call), storeName);
+
+  return {
+    /** Never rejects. */
+    find(call?: Call): Promise<Component> {
+      found ??= lookUp(call).catch((error) => {
+        // The sidecar's Configuration may exclude the metadata API: do not retry. After any other error, retry.
+        if (!(error instanceof StoreError && error.kind === "refused")) found = undefined;
+        return UNKNOWN; // the request itself reports the fault if there is one
+      });
+      return found;
+    },
+    /** Makes the next `find` query the sidecar. */
+    forget(): void {
+      found = undefined;
+    },
+  };
+}
+
+function describe(text: string, storeName: string): Component {
+  let metadata: unknown;
+  try {
+    metadata = JSON.parse(text);
+  } catch {}
+  const components = field(metadata, "components");
+  const component = Array.isArray(components)
+    ? components.find((item) => field(item, "name") === storeName)
+    : undefined;
+  const type = field(component, "type");
+  if (typeof type !== "string") return UNKNOWN;
+  const capabilities = field(component, "capabilities");
+  const appId = field(metadata, "id");
+  return {
+    isCosmosDb: type === "state.azure.cosmosdb",
+    isTransactional: Array.isArray(capabilities) && capabilities.includes("TRANSACTIONAL"),
+    appId: typeof appId === "string" ? appId : undefined,
+  };
+}
