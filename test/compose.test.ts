@@ -1,5 +1,5 @@
 // Tests docker-compose.yml, the Dockerfile and the images' bundles without an engine. test/containers runs them on one.
-import { execFile, execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { spawn } from "../tools/processes/spawn.ts";
 import { emulatorKey } from "./simulators/cosmos/auth.ts";
 import { root } from "./support/processes.ts";
 

@@ -1,11 +1,12 @@
 // Runs the shell blocks of the README and of the pages that build on it, and compares their output with the text blocks
 // that follow them. The blocks run in a copy of the repository, on ports of its own.
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { readBlocks, toPattern } from "../support/markdown.ts";
 import { freePorts } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";

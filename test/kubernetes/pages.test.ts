@@ -1,6 +1,6 @@
 // Checks the commands of the Kubernetes pages and of the feature READMEs without a cluster, an image or an Azure
 // subscription.
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import {
   cpSync,
@@ -21,6 +21,7 @@ import { parse, stringify } from "yaml";
 import { openapi as groupLister } from "../../services/group-lister/openapi.ts";
 import { openapi as welcome } from "../../services/welcome/openapi.ts";
 import { loadKeys } from "../../stand-ins/azure/certificate.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { at } from "../support/at.ts";
 import { buildTimeout, findSource, findTools } from "../support/go-tools.ts";
 import { readBlocks } from "../support/markdown.ts";

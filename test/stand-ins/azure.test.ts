@@ -1,5 +1,4 @@
 // The Azure stand-in must reject the requests that Azure rejects. Otherwise a faulty client would pass the tests.
-import { spawn } from "node:child_process";
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -14,6 +13,7 @@ import { throttled } from "../../stand-ins/azure/resource-manager-responses.ts";
 import { sampleIdentity, sampleSubscription } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { decode } from "../../stand-ins/azure/tokens.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { type FederatedIssuer, startFederatedIssuer, subject } from "../support/federated-issuer.ts";
 import { freePorts, root } from "../support/processes.ts";
 

@@ -1,6 +1,6 @@
 // The Azure stand-in runs beside the suite on a developer's machine, where any web page can send it requests. When its
 // process ends, `npm start` ends everything.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { Agent, createServer, request as httpRequest, type IncomingMessage } from "node:http";
@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { findChromium } from "../support/chromium.ts";
 import { freePorts, root } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";

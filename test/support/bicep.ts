@@ -1,11 +1,12 @@
 // Finds the Bicep compiler, or downloads it once, and runs it for diagnostics and plans.
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { findCacheFolder } from "../../tools/build-cache/folder.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { root } from "./processes.ts";
 
 const run = promisify(execFile);

@@ -80,8 +80,7 @@ export async function startCluster(serviceAccountFlags: Readonly<Record<string, 
     sh: (commands) => execute("bash", ["-euc", commands]),
     apply: (manifests) => execute("kubectl", ["apply", "--server-side", "--filename", "-"], manifests),
     start(path, args, env = {}) {
-      // Linux kills the program when this process dies.
-      const process = run("setpriv", ["--pdeathsig", "KILL", path, ...args], { ...environment, ...env });
+      const process = run(path, args, { ...environment, ...env });
       let isStopping = false;
       process.ended.then(({ how }) => {
         if (!isEnding && !isStopping) console.error(`${path} ${how}:\n${process.output().slice(-5_000)}`);

@@ -1,4 +1,5 @@
 // A Docker engine with Compose: the running one, or a private one, installed from Debian's packages.
+// biome-ignore lint/style/noRestrictedImports: a killed dockerd.sh would not restore the packet filter.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";

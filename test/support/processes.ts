@@ -1,17 +1,12 @@
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describeSidecar } from "../../tools/daprd/sidecar.ts";
 import { isFree } from "../../tools/processes/ports.ts";
-import {
-  kill,
-  type Program,
-  type Running,
-  type Server,
-  startProcess,
-  waitUntilReady,
-} from "../../tools/processes/process.ts";
+import { type Program, type Server, startProcess, waitUntilReady } from "../../tools/processes/process.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -37,9 +32,6 @@ interface SidecarOptions {
   /** File of the Dapr Configuration; without one, every API of the sidecar is open. */
   readonly config?: string | undefined;
 }
-
-const started = new Set<Running>();
-process.once("exit", () => kill([...started])); // a failed test leaves nothing behind
 
 /** Starts a real daprd (found by test/support/global-setup.ts) and waits until its components are loaded. */
 export async function startSidecar({ appId = "state-api", ...options }: SidecarOptions): Promise<Process> {
@@ -94,7 +86,6 @@ function start<P extends Program>(program: P) {
   const running = startProcess(program, (line) => {
     printed += `${line}\n`;
   });
-  started.add(running);
   return {
     running,
     output: () => printed,
@@ -105,20 +96,39 @@ function start<P extends Program>(program: P) {
   };
 }
 
-/** Below the ports that systems give to outgoing connections, which could take a free port before its user does. */
-const testPorts = { first: 20_000, last: 32_000 };
-// Random, to stay apart from other runs.
-let nextPort = testPorts.first + Math.floor(Math.random() * (testPorts.last - testPorts.first));
+/**
+ * Below the ports that systems give to outgoing connections, which could take a free port before its user does. The
+ * first port of each block is bound by the process that gives out the others.
+ */
+const blocks = { first: 20_000, size: 50, count: 240 };
+/** Ports of this process's blocks that it has not given out. */
+const ours: number[] = [];
 
-/** Returns ports that are free now; one worker gives out each port only once. */
+/** Returns ports that are free and that no other process of this repository's tests gets; each is returned only once. */
 export async function freePorts(count: number): Promise<number[]> {
   const free: number[] = [];
   while (free.length < count) {
-    const port = nextPort++;
-    if (nextPort > testPorts.last) nextPort = testPorts.first;
-    if (await isFree(port)) free.push(port);
+    const port = ours.shift();
+    if (port === undefined) ours.push(...(await claimBlock()));
+    else if (await isFree(port)) free.push(port);
   }
   return free;
+}
+
+/** Binds the first port of a block until this process ends, and returns the others. */
+async function claimBlock(): Promise<number[]> {
+  const start = Math.floor(Math.random() * blocks.count); // lets the ports of a process that has just ended rest
+  for (let index = 0; index < blocks.count; index++) {
+    const first = blocks.first + ((start + index) % blocks.count) * blocks.size;
+    const owner = createServer().unref();
+    try {
+      await once(owner.listen({ port: first, host: "127.0.0.1", exclusive: true }), "listening");
+    } catch {
+      continue; // another process has it
+    }
+    return Array.from({ length: blocks.size - 1 }, (_, place) => first + 1 + place);
+  }
+  throw new Error(`All ports from ${blocks.first} are taken. End other test runs.`);
 }
 
 /** The resources of `npm start`, with a database file of their own and a longer timeout for a busy machine. */

@@ -1,6 +1,6 @@
 // Attacks the suite that `npm start` runs: from web pages in a real Chromium, from other apps with a sidecar, and from
 // other programs that read the environment of a process.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request, type Server } from "node:http";
@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { findPortOwner } from "../../tools/processes/ports.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { findChromium } from "../support/chromium.ts";
 import { type Process, startSidecar } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";

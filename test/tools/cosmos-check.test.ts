@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
@@ -7,6 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { checkCosmos } from "../../tools/cosmos-check/check.ts";
 import type { Finding } from "../../tools/cosmos-check/finding.ts";
 import type { CheckOptions } from "../../tools/cosmos-check/options.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { emulatorKey, type RoleAssignment, unsignedToken } from "../simulators/cosmos/auth.ts";
 import {
   type CosmosSimulator,

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -20,6 +20,7 @@ import { readPinnedVersion } from "../../tools/daprd/build.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
 import { nameArchive, recordHashes } from "../../tools/daprd/hashes.ts";
 import { describeMachine, type Machine } from "../../tools/daprd/machine.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 
 const script = fileURLToPath(new URL("../../tools/daprd/find.ts", import.meta.url));
 const fakeDaprd = (version: string) => `#!/bin/sh\necho ${version}\n`;

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
@@ -11,6 +11,7 @@ import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
 import { isFree } from "../../tools/processes/ports.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { freePorts, root } from "../support/processes.ts";
 
 const inRepository = (path: string) => join(root, path);

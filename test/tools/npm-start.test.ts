@@ -1,11 +1,12 @@
 // Runs `npm start` itself, in a copy of the repository with ports of its own.
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { isFree } from "../../tools/processes/ports.ts";
+import { spawn } from "../../tools/processes/spawn.ts";
 import { copyRunnableRepository } from "../support/repository.ts";
 
 describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a signal", () => {

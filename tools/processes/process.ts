@@ -1,8 +1,9 @@
 // Child processes: start, wait until ready, stop. For `npm start`, the benchmark and the tests.
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { renderLog } from "./render-log.ts";
+import { spawn } from "./spawn.ts";
 
 export interface Program {
   /** Name in messages. */
@@ -39,6 +40,7 @@ interface Ending {
   readonly how: string;
 }
 
+/** Starts a program, which ends with this process at the latest. */
 export function startProcess<P extends Program>(program: P, onLine: (line: string) => void): Running<P> {
   const { path, args, cwd, env } = program;
   const child = spawn(path, args, {

@@ -1,6 +1,6 @@
 // Tests the service as a process: each way to sign in, its start and its shutdown. Each way to sign in has a process of
 // its own, because @azure/msal-node detects the source of managed identities once per process.
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:https";
@@ -14,6 +14,7 @@ import { identityHeader } from "../../../stand-ins/azure/defaults.ts";
 import { sampleIdentity, sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
 import { decode } from "../../../stand-ins/azure/tokens.ts";
+import { spawn } from "../../../tools/processes/spawn.ts";
 import { type FederatedIssuer, startFederatedIssuer, subject } from "../../support/federated-issuer.ts";
 import { inProcess } from "../../support/in-process.ts";
 import { freePorts, type Process, root, startService } from "../../support/processes.ts";

@@ -1,7 +1,8 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, test } from "vitest";
+import { spawn } from "../../../tools/processes/spawn.ts";
 import { inProcess } from "../../support/in-process.ts";
 import { freePorts, root } from "../../support/processes.ts";
 

@@ -1,6 +1,5 @@
 // Tests the behaviour that Dapr and @azure/cosmos rely on, through the official client, against two servers: our
 // simulator, which must pass every test, and Vercel's, as a second opinion on the part that it implements.
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import {
@@ -12,6 +11,7 @@ import {
 } from "@azure/cosmos";
 import { createHttpServer } from "@vercel/cosmosdb-server";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { spawn } from "../../../tools/processes/spawn.ts";
 import { emulatorKey, unsignedToken } from "./auth.ts";
 import { type CosmosSimulator, type CosmosSimulatorOptions, startCosmosSimulator } from "./simulator.ts";
 

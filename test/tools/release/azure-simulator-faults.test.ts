@@ -1,7 +1,6 @@
 // What only real requests and real processes show: tokens that expire, responses that hang or get lost on their way,
 // and the command, started by npm, that gets SIGKILL. The tests run side by side, because most of their time is
 // waiting.
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
@@ -13,6 +12,7 @@ import tls from "node:tls";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { field } from "../../../services/runtime/field.ts";
 import { loadKeys } from "../../../stand-ins/azure/certificate.ts";
+import { spawn } from "../../../tools/processes/spawn.ts";
 import { createResourceManager } from "../../../tools/release/azure/resource-manager.ts";
 import { createSignIn, type GetToken } from "../../../tools/release/azure/sign-in.ts";
 import { parseDefinition } from "../../../tools/release/definition/read-definition.ts";

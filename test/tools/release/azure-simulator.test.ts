@@ -1,5 +1,4 @@
 // The adapter and the command against the simulator of Container Apps, over HTTPS and with sign-in.
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,6 +8,7 @@ import tls from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { armError } from "../../../stand-ins/azure/resource-manager-responses.ts";
+import { spawn } from "../../../tools/processes/spawn.ts";
 import { createResourceManager } from "../../../tools/release/azure/resource-manager.ts";
 import { createSignIn } from "../../../tools/release/azure/sign-in.ts";
 import type { Goal } from "../../../tools/release/core/goal.ts";
