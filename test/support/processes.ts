@@ -104,7 +104,7 @@ const blocks = { first: 20_000, size: 50, count: 240 };
 /** Ports of this process's blocks that it has not given out. */
 const ours: number[] = [];
 
-/** Returns ports that are free and that no other process of this repository's tests gets; each is returned only once. */
+/** Returns free ports, each only once. No other process gets them from this function while this one runs. */
 export async function freePorts(count: number): Promise<number[]> {
   const free: number[] = [];
   while (free.length < count) {

@@ -260,7 +260,7 @@ describe.skipIf(!existsSync("/proc/self/environ"))("the environment of the proce
         const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
         const appId = command[command.indexOf("--app-id") + 1];
         const [, name = ""] = /(?:^|\0)APP_ID=([^\0]*)/.exec(environment) ?? [];
-        processes.set(command.includes("--app-id") ? `${appId} daprd` : name, environment);
+        processes.set(command.includes("--app-id") ? `${appId} daprd` : name || `${command[0]}`, environment);
       } catch {
         // It has ended.
       }
@@ -271,6 +271,7 @@ describe.skipIf(!existsSync("/proc/self/environ"))("the environment of the proce
   test("has a value of .env in the services that need it, and in no other process", () => {
     const processes = listProcesses();
     expect([...processes.keys()].sort()).toEqual([
+      "/bin/sh",
       "azure-stand-in",
       "group-lister",
       "group-lister daprd",

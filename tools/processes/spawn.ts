@@ -30,8 +30,12 @@ export const spawn = ((command: string, args: readonly string[], options: SpawnO
 }) as typeof spawnUnguarded;
 
 function startGuard(): Socket {
-  // In a process group of its own, it outlives a signal to ours.
-  const guard = spawnUnguarded("/bin/sh", ["-c", script], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+  // It outlives a signal to our process group, and gets no secret of our environment.
+  const guard = spawnUnguarded("/bin/sh", ["-c", script], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+    env: {},
+  });
   if (!(guard.stdin instanceof Socket)) throw new Error("The pipe to /bin/sh is not a socket.");
   // Neither keeps this process running.
   guard.unref();
