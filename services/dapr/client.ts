@@ -20,6 +20,8 @@ export interface SidecarRequest {
   readonly body?: string | undefined;
   /** Sent with the request; adopts the trace that the sidecar starts for it. */
   readonly trace?: Trace | undefined;
+  /** Its `ended` says why nobody waits for the response. A request that no connection is free for is not sent then. */
+  readonly caller?: { readonly ended: Error | undefined } | undefined;
   /** Milliseconds from the dispatch to the last byte of the response, including the wait for a free connection. */
   readonly timeoutMs?: number;
   /** Milliseconds from when the request leaves, after the wait for a free connection, to the last byte. */
@@ -37,6 +39,7 @@ export interface SidecarClient {
    * Sends a request and reads the whole response. Every status resolves, 4xx and 5xx included.
    * @param path absolute, such as `/v1.0/healthz`
    * @throws {SidecarError} when there is no complete response
+   * @throws what `caller.ended` is once a connection is free
    */
   request(path: string, request: SidecarRequest): Promise<SidecarResponse>;
   close(): Promise<void>;
@@ -73,7 +76,7 @@ export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClie
   }
 
   return {
-    async request(path, { method = "GET", headers, body, trace, timeoutMs: ownTimeoutMs = timeoutMs, sentTimeoutMs }) {
+    async request(path, { method = "GET", headers, body, trace, ...options }) {
       const pool = await connect();
       const allHeaders = {
         ...headers,
@@ -82,7 +85,7 @@ export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClie
         ...trace?.headers(),
       };
       const sent = { origin, path, method, headers: allHeaders, body: body ?? null };
-      const response = await dispatch(pool, sent, ownTimeoutMs, sentTimeoutMs);
+      const response = await dispatch(pool, sent, { timeoutMs, ...options });
       trace?.adopt(readTraceContext(response.headers));
       return response;
     },
@@ -99,8 +102,7 @@ type Dispatch = Dispatcher.DispatchOptions & { readonly origin: string };
 function dispatch(
   pool: Pool,
   options: Dispatch,
-  timeoutMs: number,
-  sentTimeoutMs: number | undefined,
+  { timeoutMs, sentTimeoutMs, caller }: Pick<SidecarRequest, "sentTimeoutMs" | "caller"> & { timeoutMs: number },
 ): Promise<SidecarResponse> {
   return new Promise((resolve, reject) => {
     const memory = new BodyMemory();
@@ -108,12 +110,12 @@ function dispatch(
     let statusCode = 0;
     let headers: IncomingHttpHeaders = {};
     let sent: Dispatcher.DispatchController | undefined;
-    let aborted: SidecarError | undefined;
-    const abort = (kind: SidecarError["kind"], message: string) => {
-      aborted = new SidecarError(kind, message);
+    let aborted: Error | undefined;
+    const abort = (reason: Error) => {
+      aborted = reason;
       settle();
-      reject(aborted);
-      sent?.abort(aborted);
+      reject(reason);
+      sent?.abort(reason);
     };
     const settle = () => {
       clearTimeout(timer);
@@ -122,13 +124,16 @@ function dispatch(
     };
     const startTimer = (milliseconds: number) =>
       setTimeout(() => {
-        abort("timeout", `no response from the Dapr sidecar at ${options.origin} within ${milliseconds} ms`);
+        const message = `no response from the Dapr sidecar at ${options.origin} within ${milliseconds} ms`;
+        abort(new SidecarError("timeout", message));
       }, milliseconds);
     let timer = startTimer(timeoutMs);
     pool.dispatch(options, {
+      // A connection is free, and nothing is sent yet.
       onRequestStart(controller) {
         sent = controller;
         if (aborted) return controller.abort(aborted);
+        if (caller?.ended) return abort(caller.ended);
         if (sentTimeoutMs !== undefined) {
           clearTimeout(timer);
           timer = startTimer(sentTimeoutMs);
@@ -141,9 +146,10 @@ function dispatch(
       onResponseData(_controller, chunk) {
         if (aborted) return;
         if (body.length + chunk.length > MAX_RESPONSE_BYTES) {
-          abort("too-large", `the Dapr sidecar's response is larger than ${MAX_RESPONSE_BYTES} bytes`);
+          const message = `the Dapr sidecar's response is larger than ${MAX_RESPONSE_BYTES} bytes`;
+          abort(new SidecarError("too-large", message));
         } else if (!body.add(chunk)) {
-          abort("overloaded", "the service holds too many large bodies");
+          abort(new SidecarError("overloaded", "the service holds too many large bodies"));
         }
       },
       onResponseEnd() {

@@ -84,7 +84,7 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
   return {
     async call(operation, call, work, sentTimeoutMs) {
       if (call.ended) throw call.ended;
-      const sdkCall = await createSdkCall({ trace: call.trace(), sentTimeoutMs });
+      const sdkCall = await createSdkCall({ trace: call.trace(), caller: call, sentTimeoutMs });
       return measure(operation, () => work(sdkCall));
     },
     async readMetadata(call) {

@@ -4,7 +4,7 @@ import type { SidecarRequest, SidecarResponse } from "../dapr/client.ts";
 type Send = (path: string, request: SidecarRequest) => Promise<SidecarResponse>;
 
 /** Of the requests of one call. */
-type Options = Pick<SidecarRequest, "trace" | "sentTimeoutMs">;
+type Options = Pick<SidecarRequest, "trace" | "caller" | "sentTimeoutMs">;
 
 /** One request of the SDK. */
 export interface SdkCall {

@@ -30,6 +30,12 @@ interface Waiting<Item, Result> {
   readonly outcome: PromiseWithResolvers<Result>;
 }
 
+/** An item to send, and the callers that wait for its result. */
+interface Member<Item, Result> {
+  readonly item: Item;
+  readonly waiting: Waiting<Item, Result>[];
+}
+
 /**
  * Sends items in batches. The first item is sent at once; items that arrive while it is at the store are sent together.
  */
@@ -86,12 +92,10 @@ async function sendBatch<Item, Result>(
 ): Promise<void> {
   const wanted = dropEnded(batch);
   if (wanted.length === 0) return;
-  // The call belongs to no single caller, so none of them ends it.
-  const call: Call = { ended: undefined, trace: () => shareTrace(wanted.map(({ call }) => call.trace())) };
   const members = mergeByKey(wanted, batching.keyOf);
   batching.observe(members.length);
-  if (members.length === 1) await sendEach(batching, members, () => call);
-  else await sendTogether(batching, members, call);
+  if (members.length === 1) await sendEach(batching, members);
+  else await sendTogether(batching, members, shareCall(wanted));
 }
 
 /** Rejects the items whose callers no longer wait, and returns the others. */
@@ -103,21 +107,31 @@ function dropEnded<Item, Result>(batch: readonly Waiting<Item, Result>[]): Waiti
 }
 
 /**
- * Keeps one item for each key and settles the others with it. Only reads share a key in a batch: writes to the same key
- * wait for each other before they get there.
+ * Makes one member for each key. Only reads share a key in a batch: writes to the same key wait for each other before
+ * they get there.
  */
 function mergeByKey<Item, Result>(
   batch: readonly Waiting<Item, Result>[],
   keyOf: (item: Item) => string,
-): Waiting<Item, Result>[] {
-  const members = new Map<string, Waiting<Item, Result>>();
-  for (const waiting of batch) {
-    const key = keyOf(waiting.item);
+): Member<Item, Result>[] {
+  const members = new Map<string, Member<Item, Result>>();
+  for (const each of batch) {
+    const key = keyOf(each.item);
     const member = members.get(key);
-    if (member) member.outcome.promise.then(waiting.outcome.resolve, waiting.outcome.reject);
-    else members.set(key, waiting);
+    if (member) member.waiting.push(each);
+    else members.set(key, { item: each.item, waiting: [each] });
   }
   return [...members.values()];
+}
+
+/** The call that serves all of `waiting`. It has ended when no caller waits any more. */
+function shareCall(waiting: readonly { readonly call: Call }[]): Call {
+  return {
+    get ended() {
+      return waiting.every(({ call }) => call.ended) ? waiting[0]?.call.ended : undefined;
+    },
+    trace: () => shareTrace(waiting.map(({ call }) => call.trace())),
+  };
 }
 
 /**
@@ -126,29 +140,34 @@ function mergeByKey<Item, Result>(
  */
 async function sendTogether<Item, Result>(
   batching: Batching<Item, Result>,
-  members: readonly Waiting<Item, Result>[],
-  shared: Call,
+  members: readonly Member<Item, Result>[],
+  call: Call,
 ): Promise<void> {
   try {
     const items = members.map(({ item }) => item);
-    const results = await batching.sendMany(items, shared);
-    members.forEach(({ outcome }, index) => {
-      outcome.resolve(results[index] as Result); // sendMany returns as many results as it gets items
+    const results = await batching.sendMany(items, call);
+    members.forEach(({ waiting }, index) => {
+      for (const { outcome } of waiting) outcome.resolve(results[index] as Result); // as many results as items
     });
   } catch (error) {
     const isOutage = error instanceof StoreError && error.kind === "unavailable";
-    // In the trace of each caller: the headers of the shared call may be what failed.
-    if (!isOutage) return sendEach(batching, members, ({ call }) => ({ ...shared, trace: call.trace }));
-    for (const { outcome } of members) outcome.reject(error);
+    if (!isOutage) return sendEach(batching, members);
+    for (const { waiting } of members) for (const { outcome } of waiting) outcome.reject(error);
   }
 }
 
+/** Each in the trace of its own callers, because the headers of a shared call may be what failed. */
 async function sendEach<Item, Result>(
   { sendOne }: Batching<Item, Result>,
-  members: readonly Waiting<Item, Result>[],
-  callFor: (member: Waiting<Item, Result>) => Call,
+  members: readonly Member<Item, Result>[],
 ): Promise<void> {
-  const settle = (member: Waiting<Item, Result>) =>
-    sendOne(member.item, callFor(member)).then(member.outcome.resolve, member.outcome.reject);
+  const settle = async ({ item, waiting }: Member<Item, Result>) => {
+    try {
+      const result = await sendOne(item, shareCall(waiting));
+      for (const { outcome } of waiting) outcome.resolve(result);
+    } catch (error) {
+      for (const { outcome } of waiting) outcome.reject(error);
+    }
+  };
   await Promise.all(members.map(settle));
 }
