@@ -1,0 +1,155 @@
+import { once } from "node:events";
+import { Agent, createServer, request, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { afterEach, describe, expect, test } from "vitest";
+import { createApp } from "../../../services/state-api/app.ts";
+import { coalesce } from "../../../services/state-api/batching/coalesce.ts";
+import { readStateApiConfig } from "../../../services/state-api/config.ts";
+import { createDaprStore } from "../../../services/state-api/dapr-store.ts";
+
+const cleanUp: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+/** As many as the adapter opens to the sidecar. */
+const CONNECTIONS = 64;
+
+/**
+ * Serves the app on a sidecar that records what arrives, and holds requests for keys named `held…` until `release` is
+ * called.
+ */
+async function serve(storeType: string, timeoutMs: number) {
+  const held: ServerResponse[] = [];
+  const arrived: string[] = [];
+  let isHolding = true;
+  const sidecar = createServer(async (req, res) => {
+    let body = "";
+    for await (const chunk of req) body += chunk;
+    if (req.url === "/v1.0/metadata") {
+      res.end(JSON.stringify({ components: [{ name: "statestore", type: storeType }] }));
+      return;
+    }
+    const text = `${req.method} ${req.url} ${body}`;
+    arrived.push(text);
+    if (isHolding && text.includes("held")) held.push(res);
+    else res.writeHead(204).end();
+  }).listen(0, "127.0.0.1");
+  await once(sidecar, "listening");
+  const origin = `http://127.0.0.1:${(sidecar.address() as AddressInfo).port}`;
+  const sent: string[] = [];
+  const store = createDaprStore({
+    origin,
+    storeName: "statestore",
+    requestTimeoutMs: timeoutMs,
+    observe: (operation) => sent.push(operation),
+  });
+  const register = new Registry();
+  const waiting = { requests: 0, batched: 0 };
+  const batching = coalesce(store, { maxPending: 1_000, observe: (_operation, size) => (waiting.batched += size) });
+  const app = createApp({
+    store: new Proxy(batching, {
+      get(target, name, receiver) {
+        waiting.requests++;
+        return Reflect.get(target, name, receiver);
+      },
+    }),
+    config: readStateApiConfig({ STATESTORE_TIMEOUT_MS: `${timeoutMs}` }, []),
+    log: pino({ level: "silent" }),
+    register,
+    ready: store.ready,
+  });
+  const server = app.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
+  cleanUp.push(
+    () => sidecar.close(),
+    () => sidecar.closeAllConnections(),
+    () => store.close(),
+    () => server.close(),
+    () => server.closeAllConnections(),
+    () => agent.destroy(),
+  );
+
+  /** Sends a request; `status` is null when it breaks. */
+  function send(method: string, path: string, { headers = {}, body }: { headers?: object; body?: unknown } = {}) {
+    const type = body === undefined ? {} : { "Content-Type": "application/json" };
+    const outgoing = request({ port, agent, method, path, headers: { ...type, ...headers } });
+    const status = new Promise<number | null>((resolve) => {
+      outgoing.on("error", () => resolve(null));
+      outgoing.on("response", (res) => res.resume().on("end", () => resolve(res.statusCode ?? null)));
+    });
+    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+    return { status, leave: () => outgoing.destroy() };
+  }
+  const release = () => {
+    isHolding = false;
+    for (const res of held) res.writeHead(204).end();
+  };
+  const count = async (status: number) => {
+    const text = await register.metrics();
+    const lines = text.matchAll(RegExp(`^http_request_duration_seconds_count\\{.*status="${status}"\\} (\\d+)$`, "gm"));
+    return [...lines].reduce((sum, [, number]) => sum + Number(number), 0);
+  };
+  await send("GET", "/state/first").status; // afterwards the adapter knows the type of the store
+  arrived.length = 0;
+  sent.length = 0;
+  Object.assign(waiting, { requests: 0, batched: 0 });
+  return { send, arrived, sent, release, count, waiting };
+}
+
+describe.each(["state.sqlite", "state.azure.cosmosdb"])("waiting requests (%s)", (type) => {
+  test("never reach the sidecar when their callers leave before one of its 64 connections is free; others do", async () => {
+    const { send, arrived, release, count, waiting } = await serve(type, 10_000);
+    const holding = Array.from({ length: CONNECTIONS }, (_, index) => send("DELETE", `/state/held${index}`));
+    await expect.poll(() => arrived.length).toBe(CONNECTIONS);
+    const leaving = [
+      send("PUT", "/state/left-put", { body: 1 }),
+      send("PUT", "/state/left-put2", { body: 1 }),
+      send("PUT", "/state/left-create", { body: 1, headers: { "If-None-Match": "*" } }),
+      send("PUT", "/state/left-match", { body: 1, headers: { "If-Match": "*" } }),
+      send("POST", "/state", { body: { key: "left-post", data: 1 } }),
+      send("DELETE", "/state/left-delete"),
+      send("POST", "/state/transaction", { body: { operations: [{ operation: "delete", key: "left~t" }] } }),
+      send("GET", "/state/left-get"),
+      send("POST", "/state/bulk", { body: { keys: ["left-bulk1", "left-bulk2"] } }),
+    ];
+    const staying = [
+      send("PUT", "/state/stays", { body: 1, headers: { "If-None-Match": "*" } }),
+      send("DELETE", "/state/stays-too"),
+    ];
+    const requests = CONNECTIONS + leaving.length + staying.length;
+    await expect.poll(() => waiting.requests).toBe(requests);
+    if (type === "state.sqlite") await expect.poll(() => waiting.batched).toBe(4); // they no longer gather
+    for (const { leave } of leaving) leave();
+    await expect.poll(() => count(499)).toBe(leaving.length);
+    release();
+    for (const { status } of holding) expect(await status).toBe(204);
+    expect(await Promise.all(staying.map(({ status }) => status))).toEqual([201, 204]);
+    // The connections serve requests in the order of arrival: after these, none of the earlier ones waits.
+    const after = Array.from({ length: CONNECTIONS }, (_, index) => send("DELETE", `/state/after${index}`));
+    for (const { status } of after) expect(await status).toBe(204);
+    expect(arrived.filter((text) => text.includes("left"))).toEqual([]);
+    expect(arrived.filter((text) => text.includes("stays")).length).toBeGreaterThanOrEqual(staying.length);
+  });
+
+  test("never reach the sidecar after their 503, when they waited for another change of their key", async () => {
+    const { send, arrived, sent, release } = await serve(type, 150);
+    const holding = send("PUT", "/state/held", { body: 1 });
+    await expect.poll(() => arrived.length).toBe(1);
+    const late = [
+      send("PUT", "/state/held", { body: "late" }),
+      send("DELETE", "/state/held"),
+      send("PUT", "/state/held", { body: "late", headers: { "If-None-Match": "*" } }),
+    ];
+    for (const { status } of [holding, ...late]) expect(await status).toBe(503);
+    release();
+    expect(await send("PUT", "/state/held", { body: "after" }).status).toBe(204);
+    expect(arrived).toHaveLength(2);
+    expect(arrived[1]).toContain("after");
+    expect(sent).toEqual(["save", "save"]);
+  });
+});
