@@ -29,7 +29,8 @@ async function serve(storeType: string, timeoutMs: number) {
     let body = "";
     for await (const chunk of req) body += chunk;
     if (req.url === "/v1.0/metadata") {
-      res.end(JSON.stringify({ components: [{ name: "statestore", type: storeType }] }));
+      const component = { name: "statestore", type: storeType, capabilities: ["ETAG", "TRANSACTIONAL"] };
+      res.end(JSON.stringify({ id: "state-api", components: [component] }));
       return;
     }
     const text = `${req.method} ${req.url} ${body}`;
