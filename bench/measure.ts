@@ -4,12 +4,8 @@ import { type Load, load, type Target } from "./load.ts";
 import { ports } from "./ports.ts";
 import { describeApp, start } from "./servers.ts";
 
-const WARM_UP_MS = 300;
-export const MEASURE_MS = 1_000;
-export const STARTS = 11;
-
 export interface Row extends Load {
-  /** Microseconds of CPU per request; NaN outside Linux. */
+  /** Microseconds of CPU per response; NaN outside Linux. */
   readonly serviceCpu: number;
   readonly sidecarCpu: number;
 }
@@ -19,22 +15,23 @@ export async function measure(
   connections: number,
   service: Running | undefined,
   sidecar: Running,
+  { warmUpMs, measureMs }: { warmUpMs: number; measureMs: number },
 ): Promise<Row> {
-  await load(target, connections, WARM_UP_MS);
+  const warmUp = await load(target, connections, warmUpMs);
   const before = { service: cpuMicros(service), sidecar: cpuMicros(sidecar) };
-  const result = await load(target, connections, MEASURE_MS);
-  const requests = (result.perSecond * MEASURE_MS) / 1_000;
+  const result = await load(target, connections, measureMs);
   return {
     ...result,
-    serviceCpu: service ? (cpuMicros(service) - before.service) / requests : 0,
-    sidecarCpu: (cpuMicros(sidecar) - before.sidecar) / requests,
+    failures: warmUp.failures + result.failures,
+    serviceCpu: service ? (cpuMicros(service) - before.service) / result.responses : 0,
+    sidecarCpu: (cpuMicros(sidecar) - before.sidecar) / result.responses,
   };
 }
 
 /** Median milliseconds from spawn to the log line "listening". An uncounted first start fills the compile cache. */
-export async function measureStart(appId: string): Promise<number> {
+export async function measureStart(appId: string, starts: number): Promise<number> {
   const times: number[] = [];
-  for (let run = 0; run <= STARTS; run++) {
+  for (let run = 0; run <= starts; run++) {
     const { promise: listening, resolve } = Promise.withResolvers<void>();
     const startedAt = performance.now();
     const running = start(describeApp(appId, ports.stateApi, { LOG_LEVEL: "info" }), (line) => {

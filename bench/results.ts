@@ -21,14 +21,23 @@ export function createResults() {
     all.push({ connections, operation, rival, rows });
     return rows;
   };
+  /** In each round: NaN when a request of the rival failed in any. */
+  const list = (connections: number, operation: Operation, figure: keyof Row, rival: Rival): number[] => {
+    const rows = find(connections, operation, rival);
+    const failed = rows.some(({ failures }) => failures > 0);
+    return rows.map((row) => (failed ? Number.NaN : row[figure]));
+  };
   return {
     all: all as readonly Series[],
     find,
-    /** Divides our figure by theirs in each round, and returns the median. */
+    /** The median of all rounds; NaN when a request failed. */
+    figure: (connections: number, operation: Operation, figure: keyof Row, rival: Rival): number =>
+      median(list(connections, operation, figure, rival)),
+    /** Divides our figure by theirs in each round, and returns the median: NaN when a request of either failed. */
     ratio(connections: number, operation: Operation, figure: keyof Row, ours: Rival, theirs: Rival): number {
-      const rows = find(connections, operation, theirs);
+      const others = list(connections, operation, figure, theirs);
       return median(
-        find(connections, operation, ours).map((row, round) => row[figure] / (rows[round]?.[figure] ?? Number.NaN)),
+        list(connections, operation, figure, ours).map((value, round) => value / (others[round] ?? Number.NaN)),
       );
     },
   };
