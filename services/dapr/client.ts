@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
+import { Readable } from "node:stream";
 import type { Dispatcher, Pool } from "undici";
 import { BodyBuffer, BodyMemory } from "../runtime/body-memory.ts";
 import { JSON_TYPE } from "../runtime/http.ts";
@@ -18,6 +19,8 @@ export interface SidecarRequest {
   readonly headers?: Readonly<Record<string, string | undefined>>;
   /** JSON text. */
   readonly body?: string | undefined;
+  /** Sends the body in chunks, without its length. */
+  readonly chunked?: boolean;
   /** Sent with the request; adopts the trace that the sidecar starts for it. */
   readonly trace?: Trace | undefined;
   /** Its `ended` says why nobody waits for the response. A request that no connection is free for is not sent then. */
@@ -76,7 +79,7 @@ export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClie
   }
 
   return {
-    async request(path, { method = "GET", headers, body, trace, ...options }) {
+    async request(path, { method = "GET", headers, body, chunked, trace, ...options }) {
       const pool = await connect();
       const allHeaders = {
         ...headers,
@@ -84,7 +87,8 @@ export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClie
         "dapr-api-token": apiToken || undefined,
         ...trace?.headers(),
       };
-      const sent = { origin, path, method, headers: allHeaders, body: body ?? null };
+      const content = body !== undefined && chunked ? Readable.from([Buffer.from(body)]) : (body ?? null);
+      const sent = { origin, path, method, headers: allHeaders, body: content };
       const response = await dispatch(pool, sent, { timeoutMs, ...options });
       trace?.adopt(readTraceContext(response.headers));
       return response;

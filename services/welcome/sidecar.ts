@@ -21,7 +21,8 @@ type Invocation = SidecarRequest & { readonly trace: Trace };
 
 export interface Sidecar {
   /**
-   * Sends a request to another service. Resolves with its response, which is a success or problem details.
+   * Sends a request to another service. Resolves with its response, which is a success or problem details. The other
+   * service receives a request with a body at most once; daprd can repeat one without a body.
    * @param path path and query of the other service, without percent-encoding: the sidecar decodes the path before it
    * resolves `..`
    * @throws {Problem} when the service sent no response; `code` is the reason: `no-sidecar`, `connection-lost`,
@@ -94,7 +95,11 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
 
   return {
     async invoke(appId, path, invocation) {
-      const response = await request(appId, `/v1.0/invoke/${appId}/method${path}`, invocation);
+      // When the connection to the other sidecar breaks, daprd repeats a request, although the service may have acted:
+      // https://docs.dapr.io/operations/resiliency/policies/retries/retries-overview/. A repeated write could undo one
+      // that came between, and a repeated condition would fail. daprd (from 1.18) does not keep a body in chunks, so it
+      // cannot repeat such a request.
+      const response = await request(appId, `/v1.0/invoke/${appId}/method${path}`, { ...invocation, chunked: true });
       if (response.statusCode < 400) return response;
       if (!isProblem(response)) throw invocationProblem(appId, response);
       if (isRefusedCaller(response)) throw refusedCaller(appId, response);
@@ -128,16 +133,19 @@ function refusedCaller(appId: string, { statusCode, text }: SidecarResponse): Pr
 /** Translates an error of daprd 1.18.2 (pkg/api/http/directmessaging.go). Only the text shows what was unreachable. */
 function invocationProblem(appId: string, { statusCode, text }: SidecarResponse): Problem {
   const cause = new Error(`${statusCode} ${text}`);
+  const unresolved = /no host found|couldn't find service|timeout waiting for address|empty address/.test(text);
+  const unsent = unresolved || /Error while dialing|dial tcp/.test(text);
+  const effect = unsent ? "" : " A write may still have succeeded.";
   if (text.includes("error invoking app channel")) {
     return new Problem(503, "service-down", `${appId} does not respond to its sidecar`, {
-      detail: `The sidecar of ${appId} is running. The service is not, or is still starting: check its log.`,
+      detail: `The sidecar of ${appId} is running. The service is not, or is still starting: check its log.${effect}`,
       headers: RETRY_SOON,
       cause,
     });
   }
-  if (/no host found|couldn't find service|code = Unavailable/.test(text)) {
+  if (unresolved || text.includes("code = Unavailable")) {
     return new Problem(503, "sidecar-unreachable", `The sidecar of ${appId} is unreachable`, {
-      detail: `Check that ${appId} runs with Dapr enabled, under this app id, in the same environment or namespace.`,
+      detail: `Check that ${appId} runs with Dapr enabled, under this app id, in the same environment or namespace.${effect}`,
       headers: RETRY_SOON,
       cause,
     });
@@ -161,7 +169,7 @@ function invocationProblem(appId: string, { statusCode, text }: SidecarResponse)
     });
   }
   return new Problem(502, "invocation-failed", `The sidecars could not deliver the call to ${appId}`, {
-    detail: "The log of welcome has the sidecar's error; search it for this traceId.",
+    detail: `The log of welcome has the sidecar's error; search it for this traceId.${effect}`,
     cause,
   });
 }

@@ -73,6 +73,18 @@ describe("createSidecarClient", () => {
     expect(received[0]).not.toHaveProperty("if-none-match");
   });
 
+  test("sends a body with its length, and in chunks without it", async () => {
+    const { client, received } = await connect((_req, res) => res.end());
+    await client.request("/", { method: "PUT", body: "[1]" });
+    await client.request("/", { method: "PUT", body: "[1]", chunked: true });
+    await client.request("/", { chunked: true });
+    expect(received.map((headers) => [headers["content-length"], headers["transfer-encoding"]])).toEqual([
+      ["3", undefined],
+      [undefined, "chunked"],
+      [undefined, undefined],
+    ]);
+  });
+
   test("sends neither a token nor a content type when there is none", async () => {
     const { client, received } = await connect((_req, res) => res.end(), { apiToken: "" });
     await client.request("/", {});

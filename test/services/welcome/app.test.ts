@@ -105,6 +105,20 @@ describe("errors of the sidecars", () => {
       /is unreachable$/,
     ],
     [
+      "an app id that mDNS did not find shortly before",
+      daprError(500, "failed to invoke, id: x, err: timeout waiting for address for app id x"),
+      503,
+      "sidecar-unreachable",
+      /is unreachable$/,
+    ],
+    [
+      "an app id for which mDNS returns no address",
+      daprError(500, "failed to invoke, id: x, err: resolver returned empty address for app id default/x"),
+      503,
+      "sidecar-unreachable",
+      /is unreachable$/,
+    ],
+    [
       "a peer sidecar that stopped",
       daprError(500, "failed to invoke target x after 3 retries. Error: rpc error: code = Unavailable"),
       503,

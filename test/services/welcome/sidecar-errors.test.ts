@@ -1,0 +1,222 @@
+// The errors of sidecars that app.test.ts quotes, from real sidecars; and what becomes of a write when one is killed.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import request from "supertest";
+import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { readConfig } from "../../../services/runtime/config.ts";
+import { createApp } from "../../../services/welcome/app.ts";
+import { variables } from "../../../services/welcome/config.ts";
+import { createSidecar } from "../../../services/welcome/sidecar.ts";
+import { type Process, root, startSidecar } from "../../support/processes.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sidecar-errors-"));
+const resources = join(folder, "resources");
+mkdirSync(resources);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+let files = 0;
+/** The Configuration of `npm start`, with name resolution of its own, changed by `change`. */
+function configure(change = (text: string) => text): string {
+  const file = join(folder, `config-${files++}.yaml`);
+  const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
+  writeFileSync(file, change(local.replace("data/names.db", join(folder, "names.db"))));
+  return file;
+}
+
+async function sidecarOf(appId: string, options: Partial<Parameters<typeof startSidecar>[0]> = {}): Promise<Process> {
+  const sidecar = await startSidecar({ appId, resources: [resources], config: configure(), ...options });
+  onTestFinished(async () => void (await sidecar.end()));
+  return sidecar;
+}
+
+/** welcome behind a sidecar. */
+function welcomeAt({ origin }: Process, env: Record<string, string> = {}) {
+  const config = readConfig(variables, { INVOKE_TIMEOUT_MS: "20000", ...env });
+  const log = pino({ enabled: false });
+  const sidecar = createSidecar({
+    origin,
+    timeoutMs: config.INVOKE_TIMEOUT_MS,
+    apiToken: config.DAPR_API_TOKEN,
+  });
+  onTestFinished(sidecar.close);
+  const register = new Registry();
+  return request(createApp({ sidecar, signIn: undefined, config, log, register, ready: async () => {} }));
+}
+
+async function startApp(listener: RequestListener): Promise<{ port: number; end: () => void }> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const end = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  onTestFinished(end);
+  return { port: (server.address() as AddressInfo).port, end };
+}
+const noContent: RequestListener = (_req, res) => res.writeHead(204).end();
+
+const denyAll = (text: string) => `${text}  accessControl:\n    defaultAction: deny\n`;
+const unsent = expect.not.stringContaining("may still have succeeded");
+const uncertain = expect.stringMatching(/ A write may still have succeeded\.$/);
+
+/** Waits until a call of welcome reaches the service. */
+const reach = (welcome: ReturnType<typeof welcomeAt>) =>
+  vi.waitFor(() => welcome.get("/api/state/k").expect(204), { timeout: 20_000, interval: 100 });
+
+/** Asserts the responses of welcome to a read and to a write, and what its page shows of state-api. */
+async function expectRefusals(
+  welcome: ReturnType<typeof welcomeAt>,
+  problem: { status: number; code: string; title: string; detail?: unknown },
+  health: { service: string; sidecar: string },
+) {
+  const { status, code, title, detail = unsent } = problem;
+  // A peer's name is not known before its sidecar has found its service.
+  const check = async (call: request.Test) => {
+    const got = await call;
+    expect(got.body).toMatchObject({ type: `urn:problem:${code}`, title, detail, status });
+    expect(got.status).toBe(status);
+  };
+  await vi.waitFor(() => check(welcome.get("/api/state/k")), { timeout: 20_000, interval: 100 });
+  await check(welcome.put("/api/state/k").send({ a: 1 }));
+  const { body } = await welcome.get("/api/health").expect(200);
+  expect(body[1]).toEqual({ appId: "state-api", ...health, reason: title });
+}
+
+const unreachable = { status: 503, code: "sidecar-unreachable", title: "The sidecar of state-api is unreachable" };
+const denied = { status: 502, code: "invocation-denied" };
+const noResponse = { service: "unknown", sidecar: "no response" };
+const unknown = { service: "unknown", sidecar: "unknown" };
+
+describe("welcome behind a real sidecar reports", { timeout: 60_000 }, () => {
+  test.for<[string, { config?: undefined }]>([
+    ["the name resolution of npm start", {}],
+    ["mDNS", { config: undefined }],
+  ])("an app id that %s does not find as an unreachable sidecar", async ([, options]) => {
+    const welcome = welcomeAt(await sidecarOf("welcome", options));
+    await expectRefusals(welcome, unreachable, noResponse);
+  });
+
+  test("a peer sidecar that ended as unreachable", async () => {
+    const { port } = await startApp(noContent);
+    const peer = await sidecarOf("state-api", { appPort: port });
+    const welcome = welcomeAt(await sidecarOf("welcome"));
+    await reach(welcome);
+    await peer.end();
+    await expectRefusals(welcome, unreachable, noResponse);
+  });
+
+  test("a peer sidecar that was killed as unreachable", async () => {
+    const { port } = await startApp(noContent);
+    const peer = await sidecarOf("state-api", { appPort: port });
+    const welcome = welcomeAt(await sidecarOf("welcome"));
+    await reach(welcome);
+    await peer.end("SIGKILL");
+    const written = await welcome.put("/api/state/k").send({ a: 1 }).expect(503);
+    expect(written.body).toMatchObject({ title: unreachable.title });
+    const read = await welcome.get("/api/state/k").expect(503);
+    expect(read.body).toMatchObject({ title: unreachable.title });
+  });
+
+  test("a service that ended as no response of the service, whose write was not sent", async () => {
+    const app = await startApp(noContent);
+    await sidecarOf("state-api", { appPort: app.port });
+    const welcome = welcomeAt(await sidecarOf("welcome"));
+    await reach(welcome);
+    app.end();
+    await expectRefusals(
+      welcome,
+      { status: 503, code: "service-down", title: "state-api does not respond to its sidecar" },
+      { service: "no response", sidecar: "up" },
+    );
+  });
+
+  test("a service that cuts its connection as no response of the service, whose write may have succeeded", async () => {
+    const { port } = await startApp((req) => req.socket.destroy());
+    await sidecarOf("state-api", { appPort: port });
+    await expectRefusals(
+      welcomeAt(await sidecarOf("welcome")),
+      { status: 503, code: "service-down", title: "state-api does not respond to its sidecar", detail: uncertain },
+      { service: "no response", sidecar: "up" },
+    );
+  });
+
+  test("an access control list that denies the call", async () => {
+    const { port } = await startApp(noContent);
+    await sidecarOf("state-api", { appPort: port, config: configure(denyAll) });
+    const title = "The sidecar of state-api denies calls from welcome";
+    await expectRefusals(welcomeAt(await sidecarOf("welcome")), { ...denied, title }, unknown);
+  });
+
+  test("a wrong API token", async () => {
+    const sidecar = await sidecarOf("welcome", { env: { DAPR_API_TOKEN: "right" } });
+    const title = "The Dapr sidecar rejects the API token of welcome";
+    await expectRefusals(welcomeAt(sidecar, { DAPR_API_TOKEN: "wrong" }), { ...denied, title }, unknown);
+  });
+
+  test("a Configuration that does not allow invoke", async () => {
+    const config = configure((text) => text.replace("name: invoke", "name: pubsub"));
+    const title = "The Dapr sidecar does not allow service invocation";
+    await expectRefusals(welcomeAt(await sidecarOf("welcome", { config })), { ...denied, title }, unknown);
+  });
+});
+
+describe("a sidecar that is killed after its service received a write and before the response", {
+  timeout: 120_000,
+}, () => {
+  /** The retries that daprd has built in, but more of them: on a busy machine, a sidecar takes longer than 3 s to start. */
+  function manyRetries(): string[] {
+    const path = mkdtempSync(join(folder, "retries-"));
+    const policy = "DaprBuiltInServiceRetries: { policy: constant, duration: 200ms, maxRetries: 300 }";
+    writeFileSync(
+      join(path, "resiliency.yaml"),
+      "{ apiVersion: dapr.io/v1alpha1, kind: Resiliency, metadata: { name: retries }, " +
+        `spec: { policies: { retries: { ${policy} } }, targets: {} } }`,
+    );
+    return [path];
+  }
+
+  /** Sends a write and kills the peer while the service works on it. Returns the response and the writes received. */
+  async function interrupt(send: (sidecar: Process) => Promise<number>) {
+    const first = Promise.withResolvers<void>();
+    let writes = 0;
+    const app = await startApp((req, res) => {
+      if (req.method !== "PUT") return res.writeHead(204).end();
+      writes += 1;
+      first.resolve();
+      if (writes > 1) res.writeHead(204).end();
+    });
+    const peer = await sidecarOf("state-api", { appPort: app.port });
+    const caller = await sidecarOf("welcome", { resources: manyRetries() });
+    await reach(welcomeAt(caller));
+    const status = send(caller);
+    await first.promise;
+    await peer.end("SIGKILL");
+    const restarted = await peer.restart();
+    onTestFinished(async () => void (await restarted.end()));
+    return { status: await status, writes };
+  }
+
+  test("sends a write with a known length to the service again: so daprd treats a call that names its length", async () => {
+    const { status, writes } = await interrupt(async ({ origin }) => {
+      const url = `${origin}/v1.0/invoke/state-api/method/state/k`;
+      return (await fetch(url, { method: "PUT", body: "{}" })).status;
+    });
+    expect({ status, writes }).toEqual({ status: 204, writes: 2 });
+  });
+
+  test("sends no write of welcome again, which answers that it may have succeeded", async () => {
+    let body: unknown;
+    const { status, writes } = await interrupt(async (sidecar) => {
+      const got = await welcomeAt(sidecar, { INVOKE_TIMEOUT_MS: "60000" }).put("/api/state/k").send({ a: 1 });
+      body = got.body;
+      return got.status;
+    });
+    expect({ status, writes }).toEqual({ status: 503, writes: 1 });
+    expect(body).toMatchObject({ title: unreachable.title, detail: uncertain });
+  });
+});
