@@ -21,6 +21,8 @@ interface AzureOptions {
   /** 0: any free port. */
   port?: number;
   httpsPort?: number;
+  /** More names by which clients call the stand-in; its certificate must have them. */
+  hostNames?: readonly string[];
   /** Folder for the keys; default: data/stand-ins/azure. */
   folder?: string;
   userAssigned?: readonly Principal[];
@@ -112,7 +114,7 @@ export async function startAzure(options: AzureOptions = {}): Promise<Azure> {
   }
 
   const limits = {
-    hostNames: ["127.0.0.1", "localhost", ...(isLoopback(host) ? [] : [composeHost])],
+    hostNames: ["127.0.0.1", "localhost", ...(isLoopback(host) ? [] : [composeHost]), ...(options.hostNames ?? [])],
     maximumBodyBytes: resources ? templateBytes : tokenRequestBytes,
   };
   const http = createHttpServer(limits, handle);

@@ -119,6 +119,32 @@ describe("the metadata document", () => {
   });
 });
 
+describe("instance discovery", () => {
+  const ask = async (endpoint: string) => {
+    const query = new URLSearchParams({ "api-version": "1.1", authorization_endpoint: endpoint });
+    const response = await fetch(`${new URL(authority).origin}/common/discovery/instance?${query}`);
+    return { status: response.status, body: await response.json() };
+  };
+
+  test("names the metadata document of the tenant and the host's aliases", async () => {
+    const { host } = new URL(authority);
+    expect(await ask(`${authority}/oauth2/v2.0/authorize`)).toEqual({
+      status: 200,
+      body: {
+        tenant_discovery_endpoint: `${authority}/v2.0/.well-known/openid-configuration`,
+        "api-version": "1.1",
+        metadata: [{ preferred_network: host, preferred_cache: host, aliases: [host] }],
+      },
+    });
+  });
+  test.each(["https://login.example/tenant/oauth2/v2.0/authorize", "no URL", ""])(
+    "returns AADSTS50049 for the endpoint %j",
+    async (endpoint) => {
+      expect(await ask(endpoint)).toMatchObject(refused("invalid_instance", 50049));
+    },
+  );
+});
+
 describe("the authorization endpoint", () => {
   test("shows the sample users and the permissions, and returns a code for the chosen user", async () => {
     const response = await authorize();

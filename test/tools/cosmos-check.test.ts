@@ -7,12 +7,13 @@ import { checkCosmos } from "../../tools/cosmos-check/check.ts";
 import type { Finding } from "../../tools/cosmos-check/finding.ts";
 import type { CheckOptions } from "../../tools/cosmos-check/options.ts";
 import { spawn } from "../../tools/processes/spawn.ts";
-import { emulatorKey, type RoleAssignment, unsignedToken } from "../simulators/cosmos/auth.ts";
+import { emulatorKey, type RoleAssignment } from "../simulators/cosmos/auth.ts";
 import {
   type CosmosSimulator,
   type CosmosSimulatorOptions,
   startCosmosSimulator,
 } from "../simulators/cosmos/simulator.ts";
+import { signToken, tenant } from "../support/tenant.ts";
 
 const started: { close(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -122,14 +123,14 @@ describe("checkCosmos with a key", () => {
 describe("checkCosmos with an Entra ID token", () => {
   test("returns only ok findings when the account accepts no keys and the principal has the data role on the container only", async () => {
     const cosmos = await startDaprs({ disableLocalAuth: true, roleAssignments: [onContainer("me")] });
-    const findings = await check(cosmos, { auth: signedInAs(cosmos, "me") });
+    const findings = await check(cosmos, { auth: signedInAs("me") });
     expect(faults(findings)).toEqual([]);
     expect(findings.map((finding) => finding.check)).toEqual(expect.arrayContaining(["data role", "keys"]));
   });
 
   test("reports that keys are still on", async () => {
     const cosmos = await startDaprs();
-    expect(faults(await check(cosmos, { auth: signedInAs(cosmos, "me") }))).toEqual([
+    expect(faults(await check(cosmos, { auth: signedInAs("me") }))).toEqual([
       {
         status: "FAIL",
         check: "keys",
@@ -141,7 +142,7 @@ describe("checkCosmos with an Entra ID token", () => {
 
   test("reports a missing data role with the command that assigns it", async () => {
     const cosmos = await startDaprs({ roleAssignments: [onContainer("someone else")] });
-    expect(await check(cosmos, { auth: signedInAs(cosmos, "me") })).toEqual([
+    expect(await check(cosmos, { auth: signedInAs("me") })).toEqual([
       {
         status: "FAIL",
         check: "data role",
@@ -155,7 +156,7 @@ describe("checkCosmos with an Entra ID token", () => {
 
   test("returns az commands, and changes nothing, where a token cannot create or change resources", async () => {
     const cosmos = await start({ disableLocalAuth: true });
-    const auth = signedInAs(cosmos, "me");
+    const auth = signedInAs("me");
     expect(faults(await check(cosmos, { auth, fix: true }))).toMatchObject([
       { status: "FAIL", check: "database", fix: expect.stringContaining("az cosmosdb sql database create") },
     ]);
@@ -168,14 +169,14 @@ describe("checkCosmos with an Entra ID token", () => {
   test("reports a missing container to a principal whose role covers the container only", async () => {
     const cosmos = await start({ disableLocalAuth: true, roleAssignments: [onContainer("me")] });
     cosmos.createContainer("dapr-db", "another");
-    expect(faults(await check(cosmos, { auth: signedInAs(cosmos, "me") }))).toMatchObject([
+    expect(faults(await check(cosmos, { auth: signedInAs("me") }))).toMatchObject([
       { status: "FAIL", check: "container", fix: expect.stringContaining("az cosmosdb sql container create") },
     ]);
   });
 
   test("sends no write but the delete of a missing document", async () => {
     const cosmos = await startDaprs();
-    await check(cosmos, { auth: signedInAs(cosmos, "me") });
+    await check(cosmos, { auth: signedInAs("me") });
     const writes = cosmos.requests.filter(({ method }) => method !== "GET");
     expect(writes.map(({ method, status }) => [method, status])).toEqual([["DELETE", 404]]);
   });
@@ -272,7 +273,7 @@ describe("npm run cosmos:check", () => {
 });
 
 async function start(options?: CosmosSimulatorOptions): Promise<CosmosSimulator> {
-  const cosmos = await startCosmosSimulator(options);
+  const cosmos = await startCosmosSimulator({ tenant, ...options });
   started.push(cosmos);
   return cosmos;
 }
@@ -338,10 +339,8 @@ function onContainer(principal: string): RoleAssignment {
   return { principal, scope: "/dbs/dapr-db/colls/statestore" };
 }
 
-function signedInAs({ url }: CosmosSimulator, oid: string): CheckOptions["auth"] {
-  const expiresOnTimestamp = Date.now() + 60_000;
-  const token = unsignedToken({ aud: url, exp: expiresOnTimestamp / 1000, oid });
-  return { credential: { getToken: async () => ({ token, expiresOnTimestamp }) } };
+function signedInAs(oid: string): CheckOptions["auth"] {
+  return { credential: { getToken: async () => ({ token: signToken(oid), expiresOnTimestamp: Date.now() + 60_000 }) } };
 }
 
 /** Runs the command as npm does, on a machine without az and without an identity. */

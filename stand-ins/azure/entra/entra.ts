@@ -9,8 +9,10 @@ import { redeemCode, redeemRefreshToken } from "./redeem.ts";
 export async function onEntra(request: AzureRequest, directory: Directory): Promise<AzureResponse> {
   const [, tenant = "", path = ""] = /^\/([^/]+)(\/.+)$/.exec(request.url.pathname) ?? [];
   try {
-    if (path !== "/discovery/v2.0/keys") checkTenant(tenant, directory);
+    if (!["/discovery/v2.0/keys", "/discovery/instance"].includes(path)) checkTenant(tenant, directory);
     switch (path) {
+      case "/discovery/instance":
+        return describeInstance(request);
       case "/v2.0/.well-known/openid-configuration":
         return { status: 200, headers: anyOrigin("GET, OPTIONS"), body: discovery(`${request.url.origin}/${tenant}`) };
       case "/discovery/v2.0/keys":
@@ -36,6 +38,24 @@ function checkTenant(tenant: string, { tenantId }: Directory): void {
     `Tenant '${tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct ` +
     "cloud.";
   throw new EntraError(400, "invalid_request", 90002, message);
+}
+
+/** MSAL asks which host names belong to the cloud, before it sends a secret to one of them. */
+function describeInstance({ url }: AzureRequest): AzureResponse {
+  const authority = URL.parse(url.searchParams.get("authorization_endpoint") ?? "");
+  const [, tenant] = authority?.pathname.split("/") ?? [];
+  if (authority?.host !== url.host || !tenant) {
+    throw new EntraError(400, "invalid_instance", 50049, "Unknown or invalid instance.");
+  }
+  const { host, origin } = url;
+  return {
+    status: 200,
+    body: {
+      tenant_discovery_endpoint: `${origin}/${tenant}/v2.0/.well-known/openid-configuration`,
+      "api-version": "1.1",
+      metadata: [{ preferred_network: host, preferred_cache: host, aliases: [host] }],
+    },
+  };
 }
 
 function discovery(authority: string) {

@@ -1,5 +1,6 @@
 // Tests the behaviour that Dapr and @azure/cosmos rely on, through the official client, against two servers: our
 // simulator, which must pass every test, and Vercel's, as a second opinion on the part that it implements.
+import { generateKeyPairSync, sign } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import {
@@ -12,7 +13,8 @@ import {
 import { createHttpServer } from "@vercel/cosmosdb-server";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { spawn } from "../../../tools/processes/spawn.ts";
-import { emulatorKey, unsignedToken } from "./auth.ts";
+import { signToken, tenant } from "../../support/tenant.ts";
+import { emulatorKey } from "./auth.ts";
 import { type CosmosSimulator, type CosmosSimulatorOptions, startCosmosSimulator } from "./simulator.ts";
 
 interface Server {
@@ -333,7 +335,7 @@ describe("our simulator alone", () => {
   });
 
   async function start(options: CosmosSimulatorOptions = {}): Promise<CosmosSimulator> {
-    const cosmos = await startCosmosSimulator({ now: () => clock, ...options });
+    const cosmos = await startCosmosSimulator({ now: () => clock, tenant, ...options });
     cosmos.createContainer("dapr-db", "statestore");
     started.push(cosmos);
     return cosmos;
@@ -349,11 +351,7 @@ describe("our simulator alone", () => {
     return open({ endpoint, key, ...options });
   }
 
-  function withToken(
-    { url: endpoint }: CosmosSimulator,
-    claims: Partial<Parameters<typeof unsignedToken>[0]> = {},
-  ): Container {
-    const token = unsignedToken({ aud: endpoint, exp: clock / 1000 + 60, oid: "someone", ...claims });
+  function withToken({ url: endpoint }: CosmosSimulator, token = signToken("someone")): Container {
     // Not aadCredentials, because the client sends those only over https.
     return open({ endpoint, tokenProvider: async () => `type=aad&ver=1.0&sig=${token}` });
   }
@@ -424,7 +422,7 @@ describe("our simulator alone", () => {
     const cosmos = await start({ roleAssignments: [{ principal: "somebody else", scope: "/" }] });
     const message = expect.stringContaining("principal [someone] does not have required RBAC permissions");
     await expect(withToken(cosmos).read()).rejects.toMatchObject({ code: 403, substatus: 5301, message });
-    expect((await withToken(cosmos, { oid: "somebody else" }).read()).statusCode).toBe(200);
+    expect((await withToken(cosmos, signToken("somebody else")).read()).statusCode).toBe(200);
   });
 
   test.each([
@@ -455,10 +453,36 @@ describe("our simulator alone", () => {
     },
   );
 
-  test("returns 401 for a token with another audience and for an expired one", async () => {
-    const cosmos = await start();
-    expect(await status(withToken(cosmos, { aud: "https://management.azure.com" }).read())).toBe(401);
-    expect(await status(withToken(cosmos, { exp: clock / 1000 - 1 }).read())).toBe(401);
+  // https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-tokens
+  test.each(["https://cosmos.azure.com", "https://127.0.0.1", "https://127.0.0.1:443/"])(
+    "accepts a token whose audience is %s",
+    async (aud) => {
+      expect((await withToken(await start(), signToken("someone", { aud })).read()).statusCode).toBe(200);
+    },
+  );
+
+  const hour = 3_600;
+  test.each([
+    ["is no JWT", 5003, () => "secret"],
+    ["has no signature", 5004, () => unsign(signToken("someone"))],
+    ["has the signature of another token", 5004, () => unsign(signToken("other")) + signToken("someone").split(".")[2]],
+    ["another key signed under the id of the tenant's", 5004, () => signWithForeignKey({ kid: tenant.keys[0]?.kid })],
+    ["has a key id that the tenant does not publish", 5004, () => signWithForeignKey({ kid: "another" })],
+    ["belongs to another tenant", 5007, () => signToken("someone", { tid: "another" })],
+    ["has another issuer", 5007, () => signToken("someone", { iss: "https://sts.windows.net/another/" })],
+    ["has another audience", 5008, () => signToken("someone", { aud: "https://management.azure.com" })],
+    ["has another account's name as audience", 5008, () => signToken("someone", { aud: "https://127.0.0.2" })],
+    ["is valid from an hour ahead", 5005, () => signToken("someone", { nbf: clock / 1000 + hour })],
+    ["expired a second ago", 5006, () => signToken("someone", { exp: clock / 1000 - 1 })],
+    ["names no principal", 5011, () => signToken("someone", { oid: undefined })],
+  ])("returns 401 for a token that %s", async (_name, substatus, createToken) => {
+    await expect(withToken(await start(), createToken()).read()).rejects.toMatchObject({ code: 401, substatus });
+  });
+
+  test("returns 401 for every token when it has no tenant", async () => {
+    const cosmos = await startCosmosSimulator();
+    started.push(cosmos);
+    await expect(withToken(cosmos).read()).rejects.toMatchObject({ code: 401, substatus: 5002 });
   });
 
   test("lets a token create a document but no container", async () => {
@@ -570,11 +594,14 @@ describe("our simulator alone", () => {
       headers,
     }: { path?: string; body: string; headers?: Record<string, string> },
   ): Promise<Response> {
-    const token = unsignedToken({ aud: url, exp: clock / 1000 + 60, oid: "someone" });
     return fetch(url + path, {
       method: "POST",
       body,
-      headers: { authorization: `type=aad&ver=1.0&sig=${token}`, "x-ms-documentdb-partitionkey": '["p"]', ...headers },
+      headers: {
+        authorization: `type=aad&ver=1.0&sig=${signToken("someone")}`,
+        "x-ms-documentdb-partitionkey": '["p"]',
+        ...headers,
+      },
     });
   }
 });
@@ -582,6 +609,19 @@ describe("our simulator alone", () => {
 function connect(endpoint: string, key = emulatorKey): CosmosClient {
   // Vercel's server names an https location that it does not serve.
   return new CosmosClient({ endpoint, key, connectionPolicy: { enableEndpointDiscovery: false } });
+}
+
+/** The token without its signature, with the dot that precedes it. */
+function unsign(token: string): string {
+  return token.slice(0, token.lastIndexOf(".") + 1);
+}
+
+/** A token whose claims are right and whose key is not the tenant's. */
+function signWithForeignKey(header: { kid: string | undefined }): string {
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const [, claims] = signToken("someone").split(".");
+  const content = `${Buffer.from(JSON.stringify({ alg: "RS256", ...header })).toString("base64url")}.${claims}`;
+  return `${content}.${sign("sha256", Buffer.from(content), privateKey).toString("base64url")}`;
 }
 
 /** Returns the status of a response or of its error. */

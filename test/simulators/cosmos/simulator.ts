@@ -10,6 +10,7 @@ import type { ConsistencyLevel } from "./consistency.ts";
 import { type CosmosResponse, Fault, readBody, sendResponse } from "./http.ts";
 import { type ReceivedRequest, type RecordedRequest, readRequest } from "./recorded-request.ts";
 import { route, type Service } from "./routes.ts";
+import type { Tenant } from "./token.ts";
 
 export interface CosmosSimulatorOptions {
   /** The address to listen on; default: loopback. */
@@ -20,6 +21,10 @@ export interface CosmosSimulatorOptions {
   key?: string;
   /** The account's default consistency level. */
   consistency?: ConsistencyLevel;
+  /** The account's own host name, an audience of its tokens; default: the simulator's address. */
+  hostname?: string;
+  /** Default: the account accepts keys only. */
+  tenant?: Tenant;
   /** Accept only Entra ID tokens. */
   disableLocalAuth?: boolean;
   /** Default: every principal has the data contributor role on the account. */
@@ -60,17 +65,18 @@ export async function startCosmosSimulator({
   port = 0,
   key = emulatorKey,
   consistency = "Session",
+  hostname = "127.0.0.1",
+  tenant,
   disableLocalAuth = false,
   roleAssignments,
   tls,
   now = Date.now,
 }: CosmosSimulatorOptions = {}): Promise<CosmosSimulator> {
-  const hostname = "127.0.0.1";
   const account = createAccount(now);
   const requests: RecordedRequest[] = [];
   const service: Service = {
     account,
-    access: { key, disableLocalAuth, roleAssignments, hostname, now },
+    access: { key, disableLocalAuth, roleAssignments, hostname, tenant, now },
     consistency,
     scheme: tls === undefined ? "http" : "https",
     faults: [],
@@ -85,7 +91,7 @@ export async function startCosmosSimulator({
   if (address === null || typeof address === "string") throw new Error("not listening on a port");
 
   const simulator: CosmosSimulator = {
-    url: `${service.scheme}://${hostname}:${address.port}/`,
+    url: `${service.scheme}://127.0.0.1:${address.port}/`,
     key,
     requests,
     latencyMs: 0,
