@@ -133,10 +133,10 @@ function refusedCaller(appId: string, { statusCode, text }: SidecarResponse): Pr
 /** Translates an error of daprd 1.18.2 (pkg/api/http/directmessaging.go). Only the text shows what was unreachable. */
 function invocationProblem(appId: string, { statusCode, text }: SidecarResponse): Problem {
   const cause = new Error(`${statusCode} ${text}`);
-  const unresolved = /no host found|couldn't find service|timeout waiting for address|empty address/.test(text);
-  const unsent = unresolved || /Error while dialing|dial tcp/.test(text);
+  const unresolved = /no host found|couldn't find service|timeout waiting for address/.test(text);
+  const unsent = unresolved || /Error while dialing|dial tcp|channel is not initialized/.test(text);
   const effect = unsent ? "" : " A write may still have succeeded.";
-  if (text.includes("error invoking app channel")) {
+  if (/error invoking app channel|app channel is not initialized/.test(text)) {
     return new Problem(503, "service-down", `${appId} does not respond to its sidecar`, {
       detail: `The sidecar of ${appId} is running. The service is not, or is still starting: check its log.${effect}`,
       headers: RETRY_SOON,

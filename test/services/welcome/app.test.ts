@@ -112,13 +112,6 @@ describe("errors of the sidecars", () => {
       /is unreachable$/,
     ],
     [
-      "an app id for which mDNS returns no address",
-      daprError(500, "failed to invoke, id: x, err: resolver returned empty address for app id default/x"),
-      503,
-      "sidecar-unreachable",
-      /is unreachable$/,
-    ],
-    [
       "a peer sidecar that stopped",
       daprError(500, "failed to invoke target x after 3 retries. Error: rpc error: code = Unavailable"),
       503,
@@ -128,6 +121,13 @@ describe("errors of the sidecars", () => {
     [
       "a service that stopped",
       daprError(500, `failed to invoke, id: x, err: ${down}`),
+      503,
+      "service-down",
+      /does not respond to its sidecar$/,
+    ],
+    [
+      "a sidecar that has no service yet",
+      daprError(500, "failed to invoke, id: x, err: rpc error: code = Internal desc = app channel is not initialized"),
       503,
       "service-down",
       /does not respond to its sidecar$/,

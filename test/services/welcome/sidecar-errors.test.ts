@@ -9,6 +9,7 @@ import { Registry } from "prom-client";
 import request from "supertest";
 import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { readConfig } from "../../../services/runtime/config.ts";
+import { createTrace } from "../../../services/runtime/trace.ts";
 import { createApp } from "../../../services/welcome/app.ts";
 import { variables } from "../../../services/welcome/config.ts";
 import { createSidecar } from "../../../services/welcome/sidecar.ts";
@@ -93,12 +94,23 @@ const noResponse = { service: "unknown", sidecar: "no response" };
 const unknown = { service: "unknown", sidecar: "unknown" };
 
 describe("welcome behind a real sidecar reports", { timeout: 60_000 }, () => {
-  test.for<[string, { config?: undefined }]>([
-    ["the name resolution of npm start", {}],
-    ["mDNS", { config: undefined }],
-  ])("an app id that %s does not find as an unreachable sidecar", async ([, options]) => {
-    const welcome = welcomeAt(await sidecarOf("welcome", options));
-    await expectRefusals(welcome, unreachable, noResponse);
+  test("an app id that the name resolution of npm start does not find as an unreachable sidecar", async () => {
+    await expectRefusals(welcomeAt(await sidecarOf("welcome")), unreachable, noResponse);
+  });
+
+  test("an app id that mDNS does not find as an unreachable sidecar, at each of three calls", async () => {
+    const { origin } = await sidecarOf("welcome", { config: undefined });
+    const sidecar = createSidecar({ origin, timeoutMs: 20_000 });
+    onTestFinished(sidecar.close);
+    // Not state-api: mDNS also finds the sidecars of other programs on this machine.
+    const appId = `nobody-${crypto.randomUUID()}`;
+    for (let call = 0; call < 3; call++) {
+      await expect(sidecar.invoke(appId, "/", { trace: createTrace({}) })).rejects.toMatchObject({
+        code: "sidecar-unreachable",
+        message: `The sidecar of ${appId} is unreachable`,
+        detail: unsent,
+      });
+    }
   });
 
   test("a peer sidecar that ended as unreachable", async () => {
@@ -130,6 +142,15 @@ describe("welcome behind a real sidecar reports", { timeout: 60_000 }, () => {
     app.end();
     await expectRefusals(
       welcome,
+      { status: 503, code: "service-down", title: "state-api does not respond to its sidecar" },
+      { service: "no response", sidecar: "up" },
+    );
+  });
+
+  test("a sidecar without a service as no response of the service, whose write was not sent", async () => {
+    await sidecarOf("state-api");
+    await expectRefusals(
+      welcomeAt(await sidecarOf("welcome")),
       { status: 503, code: "service-down", title: "state-api does not respond to its sidecar" },
       { service: "no response", sidecar: "up" },
     );
