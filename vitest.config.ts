@@ -12,6 +12,7 @@ export default defineConfig({
         globalSetup: "test/support/global-setup.ts",
         ...waiting,
       }),
+      tier("histories", ["test/histories/*.test.ts"], { globalSetup: "test/support/global-setup.ts", maxWorkers: 1 }),
       tier("infra", ["test/infra/*.test.ts"], waiting),
       tier("containers", ["test/containers/*.test.ts"]),
       tier("kubernetes", ["test/kubernetes/*.test.ts"], waiting),

@@ -18,6 +18,7 @@ const modules = {
   helm: { tier: "kubernetes", duration: "3-5 minutes" },
   spinkube: { tier: "kubernetes", duration: "1-2 minutes" },
   registry: { tier: "containers", duration: "1-2 minutes" },
+  checker: { tier: "histories", duration: "10 seconds" },
 };
 type Module = keyof typeof modules;
 

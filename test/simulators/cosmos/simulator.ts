@@ -35,6 +35,8 @@ export interface CosmosSimulatorOptions {
   now?: () => number;
 }
 
+type AfterEffect = boolean | 408 | 503;
+
 export interface CosmosSimulator {
   /** Ends with a slash, as in the Azure portal. */
   url: string;
@@ -45,8 +47,13 @@ export interface CosmosSimulator {
   latencyMs: number;
   /** Runs before a request takes effect. It may wait. */
   before: (request: ReceivedRequest) => Promise<void> | void;
-  /** Runs between the effect of a request and its response. It may wait. False closes the connection instead. */
-  after: (request: RecordedRequest) => Promise<boolean> | boolean;
+  /**
+   * Runs between the effect of a request and its response. It may wait. False closes the connection instead, a number
+   * is the status of an error response.
+   */
+  after: (request: RecordedRequest) => Promise<AfterEffect> | AfterEffect;
+  /** False closes all connections, and each new one as soon as it is open. The documents stay. */
+  setReachable(reachable: boolean): void;
   /** Responds with 429 to the next `count` requests for documents. */
   throttleNext(count: number, retryAfterMs: number): void;
   /** Responds with 503 to the next `count` requests for documents. */
@@ -85,6 +92,10 @@ export async function startCosmosSimulator({
   const server = tls === undefined ? createServer(handle) : createTlsServer(tls, handle);
   // Node's default of 5 s sometimes closes a connection just as a client sends its next request.
   server.keepAliveTimeout = 120_000;
+  let isReachable = true;
+  server.on("connection", (connection) => {
+    if (!isReachable) connection.destroy();
+  });
   server.listen(port, host);
   await once(server, "listening");
   const address = server.address();
@@ -109,6 +120,10 @@ export async function startCosmosSimulator({
       const ttl = defaultTtl === "off" ? {} : { defaultTtl };
       const partitionKey = { paths: [partitionKeyPath] as const, kind: "Hash", version: 2 };
       account.createContainer(database, { id, partitionKey, ...ttl });
+    },
+    setReachable(reachable) {
+      isReachable = reachable;
+      if (!reachable) server.closeAllConnections();
     },
     async close() {
       if (!server.listening) return;
@@ -135,7 +150,8 @@ export async function startCosmosSimulator({
     }
     const recorded = { ...received, status: result.status };
     requests.push(recorded);
-    if (await simulator.after(recorded)) sendResponse(response, result);
-    else request.destroy();
+    const answer = await simulator.after(recorded);
+    if (answer === false) request.destroy();
+    else sendResponse(response, answer === true ? result : new Fault(answer, "Request timed out.").toResponse());
   }
 }

@@ -1,0 +1,180 @@
+import { readFileSync, rmSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { buildTimeout } from "../support/go-tools.ts";
+import { check, type History, type Operation, type Value } from "./checker.ts";
+
+/** Operations of a history in which each operation begins after the end of the one before, except as `at` says. */
+type Step = Partial<Operation> & { at?: [start: number, end: number] };
+
+const write = (value: Value, more: Step = {}): Step => ({ changes: [{ key: "k", value }], ...more });
+const remove = (more: Step = {}): Step => write(null, more);
+const read = (value: Value, more: Step = {}): Step => ({ read: { key: "k", value }, ...more });
+const replace = (expected: Value, value: Value, more: Step = {}): Step =>
+  write(value, { condition: { key: "k", value: expected }, ...more });
+const create = (value: Value, more: Step = {}): Step => replace(null, value, more);
+const transact = (a: Value, b: Value, more: Step = {}): Step => ({
+  changes: [
+    { key: "p~a", value: a },
+    { key: "p~b", value: b },
+  ],
+  ...more,
+});
+const readA = (value: Value, more: Step = {}): Step => ({ read: { key: "p~a", value }, ...more });
+const readB = (value: Value, more: Step = {}): Step => ({ read: { key: "p~b", value }, ...more });
+
+const lost = { outcome: "unknown" } as const;
+const rejected = { outcome: "rejected" } as const;
+const failed = { outcome: "failed" } as const;
+
+function history(name: string, steps: readonly Step[], lag = 0): History {
+  const operations = steps.map(({ at, ...step }, index): Operation => {
+    const [start, end] = at ?? [index * 10, index * 10 + 5];
+    return { client: index, start, end, outcome: "ok", ...step };
+  });
+  const keys = name.includes("transaction") ? ["p~a", "p~b"] : ["k"];
+  return { name, keys, operations, ...(lag > 0 ? { lag } : {}) };
+}
+
+const good: History[] = [
+  history("no operation", []),
+  history("a write and its read", [read(null), write("1"), read("1"), remove(), read(null)]),
+  history("a read beside a write sees the old value", [write("1"), write("2", { at: [10, 40] }), read("1")]),
+  history("a read beside a write sees the new value", [write("1"), write("2", { at: [10, 40] }), read("2")]),
+  history("two writes at once, in the order that reads show", [
+    write("1", { at: [0, 9] }),
+    write("2", { at: [0, 9] }),
+    read("1"),
+  ]),
+  history("a write without a response that took effect", [write("1", lost), read(null), read("1")]),
+  history("a write without a response that took effect long after", [
+    write("1", lost),
+    write("2"),
+    read("2"),
+    read("1"),
+  ]),
+  history("a write without a response that never took effect", [write("1", lost), write("2"), read("2")]),
+  history("a deletion without a response that took effect", [write("1"), remove(lost), read("1"), read(null)]),
+  history("a failed write that nobody sees", [write("1"), write("2", failed), read("1")]),
+  history("one of two creators wins", [
+    create("1", { at: [0, 9] }),
+    create("2", { at: [0, 9], ...rejected }),
+    read("1"),
+  ]),
+  history("a rejected creation after an unseen write without a response", [write("1", lost), create("2", rejected)]),
+  history("a replacement of the value that was read", [write("1"), replace("1", "2"), replace("1", "3", rejected)]),
+  history("a replacement without a response, and one that it defeats", [
+    write("1"),
+    replace("1", "2", lost),
+    replace("1", "3", rejected),
+  ]),
+  history("a replacement of any value", [
+    write("1"),
+    write("2", { condition: { key: "k", present: true, value: null } }),
+    read("2"),
+  ]),
+  history("a transaction that both keys show", [transact("1", "2"), readA("1"), readB("2")]),
+  history("a transaction beside reads", [
+    transact("1", "2"),
+    transact("3", null, { at: [10, 60] }),
+    readB("2"),
+    readA("1"),
+    readA("3"),
+    readB(null),
+  ]),
+  history("a transaction without a response", [transact("1", "2", lost), readA(null), readB("2"), readA("1")]),
+  history("a late read within the lag", [write("1"), write("2"), read("1")], 20),
+  history("a rejection because of a late read", [write("1"), write("2"), replace("2", "3", rejected)], 20),
+  history(
+    "a late read, although the deletion ended in time, of a write without a response",
+    [write("1", lost), remove(), read("1", { at: [1000, 1005] })],
+    20,
+  ),
+];
+
+const bad: [history: History, verdict?: string][] = [
+  [history("a lost write", [write("1"), write("2"), read("1")])],
+  [history("a lost write, read as missing", [write("1"), read(null)])],
+  [history("a lost deletion", [write("1"), remove(), read("1")])],
+  [history("a value that nobody wrote", [write("1"), read("100")])],
+  [history("a value before its write", [read("1"), write("1")])],
+  [history("a value before its write without a response", [read("1"), write("1", lost)])],
+  [history("a stale read", [write("1"), write("2"), read("2"), read("1")])],
+  [
+    history("a stale read beside the write", [
+      write("1"),
+      write("2", { at: [10, 90] }),
+      read("2", { at: [20, 30] }),
+      read("1", { at: [40, 50] }),
+    ]),
+  ],
+  [history("two creators", [create("1", { at: [0, 9] }), create("2", { at: [0, 9] })])],
+  [history("two replacements of one value", [write("1"), replace("1", "2"), replace("1", "3")])],
+  [history("two deletions with one ETag", [write("1"), replace("1", null), replace("1", null)])],
+  [history("a replacement of a deleted value", [write("1"), remove(), replace("1", "2")])],
+  [history("a replacement that did not happen", [write("1"), replace("1", "2"), read("1")])],
+  [history("a failed write that is visible", [write("1"), write("2", failed), read("2")])],
+  [history("half a body that was stored", [write("1000001", failed), read("100")])],
+  [history("a rejected write that took effect", [write("1"), replace("1", "2", rejected), read("2")])],
+  [history("a rejection without a reason", [write("1"), replace("1", "2", rejected), read("1")])],
+  [history("a rejected creation of a missing key", [read(null), create("1", rejected), read(null)])],
+  [history("a write that took effect twice", [write("1", lost), read("1"), write("2"), read("2"), read("1")])],
+  [history("half a transaction", [transact("1", "2"), readA("1"), readB(null)])],
+  [history("half a transaction without a response", [transact("1", "2", lost), readA("1"), readB(null)])],
+  [history("half a transaction with a deletion", [transact("1", "2"), transact("3", null), readA("3"), readB("2")])],
+  [history("a rolled-back transaction that is visible", [transact("1", "2", failed), readB("2")])],
+  [history("a late read beyond the lag", [write("1"), write("2"), read("1", { at: [100, 105] })], 20), "stale read"],
+  [history("a lost write, read after the lag", [write("1"), read(null, { at: [100, 105] })], 20), "stale read"],
+  [history("a value that nobody wrote, on lagging replicas", [write("1"), read("2")], 20), "stale read"],
+  [history("a value before its write, on lagging replicas", [read("1"), write("1")], 20), "stale read"],
+  [history("two creators, on lagging replicas", [create("1"), create("2")], 20)],
+  [history("a lost write, on lagging replicas", [write("1"), write("2"), read("1", { current: true })], 20)],
+];
+
+describe("the checker", () => {
+  test(`accepts ${good.length} histories that one copy of the state can produce`, {
+    timeout: buildTimeout,
+  }, async () => {
+    const verdicts = await check(good);
+    expect(verdicts.map(({ name, verdict }) => [name, verdict])).toEqual(
+      good.map(({ name }) => [name, "linearizable"]),
+    );
+  });
+
+  test(`finds the fault in each of ${bad.length} histories, and names and draws it`, {
+    timeout: buildTimeout,
+  }, async () => {
+    const verdicts = await check(bad.map(([history]) => history));
+    expect(verdicts.map(({ name, verdict }) => [name, verdict])).toEqual(
+      bad.map(([{ name }, verdict = "not linearizable"]) => [name, verdict]),
+    );
+    for (const { name, verdict, explanation = [], drawing = "" } of verdicts) {
+      expect(explanation[0], name).toMatch(/^No order of the operations explains: /);
+      if (verdict === "stale read") continue;
+      expect(readFileSync(drawing, "utf8"), name).toContain("<html");
+      rmSync(drawing);
+    }
+  });
+
+  test("names the operation that no order explains, not the ones after it", { timeout: buildTimeout }, async () => {
+    const steps = [write("1"), write("2"), read("1"), write("3"), read("3")];
+    const [verdict] = await check([history("a lost write, then good operations", steps)]);
+    expect(verdict?.explanation?.[0]).toContain("read k = 1: ok");
+    expect(verdict?.explanation?.join()).not.toContain("write k = 3");
+    rmSync(verdict?.drawing ?? "");
+  });
+
+  test("is inconclusive when the time is over", { timeout: buildTimeout }, async () => {
+    const steps = Array.from({ length: 60 }, (_, index) => write(`${index}`, { at: [0, 100] }));
+    const impossible = history("many writes at once", [...steps, read("no value", { at: [200, 201] })]);
+    const [verdict] = await check([impossible], { timeout: "100ms" });
+    expect(verdict?.verdict).toBe("inconclusive");
+  });
+
+  test("rejects a history that writes a value twice, because its values identify the writes", {
+    timeout: buildTimeout,
+  }, async () => {
+    await expect(check([history("twice", [write("1"), write("1")])])).rejects.toThrow(
+      "writes a value for the second time",
+    );
+  });
+});
