@@ -7,7 +7,7 @@ import { createRecorder, type Recorder } from "./recorder.ts";
 import { createWorkload, type Workload } from "./workload.ts";
 
 /** Decides which operations and faults are drawn. Their timing still differs from run to run. */
-export const seed = Number(process.env.HISTORY_SEED ?? 1);
+const seed = Number(process.env.HISTORY_SEED ?? 1);
 /** Each run takes at least this time, and long enough for every fault. */
 export const seconds = Number(process.env.HISTORY_SECONDS ?? 15);
 

@@ -8,6 +8,7 @@ import { createAccount } from "./account.ts";
 import { emulatorKey, type RoleAssignment } from "./auth.ts";
 import type { ConsistencyLevel } from "./consistency.ts";
 import { type CosmosResponse, Fault, readBody, sendResponse } from "./http.ts";
+import { createReplicas, type Replicas } from "./lag.ts";
 import { type ReceivedRequest, type RecordedRequest, readRequest } from "./recorded-request.ts";
 import { route, type Service } from "./routes.ts";
 import type { Tenant } from "./token.ts";
@@ -45,6 +46,8 @@ export interface CosmosSimulator {
   requests: readonly RecordedRequest[];
   /** Delays the effect of every request from now on. */
   latencyMs: number;
+  /** Set its `lagMs` to let reads without a session token return an older state. */
+  replicas: Replicas;
   /** Runs before a request takes effect. It may wait. */
   before: (request: ReceivedRequest) => Promise<void> | void;
   /**
@@ -81,6 +84,7 @@ export async function startCosmosSimulator({
 }: CosmosSimulatorOptions = {}): Promise<CosmosSimulator> {
   const account = createAccount(now);
   const requests: RecordedRequest[] = [];
+  const replicas = createReplicas(account);
   const service: Service = {
     account,
     access: { key, disableLocalAuth, roleAssignments, hostname, tenant, now },
@@ -106,6 +110,7 @@ export async function startCosmosSimulator({
     key,
     requests,
     latencyMs: 0,
+    replicas,
     before: () => {},
     after: () => true,
     throttleNext(count, retryAfterMs) {
@@ -142,7 +147,10 @@ export async function startCosmosSimulator({
       const body = await readBody(request);
       if (simulator.latencyMs > 0) await sleep(simulator.latencyMs);
       await simulator.before(received);
-      result = route(service, request, body);
+      const isRead = received.method === "GET" || received.isQuery;
+      if (!isRead) replicas.keep();
+      const respond = () => route(service, request, body);
+      result = isRead && received.sessionToken === undefined ? replicas.read(respond) : respond();
     } catch (error) {
       if (!request.complete) return; // the client disconnected
       if (!(error instanceof Fault)) throw error;
