@@ -131,9 +131,12 @@ async function claimBlock(): Promise<number[]> {
   throw new Error(`All ports from ${blocks.first} are taken. End other test runs.`);
 }
 
-/** The resources of `npm start`, with a database file of their own and a longer timeout for a busy machine. */
-export function sqliteResources(): { folder: string; remove: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), "state-api-test-"));
+/** The resiliency policy as users run it, or with an attempt timeout that a busy machine does not reach. */
+type Policy = "shipped" | "patient";
+
+/** The resources of `npm start`, with a database file of their own. */
+export function sqliteResources(policy: Policy = "patient"): { folder: string; remove: () => void } {
+  const { folder, remove } = resiliencyResources(policy);
   writeFileSync(
     join(folder, "statestore.yaml"),
     `apiVersion: dapr.io/v1alpha1
@@ -148,7 +151,15 @@ spec:
       value: ${join(folder, "state.db")}
 `,
   );
-  const resiliency = readFileSync(join(root, "components/local/resiliency.yaml"), "utf8");
-  writeFileSync(join(folder, "resiliency.yaml"), resiliency.replace("800ms", "10s"));
+  return { folder, remove };
+}
+
+/** A folder with the resiliency policy alone, for a sidecar whose component is in another folder. */
+export function resiliencyResources(policy: Policy): { folder: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), "state-api-test-"));
+  const shipped = readFileSync(join(root, "components/local/resiliency.yaml"), "utf8");
+  const attempt = /(?<=attempt: )\S+/;
+  if (!attempt.test(shipped)) throw new Error("components/local/resiliency.yaml has no timeout named attempt");
+  writeFileSync(join(folder, "resiliency.yaml"), policy === "shipped" ? shipped : shipped.replace(attempt, "10s"));
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }

@@ -1,0 +1,231 @@
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
+import { resiliencyResources, sqliteResources } from "../../support/processes.ts";
+import { type Answer, type StateApiPair, startStateApi } from "../../support/state-api.ts";
+
+/** 2 s, and a margin for a busy machine. */
+const SOON_MS = 2_500;
+const UNKNOWN = "Retry. A write may still have succeeded.";
+
+interface TimedAnswer extends Answer {
+  readonly milliseconds: number;
+}
+type Sender = (pair: StateApiPair, key: string, etag: string) => Promise<Answer>;
+
+const plainWrites: Readonly<Record<string, Sender>> = {
+  PUT: ({ send }, key) => send("PUT", `/state/${key}`, { body: "after" }),
+  POST: ({ send }, key) => send("POST", "/state", { body: { key, data: "after" } }),
+  DELETE: ({ send }, key) => send("DELETE", `/state/${key}`),
+  transaction: ({ send }, key) =>
+    send("POST", "/state/transaction", { body: { operations: [{ operation: "upsert", key, data: "after" }] } }),
+};
+/** The value of each entry is `before` when the write arrives. */
+const writesWithETag: Readonly<Record<string, Sender>> = {
+  "PUT with If-Match": ({ send }, key, etag) =>
+    send("PUT", `/state/${key}`, { body: "after", headers: { "If-Match": etag } }),
+  "POST with an etag": ({ send }, key, etag) =>
+    send("POST", "/state", { body: { key, data: "after", etag: etag.slice(1, -1) } }),
+  "DELETE with If-Match": ({ send }, key, etag) => send("DELETE", `/state/${key}`, { headers: { "If-Match": etag } }),
+};
+/** There is no entry when the write arrives. */
+const creations: Readonly<Record<string, Sender>> = {
+  "PUT with If-None-Match": ({ send }, key) =>
+    send("PUT", `/state/${key}`, { body: "after", headers: { "If-None-Match": "*" } }),
+  "POST with first-write": ({ send }, key) =>
+    send("POST", "/state", { body: { key, data: "after", concurrency: "first-write" } }),
+};
+const reads: Readonly<Record<string, Sender>> = {
+  GET: ({ send }, key) => send("GET", `/state/${key}`),
+  bulk: ({ send }, key) => send("POST", "/state/bulk", { body: { keys: [key, "none"] } }),
+};
+const writes = { ...plainWrites, ...writesWithETag, ...creations };
+
+let keysUsed = 0;
+/** Creates the entry that a write of this kind expects, under a new key. */
+async function prepare(pair: StateApiPair, kind: string): Promise<{ key: string; etag: string }> {
+  const key = `outage-${keysUsed++}~`;
+  if (kind in creations) return { key, etag: "" };
+  await pair.send("PUT", `/state/${key}`, { body: "before" });
+  return { key, etag: String((await pair.send("GET", `/state/${key}`)).headers.etag) };
+}
+
+/** Sends one request of each kind at once, while `fault` makes the store fail. */
+async function sendDuring(
+  pair: StateApiPair,
+  senders: Readonly<Record<string, Sender>>,
+  fault: () => Promise<() => Promise<void> | void>,
+): Promise<Map<string, TimedAnswer & { key: string; changed: () => Promise<boolean> }>> {
+  const kinds = Object.entries(senders);
+  const prepared = await Promise.all(kinds.map(([kind]) => prepare(pair, kind)));
+  const contents = async (key: string) => {
+    const { status, text } = await pair.send("GET", `/state/${key}`);
+    if (status !== 200 && status !== 404) throw new Error(`the store is not back: ${status} ${text}`);
+    return status === 200 ? text : undefined;
+  };
+  const repair = await fault();
+  const answers = await Promise.all(
+    kinds.map(async ([kind, sender], index) => {
+      const { key, etag } = prepared[index] ?? expect.fail("nothing prepared");
+      const started = performance.now();
+      const answer = await sender(pair, key, etag);
+      const milliseconds = performance.now() - started;
+      const changed = async () => (await contents(key)) !== (kind in creations ? undefined : '"before"');
+      return [kind, { ...answer, key, milliseconds, changed }] as const;
+    }),
+  );
+  await repair();
+  return new Map(answers);
+}
+
+/** Each answer is a 503 that arrived soon and says that a write may have succeeded. */
+function expectUnknown(answers: ReadonlyMap<string, TimedAnswer>): void {
+  for (const [kind, { status, text, headers, milliseconds }] of answers) {
+    expect({ kind, status, text }).toMatchObject({ status: 503, text: expect.stringContaining(UNKNOWN) });
+    expect(headers["retry-after"]).toBe("1");
+    expect(milliseconds, kind).toBeLessThan(SOON_MS);
+  }
+}
+
+/** Waits until writes succeed again: the circuit breaker may be open. */
+async function recover(pair: StateApiPair): Promise<void> {
+  const write = async () => (await pair.send("PUT", "/state/recovered", { body: 1 })).status;
+  await expect.poll(write, { timeout: 10_000, interval: 100 }).toBe(204);
+}
+
+describe("the shipped resiliency policy over a SQLite file that another process locks", () => {
+  const { folder, remove } = sqliteResources("shipped");
+  let pair: StateApiPair;
+  let database: DatabaseSync;
+  beforeAll(async () => {
+    pair = await startStateApi({ resources: [folder] });
+    database = new DatabaseSync(join(folder, "state.db"));
+  });
+  afterEach(() => recover(pair));
+  afterAll(async () => {
+    database.close();
+    await pair.end();
+    remove();
+  });
+  const lock = () => database.exec("BEGIN EXCLUSIVE");
+  const unlock = () => database.exec("ROLLBACK");
+
+  test("every write gets 503 within 2 s, and reads return the entries", async () => {
+    const answers = await sendDuring(pair, { ...writes, ...reads }, async () => {
+      lock();
+      return unlock;
+    });
+    for (const kind of Object.keys(reads)) {
+      expect(answers.get(kind)).toMatchObject({ status: 200, text: expect.stringContaining("before") });
+      answers.delete(kind);
+    }
+    expectUnknown(answers);
+  });
+
+  test("a write that gets 503 may take effect later, and none says that nothing was changed", async () => {
+    let timer: NodeJS.Timeout | undefined;
+    const answers = await sendDuring(pair, writes, async () => {
+      lock();
+      timer = setTimeout(unlock, 900); // longer than an attempt, shorter than SQLite's own wait for the lock
+      return () => undefined;
+    });
+    expectUnknown(answers);
+    await expect.poll(() => database.isTransaction).toBe(false);
+    expect(timer).toBeDefined();
+    await expect.poll(() => answers.get("PUT")?.changed()).toBe(true);
+  });
+});
+
+test("a SQLite file that is locked for longer than SQLite waits for it, without a timeout of Dapr, gets 503", async () => {
+  const { folder, remove } = sqliteResources("patient");
+  const pair = await startStateApi({ resources: [folder], env: { STATESTORE_TIMEOUT_MS: "20000" } });
+  const database = new DatabaseSync(join(folder, "state.db"));
+  const answers = await sendDuring(pair, writes, async () => {
+    database.exec("BEGIN EXCLUSIVE");
+    return () => database.exec("ROLLBACK");
+  });
+  for (const [kind, { status, text }] of answers) {
+    expect({ kind, status, text }).toMatchObject({ status: 503, text: expect.stringContaining("database is locked") });
+    expect(await answers.get(kind)?.changed(), kind).toBe(false);
+  }
+  database.close();
+  await pair.end();
+  remove();
+});
+
+describe("the shipped resiliency policy over Cosmos DB", () => {
+  const policy = resiliencyResources("shipped");
+  let cosmos: CosmosSimulator;
+  let pair: StateApiPair;
+  beforeAll(async () => {
+    cosmos = await startCosmosSimulator();
+    cosmos.createContainer("dapr-db", "statestore");
+    pair = await startStateApi({
+      resources: ["components/cosmos/sidecar-key", policy.folder],
+      sidecarEnv: { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key },
+    });
+  });
+  afterEach(async () => {
+    cosmos.latencyMs = 0;
+    cosmos.before = () => {};
+    cosmos.after = () => true;
+    await recover(pair);
+  });
+  afterAll(async () => {
+    await pair.end();
+    await cosmos.close();
+    policy.remove();
+  });
+
+  test("every request gets 503 within 2 s when the store takes 900 ms", async () => {
+    const answers = await sendDuring(pair, { ...writes, ...reads }, async () => {
+      cosmos.latencyMs = 900;
+      return () => {
+        cosmos.latencyMs = 0;
+      };
+    });
+    expectUnknown(answers);
+  });
+
+  /** Runs `act` for the first write, and for no later one. */
+  const once = <T>(act: () => T, otherwise: T) => {
+    let done = false;
+    return ({ method, isQuery }: { method: string; isQuery: boolean }): T => {
+      if (done || method === "GET" || isQuery) return otherwise;
+      done = true;
+      return act();
+    };
+  };
+  const conditional = Object.entries({ ...writesWithETag, ...creations });
+
+  test.each(conditional)("%s that took effect gets 503 when its response is late", async (kind, sender) => {
+    const { key, etag } = await prepare(pair, kind);
+    const { promise: answered, resolve } = Promise.withResolvers<boolean>();
+    cosmos.after = once<Promise<boolean> | boolean>(() => answered, true);
+    const answer = await sender(pair, key, etag);
+    resolve(true);
+    expectUnknown(new Map([[kind, { ...answer, milliseconds: 0 }]]));
+    const { status, text } = await pair.send("GET", `/state/${key}`);
+    expect(kind.startsWith("DELETE") ? status : text).toBe(kind.startsWith("DELETE") ? 404 : '"after"');
+  });
+
+  test.each(conditional)("%s that took effect gets 503 when the connection breaks", async (kind, sender) => {
+    const { key, etag } = await prepare(pair, kind);
+    cosmos.after = once(() => false, true);
+    expectUnknown(new Map([[kind, { ...(await sender(pair, key, etag)), milliseconds: 0 }]]));
+    const { status, text } = await pair.send("GET", `/state/${key}`);
+    expect(kind.startsWith("DELETE") ? status : text).toBe(kind.startsWith("DELETE") ? 404 : '"after"');
+  });
+
+  test("every request gets 503 within 2 s while the store is gone, and succeeds when it is back", async () => {
+    const answers = await sendDuring(pair, { ...writes, ...reads }, async () => {
+      await cosmos.close();
+      return async () => {
+        cosmos = await startCosmosSimulator({ port: Number(new URL(cosmos.url).port) });
+        cosmos.createContainer("dapr-db", "statestore");
+      };
+    });
+    expectUnknown(answers);
+  });
+});

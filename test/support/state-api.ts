@@ -1,0 +1,68 @@
+import { Agent, request } from "undici";
+import { type Process, startService, startSidecar } from "./processes.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+}
+
+/** A process of state-api with a sidecar of its own. */
+export interface StateApiPair {
+  readonly service: Process;
+  readonly sidecar: Process;
+  /** Sends a request with a JSON body, unless `body` is undefined. */
+  send(method: "GET" | "PUT" | "POST" | "DELETE", path: string, options?: SendOptions): Promise<Answer>;
+  end(): Promise<void>;
+}
+
+interface SendOptions {
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+interface PairOptions {
+  /** Folders of resources. */
+  readonly resources: readonly string[];
+  readonly sidecarEnv?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export async function startStateApi({ resources, sidecarEnv = {}, env = {} }: PairOptions): Promise<StateApiPair> {
+  const sidecar = await startSidecar({ resources, config: "components/local/config.yaml", env: sidecarEnv });
+  const service = await startService("state-api", {
+    DAPR_HTTP_ENDPOINT: sidecar.origin,
+    LOG_LEVEL: "fatal",
+    ...env,
+  }).catch(async (error) => {
+    await sidecar.end();
+    throw error;
+  });
+  const dispatcher = new Agent();
+  return {
+    service,
+    sidecar,
+    async send(method, path, { body, headers = {} } = {}) {
+      const json = body === undefined ? {} : { "content-type": "application/json" };
+      const response = await request(service.origin + path, {
+        method,
+        dispatcher,
+        headers: { ...json, ...headers },
+        body: body === undefined ? null : JSON.stringify(body),
+      });
+      return { status: response.statusCode, headers: response.headers, text: await response.body.text() };
+    },
+    async end() {
+      await dispatcher.destroy();
+      await service.end();
+      await sidecar.end();
+    },
+  };
+}
+
+/** How many answers have each status, such as `{ 204: 1, 412: 99 }`. */
+export function countStatuses(answers: readonly Answer[]): Record<number, number> {
+  const counts: Record<number, number> = {};
+  for (const { status } of answers) counts[status] = (counts[status] ?? 0) + 1;
+  return counts;
+}
