@@ -2,8 +2,12 @@ import type { SidecarResponse } from "../dapr/client.ts";
 import { field } from "../runtime/field.ts";
 import { StoreError } from "./store.ts";
 
-/** Failures that a retry may overcome: the sidecar's own limits, and Azure's statuses for load and timeouts. */
-const TRANSIENT = /circuit breaker is open|deadline exceeded|(RESPONSE|status code) (408|429|449|503)/;
+/**
+ * Failures that a retry may overcome: the sidecar's own limits, a SQLite file that another process has locked, and
+ * Azure's statuses for load, timeouts and its own faults.
+ */
+const TRANSIENT =
+  /circuit breaker is open|deadline exceeded|SQLITE_BUSY|(RESPONSE|status code) (408|410|429|449|5\d\d)\b/;
 
 /** A condition that does not hold, alone and in a transaction. Cosmos DB returns 404 for an ETag on a missing item. */
 const CONFLICT = /possible etag mismatch|invalid etag value|operation \d+ which failed with status code (404|409|412)/;

@@ -1,11 +1,12 @@
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
+import { freeze } from "../../support/freeze.ts";
 import { createCall } from "../../support/memory-store.ts";
 import { freePorts, type Process, sqliteResources, startSidecar } from "../../support/processes.ts";
 
@@ -42,15 +43,6 @@ async function timed(work: Promise<unknown>): Promise<{ error: unknown; millisec
     (reason) => reason,
   );
   return { error, milliseconds: performance.now() - started };
-}
-
-/** Stops a process. On a busy machine some of its threads run on after SIGSTOP, and could still answer a call. */
-async function freeze(pid: number): Promise<void> {
-  process.kill(pid, "SIGSTOP");
-  if (process.platform !== "linux") return;
-  const threads = () => readdirSync(`/proc/${pid}/task`);
-  const state = (thread: string) => /\) (\w) /.exec(readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8"))?.[1];
-  await expect.poll(() => new Set(threads().map(state)), { timeout: 10_000 }).toEqual(new Set(["T"]));
 }
 
 describe("faults of the sidecar", () => {
@@ -190,6 +182,10 @@ describe("responses of the sidecar", () => {
     respond = (_req, res) => res.writeHead(status).end(JSON.stringify({ errorCode, message }));
   };
 
+  /** The text that the component for Cosmos DB returns for a transaction. */
+  const failedWith = (status: number) =>
+    `transaction failed due to operation 1 which failed with status code ${status}`;
+
   test("a bulk read fails when a 200 has an error for one key", async () => {
     respond = (_req, res) =>
       res.end(
@@ -228,7 +224,26 @@ describe("responses of the sidecar", () => {
       "refused",
       "the store returned Forbidden",
     ],
+    [
+      500,
+      "ERR_STATE_SAVE",
+      "failed: POST https://a.example\n---\nRESPONSE 500: Internal\n--",
+      "unavailable",
+      "the store returned Internal",
+    ],
+    [
+      500,
+      "ERR_STATE_SAVE",
+      "database is locked (5) (SQLITE_BUSY)",
+      "unavailable",
+      "database is locked (5) (SQLITE_BUSY)",
+    ],
     [500, "ERR_STATE_SAVE", "disk is full", "refused", "disk is full"],
+    [500, "ERR_STATE_TRANSACTION", "possible etag mismatch", "conflict", "another request changed the entry first"],
+    [500, "ERR_STATE_TRANSACTION", failedWith(404), "conflict", "another request changed the entry first"],
+    [500, "ERR_STATE_TRANSACTION", failedWith(412), "conflict", "another request changed the entry first"],
+    [500, "ERR_STATE_TRANSACTION", failedWith(429), "unavailable", failedWith(429)],
+    [500, "ERR_STATE_TRANSACTION", failedWith(413), "refused", failedWith(413)],
     [401, "", "", "refused", ""],
   ])("the response %i %s %j becomes the error %s", async (status, code, text, kind, message) => {
     say(status, code, text);

@@ -1,0 +1,116 @@
+import { type ClientRequest, request as httpRequest } from "node:http";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { freeze } from "../../support/freeze.ts";
+import { sqliteResources } from "../../support/processes.ts";
+import { countStatuses, type StateApiPair, startStateApi } from "../../support/state-api.ts";
+
+/** Connections of the service to its sidecar (services/dapr/client.ts). */
+const CONNECTIONS = 64;
+
+/** Requests that their callers abandon while the sidecar is held by SIGSTOP. A trigger records what the store applies. */
+describe("work that its caller no longer waits for", () => {
+  let folder: string;
+  let remove: () => void;
+  let pair: StateApiPair;
+  let database: DatabaseSync;
+
+  async function start(env: Record<string, string>): Promise<void> {
+    pair = await startStateApi({ resources: [folder], env });
+    database = new DatabaseSync(join(folder, "state.db"), { timeout: 5_000 });
+    database.exec(`CREATE TABLE applied (change TEXT, key TEXT, value TEXT);
+      CREATE TRIGGER writes AFTER INSERT ON state
+        BEGIN INSERT INTO applied VALUES ('write', NEW.key, NEW.value); END;
+      CREATE TRIGGER deletes AFTER DELETE ON state
+        BEGIN INSERT INTO applied VALUES ('delete', OLD.key, NULL); END;`);
+  }
+  beforeEach(() => {
+    ({ folder, remove } = sqliteResources());
+  });
+  afterEach(() => {
+    database.close();
+    remove();
+  });
+
+  /** Lets the sidecar run on, waits until service and sidecar have ended in order, and returns what was applied. */
+  async function release(): Promise<{ change: string; key: string; value: string | null }[]> {
+    process.kill(pair.sidecar.pid, "SIGCONT");
+    const marker = async () => (await pair.send("PUT", "/state/marker", { body: 1 })).status;
+    await expect.poll(marker, { timeout: 10_000 }).toBe(204);
+    await pair.end();
+    const rows = database.prepare("SELECT change, key, value FROM applied WHERE key <> 'state-api||marker'").all();
+    return rows.map(({ change, key, value }) => ({
+      change: String(change),
+      key: String(key),
+      value: value === null ? null : String(value),
+    }));
+  }
+
+  /** Sends requests and resolves when the service has read them all, without their responses. */
+  async function sendUnanswered(method: "PUT" | "DELETE", paths: readonly string[]): Promise<ClientRequest[]> {
+    const requests = await Promise.all(
+      paths.map(
+        (path, index) =>
+          new Promise<ClientRequest>((resolve) => {
+            const headers = { "Content-Type": "application/json" };
+            const request = httpRequest(pair.service.origin + path, { method, headers, agent: false });
+            request.on("error", () => {}); // the caller hangs up
+            request.once("finish", () => resolve(request)).end(method === "PUT" ? `${index}` : undefined);
+          }),
+      ),
+    );
+    // Node reads its sockets in the order in which data arrived, so these come after all of the above.
+    for (const _ of [1, 2]) expect((await pair.send("GET", "/healthz")).status).toBe(200);
+    return requests;
+  }
+  const hangUp = async (requests: readonly ClientRequest[]): Promise<void> => {
+    const left = async () =>
+      /^http_request_duration_seconds_count\{.*status="499"\} (\d+)$/m.exec(
+        (await pair.send("GET", "/metrics")).text,
+      )?.[1];
+    for (const request of requests) request.destroy();
+    await expect.poll(left).toBe(`${requests.length}`);
+  };
+  const paths = (count: number) => Array.from({ length: count }, (_, index) => `/state/k${index}`);
+
+  test("writes that time out behind another write to their key are never sent", async () => {
+    await start({});
+    await freeze(pair.sidecar.pid);
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, body) => pair.send("PUT", "/state/k", { body })));
+    expect(countStatuses(answers)).toEqual({ 503: 20 });
+    expect((await release()).length).toBeLessThanOrEqual(1); // the first one was sent
+  });
+
+  test("writes whose callers hang up behind another write to their key are never sent", async () => {
+    await start({ STATESTORE_TIMEOUT_MS: "20000" });
+    await freeze(pair.sidecar.pid);
+    await hangUp(
+      await sendUnanswered(
+        "PUT",
+        Array.from({ length: 20 }, () => "/state/k"),
+      ),
+    );
+    const applied = await release();
+    expect(applied).toEqual([{ change: "write", key: "state-api||k", value: expect.any(String) }]);
+  });
+
+  test(`deletes that time out while ${CONNECTIONS} others have all connections are never sent`, async () => {
+    await start({});
+    for (const path of paths(100)) await pair.send("PUT", path, { body: 1 });
+    await freeze(pair.sidecar.pid);
+    const answers = await Promise.all(paths(100).map((path) => pair.send("DELETE", path)));
+    expect(countStatuses(answers)).toEqual({ 503: 100 });
+    const deleted = (await release()).filter(({ change }) => change === "delete");
+    expect(deleted.length).toBeLessThanOrEqual(CONNECTIONS);
+  });
+
+  test(`deletes whose callers hang up while ${CONNECTIONS} others have all connections are never sent`, async () => {
+    await start({ STATESTORE_TIMEOUT_MS: "20000" });
+    for (const path of paths(100)) await pair.send("PUT", path, { body: 1 });
+    await freeze(pair.sidecar.pid);
+    await hangUp(await sendUnanswered("DELETE", paths(100)));
+    const deleted = (await release()).filter(({ change }) => change === "delete");
+    expect(deleted).toHaveLength(CONNECTIONS);
+  });
+});
