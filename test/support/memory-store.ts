@@ -16,13 +16,16 @@ export interface MemoryStore extends BatchableStore {
   /** Every call in the order of arrival: its name and its keys. */
   readonly calls: { operation: string; keys: string[] }[];
   /** Runs before a call takes effect. It may wait, or throw to fail the call with nothing changed. */
-  before: (operation: string, keys: string[], values: unknown[]) => Promise<void> | void;
+  before: (operation: string, keys: string[], values: unknown[], call: Call) => Promise<void> | void;
   /** Runs after a call took effect. It may wait. */
   after: (operation: string, keys: string[]) => Promise<void> | void;
   batching: boolean;
 }
 
-/** A store in a Map. Its hooks delay calls and make them fail, which a real store does not do on demand. */
+/**
+ * A store in a Map. Its hooks delay calls and make them fail, which a real store does not do on demand. A call whose
+ * caller has left has no effect, as in the adapter for Dapr.
+ */
 export function createMemoryStore(): MemoryStore {
   const entries = new Map<string, Entry>();
   let version = 0;
@@ -36,9 +39,16 @@ export function createMemoryStore(): MemoryStore {
         : entry && (condition.ifMatch === "*" || condition.ifMatch.includes(entry.etag)));
     if (!holds) throw new StoreError("conflict", "the condition does not hold");
   }
-  async function during<T>(operation: string, keys: string[], values: unknown[], work: () => T): Promise<T> {
+  async function during<T>(
+    operation: string,
+    keys: string[],
+    values: unknown[],
+    call: Call,
+    work: () => T,
+  ): Promise<T> {
+    if (call.ended) throw call.ended;
     store.calls.push({ operation, keys });
-    await store.before(operation, keys, values);
+    await store.before(operation, keys, values, call);
     const result = work();
     await store.after(operation, keys);
     return result;
@@ -49,32 +59,35 @@ export function createMemoryStore(): MemoryStore {
     before: () => {},
     after: () => {},
     batching: true,
-    get: (key: string, _call: Call) => during("get", [key], [], () => entries.get(key)),
-    getMany: (keys: readonly string[]) => during("getMany", [...keys], [], () => keys.map((key) => entries.get(key))),
-    save: ({ key, value, condition }: Write) =>
-      during("save", [key], [value], () => {
+    get: (key: string, call: Call) => during("get", [key], [], call, () => entries.get(key)),
+    getMany: (keys: readonly string[], call: Call) =>
+      during("getMany", [...keys], [], call, () => keys.map((key) => entries.get(key))),
+    save: ({ key, value, condition }: Write, call: Call) =>
+      during("save", [key], [value], call, () => {
         check(key, condition);
         put(key, value);
       }),
-    saveMany: (writes: readonly Write[]) =>
+    saveMany: (writes: readonly Write[], call: Call) =>
       during(
         "saveMany",
         writes.map(({ key }) => key),
         writes.map(({ value }) => value),
+        call,
         () => {
           for (const { key, value } of writes) put(key, value);
         },
       ),
-    delete: ({ key, condition }: Removal) =>
-      during("delete", [key], [], () => {
+    delete: ({ key, condition }: Removal, call: Call) =>
+      during("delete", [key], [], call, () => {
         check(key, condition);
         entries.delete(key);
       }),
-    transaction: (operations: readonly Operation[]) =>
+    transaction: (operations: readonly Operation[], call: Call) =>
       during(
         "transaction",
         operations.map(({ key }) => key),
-        [],
+        operations.map((item) => (item.operation === "upsert" ? item.data : undefined)),
+        call,
         () => {
           for (const item of operations) {
             if (item.operation === "upsert") put(item.key, item.data);
