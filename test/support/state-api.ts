@@ -1,3 +1,4 @@
+import { type ClientRequest, request as httpRequest } from "node:http";
 import { Agent, request } from "undici";
 import { type Process, startService, startSidecar } from "./processes.ts";
 
@@ -58,6 +59,43 @@ export async function startStateApi({ resources, sidecarEnv = {}, env = {} }: Pa
       await sidecar.end();
     },
   };
+}
+
+/** A request that a service has read. */
+export interface SentRequest {
+  /** The status of its response; undefined when the connection closes before one. */
+  readonly status: Promise<number | undefined>;
+  hangUp(): void;
+}
+
+/** Sends requests, each on a connection of its own, and resolves when the service has read them all. */
+export async function sendAll(
+  origin: string,
+  requests: readonly { method: "PUT" | "DELETE"; path: string; body?: unknown }[],
+): Promise<SentRequest[]> {
+  const sent = await Promise.all(
+    requests.map(async ({ method, path, body }): Promise<SentRequest> => {
+      const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+      const outgoing = httpRequest(origin + path, { method, headers, agent: false });
+      const status = new Promise<number | undefined>((resolve) => {
+        outgoing.on("response", (response) => resolve(response.resume().statusCode));
+        outgoing.on("error", () => resolve(undefined));
+      });
+      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+      await finished(outgoing);
+      return { status, hangUp: () => outgoing.destroy() };
+    }),
+  );
+  // A service accepts connections in the order of their arrival, and this one is new.
+  const dispatcher = new Agent();
+  for (const _ of [1, 2]) await (await request(`${origin}/healthz`, { dispatcher })).body.dump();
+  await dispatcher.close();
+  return sent;
+}
+
+/** Resolves when the operating system has the whole request. */
+function finished(outgoing: ClientRequest): Promise<void> {
+  return new Promise((resolve) => outgoing.once("finish", resolve).once("error", () => resolve()));
 }
 
 /** How many answers have each status, such as `{ 204: 1, 412: 99 }`. */

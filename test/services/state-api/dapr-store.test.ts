@@ -56,7 +56,7 @@ describe("faults of the sidecar", () => {
   });
 
   test("every call fails within 2.5 s when the sidecar is frozen", async () => {
-    const local = sqliteResources();
+    const local = sqliteResources("shipped");
     const sidecar = await startSidecar({ resources: [local.folder] });
     const store = connect(sidecar.origin);
     await store.ready();
@@ -75,7 +75,7 @@ describe("faults of the sidecar", () => {
   });
 
   test("every call names the missing component and STATESTORE_NAME when the sidecar has no such store", async () => {
-    const local = sqliteResources();
+    const local = sqliteResources("shipped");
     const sidecar = await startSidecar({ resources: [local.folder] });
     const { ready: _, ...calls } = asks(connect(sidecar.origin, { storeName: "other" }));
     for (const [name, ask] of Object.entries(calls)) {
@@ -90,7 +90,7 @@ describe("faults of the sidecar", () => {
   });
 
   test("the next call succeeds after the sidecar has restarted", async () => {
-    const local = sqliteResources();
+    const local = sqliteResources("shipped");
     let sidecar = await startSidecar({ resources: [local.folder] });
     const store = connect(sidecar.origin);
     await store.save({ key: "k", value: "kept" }, call);

@@ -3,7 +3,9 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freeze } from "../../support/freeze.ts";
 import { type Process, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
+import { sendAll } from "../../support/state-api.ts";
 
 const WRITES = 10_000;
 const WRITERS = 32;
@@ -96,41 +98,50 @@ describe("acknowledged writes", () => {
     console.log(`${acknowledged.length} writes acknowledged, ${failed} failed during four kills, none lost`);
   });
 
-  test("under overload, rejected writes get 503 with Retry-After and acknowledged ones are stored", async () => {
+  test("under overload, 20 writes wait and are stored; 480 get 503 with Retry-After at once and change nothing", async () => {
     const small = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
       STATESTORE_MAX_PENDING: "20",
+      STATESTORE_TIMEOUT_MS: "20000",
       LOG_LEVEL: "fatal",
     });
-    const responses = await Promise.all(
-      Array.from({ length: 500 }, async (_, index) => {
-        const { statusCode, headers, body } = await request(`${small.origin}/state/o${index}`, {
-          method: "PUT",
-          headers: { "content-type": "application/json" },
-          body: String(index),
-        });
-        await body.dump();
-        return { key: `o${index}`, statusCode, retryAfter: headers["retry-after"] };
-      }),
-    );
-    const refused = responses.filter(({ statusCode }) => statusCode === 503);
-    expect(refused.length).toBeGreaterThan(0);
-    for (const { retryAfter } of refused) expect(retryAfter).toBe("1");
-    const kept = responses.filter(({ statusCode }) => statusCode === 204).map(({ key }) => key);
-    expect(kept.length + refused.length).toBe(500);
-    for (let at = 0; at < kept.length; at += 100) {
-      const items = JSON.parse((await ask("POST", "/state/bulk", { keys: kept.slice(at, at + 100) })).body);
-      expect(items.filter(({ found }: { found: boolean }) => !found)).toEqual([]);
+    await freeze(sidecar.pid);
+    const write = async (index: number) => {
+      const { statusCode, headers, body } = await request(`${small.origin}/state/o${index}`, {
+        method: "PUT",
+        dispatcher: new Agent(),
+        headers: { "content-type": "application/json" },
+        body: String(index),
+      });
+      const answer = { statusCode, retryAfter: headers["retry-after"], text: await body.text() };
+      answered.push({ index, ...answer });
+    };
+    const answered: { index: number; statusCode: number; retryAfter?: unknown; text: string }[] = [];
+    const all = Promise.all(Array.from({ length: 500 }, (_, index) => write(index)));
+    await expect.poll(() => answered.length, { timeout: 15_000 }).toBe(480);
+    const refused = new Set(answered.map(({ index }) => index));
+    for (const answer of answered) {
+      expect(answer).toMatchObject({ statusCode: 503, retryAfter: "1", text: expect.stringContaining("Nothing was") });
+    }
+    process.kill(sidecar.pid, "SIGCONT");
+    await all;
+    expect(answered.slice(480).map(({ statusCode }) => statusCode)).toEqual(Array(20).fill(204));
+    for (let from = 0; from < 500; from += 100) {
+      const indices = Array.from({ length: 100 }, (_, offset) => from + offset);
+      const items = JSON.parse((await ask("POST", "/state/bulk", { keys: indices.map((index) => `o${index}`) })).body);
+      const values = indices.map((index) => (refused.has(index) ? undefined : index));
+      expect(items.map(({ data }: { data?: number }) => data)).toEqual(values);
     }
     expect(await small.end()).toBe(0);
   });
 });
 
 describe("SIGTERM", () => {
-  /** Starts a sidecar that delays its responses, which a real one does not do on demand. */
-  async function startSlowSidecar(milliseconds: number) {
+  /** Starts a sidecar that holds the responses to writes until `release`, which a real one does not do on demand. */
+  async function startHoldingSidecar() {
     const saved = new Set<string>();
     const asked = { times: 0 };
+    const released = Promise.withResolvers<void>();
     const server = createServer(async (req, res) => {
       if (req.url === "/v1.0/healthz/outbound") return res.writeHead(204).end();
       if (req.url === "/v1.0/metadata") {
@@ -140,10 +151,10 @@ describe("SIGTERM", () => {
       let body = "";
       for await (const chunk of req) body += chunk;
       asked.times++;
-      await sleep(milliseconds);
+      await released.promise;
       const sent = JSON.parse(body); // of a single save, or of a transaction
       const items = sent.operations?.map(({ request }: { request: { key: string } }) => request) ?? sent;
-      for (const { key } of items) saved.add(key);
+      for (const { key, value } of items) saved.add(`${key} ${value}`);
       return res.writeHead(204).end();
     }).listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
@@ -152,48 +163,45 @@ describe("SIGTERM", () => {
       server.closeAllConnections();
       server.close();
     };
-    return { origin: `http://127.0.0.1:${port}`, asked, saved, close };
+    return { origin: `http://127.0.0.1:${port}`, asked, saved, release: () => released.resolve(), close };
   }
+  const write = (key: string, body: number) => ({ method: "PUT", path: `/state/${key}`, body }) as const;
 
   test("finishes requests in flight and waiting, accepts no new connection, and exits 0", async () => {
-    const sidecar = await startSlowSidecar(200);
+    const sidecar = await startHoldingSidecar();
     const service = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
       STATESTORE_TIMEOUT_MS: "20000",
     });
-    const inFlight = Array.from({ length: 300 }, (_, index) =>
-      fetch(`${service.origin}/state/k${index}`, {
-        method: "PUT",
-        headers: { "Content-Type": "application/json" },
-        body: "1",
-      }),
-    );
-    await expect.poll(() => sidecar.saved.size).toBeGreaterThan(0);
+    const inFlight = Array.from({ length: 300 }, (_, index) => write(`k${index}`, 1));
+    const waiting = Array.from({ length: 20 }, (_, index) => write("k0", index + 2)); // for the first write to k0
+    const sent = [...(await sendAll(service.origin, inFlight)), ...(await sendAll(service.origin, waiting))];
     const exit = service.end("SIGTERM");
     await expect.poll(service.output).toContain("draining");
     // Uses a new connection, because an open one may carry another response before it closes.
     await expect(request(`${service.origin}/healthz`, { dispatcher: new Agent() })).rejects.toThrow("ECONNREFUSED");
-    const responses = await Promise.all(inFlight);
-    expect(responses.filter(({ status }) => status === 204)).toHaveLength(300);
+    expect(sidecar.saved.size).toBe(0);
+    sidecar.release();
+    const statuses = await Promise.all(sent.map(({ status }) => status));
+    expect(statuses).toEqual(Array(320).fill(204));
     expect(await exit).toBe(0);
-    expect(sidecar.saved.size).toBe(300);
+    expect(sidecar.saved.size).toBe(320);
     sidecar.close();
   });
 
   test("exits 1 when draining takes longer than SHUTDOWN_TIMEOUT_MS", async () => {
-    const sidecar = await startSlowSidecar(10_000);
+    const sidecar = await startHoldingSidecar();
     const service = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
       STATESTORE_TIMEOUT_MS: "20000",
       SHUTDOWN_TIMEOUT_MS: "200",
     });
-    const headers = { "Content-Type": "application/json" };
-    const cut = fetch(`${service.origin}/state/k`, { method: "PUT", headers, body: "1" }).catch(() => "cut");
+    const [cut] = await sendAll(service.origin, [write("k", 1)]);
     await expect.poll(() => sidecar.asked.times).toBe(1);
     expect(await service.end("SIGTERM")).toBe(1);
     expect(sidecar.saved.size).toBe(0); // it did not wait for the response
     expect(service.output()).toMatch(/requests still in flight after SHUTDOWN_TIMEOUT_MS \(200 ms\).*shutdown failed/);
-    expect(await cut).toBe("cut");
+    expect(await cut?.status).toBeUndefined();
     sidecar.close();
   });
 });

@@ -1,10 +1,9 @@
-import { type ClientRequest, request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { freeze } from "../../support/freeze.ts";
 import { sqliteResources } from "../../support/processes.ts";
-import { countStatuses, type StateApiPair, startStateApi } from "../../support/state-api.ts";
+import { countStatuses, type SentRequest, type StateApiPair, sendAll, startStateApi } from "../../support/state-api.ts";
 
 /** Connections of the service to its sidecar (services/dapr/client.ts). */
 const CONNECTIONS = 64;
@@ -47,29 +46,12 @@ describe("work that its caller no longer waits for", () => {
     }));
   }
 
-  /** Sends requests and resolves when the service has read them all, without their responses. */
-  async function sendUnanswered(method: "PUT" | "DELETE", paths: readonly string[]): Promise<ClientRequest[]> {
-    const requests = await Promise.all(
-      paths.map(
-        (path, index) =>
-          new Promise<ClientRequest>((resolve) => {
-            const headers = { "Content-Type": "application/json" };
-            const request = httpRequest(pair.service.origin + path, { method, headers, agent: false });
-            request.on("error", () => {}); // the caller hangs up
-            request.once("finish", () => resolve(request)).end(method === "PUT" ? `${index}` : undefined);
-          }),
-      ),
-    );
-    // Node reads its sockets in the order in which data arrived, so these come after all of the above.
-    for (const _ of [1, 2]) expect((await pair.send("GET", "/healthz")).status).toBe(200);
-    return requests;
-  }
-  const hangUp = async (requests: readonly ClientRequest[]): Promise<void> => {
+  const hangUp = async (requests: readonly SentRequest[]): Promise<void> => {
     const left = async () =>
       /^http_request_duration_seconds_count\{.*status="499"\} (\d+)$/m.exec(
         (await pair.send("GET", "/metrics")).text,
       )?.[1];
-    for (const request of requests) request.destroy();
+    for (const request of requests) request.hangUp();
     await expect.poll(left).toBe(`${requests.length}`);
   };
   const paths = (count: number) => Array.from({ length: count }, (_, index) => `/state/k${index}`);
@@ -85,12 +67,8 @@ describe("work that its caller no longer waits for", () => {
   test("writes whose callers hang up behind another write to their key are never sent", async () => {
     await start({ STATESTORE_TIMEOUT_MS: "20000" });
     await freeze(pair.sidecar.pid);
-    await hangUp(
-      await sendUnanswered(
-        "PUT",
-        Array.from({ length: 20 }, () => "/state/k"),
-      ),
-    );
+    const writes = Array.from({ length: 20 }, (_, body) => ({ method: "PUT", path: "/state/k", body }) as const);
+    await hangUp(await sendAll(pair.service.origin, writes));
     const applied = await release();
     expect(applied).toEqual([{ change: "write", key: "state-api||k", value: expect.any(String) }]);
   });
@@ -109,7 +87,8 @@ describe("work that its caller no longer waits for", () => {
     await start({ STATESTORE_TIMEOUT_MS: "20000" });
     for (const path of paths(100)) await pair.send("PUT", path, { body: 1 });
     await freeze(pair.sidecar.pid);
-    await hangUp(await sendUnanswered("DELETE", paths(100)));
+    const deletes = paths(100).map((path) => ({ method: "DELETE", path }) as const);
+    await hangUp(await sendAll(pair.service.origin, deletes));
     const deleted = (await release()).filter(({ change }) => change === "delete");
     expect(deleted).toHaveLength(CONNECTIONS);
   });

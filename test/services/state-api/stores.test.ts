@@ -12,7 +12,7 @@ import { readStateApiConfig } from "../../../services/state-api/config.ts";
 import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
 import { createCall } from "../../support/memory-store.ts";
-import { type Process, root, sqliteResources, startSidecar } from "../../support/processes.ts";
+import { type Process, resiliencyResources, root, sqliteResources, startSidecar } from "../../support/processes.ts";
 
 /** Serves the whole API in this process, over a real daprd. */
 function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
@@ -30,11 +30,12 @@ function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
 }
 
 const local = sqliteResources();
+const policy = resiliencyResources("patient");
 let cosmos: CosmosSimulator;
 
 function startOnCosmos(resources = "components/cosmos/sidecar-key"): Promise<Process> {
   const env = { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key };
-  return startSidecar({ resources: [resources], env });
+  return startSidecar({ resources: [resources, policy.folder], env });
 }
 
 /** The API over a sidecar with these resources, and the container behind it. */
@@ -71,6 +72,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await cosmos.close();
   local.remove();
+  policy.remove();
 });
 
 describe.each(stores)("the state API on $name", ({ name, start }) => {
@@ -101,7 +103,7 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     },
   );
 
-  const keys = ["a.b", "a~b", "a:b@c", "a=b,c", "a+b", "a-b_c", "...", "x".repeat(958)];
+  const keys = ["a.b", "a~b", "~x", "a:b@c", "a=b,c", "a+b", "a-b_c", "...", "x".repeat(958)];
   test.each(keys.map((key) => ({ key, shown: key.slice(0, 20) })))(
     "accepts the key $shown on every route",
     async ({ key }) => {
@@ -219,10 +221,20 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
     await api.get("/state/race").expect(200); // the sidecar's circuit breaker counts conflicts as failures
   });
 
-  test("an entry expires after ttlInSeconds", { timeout: 10_000 }, async () => {
+  test("an entry expires after ttlInSeconds, saved alone or in a transaction", { timeout: 10_000 }, async () => {
     await api.post("/state").send({ key: "ttl", data: 1, ttlInSeconds: 2 }).expect(200);
-    await api.get("/state/ttl").expect(200);
-    await expect.poll(async () => (await api.get("/state/ttl")).status, { timeout: 5_000, interval: 200 }).toBe(404);
+    const operations = [
+      { operation: "upsert", key: "ttl~short", data: 1, ttlInSeconds: 2 },
+      { operation: "upsert", key: "ttl~none", data: 1 },
+    ];
+    await api.post("/state/transaction").send({ operations }).expect(204);
+    const statuses = async () => [
+      (await api.get("/state/ttl")).status,
+      (await api.get("/state/ttl~short")).status,
+      (await api.get("/state/ttl~none")).status,
+    ];
+    expect(await statuses()).toEqual([200, 200, 200]);
+    await expect.poll(statuses, { timeout: 5_000, interval: 200 }).toEqual([404, 404, 200]);
   });
 
   test("POST /state/transaction applies all operations, and reads return the results", async () => {
@@ -247,18 +259,30 @@ describe.each(stores)("the state API on $name", ({ name, start }) => {
       .expect(204);
   });
 
-  test("POST /state/transaction applies 100 operations and rejects 101", async () => {
-    const upserts = (count: number) =>
-      Array.from({ length: count }, (_, index) => ({ operation: "upsert", key: `alice~${index}`, data: index }));
-    await api
-      .post("/state/transaction")
-      .send({ operations: upserts(100) })
-      .expect(204);
+  test("POST /state/transaction applies 100 upserts and 50 deletes, and rejects 101 and 51", async () => {
+    const keys = (count: number) => Array.from({ length: count }, (_, index) => `alice~${index}`);
+    const upserts = (count: number) => keys(count).map((key, data) => ({ operation: "upsert", key, data }));
+    const deletes = (count: number) => keys(count).map((key) => ({ operation: "delete", key }));
+    const send = (operations: object[]) => api.post("/state/transaction").send({ operations });
+    await send(upserts(100)).expect(204);
     expect((await api.get("/state/alice~99").expect(200)).body).toBe(99);
-    await api
-      .post("/state/transaction")
-      .send({ operations: upserts(101) })
-      .expect(400);
+    await send(upserts(101)).expect(400);
+    await send(deletes(50)).expect(204);
+    await api.get("/state/alice~49").expect(404);
+    await send(deletes(51)).expect(400);
+    await api.get("/state/alice~50").expect(200);
+  });
+
+  test("POST /state/bulk returns 100 keys and rejects 101", async () => {
+    const keys = Array.from({ length: 101 }, (_, index) => `hundred${index}`);
+    await api.put("/state/hundred99").send({ v: 99 }).expect(204);
+    const { body } = await api
+      .post("/state/bulk")
+      .send({ keys: keys.slice(0, 100) })
+      .expect(200);
+    expect(body.map(({ key }: { key: string }) => key)).toEqual(keys.slice(0, 100));
+    expect(body[99]).toMatchObject({ found: true, data: { v: 99 } });
+    await api.post("/state/bulk").send({ keys }).expect(400);
   });
 
   test.each([
@@ -309,7 +333,7 @@ describe("requests to Cosmos DB", () => {
   afterAll(() => close());
   const read = async (id: string, partition: string) => (await container.item(id, partition).read()).resource;
 
-  test("writes readable values, in a partition for each key or in the partition that the key names", async () => {
+  test("writes readable values and their ttl, in a partition for each key or in the partition that the key names", async () => {
     await api.post("/state").send({ key: "doc", data: { hello: "world", list: [1, null] }, ttlInSeconds: 60 });
     expect(await read("state-api||doc", "state-api||doc")).toMatchObject({
       id: "state-api||doc",
@@ -320,8 +344,17 @@ describe("requests to Cosmos DB", () => {
     });
     await api.put("/state/alice~cart").set("Content-Type", "application/json").send('"text"');
     expect(await read("state-api||alice~cart", "alice")).toMatchObject({ value: "text", isBinary: false });
-    await api.post("/state/transaction").send({ operations: [{ operation: "upsert", key: "bob~1", data: [1] }] });
-    expect(await read("state-api||bob~1", "bob")).toMatchObject({ value: [1], partitionKey: "bob" });
+    await api.put("/state/~x").send({ v: 1 });
+    expect(await read("state-api||~x", "state-api||~x")).toMatchObject({ value: { v: 1 } });
+    const operations = [
+      { operation: "upsert", key: "bob~1", data: [1] },
+      { operation: "upsert", key: "bob~2", data: [2], ttlInSeconds: 60 },
+    ];
+    await api.post("/state/transaction").send({ operations }).expect(204);
+    const lasting = await read("state-api||bob~1", "bob");
+    expect(lasting).toMatchObject({ value: [1], partitionKey: "bob" });
+    expect(lasting.ttl).toBeUndefined();
+    expect(await read("state-api||bob~2", "bob")).toMatchObject({ value: [2], partitionKey: "bob", ttl: 60 });
   });
 
   test("reads, replaces and deletes documents of any application that uses Dapr's default partition", async () => {
