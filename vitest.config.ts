@@ -4,6 +4,9 @@ import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config
 /** These tiers mostly wait for other programs, so two workers pay off on two CPUs, where Vitest's default is one. */
 const waiting = { maxWorkers: Math.max(2, availableParallelism() - 1) };
 
+/** Of `expect.poll`; Vitest's default is 1 s, which a busy machine exceeds. */
+const poll = { timeout: 10_000 };
+
 /** One project for each tier: `npm test` runs suite, `npm run test:NAME` the others. */
 export default defineConfig({
   test: {
@@ -32,5 +35,5 @@ function tier(
   include: string[],
   more: { globalSetup?: string; maxWorkers?: number } = {},
 ): TestProjectInlineConfiguration {
-  return { test: { name, include, testTimeout: 30_000, hookTimeout: 60_000, ...more } };
+  return { test: { name, include, testTimeout: 30_000, hookTimeout: 60_000, expect: { poll }, ...more } };
 }

@@ -1,5 +1,11 @@
-// `node --import ./test/support/shift-clock.ts …`: SIGUSR2 moves the process's clock six minutes ahead and stops it
-// there.
-import { mock } from "node:test";
+// `node --import ./test/support/shift-clock.ts …`: SIGUSR2 moves the clock of the process six minutes ahead, and the
+// process prints a line.
 
-process.once("SIGUSR2", () => mock.timers.enable({ apis: ["Date"], now: Date.now() + 6 * 60_000 }));
+process.once("SIGUSR2", () => {
+  const readClock = Date.now;
+  Date.now = () => readClock() + 6 * 60_000;
+  globalThis.Date = new Proxy(Date, {
+    construct: (target, args, newTarget) => Reflect.construct(target, args.length ? args : [Date.now()], newTarget),
+  });
+  console.log('{"msg":"the clock is six minutes ahead"}');
+});

@@ -1,6 +1,7 @@
 // Tests the service's HTTP API, its cache and its calls to Azure: the real @azure/identity and @azure/arm-resources
 // call the Azure stand-in. process.test.ts has the tests that need another identity or a process of their own.
 import { once } from "node:events";
+import type { RequestListener } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import tls from "node:tls";
@@ -20,6 +21,7 @@ import { identityHeader } from "../../../stand-ins/azure/defaults.ts";
 import { throttled } from "../../../stand-ins/azure/resource-manager-responses.ts";
 import { sampleIdentity } from "../../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
+import { measure } from "../../support/stopwatch.ts";
 
 const id = "00000000-0000-0000-0000-000000000001";
 const named = (count: number) => Array.from({ length: count }, (_, index) => ({ name: `rg-${index}` }));
@@ -43,6 +45,7 @@ afterAll(async () => {
   await azure.close();
 });
 
+const impatient = { AZURE_TIMEOUT_MS: "300" };
 let logged: string;
 let register: Registry;
 /** Called once for each request with no-cache. */
@@ -53,7 +56,7 @@ function serve(env: Record<string, string> = {}) {
   const config = readGroupListerConfig({
     AZURE_RESOURCE_MANAGER_ENDPOINT: azure.httpsUrl,
     AZURE_SUBSCRIPTION_ID: id,
-    AZURE_TIMEOUT_MS: "300",
+    AZURE_TIMEOUT_MS: "20000", // a busy machine does not reach it
     ...env,
   });
   const { resourceManager, authorityHost, resource, subscriptionId } = azureOf(config);
@@ -101,6 +104,19 @@ afterEach(() => {
   azure.latencyMs.arm = 0;
   azure.nextLinkOrigin = undefined;
 });
+
+/** Runs an Azure Resource Manager that responds with `respond`. */
+async function withArm(respond: RequestListener, use: (endpoint: string) => Promise<void>): Promise<void> {
+  const { key, cert } = await loadKeys();
+  const server = createServer({ key, cert }, respond).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    await use(`https://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
 
 /** Returns the title and detail of a response that has to be a problem. */
 const problem = (response: request.Response, status: number, code: string) => {
@@ -244,24 +260,28 @@ describe("the cache", () => {
   });
 
   test("starts one new request to Azure for all no-cache callers that arrive 2 s after the start of another", async () => {
-    api = serve({ AZURE_TIMEOUT_MS: "5000" });
-    await api.get("/groupz"); // loads the SDK
-    advance(2_000);
-    azure.latencyMs.arm = 500;
-    const noCache = () =>
-      api
-        .get("/groupz")
-        .set("Cache-Control", "no-cache")
-        .then(({ body }) => body);
-    const early = noCache();
-    await vi.waitFor(() => expect(armRequests()).toHaveLength(2));
-    advance(2_000);
-    const late = [noCache(), noCache(), noCache()];
-    await vi.waitFor(() => expect(refresh).toHaveBeenCalledTimes(4));
-    azure.subscriptions = [{ id, name: "The one", groups: named(1) }];
-    await early;
-    expect(await Promise.all(late)).toEqual([["rg-0"], ["rg-0"], ["rg-0"]]);
-    expect(armRequests()).toHaveLength(3);
+    const answers: ((name: string) => void)[] = [];
+    await withArm(
+      (_req, res) => {
+        res.setHeader("Content-Type", "application/json");
+        answers.push((name) => res.end(JSON.stringify({ value: [{ name, location: "westeurope" }] })));
+      },
+      async (endpoint) => {
+        api = serve({ AZURE_RESOURCE_MANAGER_ENDPOINT: endpoint });
+        const noCache = async () => (await api.get("/groupz").set("Cache-Control", "no-cache")).body;
+        const early = noCache();
+        await expect.poll(() => answers).toHaveLength(1);
+        advance(2_000);
+        const late = [noCache(), noCache(), noCache()];
+        await expect.poll(() => refresh.mock.calls).toHaveLength(4);
+        answers[0]?.("rg-early");
+        expect(await early).toEqual(["rg-early"]);
+        await expect.poll(() => answers).toHaveLength(2);
+        answers[1]?.("rg-late");
+        expect(await Promise.all(late)).toEqual([["rg-late"], ["rg-late"], ["rg-late"]]);
+        expect(answers).toHaveLength(2);
+      },
+    );
   });
 });
 
@@ -328,21 +348,19 @@ describe("when Azure fails", () => {
 
   test("returns 504 within 2 s when Azure does not respond", async () => {
     azure.latencyMs.arm = Number.POSITIVE_INFINITY;
-    const started = performance.now();
-    expect(problem(await api.get("/groupz"), 504, "azure-timeout")).toContain("300 ms");
-    expect(performance.now() - started).toBeLessThan(2_000);
+    api = serve(impatient);
+    const milliseconds = await measure(async () => {
+      expect(problem(await api.get("/groupz"), 504, "azure-timeout")).toContain("300 ms");
+    });
+    expect(milliseconds).toBeLessThan(2_000);
   });
 
   test("returns 504 when Azure's response stops in the middle", async () => {
-    const { key, cert } = await loadKeys();
-    const stuck = createServer({ key, cert }, (_req, res) => res.writeHead(200, { "Content-Length": 99 }).write("["));
-    stuck.listen(0, "127.0.0.1");
-    await once(stuck, "listening");
-    const { port } = stuck.address() as AddressInfo;
-    api = serve({ AZURE_RESOURCE_MANAGER_ENDPOINT: `https://127.0.0.1:${port}` });
-    problem(await api.get("/groupz"), 504, "azure-timeout");
-    stuck.closeAllConnections();
-    stuck.close();
+    const stop: RequestListener = (_req, res) => res.writeHead(200, { "Content-Length": 99 }).write("[");
+    await withArm(stop, async (endpoint) => {
+      api = serve({ AZURE_RESOURCE_MANAGER_ENDPOINT: endpoint, ...impatient });
+      problem(await api.get("/groupz"), 504, "azure-timeout");
+    });
   });
 
   test("returns 502 with the address when Azure is unreachable", async () => {
@@ -497,7 +515,7 @@ describe("the credential", () => {
 
   test("returns 504 when the identity endpoint does not respond, and the search's error to later requests", async () => {
     azure.latencyMs.identity = Number.POSITIVE_INFINITY;
-    api = serve({ AZURE_AD_RESOURCE: "https://management.core.windows.net" }); // a resource that no token is cached for
+    api = serve({ ...impatient, AZURE_AD_RESOURCE: "https://management.core.windows.net" }); // a resource that no token is cached for
     problem(await api.get("/groupz"), 504, "credential-slow");
     advance(1_000);
     await expect
