@@ -13,6 +13,7 @@ import { spawn } from "../../tools/processes/spawn.ts";
 import { findChromium } from "../support/chromium.ts";
 import { freePorts, root } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";
+import { measure } from "../support/stopwatch.ts";
 
 /** Starts the stand-in and resolves when it listens. */
 async function start(env: Record<string, string> = {}) {
@@ -99,9 +100,10 @@ describe("the process of the Azure stand-in", () => {
   });
 
   test("ends a request whose head does not arrive within seconds", async () => {
-    const began = Date.now();
-    expect(await send(standIn.http, "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n")).toMatch(/^HTTP\/1\.1 408 /);
-    expect(Date.now() - began).toBeLessThan(9_000);
+    const milliseconds = await measure(async () => {
+      expect(await send(standIn.http, "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n")).toMatch(/^HTTP\/1\.1 408 /);
+    });
+    expect(milliseconds).toBeLessThan(9_000);
   });
 
   test.each(["evil.example", "127.0.0.1.evil.example", "azure-stand-in:8090", "localhost.", "127.0.0.1@evil", ""])(

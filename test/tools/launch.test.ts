@@ -5,6 +5,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { stringify } from "yaml";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
@@ -413,7 +414,8 @@ describe("the launcher", () => {
     await untilReady(run);
     run.launcher.kill("SIGINT");
     run.launcher.kill("SIGINT"); // npm passes on the Ctrl-C that the terminal has sent: this is not the second one
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await vi.waitUntil(() => run?.output().includes("Stopping everything"), 10_000);
+    await sleep(600); // for half a second, further signals count as the first Ctrl-C
     expect(run.launcher.exitCode).toBe(null);
     run.launcher.kill("SIGINT");
     expect(await run.ended).toBe(130);

@@ -338,11 +338,13 @@ describe("errors of the store", () => {
 
   test("a request returns 503 after STATESTORE_TIMEOUT_MS, and a write that was sent still takes effect", async () => {
     api = request(serve({ STATESTORE_TIMEOUT_MS: "50" }));
-    store.before = () => sleep(150);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    store.before = () => promise;
     for (const ask of [...writes, ...reads]) problem(503, /no response from the store within 50 ms$/)(await ask());
     const response = await api.put("/state/slow").send({ v: 1 });
     expect(response.body.detail).toBe("Retry. A write may still have succeeded.");
     expect(store.entries.has("slow")).toBe(false);
+    resolve();
     await expect.poll(() => store.entries.get("slow")?.value).toEqual({ v: 1 });
   });
 

@@ -405,7 +405,7 @@ describe("its faults", () => {
   test("a stuck operation keeps the app busy until the switch is off", async () => {
     simulator.app.switches.isStuck = true;
     void write().catch(() => {});
-    await vi.waitFor(() => expect(simulator.app.isBusy()).toBe(true));
+    await vi.waitFor(() => expect(simulator.app.isBusy()).toBe(true), 10_000);
     simulator.virtualClock.advance(3_600_000);
     expect(await read()).toMatchObject({ provisioningState: "InProgress" });
     simulator.app.switches.isStuck = false;
@@ -415,7 +415,7 @@ describe("its faults", () => {
   test("a write that Azure takes back is shown until its operation has failed", async () => {
     simulator.app.switches.takesBack = true;
     void write().catch(() => {});
-    await vi.waitFor(async () => expect((await read()).tags).toEqual({ written: "yes" }));
+    await vi.waitFor(async () => expect((await read()).tags).toEqual({ written: "yes" }), 10_000);
     simulator.virtualClock.advance(10_000);
     expect(await read()).toMatchObject({ provisioningState: "Failed", tags: {} });
   });
