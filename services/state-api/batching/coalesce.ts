@@ -16,7 +16,8 @@ interface CoalesceOptions {
  * - Changes of every kind to a key apply in the order of arrival: the second waits for the first.
  * - Writes with a condition, deletes and transactions are sent singly.
  * - A read that arrives after the acknowledgement of a write is sent after that write, so it returns the new value.
- * - An item whose caller no longer waits is not sent. An item that was sent is never cancelled.
+ * - An item whose caller has left is not put into a batch. A batch is sent as long as one of its callers waits. An item
+ *   that was sent is never cancelled.
  * Reads and writes are batched only where the store applies a batch as a whole, and cheaply.
  */
 export function coalesce(store: BatchableStore, { maxPending, observe }: CoalesceOptions): StateStore {
@@ -37,7 +38,7 @@ export function coalesce(store: BatchableStore, { maxPending, observe }: Coalesc
     },
     observe: (size) => observe?.("save", size),
   });
-  const inOrder = createKeyOrder();
+  const inOrder = createKeyOrder(new Map());
   let pending = 0;
 
   /** Every call passes through this function, which bounds the memory that waiting calls take. */

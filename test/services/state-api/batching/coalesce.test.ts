@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { createTrace } from "../../../../services/runtime/trace.ts";
 import { coalesce } from "../../../../services/state-api/batching/coalesce.ts";
-import { StoreError } from "../../../../services/state-api/store.ts";
+import { StoreError, type Write } from "../../../../services/state-api/store.ts";
 import { createCall, createMemoryStore } from "../../../support/memory-store.ts";
 
 const plenty = { maxPending: 10_000 };
@@ -71,14 +71,70 @@ describe("batches", () => {
     expect(inner.calls.map(({ keys }) => keys.length)).toEqual([1, 2]);
   });
 
-  test("reads are sent singly when the store's bulk reads are not cheap", async () => {
+  test("reads and writes are sent singly and at once when the store is not to be batched", async () => {
     const inner = createMemoryStore();
     inner.batching = false;
-    inner.before = () => sleep(2);
+    const gate = createGate();
+    inner.before = gate.wait;
     const store = coalesce(inner, plenty);
-    await Promise.all(Array.from({ length: 20 }, (_, index) => store.get(`k${index}`, call)));
+    const reads = Array.from({ length: 20 }, (_, index) => store.get(`k${index}`, call));
+    const writes = Array.from({ length: 20 }, (_, index) => store.save({ key: `k${index}`, value: index }, call));
+    await expect.poll(() => inner.calls).toHaveLength(40);
+    gate.open();
+    await Promise.all([...reads, ...writes]);
     expect(count(inner, "get")).toBe(20);
-    expect(count(inner, "getMany")).toBe(0);
+    expect(count(inner, "save")).toBe(20);
+  });
+
+  test("a bulk read is one call of its own, whatever else is sent", async () => {
+    const inner = createMemoryStore();
+    inner.entries.set("b", { value: "B", etag: "v" });
+    const store = coalesce(inner, plenty);
+    expect(await store.getMany(["a", "b"], call)).toEqual([undefined, { value: "B", etag: "v" }]);
+    expect(inner.calls).toEqual([{ operation: "getMany", keys: ["a", "b"] }]);
+  });
+
+  test("each write of a batch keeps its own consistency and TTL", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const saved: Write[] = [];
+    const { saveMany } = inner;
+    inner.saveMany = (writes, call) => {
+      saved.push(...writes);
+      return saveMany(writes, call);
+    };
+    const store = coalesce(inner, plenty);
+    const first = store.save({ key: "first", value: 0 }, call);
+    const writes: Write[] = [
+      { key: "a", value: 1, consistency: "strong" },
+      { key: "b", value: 2, consistency: "eventual", ttlInSeconds: 5 },
+      { key: "c", value: 3 },
+    ];
+    const others = writes.map((write) => store.save(write, call));
+    gate.open();
+    await Promise.all([first, ...others]);
+    expect(saved).toEqual(writes);
+  });
+
+  test("`observe` learns the operation and the number of different keys of each batch", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const batches: [string, number][] = [];
+    const store = coalesce(inner, { ...plenty, observe: (...batch) => batches.push(batch) });
+    const sent = [
+      ...["a", "b", "c"].map((key) => store.save({ key, value: 1 }, call)),
+      ...["a", "b", "c", "c"].map((key) => store.get(key, call)),
+    ];
+    gate.open();
+    await Promise.all(sent);
+    expect(batches.toSorted()).toEqual([
+      ["get", 1],
+      ["get", 2],
+      ["save", 1],
+      ["save", 2],
+    ]);
   });
 
   test("writes with a condition, deletes and transactions are sent singly", async () => {
@@ -95,6 +151,84 @@ describe("batches", () => {
     expect(count(inner, "save")).toBe(5);
     expect(count(inner, "delete")).toBe(5);
     expect(count(inner, "transaction")).toBe(1);
+  });
+});
+
+describe("callers that leave while their batch waits for a connection", () => {
+  /** Holds a first call of the store, and all others until `open`; then sends only those whose callers wait. */
+  function createWaiting() {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = async (_operation, _keys, _values, call) => {
+      await gate.wait();
+      if (call.ended) throw call.ended;
+    };
+    return { inner, open: gate.open, store: coalesce(inner, plenty) };
+  }
+  const left = new Error("left");
+
+  test("do not keep the batch from being sent for the others", async () => {
+    const { inner, open, store } = createWaiting();
+    const [leaving, staying] = [createCall(), createCall()];
+    const sent = [
+      store.save({ key: "first", value: 0 }, staying),
+      store.save({ key: "a", value: 1 }, leaving),
+      store.save({ key: "b", value: 2 }, staying),
+    ];
+    await expect.poll(() => inner.calls).toHaveLength(2);
+    leaving.ended = left;
+    open();
+    await Promise.all(sent);
+    expect(inner.entries.get("b")?.value).toBe(2);
+  });
+
+  test("do not keep a read of the same key from being sent for the others", async () => {
+    const { inner, open, store } = createWaiting();
+    inner.entries.set("a", { value: "A", etag: "v" });
+    const [leaving, staying] = [createCall(), createCall()];
+    const first = store.get("first", staying);
+    const reads = [store.get("a", leaving), store.get("a", staying)];
+    await expect.poll(() => inner.calls).toHaveLength(2);
+    leaving.ended = left;
+    open();
+    expect(await first).toBeUndefined();
+    for (const entry of await Promise.all(reads)) expect(entry?.value).toBe("A");
+  });
+
+  test("end the batch when all have left", async () => {
+    const { inner, open, store } = createWaiting();
+    const [leaving, staying] = [createCall(), createCall()];
+    const first = store.save({ key: "first", value: 0 }, staying);
+    const sent = ["a", "b"].map((key) => store.save({ key, value: 1 }, leaving));
+    await expect.poll(() => inner.calls).toHaveLength(2);
+    leaving.ended = left;
+    open();
+    await first;
+    for (const outcome of await Promise.allSettled(sent)) expect(outcome).toEqual({ status: "rejected", reason: left });
+    expect([...inner.entries.keys()]).toEqual(["first"]);
+  });
+
+  test("get no retry of their own item after the batch was rejected", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = async (_operation, keys) => {
+      await gate.wait();
+      if (keys.includes("bad")) throw new StoreError("refused", "bad item");
+    };
+    const store = coalesce(inner, plenty);
+    const [leaving, staying] = [createCall(), createCall()];
+    const sent = [
+      store.save({ key: "first", value: 0 }, staying),
+      store.save({ key: "a", value: 1 }, leaving),
+      store.save({ key: "b", value: 2 }, staying),
+      store.save({ key: "bad", value: 3 }, staying),
+    ];
+    await expect.poll(() => inner.calls).toHaveLength(2);
+    leaving.ended = left;
+    gate.open();
+    const outcomes = await Promise.allSettled(sent);
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "rejected"]);
+    expect([...inner.entries.keys()]).toEqual(["first", "b"]);
   });
 });
 
@@ -258,7 +392,11 @@ describe("limits", () => {
     const store = coalesce(inner, { maxPending: 10 });
     const kept = Array.from({ length: 10 }, (_, index) => store.save({ key: `k${index}`, value: 1 }, call));
     await expect(store.save({ key: "extra", value: 1 }, call)).rejects.toMatchObject({ kind: "overloaded" });
-    await expect(store.get("extra", call)).rejects.toMatchObject({ kind: "overloaded" });
+    await expect(store.get("extra", call)).rejects.toMatchObject({
+      kind: "overloaded",
+      message: "10 requests are already waiting",
+    });
+    await expect(store.getMany(["extra"], call)).rejects.toMatchObject({ kind: "overloaded" });
     await expect(store.delete({ key: "extra" }, call)).rejects.toMatchObject({ kind: "overloaded" });
     await expect(store.transaction([], call)).rejects.toMatchObject({ kind: "overloaded" });
     gate.open();
