@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config";
+
+/** For mutate.ts: the unit and in-process tests of the services. The other files need daprd, processes or a browser. */
+export default defineConfig({
+  test: {
+    include: ["test/services/{dapr,group-lister,runtime,state-api,welcome}/**/*.test.ts"],
+    exclude: [
+      "test/services/group-lister/process.test.ts",
+      "test/services/state-api/{dapr-store,durability,stores,values}.test.ts",
+      "test/services/welcome/{page,sign-in-page,sign-in-users}.test.ts",
+    ],
+    runner: "test/mutation/runner.ts",
+    pool: "forks",
+    fsModuleCache: false,
+    maxWorkers: 1, // mutate.ts starts one Vitest for each CPU
+    testTimeout: 30_000,
+    hookTimeout: 5_000,
+    reporters: [],
+  },
+});
