@@ -1,4 +1,5 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findTools } from "../support/go-tools.ts";
 import { run } from "../support/processes.ts";
@@ -41,17 +42,18 @@ export interface Verdict {
   readonly name: string;
   readonly verdict: "linearizable" | "not linearizable" | "stale read" | "inconclusive";
   readonly explanation?: readonly string[];
-  /** File of the timeline, for a history that is not linearizable. */
+  /** File of the timeline, unless the verdict is inconclusive. */
   readonly drawing?: string;
 }
 
-/** Where failed histories are kept, as JSON and as timelines; .gitignore has it. */
+/** Where failed histories are kept, as timelines and as JSON; .gitignore has it. */
 const failures = join(import.meta.dirname, "failures");
 
 /** Judges histories with the checker in tools/checker. */
 export async function check(histories: readonly History[], { timeout = "30s" } = {}): Promise<Verdict[]> {
   mkdirSync(failures, { recursive: true });
-  const input = join(failures, `histories-${process.pid}.json`);
+  const folder = mkdtempSync(join(tmpdir(), "checker-"));
+  const input = join(folder, "histories.json");
   writeFileSync(input, JSON.stringify(histories));
   try {
     const checker = join(await findTools("checker"), "checker");
@@ -60,6 +62,13 @@ export async function check(histories: readonly History[], { timeout = "30s" } =
     if (code !== 0) throw new Error(`the checker failed:\n${output()}`);
     return JSON.parse(output());
   } finally {
-    rmSync(input);
+    rmSync(folder, { recursive: true });
   }
+}
+
+/** Keeps a history as JSON, which `check` can judge again. Returns the file. */
+export function keep(history: History): string {
+  const file = join(failures, `${history.name.replaceAll(/[^\w.-]+/g, "-")}.json`);
+  writeFileSync(file, JSON.stringify([history]));
+  return file;
 }

@@ -13,13 +13,13 @@ import { startInstances } from "./instances.ts";
 import { runScenario, seconds } from "./run.ts";
 
 test.each([
-  { count: 1, lagMs: 0, promise: "linearizable" },
-  { count: 2, lagMs: 0, promise: "linearizable" },
-  { count: 2, lagMs: 50, promise: "linearizable but for late reads" },
+  { count: 1, instances: "one instance", lagMs: 0, promise: "linearizable" },
+  { count: 2, instances: "two instances", lagMs: 0, promise: "linearizable" },
+  { count: 2, instances: "two instances", lagMs: 50, promise: "linearizable but for late reads" },
 ])(
-  "every history of $count instance(s) on Cosmos DB with replicas $lagMs ms behind is $promise, whatever fails",
+  "every history of $instances on Cosmos DB, replicas $lagMs ms behind, is $promise, whatever fails",
   { timeout: seconds * 1_000 + 120_000 },
-  async ({ count, lagMs }) => {
+  async ({ count, instances: named, lagMs }) => {
     const cosmos = await startCosmosSimulator();
     cosmos.createContainer("dapr-db", "statestore");
     cosmos.replicas.lagMs = lagMs;
@@ -27,7 +27,7 @@ test.each([
     const { instances, end } = await startInstances({ count, resources: ["components/cosmos/sidecar-key"], env });
     try {
       const { failures, faults } = await runScenario({
-        name: `Cosmos DB, ${count} instance(s), replicas ${lagMs} ms behind`,
+        name: `Cosmos DB, ${named}, replicas ${lagMs} ms behind`,
         instances,
         lag: lagMs * 1_000,
         storeFaults: (target) => cosmosFaults(target, cosmos),

@@ -34,6 +34,12 @@ export function commonFaults({ instances, workload, recorder, next }: Target): R
   return {
     "service killed": () => during(() => restart(victim(), "service")),
     "sidecar killed": () => during(() => restart(victim(), "sidecar")),
+    "service restarted": () =>
+      during(async () => {
+        const instance = victim();
+        await instance.service.end("SIGTERM");
+        instance.service = await instance.service.restart();
+      }),
     "service and sidecar killed": () =>
       during(async () => {
         const instance = victim();
@@ -51,7 +57,7 @@ export function commonFaults({ instances, workload, recorder, next }: Target): R
     "bodies cut": () => known(workload.abandonWrites(12, true)),
     "clients left": () => known(workload.abandonWrites(8, false)),
     "storms of outdated ETags": () => known(workload.storm(12)),
-    "races for one entry": () => known(workload.race(12)),
+    "races for one entry": () => known(workload.race(12, 5)),
     "more writes than may wait": () => known(workload.flood(MAX_PENDING * instances.length + 20)),
   };
 }
@@ -85,13 +91,13 @@ export function cosmosFaults({ recorder, next }: Target, cosmos: CosmosSimulator
   /** Lets the next writes take effect, and answers something else. */
   async function failAfterEffect(answer: false | 408 | 503): Promise<number> {
     let hit = 0;
-    const most = 3 + Math.floor(next() * 10);
+    const most = 5 + Math.floor(next() * 15);
     cosmos.after = ({ method, isQuery, status }) => {
       if (method === "GET" || isQuery || status === 207 || status >= 300 || hit === most) return true;
       hit++;
       return answer;
     };
-    await sleep(400);
+    await sleep(600);
     cosmos.after = () => true;
     return hit;
   }

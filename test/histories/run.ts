@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRandom, seedOf } from "../simulators/container-apps/random.ts";
-import { check, type History, type Verdict } from "./checker.ts";
+import { check, type History, keep, type Verdict } from "./checker.ts";
 import { commonFaults, type Fault } from "./faults.ts";
 import type { Instance } from "./instances.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
@@ -41,7 +41,7 @@ export async function runScenario({ name, instances, lag = 0, storeFaults }: Sce
   await sleep(1_000 + lag / 1_000);
   await workload.readAll();
 
-  const histories = recorder.histories();
+  const histories = recorder.histories().map((history) => ({ ...history, name: `${name}, ${history.name}` }));
   const verdicts = await check(histories);
   const result = {
     histories,
@@ -87,7 +87,12 @@ function print(name: string, { histories, failures, faults }: Result, recorder: 
       `  responses: ${list([...workload.statuses].sort())}`,
       `  faults (operations hit): ${list([...faults].map(([fault, { times, hits }]) => [`${times} x ${fault}`, `(${hits})`]))}`,
       ...failures.map(({ name, verdict, explanation = [], drawing }) =>
-        [`  ${name}: ${verdict}, drawn in ${drawing}`, ...explanation.map((line) => `    ${line}`)].join("\n"),
+        [
+          `  ${name}: ${verdict}`,
+          ...explanation,
+          ...(drawing ? [`drawn in ${drawing}`] : []),
+          ...histories.filter((history) => history.name === name).map((history) => `kept in ${keep(history)}`),
+        ].join("\n    "),
       ),
     ].join("\n"),
   );

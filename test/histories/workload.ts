@@ -24,8 +24,8 @@ export interface Workload {
   start(): () => Promise<void>;
   /** Sends conditional writes with one outdated ETag at once. Resolves with how many were rejected. */
   storm(count: number): Promise<number>;
-  /** Sends conditional writes with one current ETag, or creations of one key, at once. */
-  race(count: number): Promise<number>;
+  /** Sends conditional changes with one current ETag, or creations of one key, at once; several times. */
+  race(count: number, times: number): Promise<number>;
   /** Sends more writes at once than the service lets wait. Resolves with how many it refused as too many. */
   flood(count: number): Promise<number>;
   /** Sends writes and closes their connections: in the middle of the body, or before the response. */
@@ -256,16 +256,20 @@ export function createWorkload({ origins, recorder, next }: Options): Workload {
       return outcomes.filter((outcome) => outcome === "rejected").length;
     },
 
-    async race(count) {
-      const key = pick(all());
-      const actor = createActor();
-      await actor.read(key);
-      const known = actor.seen.get(key);
-      actor.close();
-      const contenders = Array.from({ length: count }, (_, index) =>
-        known ? (index % 4 === 3 ? removeIf(key, known) : replace(key, known)) : create(key),
-      );
-      return (await sendAtOnce(contenders)).filter((outcome) => outcome === "rejected").length;
+    async race(count, times) {
+      let rejected = 0;
+      for (let round = 0; round < times; round++) {
+        const key = pick(all());
+        const actor = createActor();
+        await actor.read(key);
+        const known = actor.seen.get(key);
+        actor.close();
+        const contenders = Array.from({ length: count }, (_, index) =>
+          known ? (index % 2 === 1 ? removeIf(key, known) : replace(key, known)) : create(key),
+        );
+        rejected += (await sendAtOnce(contenders)).filter((outcome) => outcome === "rejected").length;
+      }
+      return rejected;
     },
 
     async flood(count) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,25 +75,26 @@ func judge(h history, timeout time.Duration, drawings string) (verdict, error) {
 	if err := h.validate(); err != nil {
 		return verdict{}, fmt.Errorf("history %q: %w", h.Name, err)
 	}
-	if tooStale := findStaleRead(h); tooStale != nil {
-		return verdict{Name: h.Name, Verdict: "stale read", Explanation: explain(h, *tooStale)}, nil
+	failed := verdict{Name: h.Name, Verdict: "not linearizable"}
+	if index := findStaleRead(h); index >= 0 {
+		failed.Verdict = "stale read"
+		h.Operations = slices.Clone(h.Operations)
+		h.Operations[index].Current = true // an order cannot explain it, either
 	}
-	result := check(h, timeout)
-	switch result {
+	switch check(h, timeout) {
 	case porcupine.Ok:
 		return verdict{Name: h.Name, Verdict: "linearizable"}, nil
 	case porcupine.Unknown:
 		return verdict{Name: h.Name, Verdict: "inconclusive"}, nil
 	}
 	shortest, last := shorten(h, timeout)
-	failed := verdict{Name: h.Name, Verdict: "not linearizable", Explanation: explain(shortest, last)}
+	failed.Explanation = explain(shortest, last)
 	if drawings == "" {
 		return failed, nil
 	}
-	model := modelOf(shortest)
-	_, information := porcupine.CheckOperationsVerbose(model, toPorcupine(shortest, keepAll), timeout)
+	_, information := porcupine.CheckOperationsVerbose(modelOf(shortest), toPorcupine(shortest, keepAll), timeout)
 	failed.Drawing = filepath.Join(drawings, fileName(h.Name)+".html")
-	return failed, porcupine.VisualizePath(model, information, failed.Drawing)
+	return failed, porcupine.VisualizePath(modelOf(shortest), information, failed.Drawing)
 }
 
 // fileName replaces what not every file system accepts.

@@ -156,18 +156,12 @@ func sightingOf(o operation, seen map[string]int64) int64 {
 	return first
 }
 
-// findStaleRead returns a read whose value nobody had written yet, or one that had surely been overwritten more than
-// the lag before the read. Without a lag, the search for an order finds both.
-func findStaleRead(h history) *operation {
-	if h.Lag == 0 {
-		return nil
-	}
-	for index, o := range h.Operations {
-		if o.Read != nil && o.Outcome == succeeded && !canSee(h, o) {
-			return &h.Operations[index]
-		}
-	}
-	return nil
+// findStaleRead returns the index of a read whose value nobody had written yet, or had surely been overwritten more than
+// the lag before the read, or -1. Without a lag, the search for an order finds both.
+func findStaleRead(h history) int {
+	return slices.IndexFunc(h.Operations, func(o operation) bool {
+		return h.Lag > 0 && o.Read != nil && o.Outcome == succeeded && !canSee(h, o)
+	})
 }
 
 func canSee(h history, read operation) bool {
