@@ -58,7 +58,14 @@ export function commonFaults({ instances, workload, recorder, next }: Target): R
     "clients left": () => known(workload.abandonWrites(8, false)),
     "storms of outdated ETags": () => known(workload.storm(12)),
     "races for one entry": () => known(workload.race(12, 5)),
-    "more writes than may wait": () => known(workload.flood(MAX_PENDING * instances.length + 20)),
+    "more writes than may wait": async () => {
+      const pids = instances.map(({ sidecar }) => sidecar.pid);
+      for (const pid of pids) process.kill(pid, "SIGSTOP"); // so that writes wait
+      const refused = workload.flood(MAX_PENDING * instances.length + 20);
+      await sleep(400);
+      for (const pid of pids) process.kill(pid, "SIGCONT");
+      return known(refused);
+    },
   };
 }
 

@@ -74,7 +74,7 @@ func check(h history, timeout time.Duration) porcupine.CheckResult {
 	model := modelOf(h)
 	// Changes that nobody saw may never have happened. The search is much faster without them, and an order without
 	// them is an order. Without such an order, one of them may explain a rejection.
-	if porcupine.CheckOperationsTimeout(model, toPorcupine(h, dropUnseen), timeout) == porcupine.Ok {
+	if porcupine.CheckOperationsTimeout(model, toPorcupine(h, dropUnseen), timeout/4) == porcupine.Ok {
 		return porcupine.Ok
 	}
 	return porcupine.CheckOperationsTimeout(model, toPorcupine(h, keepAll), timeout)
