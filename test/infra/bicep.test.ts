@@ -60,6 +60,13 @@ describe("findBicep", () => {
     expect(await find({ BICEP: "/elsewhere/bicep" })).toBe("/elsewhere/bicep");
   });
 
+  test("in CI, returns the compiler that BICEP names if it has the pinned version, and else fails", async () => {
+    const pinned = install("pinned/bicep", "0.49.2");
+    expect(await find({ BICEP: pinned, CI: "true" })).toBe(pinned);
+    const other = install("other/bicep", "0.49.20");
+    await expect(find({ BICEP: other, CI: "true" })).rejects.toThrow(`BICEP=${other} is not version 0.49.2.`);
+  });
+
   test("returns the pinned version from PATH, else from the folder of az bicep install, without a download", async () => {
     const ofCli = install(".azure/bin/bicep", "0.49.2");
     expect(await find()).toBe(ofCli);

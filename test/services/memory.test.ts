@@ -237,7 +237,7 @@ describe("a client that pipelines", () => {
   /** A key of Entra ID, so that the service checks the signature. */
   const forged = () => `Authorization: Bearer ${azure.issueUserToken(sampleUsers[0]).split(".")[0]}.e30.AAAA\r\n`;
   const probeSucceeds = (service: Process) =>
-    expect.poll(() => get(service, "/healthz").then(({ status }) => status, String), { timeout: 5_000 }).toBe(200);
+    expect.poll(() => get(service, "/healthz").then(({ status }) => status, String), { timeout: 10_000 }).toBe(200);
   const none = () => "";
   const nothing = () => ({});
 

@@ -23,10 +23,10 @@ interface Surroundings {
 }
 
 /**
- * Returns the path of a compiler. Searches in this order: BICEP, any version; then the pinned version on PATH, in the
+ * Returns the path of a compiler. Searches in this order: BICEP, any version except in CI; then the pinned version on PATH, in the
  * folder of `az bicep install`, and in the cache; then downloads it from the releases of Bicep into the cache.
  *
- * @throws with the reason when the download fails
+ * @throws with the reason when the download fails, or when BICEP has another version in CI
  */
 export async function findBicep(differences: Partial<Surroundings> = {}): Promise<string> {
   const { platform, arch, env, releases } = {
@@ -36,7 +36,10 @@ export async function findBicep(differences: Partial<Surroundings> = {}): Promis
     releases: "https://api.github.com/repos/Azure/bicep/releases/tags",
     ...differences,
   };
-  if (env.BICEP) return env.BICEP;
+  if (env.BICEP) {
+    if (env.CI && !(await isPinned(env.BICEP))) throw new Error(`BICEP=${env.BICEP} is not version ${version}.`);
+    return env.BICEP;
+  }
   const onPath = (env.PATH ?? "").split(delimiter).filter(Boolean);
   for (const folder of [...onPath, join(env.HOME || homedir(), ".azure", "bin")]) {
     const path = join(folder, platform === "win32" ? "bicep.exe" : "bicep");

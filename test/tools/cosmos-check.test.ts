@@ -187,7 +187,7 @@ test("checkCosmos waits for an account whose first response takes 1.5 s", async 
   const cosmos = await startDaprs();
   cosmos.latencyMs = 1_500;
   const findings = check(cosmos);
-  await expect.poll(() => cosmos.requests.length, { timeout: 4_000 }).toBeGreaterThan(0);
+  await expect.poll(() => cosmos.requests.length, { timeout: 10_000 }).toBeGreaterThan(0);
   cosmos.latencyMs = 0;
   expect(faults(await findings)).toEqual([]);
 });

@@ -79,6 +79,7 @@ case "$1" in
   list) echo one; echo two; echo three ;;
   build)
     echo build >> ${folder}/builds
+    echo $$ > ${folder}/pid
     while [ "$1" != -o ]; do shift; done
     printf '#!/bin/sh\\n' > "$2"
     chmod +x "$2"
@@ -183,6 +184,8 @@ describe("building daprd, when the download fails", () => {
       machine({ signal: abort.signal, report: (line) => line.includes("1 of") && abort.abort() }),
     );
     await expect(search).rejects.toThrow("aborted");
+    const pid = Number(readFileSync(join(folder, "pid"), "utf8"));
+    await expect.poll(() => () => process.kill(pid, 0)).toThrow("ESRCH");
   });
 });
 

@@ -52,7 +52,7 @@ describe.skipIf(process.platform !== "linux")("npm start whose npm alone gets a 
     expect(await listTaken()).toEqual(ports);
     await kill(signal);
     await expect.poll(listTaken, { timeout: 10_000, interval: 250 }).toEqual([]);
-    await vi.waitUntil(() => output.includes("Stopped."), 5_000);
+    await vi.waitUntil(() => output.includes("Stopped."), 10_000);
   });
 
   test.each(["SIGTERM", "SIGKILL"] as const)(

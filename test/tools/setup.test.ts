@@ -79,7 +79,7 @@ test("installs once when two runs start at the same time", async () => {
 test("waits while another process holds the lock, until that process is killed", async () => {
   const holder = await holdLock();
   const waiting = [begin(), begin()];
-  await vi.waitUntil(() => waiting.every(({ stdout }) => stdout().includes("Another run is installing")), 5_000);
+  await vi.waitUntil(() => waiting.every(({ stdout }) => stdout().includes("Another run is installing")), 10_000);
   expect(existsSync(join(folder, "node_modules/.setup"))).toBe(false);
   holder.kill("SIGKILL");
   expect(await Promise.all(waiting.map(({ exited }) => exited))).toEqual([

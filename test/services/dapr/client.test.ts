@@ -29,7 +29,7 @@ async function connect(
   }).listen(0, "127.0.0.1");
   await once(sidecar, "listening");
   const { port } = sidecar.address() as AddressInfo;
-  const client = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 200, ...options });
+  const client = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 10_000, ...options });
   cleanUp.push(
     () => sidecar.close(),
     () => sidecar.closeAllConnections(),
@@ -97,7 +97,7 @@ describe("createSidecarClient", () => {
     const error = await patient.request("/", { timeoutMs: 50 }).catch((reason) => reason);
     expect(error).toBeInstanceOf(SidecarError);
     expect(error).toMatchObject({ kind: "timeout", message: expect.stringMatching(/no response .* within 50 ms$/) });
-    const { client } = await connect((_req, res) => res.write("beginning"));
+    const { client } = await connect((_req, res) => res.write("beginning"), { timeoutMs: 200 });
     await expect(client.request("/", {})).rejects.toMatchObject({
       kind: "timeout",
       message: expect.stringMatching(/within 200 ms$/),
@@ -105,7 +105,7 @@ describe("createSidecarClient", () => {
   });
 
   test("counts the wait for a free connection towards the timeout", async () => {
-    const { client, received } = await connect(() => {});
+    const { client, received } = await connect(() => {}, { timeoutMs: 1_000 });
     const requests = Array.from({ length: 100 }, () => client.request("/", {}));
     const outcomes = await Promise.allSettled(requests);
     expect(outcomes.map((each) => each.status === "rejected" && each.reason.kind)).toEqual(Array(100).fill("timeout"));
@@ -114,7 +114,7 @@ describe("createSidecarClient", () => {
 
   test("rejects as unreachable when no process listens, and as interrupted when the connection breaks", async () => {
     const [port] = await freePorts(1);
-    const absent = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 1_000 });
+    const absent = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 10_000 });
     cleanUp.push(() => absent.close());
     await expect(absent.request("/", {})).rejects.toMatchObject({
       name: "SidecarError",

@@ -74,10 +74,13 @@ const entra = () => ({
 const secret = () => ({ ...entra(), AZURE_CLIENT_SECRET: "right" });
 const workload = () => ({ ...entra(), AZURE_FEDERATED_TOKEN_FILE: tokenFile });
 
+/** Starts the service with a timeout that a busy machine does not reach, unless `env` has another. */
 async function start(env: Record<string, string>, until = "/readyz"): Promise<Process> {
-  service = await startService("group-lister", env, until);
+  service = await startService("group-lister", { AZURE_TIMEOUT_MS: "10000", ...env }, until);
   return service;
 }
+/** The default. */
+const impatient = { AZURE_TIMEOUT_MS: "1500" };
 const withClock = { NODE_OPTIONS: "--import ./test/support/shift-clock.ts" };
 /** Moves the clock of a process with `withClock` six minutes ahead. */
 async function shiftClock(): Promise<void> {
@@ -132,7 +135,7 @@ describe("sign-in of the process", () => {
     writeFileSync(az, `#!/bin/sh\n/bin/sleep 2\necho '${printed}'\n`);
     chmodSync(az, 0o755);
     try {
-      await start(nothing(), "/healthz");
+      await start({ ...nothing(), ...impatient }, "/healthz");
       const waited = await get("/groupz");
       expect(waited).toMatchObject({ status: 504, body: { type: "urn:problem:credential-slow" } });
       await expect.poll(() => get("/groupz").then(({ status }) => status), { timeout: 10_000 }).toBe(200);
@@ -158,7 +161,7 @@ describe("sign-in of the process", () => {
 
 describe("without a usable identity", () => {
   test("/healthz returns 200 while /groupz and /readyz return 503 within 2 s, and only the log names each credential tried", async () => {
-    await start({ ...nothing(), ...withClock }, "/healthz");
+    await start({ ...nothing(), ...withClock, ...impatient }, "/healthz");
     // The first search loads the SDK. Its result is repeated for 1 s, so that the measured request would not search.
     await expect
       .poll(async () => (await get("/readyz")).status && details().join(), { timeout: 10_000 })
@@ -289,7 +292,7 @@ describe("tokens", () => {
 
   test("tokens are renewed after they expire, despite outages of the identity endpoint before and during the renewal", async () => {
     azure.tokenLifetime = 110; // seconds; the service renews a token two minutes before it expires
-    await start({ ...containerApps(), ...uncached, ...withClock });
+    await start({ ...containerApps(), ...uncached, ...withClock, ...impatient });
     expect((await get("/groupz")).status).toBe(200);
     azure.failNext("identity", 1, { status: 500 });
     expect((await get("/groupz")).status).toBe(200); // the token is still valid

@@ -433,7 +433,9 @@ describe("the other routes", () => {
     for (const [path, methods] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(methods).filter((name) => name !== "parameters")) {
         const ask = request(app)[method as "get" | "put" | "post" | "delete"](path.replace("{key}", "k"));
-        expect((await ask).status, `${method} ${path}`).not.toBe(405);
+        const { status, body } = await ask;
+        expect(status, `${method} ${path}`).not.toBe(405);
+        expect(body.type, `${method} ${path}`).not.toBe("urn:problem:no-such-route");
       }
     }
   });

@@ -33,7 +33,7 @@ describe("the process of state-api", () => {
     child.stdout.destroy();
     child.kill("SIGTERM");
     try {
-      await expect.poll(() => child.exitCode, { timeout: 5_000 }).toBe(0);
+      await expect.poll(() => child.exitCode, { timeout: 10_000 }).toBe(0);
     } finally {
       child.kill("SIGKILL");
       await exited;
