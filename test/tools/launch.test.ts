@@ -422,6 +422,16 @@ describe("the launcher", () => {
     await expectAllFree(run);
   });
 
+  test.skipIf(process.platform !== "linux")("leaves neither the app nor its sidecar after SIGKILL", async () => {
+    run = await launch();
+    await untilReady(run);
+    const pids = listDescendants(run.launcher.pid ?? 0);
+    expect(pids.length).toBeGreaterThanOrEqual(2);
+    run.launcher.kill("SIGKILL");
+    await expect.poll(() => pids.filter(isAlive), { timeout: 10_000 }).toEqual([]);
+    await expectAllFree(run);
+  });
+
   test("names the data folder when it cannot be created", async () => {
     run = await launch({
       prepare: (folder) => {
