@@ -23,8 +23,9 @@ interface Surroundings {
 }
 
 /**
- * Returns the path of a compiler. Searches in this order: BICEP, any version except in CI; then the pinned version on PATH, in the
- * folder of `az bicep install`, and in the cache; then downloads it from the releases of Bicep into the cache.
+ * Returns the path of a compiler. Searches in this order: BICEP, in CI only of the pinned version; then the pinned
+ * version on PATH, in the folder of `az bicep install`, and in the cache; then downloads it from the releases of Bicep
+ * into the cache.
  *
  * @throws with the reason when the download fails, or when BICEP has another version in CI
  */

@@ -185,7 +185,7 @@ describe("building daprd, when the download fails", () => {
     );
     await expect(search).rejects.toThrow("aborted");
     const pid = Number(readFileSync(join(folder, "pid"), "utf8"));
-    await expect.poll(() => () => process.kill(pid, 0)).toThrow("ESRCH");
+    await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), 10_000);
   });
 });
 
