@@ -3,6 +3,7 @@ import { type Container, notFound, type Partition, type Written } from "./contai
 import type { Document } from "./document.ts";
 import { Fault } from "./http.ts";
 import { isObject } from "./json.ts";
+import { patch } from "./patch.ts";
 
 interface BatchResult {
   statusCode: number;
@@ -53,6 +54,11 @@ function run(container: Container, partition: Partition, operation: unknown): Ba
         const document = container.find(partition, id);
         if (document === undefined) throw notFound();
         return toResult({ status: 200, document });
+      }
+      case "Patch": {
+        const old = container.find(partition, id);
+        if (old === undefined) throw notFound();
+        return toResult(container.write("Replace", partition, patch(old, resourceBody), { ifMatch, id }));
       }
       case "Delete":
         container.remove(partition, id, { ifMatch });

@@ -15,6 +15,7 @@ import {
   readHeader,
 } from "./http.ts";
 import { isObject } from "./json.ts";
+import { patch } from "./patch.ts";
 import { planQuery, runQuery } from "./query.ts";
 import { decodeRid } from "./rid.ts";
 
@@ -43,7 +44,9 @@ function onQuery(
   if (!isOneRange && !isFlag(request, "x-ms-documentdb-query-enablecrosspartition")) {
     throw new Fault(400, "Cross partition query is required but disabled.");
   }
-  return createPage(request, container, runQuery(parseJson(body), container, { partition, isOneRange }));
+  const page = createPage(request, container, runQuery(parseJson(body), container, { partition, isOneRange }));
+  if (!isFlag(request, "x-ms-documentdb-populatequerymetrics")) return page;
+  return { ...page, headers: { ...page.headers, "x-ms-documentdb-query-metrics": "totalExecutionTimeInMs=1.00" } };
 }
 
 function onBatch(request: IncomingMessage, container: Container, partition: Partition, body: string): CosmosResponse {
@@ -54,7 +57,7 @@ function onBatch(request: IncomingMessage, container: Container, partition: Part
   return { status, body: isMinimal(request) ? results.map(({ resourceBody: _, ...result }) => result) : results };
 }
 
-/** Reads, replaces and deletes one document. */
+/** Reads, replaces, patches and deletes one document. */
 export function onDocument(request: IncomingMessage, container: Container, id: string, body: string): CosmosResponse {
   const partition = required(readPartition(request));
   const ifMatch = readHeader(request, "if-match");
@@ -68,6 +71,12 @@ export function onDocument(request: IncomingMessage, container: Container, id: s
     }
     case "PUT": {
       const { status, document } = container.write("Replace", partition, parseJson(body), { ifMatch, id });
+      return describeWritten(request, status, document);
+    }
+    case "PATCH": {
+      const old = container.find(partition, id);
+      if (old === undefined) throw notFound();
+      const { status, document } = container.write("Replace", partition, patch(old, parseJson(body)), { ifMatch, id });
       return describeWritten(request, status, document);
     }
     case "DELETE":
