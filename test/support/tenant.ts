@@ -9,7 +9,7 @@ const tokens = createTokens(privateKey.export({ type: "pkcs8", format: "pem" }).
 /** A directory of this test file, whose key only this process has. */
 export const tenant: Tenant = { id, keys: tokens.jwks.keys };
 
-/** A token for Cosmos DB that `tenant` has signed, of the principal with the object id `oid`. `claims` replaces claims. */
+/** A token of `tenant` for Cosmos DB. Its principal has the object id `oid`; `claims` replaces claims. */
 export function signToken(oid: string, claims: Claims = {}): string {
   const own = { iss: `https://sts.windows.net/${id}/`, tid: id, aud: "https://cosmos.azure.com", oid };
   return tokens.sign({ ...own, ...claims }).token;

@@ -1,5 +1,6 @@
 // Tests the behaviour that Dapr and @azure/cosmos rely on, through the official client, against two servers: our
-// simulator, which must pass every test, and Vercel's, as a second opinion on the part that it implements.
+// simulator, which must pass every test, and Vercel's, as a second opinion on the part that it implements. A third
+// opinion is test/histories/azcosmos.test.ts. Comments name the public sources of what Vercel's server lacks.
 import { generateKeyPairSync, sign } from "node:crypto";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -51,6 +52,7 @@ const implementations: readonly Implementation[] = [
       "a query can be limited to one partition",
       // It has no batches and returns 500.
       "a batch runs all its operations in order",
+      "in a batch, an operation sees what the ones before it have done to the same document",
       "a batch with one failing operation changes nothing and returns 207",
       // Its responses have no session token.
       "a write increments the session token",
@@ -165,6 +167,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("a", "right").read()).resource).toMatchObject({ value: 2 });
   });
 
+  // azcosmos, TestItemCRUDforNullPartitionKey, has the null partition key; no source tells the other two apart.
   contract("an empty, a null and a missing partition key are three partitions", async () => {
     await container.items.create({ id: "a", partitionKey: "" });
     await container.items.create({ id: "a", partitionKey: null });
@@ -182,6 +185,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await status(container.items.create({ partitionKey: "p" }, options))).toBe(400);
   });
 
+  // https://learn.microsoft.com/rest/api/cosmos-db/documents, _etag; its examples have the quotes.
   contract("each write changes the quoted ETag", async () => {
     const first = await container.items.upsert({ id: "a", partitionKey: "p" });
     const second = await container.items.upsert({ id: "a", partitionKey: "p" });
@@ -205,6 +209,8 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("a", "p").read()).resource).toMatchObject({ value: 2 });
   });
 
+  // https://github.com/Azure/azure-cosmos-dotnet-v3/issues/1698, and the documentation of IfMatchEtag in the SDKs
+  // (azure-sdk-for-java#43717): "Create semantics when the document doesn't exist".
   contract("upsert with an ETag inserts a missing document", async () => {
     expect((await container.items.upsert({ id: "a", partitionKey: "p" }, ifMatch('"any"'))).statusCode).toBe(201);
   });
@@ -216,6 +222,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.item("a", "p").read()).statusCode).toBe(404);
   });
 
+  // https://learn.microsoft.com/rest/api/cosmos-db/get-a-document, status codes: 304
   contract("a read with the document's ETag in If-None-Match returns 304", async () => {
     const { etag } = await container.items.create({ id: "a", partitionKey: "p" });
     const condition = { accessCondition: { type: "IfNoneMatch", condition: etag } };
@@ -242,6 +249,7 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect((await container.items.query("SELECT VALUE COUNT(1) FROM c").fetchAll()).resources).toEqual([3]);
   });
 
+  // azcosmos, TestSinglePartitionQuery, has the documents; no source has the count.
   contract("a query can be limited to one partition", async () => {
     await container.items.create({ id: "a", partitionKey: "left" });
     await container.items.create({ id: "b", partitionKey: "right" });
@@ -288,6 +296,28 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(await ids(container.items.readAll())).toEqual(["new"]);
   });
 
+  // Of these pairs, Microsoft's own tests have only a create and a patch of one document: BatchCreateAndPatchAsync in
+  // azure-cosmos-dotnet-v3, BatchSinglePartitionKeyTests.cs.
+  contract("in a batch, an operation sees what the ones before it have done to the same document", async () => {
+    const { etag } = await container.items.create({ id: "a", partitionKey: "p", value: 1 });
+    const batch = (...operations: OperationInput[]) => container.items.batch(operations, "p");
+    const upsert = (id: string, value: number): OperationInput => ({
+      operationType: "Upsert",
+      resourceBody: { id, partitionKey: "p", value },
+    });
+    const removeOld = { operationType: "Delete" as const, id: "a", ifMatch: etag };
+    const replaced = await batch(removeOld, upsert("a", 2));
+    expect(replaced.result?.map(({ statusCode }) => statusCode)).toEqual([204, 201]);
+    expect((await batch(removeOld, upsert("a", 3))).result?.map(({ statusCode }) => statusCode)).toEqual([412, 424]);
+    expect((await container.item("a", "p").read()).resource).toMatchObject({ value: 2 });
+    const removed = await batch(upsert("absent", 0), { operationType: "Delete", id: "absent" });
+    expect(removed.result?.map(({ statusCode }) => statusCode)).toEqual([201, 204]);
+    expect(await ids(container.items.readAll())).toEqual(["a"]);
+  });
+
+  // Microsoft runs each case but the stale upsert and the stale delete against the emulator: azure-cosmos-dotnet-v3,
+  // BatchSinglePartitionKeyTests.cs. The status 424:
+  // https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb
   contract("a batch with one failing operation changes nothing and returns 207", async () => {
     await container.items.create({ id: "kept", partitionKey: "p", value: 1 });
     const before = await container.item("kept", "p").read();
@@ -301,6 +331,10 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
       [404, { operationType: "Read", id: "nothing" }],
       [409, { operationType: "Create", resourceBody: { id: "kept", partitionKey: "p" } }],
       [412, { operationType: "Upsert", ifMatch: '"old"', resourceBody: { id: "kept", partitionKey: "p" } }],
+      [
+        412,
+        { operationType: "Replace", id: "kept", ifMatch: '"old"', resourceBody: { id: "kept", partitionKey: "p" } },
+      ],
       [412, deleteOld],
     ];
     for (const [expected, failing] of failures) {
@@ -317,6 +351,8 @@ describe.each(implementations)("$name", ({ start, lacks }) => {
     expect(activityId).toMatch(/^[0-9a-f-]{36}$/);
   });
 
+  // https://learn.microsoft.com/rest/api/cosmos-db/common-cosmosdb-rest-response-headers, x-ms-session-token. That
+  // batches have one, too: azure-cosmos-dotnet-v3, BatchErrorSessionTokenTestAsync.
   contract("a write increments the session token", async () => {
     const first = await container.items.create({ id: "a", partitionKey: "p" });
     const second = await container.items.create({ id: "b", partitionKey: "p" });
@@ -378,6 +414,7 @@ describe("our simulator alone", () => {
     expect((await container.items.upsert({ id: "a", partitionKey: "p" }, ifMatch(etag))).statusCode).toBe(201);
   });
 
+  // https://learn.microsoft.com/azure/cosmos-db/time-to-live, examples 1 to 3
   test("applies the container's TTL to documents without one, and keeps those with -1", async () => {
     const container = withKey(await start());
     await container.replace({ id: "statestore", partitionKey: { paths: ["/partitionKey"] }, defaultTtl: 5 });
@@ -395,8 +432,21 @@ describe("our simulator alone", () => {
     expect((await container.item("a", "p").read()).statusCode).toBe(200);
   });
 
-  test("returns 400 for a ttl of zero", async () => {
-    expect(await status(withKey(await start()).items.create({ id: "a", partitionKey: "p", ttl: 0 }))).toBe(400);
+  // https://learn.microsoft.com/azure/cosmos-db/time-to-live: "nonzero positive integer less than or equal to
+  // 2147483647, or -1"; null is not supported.
+  test.each([
+    [-1, 201],
+    [1, 201],
+    [2_147_483_647, 201],
+    [0, 400],
+    [-2, 400],
+    [0.5, 400],
+    [2_147_483_648, 400],
+    [null, 400],
+    ["10", 400],
+  ])("for a document with the ttl %j returns %i", async (ttl, wanted) => {
+    const document: object = { id: "a", partitionKey: "p", ttl };
+    expect(await status(withKey(await start()).items.create(document))).toBe(wanted);
   });
 
   test("returns 401 for a wrong key and for a missing one", async () => {
@@ -492,6 +542,8 @@ describe("our simulator alone", () => {
     await expect(create).rejects.toMatchObject({ code: 403, substatus: 5300 });
   });
 
+  // "400 is also returned when the consistent level for a GET operation is overridden by a stronger consistency":
+  // https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb
   test("returns 400 for a consistency level stronger than the account's", async () => {
     const cosmos = await start({ consistency: "Session" });
     const message = expect.stringContaining("ConsistencyLevel Strong specified in the request is invalid");
@@ -521,6 +573,7 @@ describe("our simulator alone", () => {
     expect(cosmos.requests.slice(-3).map((request) => request.status)).toEqual([429, 429, 404]);
   });
 
+  // 429 with substatus 3200: azure-cosmos-dotnet-v3, BatchRateLimitingAsync. The client reads x-ms-retry-after-ms.
   test("passes 429 on to a caller whose client does not retry", async () => {
     const cosmos = await start();
     const container = withKey(cosmos, { connectionPolicy: { retryOptions: { maxRetryAttemptCount: 0 } } });
@@ -541,12 +594,15 @@ describe("our simulator alone", () => {
     expect(performance.now() - begin).toBeGreaterThan(28);
   });
 
+  // "The allowable maximum document size is 2 MB":
+  // https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb
   test("returns 413 for more than 2 MB", async () => {
     const container = withKey(await start());
     const value = "x".repeat(2 * 1024 * 1024);
     expect(await status(container.items.create({ id: "a", partitionKey: "p", value }))).toBe(413);
   });
 
+  // azure-cosmos-dotnet-v3, BatchWithTooManyOperationsAsync
   test("returns 400 for a batch of more than 100 operations", async () => {
     const operations = Array.from({ length: 101 }, (_, i) => ({ operationType: "Delete", id: String(i) }));
     const headers = { "x-ms-cosmos-is-batch-request": "True", "x-ms-cosmos-batch-atomic": "True" };

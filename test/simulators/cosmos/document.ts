@@ -9,6 +9,9 @@ export interface Document extends JsonObject {
   readonly _ts: number;
 }
 
+/** 68 years, in seconds. */
+const maximumTtl = 2_147_483_647;
+
 /** @throws Fault 400 */
 export function readDocument(body: unknown): JsonObject & { id: string } {
   const resource = readResource(body);
@@ -32,7 +35,10 @@ export function readResource(body: unknown): JsonObject & { id: string } {
   return { ...body, id: body.id };
 }
 
-/** True for a missing TTL, -1 (never) and a positive number of seconds. */
+/**
+ * True for a missing TTL, -1 (never) and a positive number of seconds.
+ * https://learn.microsoft.com/azure/cosmos-db/time-to-live
+ */
 export function isTtl(ttl: unknown): boolean {
-  return ttl === undefined || ttl === -1 || (Number.isInteger(ttl) && Number(ttl) > 0);
+  return ttl === undefined || ttl === -1 || (Number.isInteger(ttl) && Number(ttl) > 0 && Number(ttl) <= maximumTtl);
 }

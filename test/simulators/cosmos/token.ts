@@ -1,8 +1,7 @@
 // Checks tokens of Entra ID by the rules for resources that accept them:
 // https://learn.microsoft.com/entra/identity-platform/access-tokens#validate-tokens
-// The substatus of each fault is that of AadSubStatusCodes in Microsoft's SDK for .NET, which its comment describes as a
-// copy of the service's: https://github.com/Azure/azure-cosmos-dotnet-v3, src/direct/SubStatusCodes.cs. The messages are
-// not documented.
+// The substatus of each fault is from the list in Microsoft's SDK for .NET, whose comment calls it a copy of the
+// service's: azure-cosmos-dotnet-v3, SubStatusCodes.cs. The messages are not documented.
 import { createPublicKey, verify, type webcrypto } from "node:crypto";
 import { Fault } from "./http.ts";
 import { isObject, type JsonObject } from "./json.ts";
