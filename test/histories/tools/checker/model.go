@@ -38,11 +38,7 @@ func apply(keys []string, before state, o operation) (bool, state) {
 	if o.Read != nil {
 		return valueOf(o.Read.Key) == valueOrEmpty(o.Read.Value), before
 	}
-	holds := true
-	if c := o.Condition; c != nil {
-		value := valueOf(c.Key)
-		holds = c.Present && value != "" || !c.Present && value == valueOrEmpty(c.Value)
-	}
+	holds := o.Condition == nil || o.Condition.holdsFor(valueOf(o.Condition.Key))
 	switch o.Outcome {
 	case succeeded:
 		if !holds {
@@ -62,6 +58,13 @@ func apply(keys []string, before state, o operation) (bool, state) {
 	return true, after
 }
 
+func (c condition) holdsFor(value string) bool {
+	if c.Present {
+		return value != ""
+	}
+	return value == valueOrEmpty(c.Value)
+}
+
 func valueOrEmpty(value *string) string {
 	if value == nil {
 		return ""
@@ -72,8 +75,8 @@ func valueOrEmpty(value *string) string {
 // check decides whether the history is linearizable.
 func check(h history, timeout time.Duration) porcupine.CheckResult {
 	model := modelOf(h)
-	// Changes that nobody saw may never have happened. The search is much faster without them, and an order without
-	// them is an order. Without such an order, one of them may explain a rejection.
+	// The search is much faster without changes that nobody saw, and an order without them gives one with them. Without
+	// such an order, one of them may explain a rejection.
 	if porcupine.CheckOperationsTimeout(model, toPorcupine(h, dropUnseen), timeout/4) == porcupine.Ok {
 		return porcupine.Ok
 	}
@@ -95,29 +98,87 @@ func toPorcupine(h history, kept unseen) []porcupine.Operation {
 		last = max(last, o.End)
 	}
 	var operations []porcupine.Operation
-	for _, o := range h.Operations {
+	for index, o := range h.Operations {
 		if o.Outcome == failed || o.Read != nil && o.Outcome == unknown {
 			continue
 		}
 		if h.Lag > 0 && !o.Current && (o.Read != nil || o.Outcome == rejected) {
 			continue
 		}
+		if isImplied(h, index) || kept == dropUnseen && canBeUnseen(h, index, seen) {
+			continue
+		}
 		end := o.End
 		if o.Outcome == unknown {
-			end = sightingOf(o, seen)
-			deletes := slices.ContainsFunc(o.Changes, func(change entry) bool { return change.Value == nil })
-			if end == never {
-				if kept == dropUnseen && !deletes {
-					continue
-				}
-				end = last + 1 // Porcupine draws it to there
-			}
+			end = last + 1 // Porcupine draws it to there
+		}
+		if o.Outcome != rejected {
+			end = min(end, sightingOf(o, seen))
 		}
 		operations = append(operations, porcupine.Operation{
 			ClientId: o.Client, Input: o, Call: o.Start, Output: o.Outcome, Return: end, Metadata: o.Note,
 		})
 	}
 	return operations
+}
+
+// canBeUnseen returns whether an order of the other operations gives an order of all: the change may never have
+// happened, or another write overwrites its keys at a moment when this change may happen, just before.
+func canBeUnseen(h history, index int, seen map[string]int64) bool {
+	o := h.Operations[index]
+	if o.Read != nil || o.Outcome == rejected || sightingOf(o, seen) != never {
+		return false
+	}
+	deletes := slices.ContainsFunc(o.Changes, func(change entry) bool { return change.Value == nil })
+	if o.Outcome == unknown {
+		return !deletes // a deletion can be seen without a value
+	}
+	if o.Condition != nil {
+		return false
+	}
+	return anyInside(h, index, func(x operation) bool { return x.Condition == nil && covers(x, o) })
+}
+
+// isImplied returns whether another operation shows that a read or a rejection has a moment in every order. Each of
+// them doubles the orders to search, and storms of outdated ETags have many.
+func isImplied(h history, index int) bool {
+	o := h.Operations[index]
+	key := ""
+	explains := func(value string) bool { return value == valueOrEmpty(o.Read.Value) }
+	switch {
+	case o.Read != nil:
+		key = o.Read.Key
+	case o.Outcome == rejected:
+		key = o.Condition.Key
+		explains = func(value string) bool { return !o.Condition.holdsFor(value) }
+	default:
+		return false
+	}
+	return anyInside(h, index, func(x operation) bool {
+		if x.Read != nil {
+			return (h.Lag == 0 || x.Current) && x.Read.Key == key && explains(valueOrEmpty(x.Read.Value))
+		}
+		change := x.changeOf(key)
+		return change != nil && explains(valueOrEmpty(change.Value))
+	})
+}
+
+// anyInside returns whether a successful operation between start and end of another one has a property. Of two
+// operations with the same times, only the later one in the history counts as inside.
+func anyInside(h history, index int, has func(operation) bool) bool {
+	o := h.Operations[index]
+	for other, x := range h.Operations {
+		isInside := x.Start >= o.Start && x.End <= o.End && (x.Start > o.Start || x.End < o.End || other > index)
+		if isInside && x.Outcome == succeeded && has(x) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers returns whether x changes all keys that o changes.
+func covers(x, o operation) bool {
+	return !slices.ContainsFunc(o.Changes, func(change entry) bool { return x.changeOf(change.Key) == nil })
 }
 
 // firstSightings returns for each value the end of the first operation that saw it: its write had taken effect by then.
