@@ -1,5 +1,6 @@
 import { readFileSync, rmSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { createRandom } from "../simulators/container-apps/random.ts";
 import { buildTimeout } from "../support/go-tools.ts";
 import { check, type History, type Operation, type Value } from "./checker.ts";
 
@@ -154,6 +155,17 @@ describe("the checker", () => {
     }
   });
 
+  test("agrees with a search of all orders on 3,000 random histories", { timeout: buildTimeout }, async () => {
+    const { next } = createRandom(1);
+    const histories = Array.from({ length: 3_000 }, (_, index) => drawHistory(`${index}`, next));
+    const verdicts = await check(histories, { draw: false });
+    const expected = histories.map(({ operations }) => (hasOrder(operations) ? "linearizable" : "not linearizable"));
+    expect(verdicts.map(({ verdict }) => verdict)).toEqual(expected);
+    const good = expected.filter((verdict) => verdict === "linearizable").length;
+    expect(good).toBeGreaterThan(600);
+    expect(good).toBeLessThan(2_400);
+  });
+
   test("names the operation that no order explains, not the ones after it", { timeout: buildTimeout }, async () => {
     const steps = [write("1"), write("2"), read("1"), write("3"), read("3")];
     const [verdict] = await check([history("a lost write, then good operations", steps)]);
@@ -177,3 +189,46 @@ describe("the checker", () => {
     );
   });
 });
+
+/** Up to seven operations at once on two keys. */
+function drawHistory(name: string, next: () => number): History {
+  const below = (count: number) => Math.floor(next() * count);
+  const keys = ["a", "b"];
+  const count = 2 + below(6);
+  const key = () => keys[below(4) === 0 ? 1 : 0] ?? "";
+  /** Of a key, an operation writes only the value with its own number. */
+  const value = (): Value => (below(4) === 0 ? null : `${below(count)}`);
+  const outcomes = ["ok", "ok", "ok", "unknown", "rejected", "failed"] as const;
+  const operations = Array.from({ length: count }, (_, index): Operation => {
+    const start = below(30);
+    const times = { client: index, start, end: start + below(40) };
+    if (below(5) < 2) return { ...times, outcome: below(8) ? "ok" : "unknown", read: { key: key(), value: value() } };
+    const changed = below(4) === 0 ? keys : [key()];
+    const changes = changed.map((key, at) => ({ key, value: below(5) === 0 || at > 0 ? null : `${index}` }));
+    const outcome = outcomes[below(outcomes.length)] ?? "ok";
+    if (changes.length > 1 || (outcome !== "rejected" && below(2))) {
+      return { ...times, outcome: outcome === "rejected" ? "ok" : outcome, changes };
+    }
+    const required = below(4) === 0 ? { present: true as const, value: null } : { value: value() };
+    return { ...times, outcome, changes, condition: { key: changes[0]?.key ?? "", ...required } };
+  });
+  return { name, keys, operations };
+}
+
+/** Tries every order that the times allow. */
+function hasOrder(operations: readonly Operation[], state: ReadonlyMap<string, Value> = new Map()): boolean {
+  const rest = operations.filter(({ outcome, read }) => outcome !== "failed" && !(read && outcome === "unknown"));
+  const endOf = ({ outcome, end }: Operation) => (outcome === "unknown" ? Number.POSITIVE_INFINITY : end);
+  if (rest.every(({ outcome }) => outcome === "unknown")) return true; // they never happen
+  return rest.some((first) => {
+    if (rest.some((other) => endOf(other) < first.start)) return false;
+    const { read, condition, changes = [], outcome } = first;
+    const others = rest.filter((other) => other !== first);
+    if (read) return (state.get(read.key) ?? null) === read.value && hasOrder(others, state);
+    const found = condition && (state.get(condition.key) ?? null);
+    const holds = !condition || (condition.present ? found !== null : found === condition.value);
+    if (outcome === "rejected") return !holds && hasOrder(others, state);
+    if (!holds) return outcome === "unknown" && hasOrder(others, state);
+    return hasOrder(others, new Map([...state, ...changes.map(({ key, value }) => [key, value] as const)]));
+  });
+}

@@ -50,14 +50,20 @@ export interface Verdict {
 const failures = join(import.meta.dirname, "failures");
 
 /** Judges histories with the checker in tools/checker. */
-export async function check(histories: readonly History[], { timeout = "30s" } = {}): Promise<Verdict[]> {
+export async function check(histories: readonly History[], { timeout = "30s", draw = true } = {}): Promise<Verdict[]> {
   mkdirSync(failures, { recursive: true });
   const folder = mkdtempSync(join(tmpdir(), "checker-"));
   const input = join(folder, "histories.json");
   writeFileSync(input, JSON.stringify(histories));
   try {
     const checker = join(await findTools("checker"), "checker");
-    const { ended, output } = run(checker, ["-timeout", timeout, "-drawings", failures, "-input", input]);
+    const { ended, output } = run(checker, [
+      "-timeout",
+      timeout,
+      "-input",
+      input,
+      ...(draw ? ["-drawings", failures] : []),
+    ]);
     const { code } = await ended;
     if (code !== 0) throw new Error(`the checker failed:\n${output()}`);
     return JSON.parse(output());
