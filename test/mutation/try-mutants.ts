@@ -24,8 +24,11 @@ export interface Tried {
 
 /** Vitest runs one file at a time; two of them use two CPUs. */
 const LANES = 2;
-/** A mutant meets the fastest tests first. Most are killed by them. */
-const FIRST_TESTS = 8;
+/** A mutant meets the fastest of its tests first, and the others only if it survives. At most 40, to bound the time. */
+const ROUNDS = [
+  { from: 0, to: 8 },
+  { from: 8, to: 40 },
+];
 
 /** Tries the mutants of `files` that `pick` returns. Prints its progress. */
 export async function tryMutants(
@@ -57,6 +60,8 @@ export async function tryMutants(
     /** By mutant: the tests that execute it, and the files that execute it outside of their tests. */
     const coverage = new Map(picked.map((id) => [id, { tests: new Set<string>(), loadedBy: new Set<string>() }]));
     const tests = new Map<string, { file: string; milliseconds: number }>();
+    /** By source file: the tests that execute a mutant of it. */
+    const testsOf = new Map<string, Set<string>>();
     await each(paths, async (lane, file) => {
       const module = await run(lane, file, { kind: "cover" });
       if (!module.ok()) throw new Error(`${file} fails without a mutant:\n${failuresOf(module)}`);
@@ -64,7 +69,11 @@ export async function tryMutants(
       for (const test of module.children.allTests()) {
         const { covered = [] } = test.meta();
         if (covered.length > 0) tests.set(test.id, { file, milliseconds: test.diagnostic()?.duration ?? 0 });
-        for (const id of covered) coverage.get(id)?.tests.add(test.id);
+        for (const id of covered) {
+          coverage.get(id)?.tests.add(test.id);
+          const source = made.get(id)?.file ?? "";
+          testsOf.set(source, (testsOf.get(source) ?? new Set()).add(test.id));
+        }
       }
     });
     console.log(`${seconds()} s: ran all tests without a mutant`);
@@ -74,10 +83,7 @@ export async function tryMutants(
     const unsure = new Set<string>();
     const alive = () => picked.filter((id) => !killed.has(id));
 
-    for (const [from, to] of [
-      [0, FIRST_TESTS],
-      [FIRST_TESTS, Number.POSITIVE_INFINITY],
-    ]) {
+    for (const { from, to } of ROUNDS) {
       /** By file and test: the mutants to try. */
       const work = new Map<string, Record<string, string[]>>();
       for (const id of alive()) {
@@ -102,10 +108,11 @@ export async function tryMutants(
     const toLoad = alive().filter((id) => unsure.has(id) || coverage.get(id)?.loadedBy.size);
     console.log(`${toLoad.length} to load`);
     await each(toLoad, async (lane, mutant) => {
-      const { tests: own = [], loadedBy = new Set() } = coverage.get(mutant) ?? {};
-      const covering = new Set(own);
+      const { tests: own = new Set(), loadedBy = new Set() } = coverage.get(mutant) ?? {};
+      // Code that runs when a module is loaded is noticed by the tests that execute the rest of the module.
+      const ofSource = testsOf.get(made.get(mutant)?.file ?? "");
       const byFile = Map.groupBy(
-        [...tests].filter(([test, { file }]) => covering.has(test) || loadedBy.has(file)),
+        [...tests].filter(([test, { file }]) => own.has(test) || (loadedBy.has(file) && ofSource?.has(test))),
         ([, { file }]) => file,
       );
       for (const [file, ofFile] of [...byFile].sort(([, a], [, b]) => a.length - b.length)) {

@@ -6,8 +6,9 @@ export default defineConfig({
     include: ["test/services/{dapr,group-lister,runtime,state-api,welcome}/**/*.test.ts"],
     exclude: [
       "test/services/group-lister/process.test.ts",
-      "test/services/state-api/{dapr-store,durability,stores,values}.test.ts",
-      "test/services/welcome/{page,sign-in-page,sign-in-users}.test.ts",
+      "test/services/state-api/{dapr-store,durability,held-sidecar,keyless,outage,refused-member}.test.ts",
+      "test/services/state-api/{stores,two-instances,values}.test.ts",
+      "test/services/welcome/{page,sidecar-errors,sign-in-page,sign-in-users}.test.ts",
     ],
     runner: "test/mutation/runner.ts",
     pool: "forks",
@@ -15,6 +16,7 @@ export default defineConfig({
     maxWorkers: 1, // mutate.ts starts one Vitest for each CPU
     testTimeout: 30_000,
     hookTimeout: 5_000,
+    expect: { poll: { timeout: 5_000 } },
     reporters: [],
   },
 });

@@ -1,0 +1,339 @@
+// Request bodies and responses at the limits, without a process: test/services/memory.test.ts attacks real ones.
+import { once } from "node:events";
+import { createServer, request as httpRequest, type ServerResponse } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import type { Request, Response } from "express";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { addCommonRoutes, createServiceApp } from "../../../services/runtime/app.ts";
+import { BodyMemory, fits, SMALL } from "../../../services/runtime/body-memory.ts";
+import { readJson, readJsonText, send } from "../../../services/runtime/http.ts";
+
+const LIMIT = 30_000;
+const BUDGET = 20 * 1_048_576;
+let origin: string;
+let port: number;
+let close: () => Promise<void>;
+let read: (req: Request, limit: number) => Promise<unknown>;
+let respond: (req: Request, res: Response) => void;
+/** Responses of the server, in order. */
+let responses: ServerResponse[];
+const others = new BodyMemory();
+
+beforeEach(async () => {
+  read = readJsonText;
+  respond = (_req, res) => send(res, "text/plain", "ok");
+  responses = [];
+  const register = new Registry();
+  const app = createServiceApp(register, { HOST: "127.0.0.1", ALLOWED_HOSTS: "" });
+  app.put("/body", async (req, res) => {
+    const value = await read(req, LIMIT);
+    send(res, "application/json", JSON.stringify(value));
+  });
+  app.get("/body", (req, res) => respond(req, res));
+  const log = pino({ level: "silent" });
+  addCommonRoutes(app, { openapi: { paths: {} }, config: { METRICS_PORT: 0 }, log, register, ready: async () => {} });
+  const server = createServer((req, res) => {
+    responses.push(res);
+    app(req, res);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  port = (server.address() as AddressInfo).port;
+  origin = `http://127.0.0.1:${port}`;
+  close = async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  };
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  await close();
+  others.release();
+  await expect.poll(() => fits(Number.POSITIVE_INFINITY), { message: "no body keeps its memory" }).toBe(true);
+});
+
+/** As `expect.poll`, which moves a clock that the test has stopped. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+interface Answer {
+  readonly status: number | undefined;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly text: string;
+}
+
+/** Sends the parts as chunks, or as one body with its length. */
+function put(parts: readonly (string | Buffer)[], headers: Record<string, string> = {}): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  const sent = { "content-type": "application/json", ...headers };
+  const req = httpRequest(`${origin}/body`, { method: "PUT", headers: sent, agent: false }, async (res) => {
+    let text = "";
+    for await (const chunk of res) text += chunk;
+    resolve({ status: res.statusCode, headers: res.headers, text });
+  });
+  req.on("error", reject);
+  const [only] = parts;
+  if (parts.length === 1) req.end(only);
+  else {
+    for (const part of parts) req.write(part);
+    req.end();
+  }
+  return promise;
+}
+const problemOf = ({ text }: Answer) => {
+  const { type, title, status, detail } = JSON.parse(text);
+  return { type, title, status, detail };
+};
+const jsonOf = (bytes: number) => JSON.stringify("x".repeat(bytes - 2));
+
+describe("the declared type of a body", () => {
+  test.each([
+    "application/json",
+    "APPLICATION/JSON",
+    "application/json ; charset=utf-8",
+    "application/json;charset=UTF-8",
+    'application/json; charset="utf-8"',
+    "application/json;  charset=utf-8  ",
+  ])("is accepted as %s", async (type) => {
+    expect(await put(["[1]"], { "content-type": type })).toMatchObject({ status: 200, text: '"[1]"' });
+  });
+
+  test.each([
+    "text/plain",
+    "x-application/json",
+    "application/jsonl",
+    "application/json-seq; charset=utf-8",
+    "application/json; charset=utf-8; x=1",
+    "application/json; xcharset=utf-8",
+    "application/json; charset=latin1",
+    "application/json charset=utf-8",
+    "application/json; charset=utf-8x",
+  ])("is refused as %s", async (type) => {
+    expect(problemOf(await put(["[1]"], { "content-type": type }))).toEqual({
+      type: "urn:problem:not-json",
+      title: "The body must be declared as JSON",
+      status: 415,
+      detail: "Send the header Content-Type: application/json. The only charset is utf-8.",
+    });
+  });
+
+  test("is refused when it is missing", async () => {
+    const answer = await fetch(`${origin}/body`, { method: "PUT", body: Buffer.from("[1]") });
+    expect(answer.status).toBe(415);
+  });
+
+  test("may have the encoding identity and no other", async () => {
+    expect((await put(["[1]"], { "content-encoding": "identity" })).status).toBe(200);
+    expect(problemOf(await put(["[1]"], { "content-encoding": "gzip" }))).toEqual({
+      type: "urn:problem:encoded",
+      title: "The body must not be compressed",
+      status: 415,
+      detail: "Omit Content-Encoding.",
+    });
+  });
+});
+
+describe("the content of a body", () => {
+  test("is refused when it is empty, in chunks, too", async () => {
+    const refusal = { type: "urn:problem:bad-request", title: "The body is empty", status: 400, detail: "Send JSON." };
+    expect(problemOf(await put([""]))).toEqual(refusal);
+    expect(problemOf(await put([]))).toEqual(refusal);
+  });
+
+  test("is refused when it is not UTF-8", async () => {
+    expect(problemOf(await put([Buffer.from([0x22, 0xff, 0x22])]))).toEqual({
+      type: "urn:problem:bad-request",
+      title: "The body is not valid UTF-8",
+      status: 400,
+      detail: "Send UTF-8.",
+    });
+  });
+
+  test("is joined from chunks that split a character", async () => {
+    const bytes = Buffer.from('"é"');
+    expect((await put([bytes.subarray(0, 2), bytes.subarray(2)])).text).toBe(JSON.stringify('"é"'));
+  });
+
+  test("is parsed by readJson, and refused when it is not JSON", async () => {
+    read = readJson;
+    expect((await put(['{"a":[1,"b"]}'])).text).toBe('{"a":[1,"b"]}');
+    expect(problemOf(await put(["{"]))).toMatchObject({ status: 400, title: "The body is not valid JSON" });
+  });
+
+  test("is not read further, and the route fails with 400, when the client leaves before its end", async () => {
+    let failure: unknown;
+    const failed = Promise.withResolvers<void>();
+    read = (req, limit) =>
+      readJsonText(req, limit).catch((error) => {
+        failure = error;
+        failed.resolve();
+        throw error;
+      });
+    const socket = connect(port, "127.0.0.1");
+    const head =
+      "PUT /body HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 25000\r\n\r\n";
+    socket.write(`${head}"${"x".repeat(20_000)}`);
+    await expect.poll(() => fits(BUDGET)).toBe(false);
+    socket.destroy();
+    await failed.promise;
+    expect(failure).toMatchObject({ status: 400, code: "bad-request", message: "The body is incomplete" });
+  });
+});
+
+describe("a body at the limit", () => {
+  const refusal = {
+    type: "urn:problem:too-large",
+    title: "The body is too large",
+    status: 413,
+    detail: `The maximum is ${LIMIT} bytes.`,
+  };
+  const halves = (text: string) => [text.slice(0, 10_000), text.slice(10_000)];
+
+  test("is accepted, and one byte more is refused, with a length and in chunks", async () => {
+    expect((await put([jsonOf(LIMIT)])).status).toBe(200);
+    expect((await put(halves(jsonOf(LIMIT)))).status).toBe(200);
+    expect(problemOf(await put([jsonOf(LIMIT + 1)]))).toEqual(refusal);
+    expect(problemOf(await put(halves(jsonOf(LIMIT + 1))))).toEqual(refusal);
+  });
+
+  test("is refused by its declared length before any of it arrives", async () => {
+    const socket = await sendHead(LIMIT + 1);
+    expect(await firstLine(socket)).toBe("HTTP/1.1 413 Payload Too Large");
+  });
+
+  test("gets 413 for chunks without an end, before their end", async () => {
+    const socket = await sendHead(undefined);
+    socket.write(`${(LIMIT + 1).toString(16)}\r\n${"x".repeat(LIMIT + 1)}\r\n`);
+    expect(await firstLine(socket)).toBe("HTTP/1.1 413 Payload Too Large");
+    expect(fits(BUDGET)).toBe(true);
+  });
+});
+
+/** Sends the head of a PUT, of a length or in chunks. */
+async function sendHead(length: number | undefined): Promise<Socket> {
+  const socket = connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  const framing = length === undefined ? "Transfer-Encoding: chunked" : `Content-Length: ${length}`;
+  socket.write(`PUT /body HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${framing}\r\n\r\n`);
+  return socket;
+}
+async function firstLine(socket: Socket): Promise<string> {
+  let text = "";
+  for await (const chunk of socket) {
+    text += chunk;
+    if (text.includes("\r\n")) break;
+  }
+  return text.split("\r\n")[0] ?? "";
+}
+
+describe("while large bodies take the whole budget", () => {
+  const refusal = {
+    type: "urn:problem:overloaded",
+    title: "The service holds too many large bodies",
+    status: 503,
+    detail: "Nothing was changed. Retry.",
+  };
+  beforeEach(() => {
+    others.resize(BUDGET);
+  });
+
+  test("a large body gets 503 with Retry-After, and its connection is closed; a small one is served", async () => {
+    const answer = await put([jsonOf(SMALL + 1)]);
+    expect(problemOf(answer)).toEqual(refusal);
+    expect(answer.headers).toMatchObject({ "retry-after": "1", connection: "close" });
+    expect((await put([jsonOf(SMALL - 100)])).status).toBe(200);
+  });
+
+  test("a body in chunks gets 503 once they are large", async () => {
+    expect(problemOf(await put([jsonOf(20_000).slice(0, 10_000), jsonOf(20_000).slice(10_000)]))).toEqual(refusal);
+  });
+
+  test("a body that does not arrive gets 503 within 500 ms", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout"] });
+    const socket = await sendHead(20_000);
+    await until(() => vi.getTimerCount() === 1);
+    vi.advanceTimersByTime(500);
+    vi.useRealTimers();
+    expect(await firstLine(socket)).toBe("HTTP/1.1 503 Service Unavailable");
+  });
+
+  test("a body whose value is large gets 503, although its text is small", async () => {
+    read = readJson;
+    expect(problemOf(await put([`[${Array(4_000).fill("{}").join()}]`]))).toEqual(refusal);
+  });
+
+  test("a large response becomes 503, and a small one is sent", async () => {
+    respond = (_req, res) => send(res, "text/plain", "x".repeat(SMALL + 1));
+    expect((await fetch(`${origin}/body`)).status).toBe(503);
+    respond = (_req, res) => send(res, "text/plain", "x".repeat(SMALL));
+    expect((await fetch(`${origin}/body`)).status).toBe(200);
+  });
+});
+
+describe("a response", () => {
+  test("has the status that the route set, its type and its length in bytes", async () => {
+    respond = (_req, res) => send(res.status(201), "text/x-test", "é");
+    const answer = await fetch(`${origin}/body`);
+    expect(answer.status).toBe(201);
+    expect(answer.headers.get("content-type")).toBe("text/x-test");
+    expect(answer.headers.get("content-length")).toBe("2");
+    expect(await answer.text()).toBe("é");
+  });
+
+  test("of more than 16,384 bytes is sent as bytes, a smaller one as text", async () => {
+    const sent: unknown[] = [];
+    respond = (req, res) => {
+      const original = res.end.bind(res);
+      res.end = ((content: string | Buffer) => {
+        sent.push(typeof content === "string" ? "text" : "bytes");
+        return original(content);
+      }) as typeof res.end;
+      send(res, "text/plain", "x".repeat(Number(req.query.bytes)));
+    };
+    for (const bytes of [SMALL, SMALL + 1]) {
+      expect((await (await fetch(`${origin}/body?bytes=${bytes}`)).text()).length).toBe(bytes);
+    }
+    expect(sent).toEqual(["text", "bytes"]);
+  });
+
+  test("counts until the client has read it, and is cut off after 30 s", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    respond = (_req, res) => send(res, "text/plain", "x".repeat(30 * 1_048_576));
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {}).pause();
+    socket.write("GET /body HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await until(() => !fits(BUDGET));
+    vi.advanceTimersByTime(29_999);
+    expect(responses[0]?.destroyed).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(responses[0]?.destroyed).toBe(true);
+    await expect.poll(() => fits(BUDGET)).toBe(true);
+    socket.destroy();
+  });
+
+  test("that the client has read leaves no timer and no memory", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    respond = (_req, res) => send(res, "text/plain", "x".repeat(30 * 1_048_576));
+    const socket = connect(port, "127.0.0.1");
+    socket.write("GET /body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let bytes = 0;
+    for await (const chunk of socket) bytes += chunk.length;
+    expect(bytes).toBeGreaterThan(30 * 1_048_576);
+    await expect.poll(() => fits(BUDGET)).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("that the operating system has taken leaves no listener for its close", async () => {
+    let listeners = 0;
+    respond = (_req, res) => {
+      const before = res.listenerCount("close");
+      send(res, "text/plain", "ok");
+      listeners = res.listenerCount("close") - before;
+    };
+    const answer = await fetch(`${origin}/body`);
+    expect([answer.status, listeners]).toEqual([200, 0]);
+  });
+});
