@@ -21,9 +21,9 @@ export default defineConfig({
       tier("kubernetes", ["test/kubernetes/*.test.ts"], waiting),
     ],
     coverage: {
-      // The tests run most tools as processes of their own, where Vitest collects no coverage, either.
+      // The tests run most tools as processes of their own, where Vitest collects no coverage.
       include: ["services/**/*.ts"],
-      // These run in a browser, in WebAssembly and in threads, where Vitest collects no coverage.
+      // Nor does it in a browser, in WebAssembly and in threads.
       exclude: ["services/*/page/**", "services/*/module/**", "services/hello-wasm/{wasi,worker}.ts", "**/*.d.ts"],
       reporter: ["text", "lcov"],
       thresholds: { lines: 95, branches: 85 },
