@@ -29,6 +29,7 @@ interface Welcome {
     | "ALLOWED_HOSTS"
     | "WELCOME"
     | "MAX_BODY_BYTES"
+    | "WRITE_TIMEOUT_MS"
     | "SECRET_FILE"
     | "demosecret"
     | "CONTAINER_APP_REVISION"
@@ -131,6 +132,7 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
       method: "PUT",
       headers: { "if-match": headerOf(req, "If-Match"), "if-none-match": headerOf(req, "If-None-Match") },
       body,
+      timeoutMs: config.WRITE_TIMEOUT_MS,
       trace: traceOf(req),
     });
     relay(res, "state-api", hidePrefix(response, prefix, key));

@@ -12,7 +12,7 @@ import type { Trace } from "../runtime/trace.ts";
 interface SidecarOptions {
   /** Origin of the sidecar's HTTP API. */
   readonly origin: string;
-  /** Timeout of a request, in milliseconds. */
+  /** Timeout of a request that sets none, in milliseconds. */
   readonly timeoutMs: number;
   readonly apiToken?: string;
 }
@@ -22,7 +22,8 @@ type Invocation = SidecarRequest & { readonly trace: Trace };
 export interface Sidecar {
   /**
    * Sends a request to another service. Resolves with its response, which is a success or problem details. The other
-   * service receives a request with a body at most once; daprd can repeat one without a body.
+   * service receives a request with a body at most once, from daprd 1.18 or with a timeout below 1 s; daprd can repeat
+   * one without a body.
    * @param path path and query of the other service, without percent-encoding: the sidecar decodes the path before it
    * resolves `..`
    * @throws {Problem} when the service sent no response; `code` is the reason: `no-sidecar`, `connection-lost`,
@@ -53,11 +54,12 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
 
   /** @param responder the name to use in errors */
   async function request(responder: string, path: string, options: SidecarRequest): Promise<SidecarResponse> {
+    const waitedMs = options.timeoutMs ?? timeoutMs;
     try {
       return await client.request(path, options);
     } catch (cause) {
       if (cause instanceof SidecarError && cause.kind === "timeout") {
-        throw new Problem(504, "service-timeout", `${responder} did not respond within ${timeoutMs} ms`, {
+        throw new Problem(504, "service-timeout", `${responder} did not respond within ${waitedMs} ms`, {
           detail: "Retry. A write may still have succeeded. See the logs of the service and of the sidecars.",
           headers: RETRY_SOON,
           cause,
@@ -97,8 +99,8 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
     async invoke(appId, path, invocation) {
       // When the connection to the other sidecar breaks, daprd repeats a request, although the service may have acted:
       // https://docs.dapr.io/operations/resiliency/policies/retries/retries-overview/. A repeated write could undo one
-      // that came between, and a repeated condition would fail. daprd (from 1.18) does not keep a body in chunks, so it
-      // cannot repeat such a request.
+      // that came between, and a repeated condition would fail. daprd 1.18 keeps no body in chunks, so it cannot repeat
+      // such a request. Before 1.18 it repeats every request after 1 s, but none that was canceled: WRITE_TIMEOUT_MS.
       const response = await request(appId, `/v1.0/invoke/${appId}/method${path}`, { ...invocation, chunked: true });
       if (response.statusCode < 400) return response;
       if (!isProblem(response)) throw invocationProblem(appId, response);

@@ -14,7 +14,12 @@ export interface Suite {
 }
 
 /** Timeouts that a busy machine does not reach. */
-const patience = { STATESTORE_TIMEOUT_MS: "20000", INVOKE_TIMEOUT_MS: "20000", WASM_TIMEOUT_MS: "20000" };
+const patience = {
+  STATESTORE_TIMEOUT_MS: "20000",
+  INVOKE_TIMEOUT_MS: "20000",
+  WRITE_TIMEOUT_MS: "20000",
+  WASM_TIMEOUT_MS: "20000",
+};
 
 interface SuiteOptions {
   /** Lines to add to the `spec` of the sidecars' Configuration. */

@@ -198,10 +198,18 @@ describe("errors of the sidecars", () => {
     }
   });
 
-  test("returns 504 when the response exceeds INVOKE_TIMEOUT_MS", async () => {
-    api = serve({ INVOKE_TIMEOUT_MS: "50" });
+  test("returns 504 when the response exceeds INVOKE_TIMEOUT_MS, or WRITE_TIMEOUT_MS for a write", async () => {
+    api = serve({ INVOKE_TIMEOUT_MS: "50", WRITE_TIMEOUT_MS: "50" });
     respond = () => {};
     for (const call of calls) problem(504, "service-timeout", /did not respond within 50 ms$/)(await call());
+  });
+
+  test("returns 504 and says that a write may have succeeded when the response to it exceeds WRITE_TIMEOUT_MS", async () => {
+    api = serve({ WRITE_TIMEOUT_MS: "50", INVOKE_TIMEOUT_MS: "20000" });
+    respond = () => {};
+    const got = await api.put("/api/state/k").send({ a: 1 });
+    problem(504, "service-timeout", /^state-api did not respond within 50 ms$/)(got);
+    expect(got.body.detail).toContain("A write may still have succeeded.");
   });
 
   test("returns 503 and says that a write may have succeeded when the sidecar closes the connection", async () => {
@@ -297,6 +305,11 @@ describe("responses of other services", () => {
     });
     expect(received).toEqual([]);
     expect(logged).not.toMatch(/"level":[56]0|"err":/);
+  });
+
+  test("sends the value of a write in chunks, which the sidecar cannot repeat", async () => {
+    await api.put("/api/state/k").send({ a: 1 });
+    expect(received[0]?.headers).toMatchObject({ "transfer-encoding": "chunked" });
   });
 
   test("sends the value of a write exactly as the caller wrote it", async () => {

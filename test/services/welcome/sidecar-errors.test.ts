@@ -4,6 +4,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
@@ -37,7 +38,7 @@ async function sidecarOf(appId: string, options: Partial<Parameters<typeof start
 
 /** welcome behind a sidecar. */
 function welcomeAt({ origin }: Process, env: Record<string, string> = {}) {
-  const config = readConfig(variables, { INVOKE_TIMEOUT_MS: "20000", ...env });
+  const config = readConfig(variables, { INVOKE_TIMEOUT_MS: "20000", WRITE_TIMEOUT_MS: "20000", ...env });
   const log = pino({ enabled: false });
   const sidecar = createSidecar({
     origin,
@@ -189,20 +190,20 @@ describe("welcome behind a real sidecar reports", { timeout: 60_000 }, () => {
 describe("a sidecar that is killed after its service received a write and before the response", {
   timeout: 120_000,
 }, () => {
-  /** The retries that daprd has built in, but more of them: on a busy machine, a sidecar takes longer than 3 s to start. */
-  function manyRetries(): string[] {
+  /** The built-in retries of daprd, but more of them: on a busy machine, a sidecar takes longer than 3 s to start. */
+  function manyRetries(): string {
     const path = mkdtempSync(join(folder, "retries-"));
-    const policy = "DaprBuiltInServiceRetries: { policy: constant, duration: 200ms, maxRetries: 300 }";
+    const policy = "DaprBuiltInServiceRetries: { policy: constant, duration: 1s, maxRetries: 300 }";
     writeFileSync(
       join(path, "resiliency.yaml"),
       "{ apiVersion: dapr.io/v1alpha1, kind: Resiliency, metadata: { name: retries }, " +
         `spec: { policies: { retries: { ${policy} } }, targets: {} } }`,
     );
-    return [path];
+    return path;
   }
 
-  /** Sends a write and kills the peer while the service works on it. Returns the response and the writes received. */
-  async function interrupt(send: (sidecar: Process) => Promise<number>) {
+  /** Sends a write, and kills and restarts the peer while its service works on it. `writes` counts what it received. */
+  async function interrupt<T>(send: (sidecar: Process) => Promise<T>) {
     const first = Promise.withResolvers<void>();
     let writes = 0;
     const app = await startApp((req, res) => {
@@ -212,32 +213,46 @@ describe("a sidecar that is killed after its service received a write and before
       if (writes > 1) res.writeHead(204).end();
     });
     const peer = await sidecarOf("state-api", { appPort: app.port });
-    const caller = await sidecarOf("welcome", { resources: manyRetries() });
+    const caller = await sidecarOf("welcome", { resources: [manyRetries()] });
     await reach(welcomeAt(caller));
-    const status = send(caller);
+    const sent = send(caller);
     await first.promise;
     await peer.end("SIGKILL");
     const restarted = await peer.restart();
     onTestFinished(async () => void (await restarted.end()));
-    return { status: await status, writes };
+    return { response: await sent, writes: () => writes };
   }
 
-  test("sends a write with a known length to the service again: so daprd treats a call that names its length", async () => {
-    const { status, writes } = await interrupt(async ({ origin }) => {
-      const url = `${origin}/v1.0/invoke/state-api/method/state/k`;
-      return (await fetch(url, { method: "PUT", body: "{}" })).status;
-    });
-    expect({ status, writes }).toEqual({ status: 204, writes: 2 });
+  /** A write with a Content-Length, as most clients send it. */
+  const putAt = ({ origin }: Process, signal?: AbortSignal) =>
+    fetch(`${origin}/v1.0/invoke/state-api/method/state/k`, {
+      method: "PUT",
+      body: "{}",
+      ...(signal && { signal }),
+    }).then(
+      ({ status }) => status,
+      () => "canceled",
+    );
+
+  test("sends a write with a known length to the service again", async () => {
+    const { response, writes } = await interrupt(putAt);
+    expect([response, writes()]).toEqual([204, 2]);
   });
 
-  test("sends no write of welcome again, which answers that it may have succeeded", async () => {
-    let body: unknown;
-    const { status, writes } = await interrupt(async (sidecar) => {
-      const got = await welcomeAt(sidecar, { INVOKE_TIMEOUT_MS: "60000" }).put("/api/state/k").send({ a: 1 });
-      body = got.body;
-      return got.status;
-    });
-    expect({ status, writes }).toEqual({ status: 503, writes: 1 });
-    expect(body).toMatchObject({ title: unreachable.title, detail: uncertain });
+  test("sends no write again that its caller cancels within 1 s, as WRITE_TIMEOUT_MS does", async () => {
+    const { response, writes } = await interrupt((sidecar) => putAt(sidecar, AbortSignal.timeout(950)));
+    await setTimeout(2_500); // two more retries
+    expect([response, writes()]).toEqual(["canceled", 1]);
+  });
+
+  test("sends no write of welcome again, which returns that it may have succeeded", async () => {
+    const { response, writes } = await interrupt((sidecar) =>
+      welcomeAt(sidecar, { WRITE_TIMEOUT_MS: "60000" })
+        .put("/api/state/k")
+        .send({ a: 1 })
+        .then(({ body }) => body),
+    );
+    expect(response).toMatchObject({ status: 503, title: unreachable.title, detail: uncertain });
+    expect(writes()).toBe(1);
   });
 });
