@@ -597,6 +597,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     test("welcome checks the same tokens as the platform", () => {
       expect(variablesOf(app("blue-green"))).toEqual({
         WELCOME: "Hello from v2!",
+        WRITE_TIMEOUT_MS: "950",
         SIGN_IN_CLIENT_ID: clientId,
         SIGN_IN_TENANT_ID: tenant,
         SIGN_IN_AUTHORITY: `[${authority}]`,
