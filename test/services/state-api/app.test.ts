@@ -309,21 +309,45 @@ describe("errors of the store", () => {
     expect(logged).toContain("documents.example");
   });
 
-  test.each(["unavailable", "overloaded"] as const)(
-    "an error of kind %s returns 503 with Retry-After",
-    async (kind) => {
-      failWith(kind);
-      for (const ask of [...writes, ...reads]) {
-        const response = await ask();
-        problem(503, /statestore: the reason$/)(response);
-        expect(response.headers["retry-after"]).toBe("1");
-      }
-    },
-  );
+  test.each([
+    ["unavailable", "store-unavailable", "Retry. A write may still have succeeded."],
+    ["overloaded", "overloaded", "Nothing was changed. Retry."],
+  ] as const)("an error of kind %s returns 503 %s with Retry-After and the advice: %s", async (kind, code, detail) => {
+    failWith(kind);
+    for (const ask of [...writes, ...reads]) {
+      const response = await ask();
+      problem(503, /^Error (writing to|reading from) statestore: the reason$/)(response);
+      expect(response.body).toMatchObject({ type: `urn:problem:${code}`, detail });
+      expect(response.headers["retry-after"]).toBe("1");
+    }
+  });
 
-  test("a conflict returns 412 where the condition is a header, and 409 where it is in the body", async () => {
+  test("a conflict returns 412 where the condition is a header and 409 where it is in the body, and says that nothing was changed", async () => {
     failWith("conflict");
-    expect(await Promise.all(writes.map(async (write) => (await write()).status))).toEqual([409, 412, 412, 409]);
+    const responses = await Promise.all(writes.map((write) => write()));
+    expect(responses.map(({ status }) => status)).toEqual([409, 412, 412, 409]);
+    for (const { body, headers } of responses) {
+      expect(body).toMatchObject({
+        type: "urn:problem:conflict",
+        title: "Error writing to statestore: the reason",
+        detail: "Nothing was changed.",
+      });
+      expect(headers).not.toHaveProperty("retry-after");
+    }
+  });
+
+  test("entries that are too large together return 422 with the remedy; one that is too large returns 500", async () => {
+    failWith("too-large");
+    const [one, many] = await Promise.all(reads.map((read) => read()));
+    expect(one).toMatchObject({ status: 500, body: { type: "urn:problem:store-refused" } });
+    expect(many).toMatchObject({
+      status: 422,
+      body: {
+        type: "urn:problem:response-too-large",
+        title: "The entries are too large for one response",
+        detail: "Ask for fewer keys.",
+      },
+    });
   });
 
   test("an unexpected error returns 500 without its message, which appears in the log", async () => {
@@ -385,6 +409,8 @@ describe("errors of the store", () => {
     leaving.destroy();
     const left = /^http_request_duration_seconds_count\{.*status="499"\} 1$/m;
     await expect.poll(() => register.metrics()).toMatch(left);
+    await expect.poll(() => logged).toMatch(/"level":20,.*"status":499,"code":"caller-left"/);
+    expect(logged, "not a failure of the service").not.toContain('"level":50');
     release.resolve();
     const [chunk] = await once(staying, "data");
     expect(String(chunk)).toMatch(/^HTTP\/1.1 204 /);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { createTrace } from "../../../../services/runtime/trace.ts";
 import { coalesce } from "../../../../services/state-api/batching/coalesce.ts";
 import { StoreError, type Write } from "../../../../services/state-api/store.ts";
@@ -56,6 +56,49 @@ describe("batches", () => {
     gate.open();
     await Promise.all(writes);
     expect(inner.calls.map(({ keys }) => keys.length)).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 4]);
+  });
+
+  test("64 waiting writes are sent without a wait, and the next ones gather for 2 ms of their own", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const settle = () => new Promise(setImmediate);
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const store = coalesce(inner, plenty);
+    const sizes = () => inner.calls.map(({ keys }) => keys.length);
+    const save = (key: string) => store.save({ key, value: 1 }, call);
+    try {
+      const writes = [save("first"), save("a")];
+      await settle();
+      vi.advanceTimersByTime(1);
+      for (let index = 1; index < 64; index++) writes.push(save(`a${index}`));
+      await settle();
+      expect(sizes()).toEqual([1, 64]);
+      writes.push(save("b"));
+      await settle();
+      vi.advanceTimersByTime(1);
+      await settle();
+      expect(sizes(), "2 ms after the first").toEqual([1, 64]);
+      vi.advanceTimersByTime(1);
+      await settle();
+      expect(sizes()).toEqual([1, 64, 1]);
+      gate.open();
+      await Promise.all(writes);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test("writes that do not fit into one batch of 3 MiB follow in the next, while the others are at the store", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const store = coalesce(inner, plenty);
+    const save = (key: string, bytes: number) => store.save({ key, value: 1, bytes }, call);
+    const writes = [save("first", 1), ...["a", "b", "c", "d"].map((key) => save(key, 1_048_576)), save("e", 4_194_304)];
+    await expect.poll(() => inner.calls.map(({ keys }) => keys.join())).toEqual(["first", "a,b,c", "d", "e"]);
+    gate.open();
+    await Promise.all(writes);
   });
 
   test("reads of the same key in one batch share one item and all get its entry", async () => {
@@ -403,6 +446,23 @@ describe("limits", () => {
     await Promise.all(kept);
     await store.save({ key: "extra", value: 1 }, call);
     expect(inner.entries.size).toBe(11);
+  });
+
+  test("a batch of which all callers left while it gathered is no call of the store", async () => {
+    const inner = createMemoryStore();
+    const gate = createGate();
+    inner.before = gate.wait;
+    const sizes: number[] = [];
+    const store = coalesce(inner, { ...plenty, observe: (_operation, size) => sizes.push(size) });
+    const leaving = createCall();
+    const first = store.save({ key: "first", value: 1 }, call);
+    const ended = ["a", "b"].map((key) => store.save({ key, value: 1 }, leaving));
+    leaving.ended = new Error("left");
+    for (const each of ended) await expect(each).rejects.toThrow("left");
+    gate.open();
+    await first;
+    expect(sizes).toEqual([1]);
+    expect(inner.calls).toHaveLength(1);
   });
 
   test("writes and reads whose callers left while they waited are never sent", async () => {
