@@ -35,8 +35,10 @@ const NO_REASON = "";
 
 const ledger: Ledger = parse(readFileSync(LEDGER, "utf8"));
 const ci = process.argv.includes("--ci");
-const hashOf = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 12);
-const changed = all.filter((file) => ledger[file]?.hash !== hashOf(file));
+const hashes = new Map(
+  all.map((file) => [file, createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 12)]),
+);
+const changed = all.filter((file) => ledger[file]?.hash !== hashes.get(file));
 const faults: string[] = [];
 
 if (ci) {
@@ -80,7 +82,12 @@ function entryOf(file: string, { killed, survived, uncovered }: Tried): Entry {
     const reason = reasonOf(file, line, change) ?? NO_REASON;
     return { line, change, reason: reason || (uncovered.has(mutant) ? "TODO: no test executes it" : "TODO") };
   });
-  return { hash: hashOf(file), mutants: count + left.length, killed: count, ...(left.length > 0 && { survivors }) };
+  return {
+    hash: hashes.get(file) ?? "",
+    mutants: count + left.length,
+    killed: count,
+    ...(left.length > 0 && { survivors }),
+  };
 }
 
 /** The reason why the mutant may live, if it has one. */

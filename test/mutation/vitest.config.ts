@@ -15,8 +15,8 @@ export default defineConfig({
     fsModuleCache: false,
     maxWorkers: 1, // mutate.ts starts one Vitest for each CPU
     testTimeout: 30_000,
-    hookTimeout: 5_000,
-    expect: { poll: { timeout: 5_000 } },
+    hookTimeout: 3_000,
+    expect: { poll: { timeout: 2_000 } },
     reporters: [],
   },
 });

@@ -1,13 +1,15 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import {
   createSidecarClient,
+  MAX_RESPONSE_BYTES,
   type SidecarClient,
   SidecarError,
   type SidecarRequest,
 } from "../../../services/dapr/client.ts";
+import { BodyMemory, fits } from "../../../services/runtime/body-memory.ts";
 import { createTrace } from "../../../services/runtime/trace.ts";
 import { freePorts } from "../../support/processes.ts";
 
@@ -21,7 +23,7 @@ afterEach(async () => {
 async function connect(
   respond: RequestListener,
   options: { apiToken?: string; timeoutMs?: number } = {},
-): Promise<{ client: SidecarClient; received: IncomingHttpHeaders[] }> {
+): Promise<{ client: SidecarClient; origin: string; received: IncomingHttpHeaders[] }> {
   const received: IncomingHttpHeaders[] = [];
   const sidecar = createServer((req, res) => {
     received.push(req.headers);
@@ -29,13 +31,14 @@ async function connect(
   }).listen(0, "127.0.0.1");
   await once(sidecar, "listening");
   const { port } = sidecar.address() as AddressInfo;
-  const client = createSidecarClient({ origin: `http://127.0.0.1:${port}`, timeoutMs: 10_000, ...options });
+  const origin = `http://127.0.0.1:${port}`;
+  const client = createSidecarClient({ origin, timeoutMs: 10_000, ...options });
   cleanUp.push(
     () => sidecar.close(),
     () => sidecar.closeAllConnections(),
     () => client.close(),
   );
-  return { client, received };
+  return { client, origin, received };
 }
 
 describe("createSidecarClient", () => {
@@ -105,10 +108,13 @@ describe("createSidecarClient", () => {
   });
 
   test("counts the wait for a free connection towards the timeout", async () => {
-    const { client, received } = await connect(() => {}, { timeoutMs: 1_000 });
-    const requests = Array.from({ length: 100 }, () => client.request("/", {}));
-    const outcomes = await Promise.allSettled(requests);
-    expect(outcomes.map((each) => each.status === "rejected" && each.reason.kind)).toEqual(Array(100).fill("timeout"));
+    const { client, received } = await connect(() => {});
+    for (let held = 0; held < 64; held++) client.request("/", { timeoutMs: 1_500 }).catch(() => {}); // a second longer
+    await expect.poll(() => received.length).toBe(64);
+    const waiting = Array.from({ length: 36 }, () => client.request("/", { timeoutMs: 200 }));
+    for (const outcome of await Promise.allSettled(waiting)) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { kind: "timeout" } });
+    }
     expect(received).toHaveLength(64);
   });
 
@@ -127,6 +133,96 @@ describe("createSidecarClient", () => {
       message: expect.stringMatching(/closed the connection$/),
     });
   });
+});
+
+describe("the memory and the timer of a request", () => {
+  const budget = 20 * 1_048_576;
+  const most = "x".repeat(MAX_RESPONSE_BYTES);
+  afterEach(() => {
+    expect(fits(Number.POSITIVE_INFINITY), "every response has freed its memory").toBe(true);
+    vi.useRealTimers();
+  });
+
+  test("allow a response of exactly the maximum, and refuse a larger one", async () => {
+    const { client } = await connect((req, res) => res.end(req.url === "/most" ? most : `${most}x`), {
+      timeoutMs: 20_000,
+    });
+    expect((await client.request("/most", {})).text).toHaveLength(MAX_RESPONSE_BYTES);
+    await expect(client.request("/more", {})).rejects.toMatchObject({
+      kind: "too-large",
+      message: `the Dapr sidecar's response is larger than ${MAX_RESPONSE_BYTES} bytes`,
+    });
+  });
+
+  test("refuse a large response while other bodies take the budget", async () => {
+    const others = new BodyMemory();
+    others.resize(budget);
+    const { client } = await connect((_req, res) => res.end(most), { timeoutMs: 20_000 });
+    try {
+      await expect(client.request("/", {})).rejects.toMatchObject({
+        kind: "overloaded",
+        message: "the service holds too many large bodies",
+      });
+    } finally {
+      others.release();
+    }
+  });
+
+  test("are free after a timeout and after a broken connection in the middle of a large response", async () => {
+    const half: RequestListener = (_req, res) =>
+      res.writeHead(200, { "content-length": 200_000 }).write("x".repeat(1e5));
+    const { client } = await connect(half, { timeoutMs: 10_000 });
+    const sent = client.request("/", { timeoutMs: 300 });
+    await expect.poll(() => fits(budget)).toBe(false);
+    await expect(sent).rejects.toMatchObject({ kind: "timeout" });
+    expect(fits(budget)).toBe(true);
+    const { client: other } = await connect(
+      (req, res) => {
+        half(req, res);
+        setTimeout(() => res.destroy(), 100);
+      },
+      { timeoutMs: 10_000 },
+    );
+    const cut = other.request("/", {});
+    await expect.poll(() => fits(budget)).toBe(false);
+    await expect(cut).rejects.toMatchObject({ kind: "interrupted" });
+  });
+
+  test("end with the response", async () => {
+    const { client } = await connect((_req, res) => res.end("ok"), { timeoutMs: 20_000 });
+    await client.request("/", {}); // loads undici, which has timers of its own
+    const set = vi.spyOn(globalThis, "setTimeout");
+    const cleared = vi.spyOn(globalThis, "clearTimeout");
+    try {
+      await client.request("/", { timeoutMs: 12_345 });
+      await client.request("/", { timeoutMs: 12_345, sentTimeoutMs: 23_456 });
+      const ours = set.mock.calls.flatMap(([, milliseconds], index) =>
+        milliseconds === 12_345 || milliseconds === 23_456 ? [set.mock.results[index]?.value] : [],
+      );
+      expect(ours).toHaveLength(3);
+      for (const timer of ours) expect(cleared.mock.calls.flat()).toContain(timer);
+    } finally {
+      vi.restoreAllMocks();
+    }
+  });
+
+  test("count from the dispatch, and with sentTimeoutMs from when the request leaves", async () => {
+    const { client } = await connect(() => {}, { timeoutMs: 10_000 });
+    await expect(client.request("/", { timeoutMs: 60_000, sentTimeoutMs: 50 })).rejects.toMatchObject({
+      kind: "timeout",
+      message: expect.stringMatching(/within 50 ms$/),
+    });
+  });
+});
+
+test("close ends the connections, and does nothing before the first request", async () => {
+  const { origin } = await connect((_req, res) => res.end());
+  const create = () => createSidecarClient({ origin, timeoutMs: 5_000 });
+  await create().close();
+  const used = create();
+  await used.request("/", {});
+  await used.close();
+  await expect(used.request("/", {})).rejects.toThrow("is unreachable");
 });
 
 describe("requests that wait for one of the 64 connections", () => {

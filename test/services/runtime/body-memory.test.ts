@@ -1,14 +1,26 @@
 import { EventEmitter } from "node:events";
-import { afterEach, describe, expect, test } from "vitest";
-import { BodyBuffer, BodyMemory, fits, SMALL } from "../../../services/runtime/body-memory.ts";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+type Module = typeof import("../../../services/runtime/body-memory.ts");
+type Memory = InstanceType<Module["BodyMemory"]>;
 
 const BUDGET = 20 * 1_048_576;
-const taken: BodyMemory[] = [];
+const SMALL = 16_384;
+let BodyBuffer: Module["BodyBuffer"];
+let BodyMemory: Module["BodyMemory"];
+let fits: Module["fits"];
+let taken: Memory[];
+// Loaded anew for each test, so that bytes that one of them fails to release do not count in the next.
+beforeEach(async () => {
+  vi.resetModules();
+  ({ BodyBuffer, BodyMemory, fits } = await import("../../../services/runtime/body-memory.ts"));
+  taken = [];
+});
 afterEach(() => {
   for (const memory of taken.splice(0)) memory.release();
   expect(fits(Number.POSITIVE_INFINITY), "the budget is free after each test").toBe(true);
 });
-function take(bytes: number): BodyMemory {
+function take(bytes: number): Memory {
   const memory = new BodyMemory();
   taken.push(memory);
   expect(memory.resize(bytes)).toBe(true);
@@ -81,7 +93,7 @@ describe("the budget of all bodies", () => {
 });
 
 describe("BodyBuffer", () => {
-  const bytesOf = (body: BodyBuffer) => body.read((bytes) => Buffer.from(bytes));
+  const bytesOf = (body: InstanceType<Module["BodyBuffer"]>) => body.read((bytes) => Buffer.from(bytes));
   const buffer = () => {
     const memory = new BodyMemory();
     taken.push(memory);

@@ -6,12 +6,22 @@ import type { Request, Response } from "express";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { addCommonRoutes, createServiceApp } from "../../../services/runtime/app.ts";
-import { BodyMemory, fits, SMALL } from "../../../services/runtime/body-memory.ts";
-import { readJson, readJsonText, send } from "../../../services/runtime/http.ts";
+import type { BodyMemory } from "../../../services/runtime/body-memory.ts";
+
+// Loaded anew for each test, so that bytes that one of them fails to release do not count in the next.
+const load = async () => {
+  vi.resetModules();
+  return {
+    ...(await import("../../../services/runtime/app.ts")),
+    ...(await import("../../../services/runtime/body-memory.ts")),
+    ...(await import("../../../services/runtime/http.ts")),
+  };
+};
+type Http = Awaited<ReturnType<typeof load>>;
 
 const LIMIT = 30_000;
 const BUDGET = 20 * 1_048_576;
+const SMALL = 16_384;
 let origin: string;
 let port: number;
 let close: () => Promise<void>;
@@ -19,21 +29,34 @@ let read: (req: Request, limit: number) => Promise<unknown>;
 let respond: (req: Request, res: Response) => void;
 /** Responses of the server, in order. */
 let responses: ServerResponse[];
-const others = new BodyMemory();
+let fits: Http["fits"];
+let readJson: Http["readJson"];
+let readJsonText: Http["readJsonText"];
+let send: Http["send"];
+let others: BodyMemory;
 
 beforeEach(async () => {
+  const http = await load();
+  ({ fits, readJson, readJsonText, send } = http);
+  others = new http.BodyMemory();
   read = readJsonText;
   respond = (_req, res) => send(res, "text/plain", "ok");
   responses = [];
   const register = new Registry();
-  const app = createServiceApp(register, { HOST: "127.0.0.1", ALLOWED_HOSTS: "" });
+  const app = http.createServiceApp(register, { HOST: "127.0.0.1", ALLOWED_HOSTS: "" });
   app.put("/body", async (req, res) => {
     const value = await read(req, LIMIT);
     send(res, "application/json", JSON.stringify(value));
   });
   app.get("/body", (req, res) => respond(req, res));
   const log = pino({ level: "silent" });
-  addCommonRoutes(app, { openapi: { paths: {} }, config: { METRICS_PORT: 0 }, log, register, ready: async () => {} });
+  http.addCommonRoutes(app, {
+    openapi: { paths: {} },
+    config: { METRICS_PORT: 0 },
+    log,
+    register,
+    ready: async () => {},
+  });
   const server = createServer((req, res) => {
     responses.push(res);
     app(req, res);
@@ -56,7 +79,11 @@ afterEach(async () => {
 
 /** As `expect.poll`, which moves a clock that the test has stopped. */
 async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  const end = performance.now() + 5_000;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error("it did not happen within 5 s");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 interface Answer {
