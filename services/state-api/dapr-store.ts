@@ -56,9 +56,9 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
     await calls.call(operation, call, work, isCosmosDb ? COSMOS_DB_WRITE_TIMEOUT_MS : undefined);
   }
 
-  function get(key: string, call: Call): Promise<Entry | undefined> {
+  function get(key: string, call: Call, metadata = partitionMetadata(key)): Promise<Entry | undefined> {
     return calls.call("get", call, async (sdkCall) => {
-      const value = await sdkCall.state.get(storeName, encodeURIComponent(key), { metadata: partitionMetadata(key) });
+      const value = await sdkCall.state.get(storeName, encodeURIComponent(key), { metadata });
       const { response } = sdkCall;
       return response?.statusCode === 204 ? undefined : toEntry(value, response?.headers.etag);
     });
@@ -102,17 +102,26 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
     const named = partitionOf(key);
     const { isCosmosDb, appId } = await component.find(call);
     if (!isCosmosDb || (named ?? appId) === undefined) return changeAlone(key, entry, write, call);
-    try {
-      await changeInTransaction(key, entry, write, named ?? `${appId}||${key}`, call);
-      hasDefaultPrefix ||= named === undefined;
-    } catch (error) {
-      // A component with a `keyPrefix` stores this key in a partition that Dapr does not tell, so the transaction finds
-      // no document. If the entry is still there, change it without a transaction.
-      const isConflict = error instanceof StoreError && error.kind === "conflict";
-      if (named !== undefined || hasDefaultPrefix || !isConflict) throw error;
-      if ((await get(key, call))?.etag !== entry.etag) throw error;
-      await changeAlone(key, entry, write, call);
+    const partitionKey = named ?? `${appId}||${key}`;
+    if (named !== undefined || (await findDefaultPrefix(key, partitionKey, call))) {
+      return changeInTransaction(key, entry, write, partitionKey, call);
     }
+    // A component with a `keyPrefix` stores this key in a partition that Dapr does not tell, so a transaction would
+    // find no document. If the entry is still there, change it without a transaction.
+    if ((await get(key, call))?.etag !== entry.etag) throw new StoreError("conflict", `key "${key}" has another entry`);
+    await changeAlone(key, entry, write, call);
+  }
+
+  /**
+   * Whether the partition that Dapr's default prefix names has a document of this key. A conflict in a transaction does
+   * not tell: the entry that was read may be of a replica that lags behind a deletion.
+   */
+  async function findDefaultPrefix(key: string, partitionKey: string, call: Call): Promise<boolean> {
+    // Twice, because the next replica may have seen the deletion.
+    for (let reads = 0; !hasDefaultPrefix && reads < 2; reads++) {
+      hasDefaultPrefix = (await get(key, call, { partitionKey })) !== undefined;
+    }
+    return hasDefaultPrefix;
   }
 
   async function changeAlone(key: string, { etag }: Entry, write: Write | undefined, call: Call): Promise<void> {

@@ -41,3 +41,33 @@ test.each([
     }
   },
 );
+
+test.each(["PUT", "DELETE"] as const)(
+  "%s with the ETag of a deleted entry is rejected while the replicas that answer still have the entry",
+  async (method) => {
+    const cosmos = await startCosmosSimulator();
+    cosmos.createContainer("dapr-db", "statestore");
+    const env = { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key };
+    const { instances, end } = await startInstances({ count: 1, resources: ["components/cosmos/sidecar-key"], env });
+    try {
+      const url = `${instances[0]?.service.origin}/state/deleted`;
+      const send = (method: string, headers = {}) =>
+        fetch(url, {
+          method,
+          headers: { "Content-Type": "application/json", ...headers },
+          ...(method === "PUT" ? { body: "1" } : {}),
+        });
+      await send("PUT");
+      const etag = (await send("GET")).headers.get("ETag");
+      Object.assign(cosmos.replicas, { lagMs: 60_000, everyNth: 1 });
+      expect((await send("DELETE")).status).toBe(204);
+      expect((await send("GET")).headers.get("ETag")).toBe(etag); // late
+      expect((await send(method, { "If-Match": etag })).status).toBe(412);
+      cosmos.replicas.lagMs = 0;
+      expect((await send("GET")).status).toBe(404);
+    } finally {
+      await end();
+      await cosmos.close();
+    }
+  },
+);

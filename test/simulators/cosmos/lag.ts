@@ -6,11 +6,13 @@ import type { Account } from "./account.ts";
 export interface Replicas {
   /** How far the lagging replica is behind, in milliseconds. */
   lagMs: number;
+  /** The lagging replica answers the first of so many reads; default 2. */
+  everyNth: number;
   /** How many reads returned a state that a write had already changed. */
   readonly lateReads: number;
   /** Call before a write. */
   keep(): void;
-  /** Runs every second `read` on the lagging replica, the others on the current one. */
+  /** Runs one `read` of `everyNth` on the lagging replica, the others on the current one. */
   read<T>(read: () => T): T;
 }
 
@@ -31,6 +33,7 @@ export function createReplicas(account: Account): Replicas {
 
   const replicas = {
     lagMs: 0,
+    everyNth: 2,
     get lateReads() {
       return lateReads;
     },
@@ -41,7 +44,7 @@ export function createReplicas(account: Account): Replicas {
       const time = performance.now() - replicas.lagMs;
       earlier = earlier.filter(({ until }) => until > time);
       const [state] = earlier;
-      if (!state || ++reads % 2 === 0) return read();
+      if (!state || reads++ % replicas.everyNth !== 0) return read();
       lateReads++;
       const restoreCurrent = snapshot();
       state.restore();
