@@ -24,11 +24,10 @@ export interface Tried {
 
 /** As many Vitests run, each one file at a time. Mutants often keep a test waiting, so four of them use two CPUs. */
 const LANES = 4;
-/** A mutant meets the fastest of its tests first, and the others only if it survives. At most 40, to bound the time. */
-const ROUNDS = [
-  { from: 0, to: 8 },
-  { from: 8, to: 40 },
-];
+/** A mutant meets the fastest of its tests first, and the others only if it survives. */
+const FIRST_TESTS = 8;
+/** Bounds the time of a mutant that survives: the sum of its tests, without their hooks, in milliseconds. */
+const MOST_MS = 5_000;
 
 /** Tries the mutants of `files` that `pick` returns. Prints its progress. */
 export async function tryMutants(
@@ -44,8 +43,7 @@ export async function tryMutants(
   if (picked.length === 0) return { killed: [], survived: [], uncovered: new Set() };
 
   const lanes = await Promise.all(Array.from({ length: LANES }, () => openVitest(code)));
-  const [first] = lanes;
-  const paths = ((await first?.globTestSpecifications())?.map(({ moduleId }) => moduleId) ?? []).filter((p) =>
+  const paths = ((await lanes[0]?.globTestSpecifications())?.map(({ moduleId }) => moduleId) ?? []).filter((p) =>
     new RegExp(process.env.HACK ?? "").test(p),
   );
   /** Runs `use` for all items, as many at a time as there are lanes. */
@@ -85,13 +83,21 @@ export async function tryMutants(
     const unsure = new Set<string>();
     const alive = () => picked.filter((id) => !killed.has(id));
 
-    for (const { from, to } of ROUNDS) {
+    const first = (tests: readonly string[]) => tests.slice(0, FIRST_TESTS);
+    const others = (tests: readonly string[]) => {
+      let sum = 0;
+      return tests.slice(FIRST_TESTS).filter((test) => {
+        sum += milliseconds(test);
+        return sum <= MOST_MS;
+      });
+    };
+    for (const choose of [first, others]) {
       /** By file and test: the mutants to try. */
       const work = new Map<string, Record<string, string[]>>();
       for (const id of alive()) {
         if (unsure.has(id)) continue;
         const covering = [...(coverage.get(id)?.tests ?? [])].sort((a, b) => milliseconds(a) - milliseconds(b));
-        for (const test of covering.slice(from, to)) {
+        for (const test of choose(covering)) {
           const file = tests.get(test)?.file ?? "";
           const ofFile = work.get(file) ?? {};
           work.set(file, ofFile);

@@ -97,21 +97,32 @@ describe("requests that are sent before the response to an earlier one", () => {
     held[2]?.end("third");
     held[3]?.end("fourth");
     await expect.poll(received).toContain("fourth");
+    socket.write(get("/5") + get("/6"));
+    await arrived(6);
+    held[4]?.end("fifth");
+    held[5]?.end("sixth");
+    await expect.poll(received).toContain("sixth");
     socket.destroy();
   });
 
-  test("close the connection when a second one waits, which never reaches the listener", async () => {
+  test("close the connection when a second one waits, and Node parses none after it", async () => {
+    let parsed = 0;
+    server.on("request", () => parsed++);
     const { socket, closed } = open();
-    socket.write(get("/1") + get("/2") + get("/3") + get("/4"));
+    socket.write(get("/").repeat(1_000));
     await closed;
-    expect(handled).toEqual(["/1", "/2"]);
+    expect(handled).toEqual(["/", "/"]);
+    expect(parsed).toBe(3);
+    await expect.poll(() => held.map(({ destroyed }) => destroyed)).toEqual([true, true]);
   });
 
   test("are not parsed after a CONNECT has closed the connection", async () => {
     const { socket, closed } = open();
-    socket.write(`${get("/1")}CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n${get("/3")}`);
+    let ended = 0;
+    handle = (_req, res) => res.once("close", () => ended++);
+    socket.write(`${get("/1")}${get("/2")}CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n${get("/3")}`);
     await closed;
-    expect(handled).toEqual(["/1"]);
-    await expect.poll(() => held[0]?.destroyed).toBe(true);
+    expect(handled).toEqual(["/1", "/2"]);
+    await expect.poll(() => ended, { message: "the response that waits is closed, too" }).toBe(2);
   });
 });

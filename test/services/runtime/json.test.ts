@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseJson } from "../../../services/runtime/json.ts";
+import { parseJson, parseMeasured } from "../../../services/runtime/json.ts";
 import { Problem } from "../../../services/runtime/problem.ts";
 
 function refusalOf(text: string): Problem {
@@ -98,5 +98,73 @@ describe("parseJson", () => {
       code: "bad-request",
       detail: expect.stringContaining("Unexpected token"),
     });
+  });
+
+  test.each([
+    "1E400",
+    "[1e400,1]",
+    "1e-400",
+    "0.1e-330",
+    "1234567890123456.7",
+    "12345678901234567",
+    "123456789012345678e2",
+    "1.00000000000000001",
+  ])("refuses the number %s, which a double cannot hold", (text) => {
+    expect(refusalOf(text)).toMatchObject({
+      code: "not-storable",
+      message: "The body has a value that cannot be stored exactly",
+    });
+  });
+
+  test.each([
+    "123456789012345",
+    "1234567890123456",
+    "0.000001",
+    "1e5",
+    "1E5",
+    "100e-2",
+    "0.0e0",
+    "1000000000000000000000",
+    "10203040506070800000",
+    "[1,22,333]",
+  ])("accepts the number %s", (text) => {
+    expect(parseJson(text)).toEqual(JSON.parse(text));
+  });
+
+  test.each([
+    ['["a",{"b":1},"\\udfff"]', "/2"],
+    ['{"\\ud800":1}', "/"],
+    ['"\\uD83D"', "the top of the document"],
+  ])("names what is wrong with half of a surrogate pair in %s", (text, place) => {
+    expect(refusalOf(text).detail).toMatch(/: a string contains half of a surrogate pair\. Send valid Unicode\.$/);
+    if (place !== "/") expect(refusalOf(text).detail).toContain(`At ${place}: `);
+  });
+
+  test.each([
+    ['[1,{"a":1,"b":{"a":2,"c":3},"c":[{"a":1},{"a":1}]}]', undefined],
+    ['{"a":["a","a"],"b":"a"}', undefined],
+    ['{"a":{"b":1},"b":1}', undefined],
+    ['[{"a":1},{"a":1}]', undefined],
+    ['{"a":[1,"x",{}],"x":1,"a":2}', "/a"],
+    ['{"a":{"a":1,"b":2,"a":3}}', "/a/a"],
+    ['{"a":[],"b":{},"a":3}', "/a"],
+    ['{"x" : 1 , "x" : 2}', "/x"],
+  ])("finds a repeated name of one object in %s at %s", (text, place) => {
+    if (place === undefined) expect(parseJson(text)).toEqual(JSON.parse(text));
+    else
+      expect(refusalOf(text).detail).toBe(
+        `At ${place}: an object has two members with this name. Send each name once.`,
+      );
+  });
+
+  test("shortens a place of more than 100 characters", () => {
+    const placeOf = (name: string) => /^At (.*): a double/.exec(refusalOf(`{"${name}":1e999}`).detail ?? "")?.[1];
+    expect(placeOf("x".repeat(99))).toBe(`/${"x".repeat(99)}`);
+    expect(placeOf("x".repeat(100))).toBe(`/${"x".repeat(99)}…`);
+  });
+
+  test("estimates the memory of a value from its text and its objects and arrays", () => {
+    expect(parseMeasured("1")).toEqual({ value: 1, bytes: 3 });
+    expect(parseMeasured('{"a":[null,"b"],"c":{}}').bytes).toBe(3 * 23 + 3 * 64);
   });
 });
