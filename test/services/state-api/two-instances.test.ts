@@ -51,11 +51,8 @@ describe.each(stores)("two processes of state-api, each with its own sidecar, on
   /** Sends 100 requests at once, 50 to each process. */
   const race = (send: (pair: StateApiPair, index: number) => Promise<Answer>) =>
     Promise.all(Array.from({ length: 100 }, (_, index) => send(pairFor(index), index)));
-  /** A conflict that took long to arrive is answered 503, which promises nothing. No other failure is expected. */
-  const expectOneWinner = (answers: readonly Answer[], won: number) => {
-    const { [won]: winners, 412: _, 503: __, ...others } = countStatuses(answers);
-    expect({ winners, others }).toEqual({ winners: 1, others: {} });
-  };
+  const expectOneWinner = (answers: readonly Answer[], won: number) =>
+    expect(countStatuses(answers)).toEqual({ [won]: 1, 412: 99 });
 
   test("one of 100 creators of a key gets 201, and its value is stored", async () => {
     const headers = { "If-None-Match": "*" };
@@ -95,18 +92,19 @@ describe.each(stores)("two processes of state-api, each with its own sidecar, on
   });
 
   test("a write with an ETag never brings back an entry that a concurrent delete removed", async () => {
-    const keys = Array.from({ length: 50 }, (_, index) => `gone-${index}`);
-    const etags = await Promise.all(keys.map((key) => create(key)));
-    const answers = await Promise.all(
-      keys.flatMap((key, index) => [
+    // In rounds of 10, because 20 conflicts in a row would open the circuit breaker of a sidecar.
+    for (const round of Array.from({ length: 5 }).keys()) {
+      const keys = Array.from({ length: 10 }, (_, index) => `gone-${round}-${index}`);
+      const etags = await Promise.all(keys.map((key) => create(key)));
+      const writes = keys.map((key, index) =>
         pairFor(index).send("PUT", `/state/${key}`, { body: 2, headers: { "If-Match": etags[index] ?? "" } }),
-        pairFor(index + 1).send("DELETE", `/state/${key}`),
-      ]),
-    );
-    const { 204: _, 412: __, 503: ___, ...others } = countStatuses(answers.filter((_, index) => index % 2 === 0));
-    expect(others).toEqual({});
-    expect(countStatuses(answers.filter((_, index) => index % 2 === 1))).toEqual({ 204: 50 });
-    expect(countStatuses(await Promise.all(keys.map(read)))).toEqual({ 404: 50 });
+      );
+      const deletes = keys.map((key, index) => pairFor(index + 1).send("DELETE", `/state/${key}`));
+      const { 204: _, 412: __, ...others } = countStatuses(await Promise.all(writes));
+      expect(others).toEqual({});
+      expect(countStatuses(await Promise.all(deletes))).toEqual({ 204: 10 });
+      expect(countStatuses(await Promise.all(keys.map(read)))).toEqual({ 404: 10 });
+    }
   });
 
   test("transactions of both on the same five keys succeed and are all or nothing", async () => {
