@@ -410,9 +410,9 @@ describe("histories of concurrent clients", () => {
   test("are linearizable for each key, whatever the store's delays and faults, bad values and callers that leave", async ({
     annotate,
   }) => {
-    await fc.assert(histories({ batching: true, atomic: true }), { seed: 18, numRuns: 200, endOnFailure: true });
+    await fc.assert(histories({ batching: true, atomic: true }), { seed: 18, numRuns: 120, endOnFailure: true });
     await annotate(JSON.stringify(counts));
-    for (const [what, count] of Object.entries(counts)) expect(count, what).toBeGreaterThan(50);
+    for (const [what, count] of Object.entries(counts)) expect(count, what).toBeGreaterThan(20);
   });
 
   test("are linearizable on a store that can apply a part of a batch, because it is never batched", async () => {
