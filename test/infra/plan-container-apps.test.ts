@@ -139,7 +139,7 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
       expect(plans.find("containerapps", type).properties).toEqual({
         outboundPolicy: {
           timeoutPolicy: { responseTimeoutInSeconds: 1 },
-          circuitBreakerPolicy: { consecutiveErrors: 20, timeoutInSeconds: 2 },
+          circuitBreakerPolicy: { consecutiveErrors: 100, timeoutInSeconds: 2 },
         },
       });
     });

@@ -47,7 +47,7 @@ resource resiliency 'Microsoft.App/managedEnvironments/daprComponents/resiliency
   properties: {
     outboundPolicy: {
       timeoutPolicy: { responseTimeoutInSeconds: 1 }
-      circuitBreakerPolicy: { consecutiveErrors: 20, timeoutInSeconds: 2 }
+      circuitBreakerPolicy: { consecutiveErrors: 100, timeoutInSeconds: 2 }
     }
   }
 }

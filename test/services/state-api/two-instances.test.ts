@@ -92,19 +92,17 @@ describe.each(stores)("two processes of state-api, each with its own sidecar, on
   });
 
   test("a write with an ETag never brings back an entry that a concurrent delete removed", async () => {
-    // In rounds of 10, because 20 conflicts in a row would open the circuit breaker of a sidecar.
-    for (const round of Array.from({ length: 5 }).keys()) {
-      const keys = Array.from({ length: 10 }, (_, index) => `gone-${round}-${index}`);
-      const etags = await Promise.all(keys.map((key) => create(key)));
-      const writes = keys.map((key, index) =>
-        pairFor(index).send("PUT", `/state/${key}`, { body: 2, headers: { "If-Match": etags[index] ?? "" } }),
-      );
-      const deletes = keys.map((key, index) => pairFor(index + 1).send("DELETE", `/state/${key}`));
-      const { 204: _, 412: __, ...others } = countStatuses(await Promise.all(writes));
-      expect(others).toEqual({});
-      expect(countStatuses(await Promise.all(deletes))).toEqual({ 204: 10 });
-      expect(countStatuses(await Promise.all(keys.map(read)))).toEqual({ 404: 10 });
-    }
+    const keys = Array.from({ length: 50 }, (_, index) => `gone-${index}`);
+    const etags = await Promise.all(keys.map((key) => create(key)));
+    const writes = keys.map((key, index) =>
+      pairFor(index).send("PUT", `/state/${key}`, { body: 2, headers: { "If-Match": etags[index] ?? "" } }),
+    );
+    const deletes = keys.map((key, index) => pairFor(index + 1).send("DELETE", `/state/${key}`));
+    // Nor do many conflicts in a row open the circuit breaker of a sidecar, after which requests would get 503.
+    const { 204: _, 412: __, ...others } = countStatuses(await Promise.all(writes));
+    expect(others).toEqual({});
+    expect(countStatuses(await Promise.all(deletes))).toEqual({ 204: 50 });
+    expect(countStatuses(await Promise.all(keys.map(read)))).toEqual({ 404: 50 });
   });
 
   test("transactions of both on the same five keys succeed and are all or nothing", async () => {
