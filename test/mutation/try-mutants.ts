@@ -43,9 +43,7 @@ export async function tryMutants(
   if (picked.length === 0) return { killed: [], survived: [], uncovered: new Set() };
 
   const lanes = await Promise.all(Array.from({ length: LANES }, () => openVitest(code)));
-  const paths = ((await lanes[0]?.globTestSpecifications())?.map(({ moduleId }) => moduleId) ?? []).filter((p) =>
-    new RegExp(process.env.HACK ?? "").test(p),
-  );
+  const paths = (await lanes[0]?.globTestSpecifications())?.map(({ moduleId }) => moduleId) ?? [];
   /** Runs `use` for all items, as many at a time as there are lanes. */
   const each = async <T>(items: readonly T[], use: (lane: Vitest, item: T) => Promise<void>) => {
     const queue = items.values();
@@ -63,7 +61,8 @@ export async function tryMutants(
     /** By source file: the tests that execute a mutant of it. */
     const testsOf = new Map<string, Set<string>>();
     await each(paths, async (lane, file) => {
-      const module = await run(lane, file, { kind: "cover" });
+      let module = await run(lane, file, { kind: "cover" });
+      if (!module.ok()) module = await run(lane, file, { kind: "cover" }); // a busy machine may have been too slow
       if (!module.ok()) throw new Error(`${file} fails without a mutant:\n${failuresOf(module)}`);
       for (const id of module.meta().covered ?? []) coverage.get(id)?.loadedBy.add(file);
       for (const test of module.children.allTests()) {

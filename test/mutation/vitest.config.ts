@@ -16,7 +16,7 @@ export default defineConfig({
     maxWorkers: 1, // mutate.ts starts one Vitest for each CPU
     testTimeout: 30_000,
     hookTimeout: 3_000,
-    expect: { poll: { timeout: 2_000 } },
+    expect: { poll: { timeout: 10_000 } },
     reporters: [],
   },
 });
