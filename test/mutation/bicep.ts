@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { spawn } from "../../tools/processes/spawn.ts";
+import { createVitest, type Vitest } from "vitest/node";
 import { type Bicep, findBicep, startBicep } from "../support/bicep.ts";
 import { root } from "../support/processes.ts";
 import { type Mutant, mutants } from "./bicep-mutants.ts";
@@ -19,39 +19,42 @@ const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--excl
 const started = performance.now();
 const seconds = () => `${Math.round((performance.now() - started) / 1000)} s`;
 
-/** A copy of the repository, with a compiler. */
+// The tests inherit both. With CI set, they fail without a compiler, which would skip them otherwise.
+process.env.BICEP = compiler;
+process.env.CI = "true";
+
+/** A copy of the repository, with a compiler and a test runner. */
 interface Bench {
   readonly folder: string;
   readonly bicep: Bicep;
+  readonly vitest: Vitest;
 }
 
-function copy(): Bench {
+async function copy(): Promise<Bench> {
   const folder = mkdtempSync(join(tmpdir(), "bicep-mutants-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   for (const file of tracked) cpSync(join(root, file), join(folder, file));
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  return { folder, bicep: startBicep(compiler, { folder }) };
+  const options = { root: folder, project: "infra", watch: false, bail: 1, maxWorkers: 1, reporters: [{}] };
+  return { folder, bicep: startBicep(compiler, { folder }), vitest: await createVitest("test", options) };
 }
 
-/** Runs test files in a copy until one test fails. Resolves with the exit code and the output. */
-function runTests(folder: string, files: readonly string[]): Promise<{ code: number | null; output: string }> {
-  const paths = files.map((file) => `test/infra/${file}.test.ts`);
-  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", "infra", "--bail", "1", ...paths];
-  // With CI set, the tests fail without a compiler, which would skip them otherwise.
-  const env = { ...process.env, BICEP: compiler, CI: "true", NO_COLOR: "1" };
-  const child = spawn(process.execPath, args, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (chunk) => {
-      output += chunk;
-    });
-  }
-  return new Promise((resolve) => child.once("close", (code) => resolve({ code, output })));
+/** Runs a test file in a copy until one test fails. Resolves with the failures. */
+async function runTests({ folder, vitest }: Bench, test: string): Promise<string[]> {
+  const file = vitest.getProjectByName("infra").createSpecification(join(folder, `test/infra/${test}.test.ts`));
+  const { testModules, unhandledErrors } = await vitest.runTestSpecifications([file], false);
+  const failures = testModules.flatMap((module) => [
+    ...module.errors(),
+    ...[...module.children.allSuites()].flatMap((suite) => suite.errors()),
+    ...[...module.children.allTests("failed")].flatMap((test) => test.result().errors ?? []),
+  ]);
+  const none = testModules.flatMap((module) => [...module.children.allTests("passed")]).length === 0;
+  return [...failures, ...unhandledErrors].map(String).concat(none && failures.length === 0 ? "no test ran" : []);
 }
 
 /** Resolves with undefined when a test fails, otherwise with what is wrong. */
-async function survive({ folder, bicep }: Bench, { file, find, replace, test }: Mutant): Promise<string | undefined> {
-  const path = join(folder, "infra/bicep", file);
+async function survive(bench: Bench, { file, find, replace, test }: Mutant): Promise<string | undefined> {
+  const path = join(bench.folder, "infra/bicep", file);
   const text = readFileSync(path, "utf8");
   const matches = text.split(find).length - 1;
   if (matches !== 1) return `its text occurs ${matches} times`;
@@ -60,11 +63,10 @@ async function survive({ folder, bicep }: Bench, { file, find, replace, test }: 
       path,
       text.replace(find, () => replace),
     );
-    const { diagnostics } = await bicep.compile(join("infra/bicep", file));
+    const { diagnostics } = await bench.bicep.compile(join("infra/bicep", file));
     const errors = diagnostics.filter(({ level }) => level === "Error");
     if (errors.length > 0) return `it does not compile: ${errors[0]?.message}`;
-    const { code } = await runTests(folder, [test]);
-    return code === 0 ? `no test of ${test} fails` : undefined;
+    return (await runTests(bench, test)).length === 0 ? `no test of ${test} fails` : undefined;
   } finally {
     writeFileSync(path, text);
   }
@@ -80,11 +82,12 @@ async function each<T>(benches: readonly Bench[], items: readonly T[], use: (ben
   );
 }
 
-const benches = Array.from({ length: Math.min(availableParallelism(), chosen.length) }, copy);
+const lanes = Math.min(availableParallelism(), chosen.length);
+const benches = await Promise.all(Array.from({ length: lanes }, copy));
 const problems: string[] = [];
-await each(benches, [...new Set(chosen.map(({ test }) => test))], async ({ folder }, test) => {
-  const { code, output } = await runTests(folder, [test]);
-  if (code !== 0) problems.push(`${test} fails without a mutant:\n${output}`);
+await each(benches, [...new Set(chosen.map(({ test }) => test))], async (bench, test) => {
+  const failures = await runTests(bench, test);
+  if (failures.length > 0) problems.push(`${test} fails without a mutant:\n${failures.join("\n")}`);
 });
 console.log(`${seconds()}: the tests of ${chosen.length} mutants ran without a mutant`);
 if (problems.length === 0) {
@@ -94,7 +97,10 @@ if (problems.length === 0) {
     problems.push(`${mutant.file}: ${mutant.find} -> ${mutant.replace}\n  ${problem}`);
   });
 }
-for (const { bicep } of benches) bicep.close();
+for (const { bicep, vitest } of benches) {
+  bicep.close();
+  await vitest.close();
+}
 for (const problem of problems) console.error(problem);
 console.log(`${seconds()}: ${chosen.length - problems.length} of ${chosen.length} mutants are dead`);
 process.exit(problems.length === 0 && chosen.length > 0 ? 0 : 1);
