@@ -68,16 +68,17 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
     return response;
   }
 
-  async function measure<T>(operation: string, work: () => Promise<T>): Promise<T> {
+  async function measure<T>(operation: string, call: Call | undefined, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
-    let outcome: Outcome = "ok";
+    const end = (outcome: Outcome) => observe?.(operation, outcome, (performance.now() - started) / 1000);
     try {
-      return await work();
+      const result = await work();
+      end("ok");
+      return result;
     } catch (error) {
-      outcome = error instanceof StoreError ? error.kind : "refused";
+      const wasSent = error !== call?.ended;
+      if (wasSent) end(error instanceof StoreError ? error.kind : "refused");
       throw error;
-    } finally {
-      observe?.(operation, outcome, (performance.now() - started) / 1000);
     }
   }
 
@@ -85,11 +86,11 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
     async call(operation, call, work, sentTimeoutMs) {
       if (call.ended) throw call.ended;
       const sdkCall = await createSdkCall({ trace: call.trace(), caller: call, sentTimeoutMs });
-      return measure(operation, () => work(sdkCall));
+      return measure(operation, call, () => work(sdkCall));
     },
     async readMetadata(call) {
       if (call?.ended) throw call.ended;
-      const { text } = await measure("metadata", () => send("/v1.0/metadata", { trace: call?.trace() }));
+      const { text } = await measure("metadata", call, () => send("/v1.0/metadata", { trace: call?.trace() }));
       return text;
     },
     async ready() {

@@ -53,7 +53,13 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
 
   async function callToWrite(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<void>): Promise<void> {
     const { isCosmosDb } = await component.find(call);
-    await calls.call(operation, call, work, isCosmosDb ? COSMOS_DB_WRITE_TIMEOUT_MS : undefined);
+    try {
+      await calls.call(operation, call, work, isCosmosDb ? COSMOS_DB_WRITE_TIMEOUT_MS : undefined);
+    } catch (error) {
+      // There was no memory for the response, which may be one to a write that succeeded.
+      const isUnread = error instanceof StoreError && error.kind === "overloaded";
+      throw isUnread ? new StoreError("unavailable", error.message, { cause: error }) : error;
+    }
   }
 
   function get(key: string, call: Call, metadata = partitionMetadata(key)): Promise<Entry | undefined> {

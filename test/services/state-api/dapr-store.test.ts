@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { BodyMemory } from "../../../services/runtime/body-memory.ts";
 import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
 import { freeze } from "../../support/freeze.ts";
 import { createCall } from "../../support/memory-store.ts";
@@ -322,6 +323,19 @@ describe("responses of the sidecar", () => {
       "POST /v1.0/state/statestore/bulk",
       "POST /v1.0/state/statestore/transaction",
     ]);
+  });
+
+  test("a write whose response finds no memory may have succeeded, so it is not reported as overload", async () => {
+    const others = new BodyMemory();
+    let grown = 0;
+    while (others.resize(grown + 1_048_576)) grown += 1_048_576;
+    respond = (_req, res) => res.writeHead(200).end("x".repeat(2_097_152));
+    try {
+      await expect(connect(origin).save({ key: "k", value: 1 }, call)).rejects.toMatchObject({ kind: "unavailable" });
+      await expect(connect(origin).get("k", call)).rejects.toMatchObject({ kind: "overloaded" });
+    } finally {
+      others.release();
+    }
   });
 
   test("a call whose caller has left is not sent", async () => {
