@@ -16,6 +16,8 @@ interface Scenario {
   readonly instances: readonly Instance[];
   /** Microseconds by which reads of the store may be late. */
   readonly lag?: number;
+  /** See `commonFaults`; default true. */
+  readonly mayCancelReads?: boolean;
   readonly storeFaults: (target: Parameters<typeof commonFaults>[0]) => Record<string, Fault>;
 }
 
@@ -28,12 +30,18 @@ export interface Result {
 }
 
 /** Lets clients work while faults happen, reads all keys at the end, checks all histories and prints a summary. */
-export async function runScenario({ name, instances, lag = 0, storeFaults }: Scenario): Promise<Result> {
+export async function runScenario({
+  name,
+  instances,
+  lag = 0,
+  mayCancelReads = true,
+  storeFaults,
+}: Scenario): Promise<Result> {
   const { next } = createRandom(seedOf(`${name} ${seed}`));
   const recorder = createRecorder(lag);
   const origins = instances.map(({ service }) => service.origin);
   const workload = createWorkload({ origins, recorder, next });
-  const target = { instances, workload, recorder, next };
+  const target = { instances, workload, recorder, next, mayCancelReads };
 
   const stop = workload.start();
   const faults = await injectFaults({ ...commonFaults(target), ...storeFaults(target) }, next);
@@ -85,7 +93,7 @@ function print(name: string, { histories, failures, faults }: Result, recorder: 
       `${name}, HISTORY_SEED=${seed}: ${histories.length} histories, ${operations} operations`,
       `  outcomes: ${list(Object.entries(outcomes))}`,
       `  responses: ${list([...workload.statuses].sort())}`,
-      `  faults (operations hit): ${list([...faults].map(([fault, { times, hits }]) => [`${times} x ${fault}`, `(${hits})`]))}`,
+      `  faults (operations hit): ${list([...faults].map(([what, { times, hits }]) => [`${times} x ${what}`, `(${hits})`]))}`,
       ...failures.map(({ name, verdict, explanation = [], drawing }) =>
         [
           `  ${name}: ${verdict}`,

@@ -1,6 +1,12 @@
 // On SQLite, the whole API is linearizable for each key, and transactions for the keys of a partition: also reads that
 // the service coalesces, because it sends a read after its request has come. Nothing promises that the reads of one
 // POST /state/bulk see one moment, so each is judged by itself.
+//
+// One promise fails, because of the SQLite driver in Dapr 1.18.2 (modernc.org/sqlite 1.34.5, `stmt.query`). It does not
+// close a read that is cancelled at the moment of its first row, and the connection goes on to serve that old state to
+// later reads of the same sidecar. A sidecar cancels a read whose caller disconnects or that exceeds the timeout of
+// resiliency.yaml. So these faults are excluded: the service killed without its sidecar, and a sidecar that is stopped
+// for longer than that timeout.
 import { expect, test } from "vitest";
 import { sqliteFaults } from "./faults.ts";
 import { createSqliteStore, startInstances } from "./instances.ts";
@@ -19,6 +25,7 @@ test.each([
       const { failures, faults } = await runScenario({
         name: `SQLite, ${named}`,
         instances,
+        mayCancelReads: false,
         storeFaults: (target) => sqliteFaults(target, store.file),
       });
       expect(failures).toEqual([]);
