@@ -29,7 +29,7 @@ interface Welcome {
     | "ALLOWED_HOSTS"
     | "WELCOME"
     | "MAX_BODY_BYTES"
-    | "WRITE_TIMEOUT_MS"
+    | "INVOKE_TIMEOUT_MS"
     | "SECRET_FILE"
     | "demosecret"
     | "CONTAINER_APP_REVISION"
@@ -42,6 +42,12 @@ interface Welcome {
   /** Resolves when the service can serve requests; rejects with the reason when it cannot. */
   readonly ready: () => Promise<void>;
 }
+
+/**
+ * Maximum time to wait for the response to a write. A sidecar before Dapr 1.18 repeats a call 1 s after its connection
+ * to the other sidecar broke, but no call that was canceled.
+ */
+const MAX_WRITE_MS = 950;
 
 const securityHeaders = (signIn: SignIn | undefined) => {
   const entra = signIn ? ` ${new URL(signIn.settings.authority).origin}` : ""; // the page redeems codes for tokens there
@@ -132,7 +138,7 @@ export function createApp({ sidecar, signIn, config, log, register, ready }: Wel
       method: "PUT",
       headers: { "if-match": headerOf(req, "If-Match"), "if-none-match": headerOf(req, "If-None-Match") },
       body,
-      timeoutMs: config.WRITE_TIMEOUT_MS,
+      timeoutMs: Math.min(config.INVOKE_TIMEOUT_MS, MAX_WRITE_MS),
       trace: traceOf(req),
     });
     relay(res, "state-api", hidePrefix(response, prefix, key));

@@ -26,14 +26,6 @@ export const variables = {
     default: 1_900,
     description: "Maximum time to wait for another service's response through both sidecars",
   },
-  WRITE_TIMEOUT_MS: {
-    type: "integer",
-    minimum: 50,
-    maximum: 60_000,
-    default: 1_900,
-    description:
-      "Maximum time to wait for the response to a write; below 1000, daprd before 1.18 repeats no write either",
-  },
   SIGN_IN_CLIENT_ID: {
     type: "string",
     pattern: uuid,

@@ -9,9 +9,7 @@ export const headerSchema = { type: "string", maxLength: 1024, pattern: "^[\\t -
 const invocationProblems = {
   502: problem("The sidecars denied the call, or the response is not from the other service."),
   503: problem("A sidecar or the service is unreachable or not ready. Retry after `Retry-After` seconds."),
-  504: problem(
-    "No response within INVOKE_TIMEOUT_MS, or WRITE_TIMEOUT_MS for a write, which may still have succeeded.",
-  ),
+  504: problem("No response within INVOKE_TIMEOUT_MS, or 950 ms for a write, which may still have succeeded."),
 };
 const string = { type: "string" } as const;
 const integer = { type: "integer" } as const;

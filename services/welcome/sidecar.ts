@@ -100,7 +100,7 @@ export function createSidecar({ origin, timeoutMs, apiToken }: SidecarOptions): 
       // When the connection to the other sidecar breaks, daprd repeats a request, although the service may have acted:
       // https://docs.dapr.io/operations/resiliency/policies/retries/retries-overview/. A repeated write could undo one
       // that came between, and a repeated condition would fail. daprd 1.18 keeps no body in chunks, so it cannot repeat
-      // such a request. Before 1.18 it repeats every request after 1 s, but none that was canceled: WRITE_TIMEOUT_MS.
+      // such a request. Before 1.18 it repeats every request, but no sooner than after 1 s: see MAX_WRITE_MS in app.ts.
       const response = await request(appId, `/v1.0/invoke/${appId}/method${path}`, { ...invocation, chunked: true });
       if (response.statusCode < 400) return response;
       if (!isProblem(response)) throw invocationProblem(appId, response);

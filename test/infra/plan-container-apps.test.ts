@@ -405,12 +405,6 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     });
   });
 
-  test("welcome waits less than 1 s for a write, which a sidecar with Dapr before 1.18 then never repeats", () => {
-    const variable = { name: "WRITE_TIMEOUT_MS", value: "950" };
-    expect(listAt(app("welcome"), "template.containers.0.env")).toContainEqual(variable);
-    expect(listAt(app("welcome-sign-in"), "template.containers.0.env")).toContainEqual(variable);
-  });
-
   describe("demosecret", () => {
     test("welcome reads it from the vault with its identity, and finds it as the file SECRET_FILE", () => {
       expect(at(app("welcome"), "configuration.secrets")).toEqual([
@@ -597,7 +591,6 @@ describe.skipIf(!path)("the plan for Container Apps", { timeout: 120_000 }, () =
     test("welcome checks the same tokens as the platform", () => {
       expect(variablesOf(app("blue-green"))).toEqual({
         WELCOME: "Hello from v2!",
-        WRITE_TIMEOUT_MS: "950",
         SIGN_IN_CLIENT_ID: clientId,
         SIGN_IN_TENANT_ID: tenant,
         SIGN_IN_AUTHORITY: `[${authority}]`,

@@ -675,11 +675,6 @@ describe("pods", () => {
     }
   });
 
-  test("welcome waits less than 1 s for a write, which a sidecar with Dapr before 1.18 then never repeats", () => {
-    const env = listAt(find("base", "Deployment/welcome"), "spec.template.spec.containers.0.env");
-    expect(env).toContainEqual({ name: "WRITE_TIMEOUT_MS", value: "950" });
-  });
-
   /** The Deployments of the three services, each with its kustomization. */
   const deployments = () =>
     [...built].flatMap(([kustomization, objects]) =>

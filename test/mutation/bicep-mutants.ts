@@ -67,7 +67,6 @@ const changes: Readonly<Record<string, readonly Change[]>> = {
     ["directCalls(access),", "[{ name: 'DIRECT_CALLS', value: 'anywhere' }],", "plan-container-apps"],
   ],
   "apps/welcome.bicep": [
-    ["value: '950'", "value: '1900'", "plan-container-apps"],
     ["identityUsers: 'None'", "identityUsers: 'All'", "plan-container-apps"],
     ["'Return401'", "'AllowAnonymous'", "plan-container-apps"],
     ["  '/api/version'\n", "  '/api/version'\n  '/api/groups'\n", "services"],

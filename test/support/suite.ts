@@ -17,7 +17,6 @@ export interface Suite {
 const patience = {
   STATESTORE_TIMEOUT_MS: "20000",
   INVOKE_TIMEOUT_MS: "20000",
-  WRITE_TIMEOUT_MS: "20000",
   WASM_TIMEOUT_MS: "20000",
 };
 

@@ -83,7 +83,6 @@ module welcomeApp '../modules/container-app.bicep' = {
     candidate: candidate
     isLiveActive: candidate == null ? true : live!.properties.active
     variables: concat(
-      [{ name: 'WRITE_TIMEOUT_MS', value: '950' }], // below 1 s: a sidecar with Dapr before 1.18 then repeats no write
       signIn == null
         ? [{ name: 'DIRECT_CALLS', value: 'anywhere' }] // access restricts the callers
         : [
