@@ -30,6 +30,7 @@ for (const connections of [32, 1]) {
       for (const { rival, target } of turns) {
         const row = await measure(target, connections, services[rival], sidecar, options);
         results.find(connections, operation, rival).push(row);
+        if (row.failures > 0) process.stderr.write(`${rival}: ${row.failures} failures, one of them: ${row.failure}\n`);
       }
     }
   }
@@ -38,7 +39,7 @@ const memory = {
   service: services["state-api"] ? residentMiB(services["state-api"]) : Number.NaN,
   sidecar: residentMiB(sidecar),
 };
-await stop(Object.values(services), 10_000);
+await stop([...Object.values(services), sidecar], 10_000);
 
 const startTimes: Record<string, number> = {};
 for (const app of ["state-api", "group-lister", "welcome", "hello-wasm"]) {

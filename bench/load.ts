@@ -10,6 +10,8 @@ export interface Load {
   readonly responses: number;
   /** Responses with another status than 20x, and connections that broke or stayed silent. */
   readonly failures: number;
+  /** One of the failures: the start of the response, or what the connection did. */
+  readonly failure?: string | undefined;
 }
 
 export interface Target {
@@ -33,6 +35,7 @@ export async function load(
   const latencies: number[] = [];
   let responses = 0;
   let failures = 0;
+  let failure: string | undefined;
   const end = performance.now() + milliseconds;
   const head = Object.entries({ Host: "127.0.0.1", "Content-Type": "application/json", ...headers })
     .map(([name, value]) => `${name}: ${value}\r\n`)
@@ -58,7 +61,10 @@ export async function load(
       socket.setTimeout(SILENCE_MS, () => socket.destroy());
       socket.on("error", () => {}); // "close" follows
       socket.on("close", () => {
-        if (!done) failures++;
+        if (!done) {
+          failures++;
+          failure = "a connection broke or stayed silent";
+        }
         resolve();
       });
       socket.on("data", (chunk) => {
@@ -69,8 +75,10 @@ export async function load(
         if (response.length < head + 4 + Number(length)) return;
         const receivedAt = performance.now();
         responses++;
-        if (!response.startsWith("HTTP/1.1 20")) failures++;
-        else if (receivedAt <= end) latencies.push((receivedAt - sentAt) * 1000);
+        if (!response.startsWith("HTTP/1.1 20")) {
+          failures++;
+          failure = response.slice(0, 2_000);
+        } else if (receivedAt <= end) latencies.push((receivedAt - sentAt) * 1000);
         response = "";
         send();
       });
@@ -80,5 +88,12 @@ export async function load(
   await Promise.all(Array.from({ length: connections }, sendOneByOne));
   latencies.sort((a, b) => a - b);
   const at = (share: number) => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
-  return { perSecond: (latencies.length * 1000) / milliseconds, p50: at(0.5), p99: at(0.99), responses, failures };
+  return {
+    perSecond: (latencies.length * 1000) / milliseconds,
+    p50: at(0.5),
+    p99: at(0.99),
+    responses,
+    failures,
+    failure,
+  };
 }

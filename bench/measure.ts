@@ -10,6 +10,8 @@ export interface Row extends Load {
   readonly sidecarCpu: number;
 }
 
+export type Figure = Exclude<keyof Row, "failure">;
+
 export async function measure(
   target: Target,
   connections: number,
@@ -23,6 +25,7 @@ export async function measure(
   return {
     ...result,
     failures: warmUp.failures + result.failures,
+    failure: warmUp.failure ?? result.failure,
     serviceCpu: service ? (cpuMicros(service) - before.service) / result.responses : 0,
     sidecarCpu: (cpuMicros(sidecar) - before.sidecar) / result.responses,
   };

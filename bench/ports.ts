@@ -1,14 +1,22 @@
+import { freePorts } from "../test/support/processes.ts";
+
+/** Free ports, which no other benchmark or test run on this machine gets meanwhile. */
+async function claimPort(): Promise<number> {
+  const [port = 0] = await freePorts(1);
+  return port;
+}
+
 export const ports = {
-  sidecar: { http: 13_500, grpc: 13_501, internal: 13_502 },
-  stateApi: 13_504,
-  plainSdk: 13_505,
-  groupLister: 13_506,
-  bareHttp: 13_507,
-  azure: 13_508,
-  azureHttps: 13_509,
-  helloWasm: 13_510,
-  welcome: 13_511,
-  withoutChecks: 13_512,
-  welcomeWithoutChecks: 13_513,
-  welcomeWithSignIn: 13_514,
+  sidecar: { http: await claimPort(), grpc: await claimPort(), internal: await claimPort() },
+  stateApi: await claimPort(),
+  plainSdk: await claimPort(),
+  groupLister: await claimPort(),
+  bareHttp: await claimPort(),
+  azure: await claimPort(),
+  azureHttps: await claimPort(),
+  helloWasm: await claimPort(),
+  welcome: await claimPort(),
+  withoutChecks: await claimPort(),
+  welcomeWithoutChecks: await claimPort(),
+  welcomeWithSignIn: await claimPort(),
 };

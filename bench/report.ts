@@ -1,6 +1,6 @@
 // Prints the medians of all rounds, and the targets with the measured ratios.
 import { cpus } from "node:os";
-import { median, type Row } from "./measure.ts";
+import { type Figure, median } from "./measure.ts";
 import type { readOptions } from "./options.ts";
 import type { measureParsing } from "./parsing.ts";
 import type { Results } from "./results.ts";
@@ -31,7 +31,7 @@ export function report({ results, startTimes, memory, parsing, options }: Figure
 
 function listMedians({ all }: Results) {
   return all.map(({ connections, operation, rival, rows }) => {
-    const of = (figure: keyof Row) => median(rows.map((row) => row[figure]));
+    const of = (figure: Figure) => median(rows.map((row) => row[figure]));
     return {
       "at a time": connections,
       operation,

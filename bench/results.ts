@@ -1,4 +1,4 @@
-import { median, type Row } from "./measure.ts";
+import { type Figure, median, type Row } from "./measure.ts";
 import type { Operation, Rival } from "./rivals.ts";
 
 interface Series {
@@ -22,7 +22,7 @@ export function createResults() {
     return rows;
   };
   /** In each round: NaN when a request of the rival failed in any. */
-  const list = (connections: number, operation: Operation, figure: keyof Row, rival: Rival): number[] => {
+  const list = (connections: number, operation: Operation, figure: Figure, rival: Rival): number[] => {
     const rows = find(connections, operation, rival);
     const failed = rows.some(({ failures }) => failures > 0);
     return rows.map((row) => (failed ? Number.NaN : row[figure]));
@@ -31,10 +31,10 @@ export function createResults() {
     all: all as readonly Series[],
     find,
     /** The median of all rounds; NaN when a request failed. */
-    figure: (connections: number, operation: Operation, figure: keyof Row, rival: Rival): number =>
+    figure: (connections: number, operation: Operation, figure: Figure, rival: Rival): number =>
       median(list(connections, operation, figure, rival)),
     /** Divides our figure by theirs in each round, and returns the median: NaN when a request of either failed. */
-    ratio(connections: number, operation: Operation, figure: keyof Row, ours: Rival, theirs: Rival): number {
+    ratio(connections: number, operation: Operation, figure: Figure, ours: Rival, theirs: Rival): number {
       const others = list(connections, operation, figure, theirs);
       return median(
         list(connections, operation, figure, ours).map((value, round) => value / (others[round] ?? Number.NaN)),

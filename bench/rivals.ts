@@ -3,11 +3,13 @@
 import type { Target } from "./load.ts";
 import { ports } from "./ports.ts";
 
-export const operations = ["save", "get", "groupz", "hello", "secret"] as const;
+export const operations = ["get", "save", "groupz", "hello", "secret"] as const;
 export type Operation = (typeof operations)[number];
 
 const keys = Array.from({ length: 1_000 }, (_, index) => `key-${index}`);
 const value = { hello: "world", n: 1 };
+/** What the store has before the first request: state-api returns 404 for a missing key, which counts as a failure. */
+export const entries = keys.map((key) => ({ key, value }));
 const keyOf = (index: number) => keys[index % keys.length];
 
 const get = (port: number, path: (index: number) => string): Target => ({
@@ -22,7 +24,7 @@ const post = (port: number, path: string, body: (index: number) => unknown): Tar
 /** As `npm start`, the benchmark gives the sidecar and the services tokens, so that every check of a caller runs. */
 export const tokens = { APP_API_TOKEN: "token-of-the-app", DAPR_API_TOKEN: "token-of-the-sidecar" };
 const fromSidecar = { "dapr-api-token": tokens.APP_API_TOKEN, "dapr-caller-app-id": "welcome" };
-const toSidecar = { "dapr-api-token": tokens.DAPR_API_TOKEN };
+export const toSidecar = { "dapr-api-token": tokens.DAPR_API_TOKEN };
 /** Of a signed-in user. `startServers` adds the header Authorization. */
 export const fromUser: Record<string, string> = {};
 

@@ -6,18 +6,13 @@ import { startAzure } from "../stand-ins/azure/start.ts";
 import { findDaprd } from "../tools/daprd/find.ts";
 import { describeSidecar } from "../tools/daprd/sidecar.ts";
 import { readTemplate } from "../tools/launch/template.ts";
-import { kill, type Running, type Server, startProcess, waitUntilReady } from "../tools/processes/process.ts";
+import { type Running, type Server, startProcess, waitUntilReady } from "../tools/processes/process.ts";
 import { ports } from "./ports.ts";
-import { fromUser, type Rival, tokens } from "./rivals.ts";
+import { entries, fromUser, type Rival, tokens, toSidecar } from "./rivals.ts";
 
 const GROUPS = 1_000;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { apps } = readTemplate(`${root}dapr.yaml`);
-
-const started: Running[] = [];
-process.once("exit", () => kill(started));
-// A signal ends a process without "exit", and the servers, in groups of their own, would outlive it.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1));
 
 export interface Servers {
   sidecar: Running;
@@ -36,6 +31,12 @@ export async function startServers(): Promise<Servers> {
       env: tokens,
     }),
   );
+  const filled = await fetch(`http://127.0.0.1:${ports.sidecar.http}/v1.0/state/statestore`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...toSidecar },
+    body: JSON.stringify(entries),
+  });
+  if (!filled.ok) throw new Error(`The sidecar returned ${filled.status} for the entries: ${await filled.text()}`);
   const azure = await startAzure({ port: ports.azure, httpsPort: ports.azureHttps });
   for (const subscription of azure.subscriptions) {
     const [group] = subscription.groups;
@@ -79,6 +80,7 @@ export function describeApp(appId: string, port: number, env: NodeJS.ProcessEnv 
     DAPR_HTTP_PORT: `${ports.sidecar.http}`,
     AZURE_STAND_IN_PORT: `${ports.azure}`,
     AZURE_STAND_IN_HTTPS_PORT: `${ports.azureHttps}`,
+    STATESTORE_TIMEOUT_MS: "8000", // a busy machine may stop for longer than the default
     ...tokens,
     LOG_LEVEL: "warn",
   };
@@ -113,7 +115,5 @@ async function startReady(server: Server): Promise<Running> {
 }
 
 export function start(server: Server, onLine?: (line: string) => void): Running<Server> {
-  const running = startProcess(server, onLine ?? ((line) => process.stderr.write(`${server.name}: ${line}\n`)));
-  started.push(running);
-  return running;
+  return startProcess(server, onLine ?? ((line) => process.stderr.write(`${server.name}: ${line}\n`)));
 }

@@ -28,9 +28,10 @@ describe("the load generator", () => {
   test("counts responses with an error status as failures, and neither in the rate nor in the latencies", async () => {
     let count = 0;
     const port = await listen((_req, res) => res.writeHead(++count % 2 === 0 ? 500 : 200).end());
-    const { perSecond, responses, failures } = await load(getFrom(port), 1, 200);
+    const { perSecond, responses, failures, failure } = await load(getFrom(port), 1, 200);
     expect(responses).toBe(count);
     expect(failures).toBe(Math.floor(count / 2));
+    expect(failure).toMatch(/^HTTP\/1.1 500 /);
     expect(perSecond * 0.2).toBeGreaterThan(0);
     expect(Math.round(perSecond * 0.2)).toBeLessThanOrEqual(responses - failures);
   });
