@@ -10,7 +10,7 @@ interface CoalesceOptions {
 }
 
 /**
- * Wraps a store so that calls which arrive while another is at the store are sent together, as one bulk call. An idle
+ * Wraps a store so that calls which arrive while another is at the store are sent together, as one call. An idle
  * service adds no delay; a busy one pays for a sidecar call once per batch. Callers notice only the latency:
  * - Each caller gets the result of its own item. When a batch is rejected, its items are retried singly.
  * - Changes of every kind to a key apply in the order of arrival: the second waits for the first.

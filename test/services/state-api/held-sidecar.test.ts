@@ -8,7 +8,7 @@ import { countStatuses, type SentRequest, type StateApiPair, sendAll, startState
 /** Connections of the service to its sidecar (services/dapr/client.ts). */
 const CONNECTIONS = 64;
 
-/** Requests that their callers abandon while the sidecar is held by SIGSTOP. A trigger records what the store applies. */
+// Requests that their callers abandon while the sidecar is held by SIGSTOP. A trigger records what the store applies.
 describe("work that its caller no longer waits for", () => {
   let folder: string;
   let remove: () => void;
