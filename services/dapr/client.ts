@@ -12,6 +12,8 @@ interface SidecarClientOptions {
   readonly timeoutMs: number;
   /** Sent with every request, unless it is empty. */
   readonly apiToken?: string | undefined;
+  /** Called when a connection ends, after which the sidecar may be another process. */
+  readonly onDisconnect?: () => void;
 }
 
 export interface SidecarRequest {
@@ -67,14 +69,21 @@ const CONNECT_TIMEOUT_MS = 1_000;
 export const MAX_RESPONSE_BYTES = 5 * 1_048_576;
 
 /** A pool of connections to the sidecar's HTTP API. */
-export function createSidecarClient({ origin, timeoutMs, apiToken }: SidecarClientOptions): SidecarClient {
+export function createSidecarClient({
+  origin,
+  timeoutMs,
+  apiToken,
+  onDisconnect,
+}: SidecarClientOptions): SidecarClient {
   let connecting: Promise<Pool> | undefined;
 
   /** Loads undici on first use: loading it before the service listens would double the time to start. */
   function connect(): Promise<Pool> {
-    connecting ??= import("undici").then(
-      ({ Pool }) => new Pool(origin, { connections: 64, connect: { timeout: CONNECT_TIMEOUT_MS } }),
-    );
+    connecting ??= import("undici").then(({ Pool }) => {
+      const pool = new Pool(origin, { connections: 64, connect: { timeout: CONNECT_TIMEOUT_MS } });
+      if (onDisconnect) pool.on("disconnect", onDisconnect);
+      return pool;
+    });
     return connecting;
   }
 

@@ -19,15 +19,16 @@ const SEND_TIMEOUT_MS = 30_000;
 const PLAIN_JSON = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
 
 /**
- * Reads and parses the request's body.
+ * Reads and parses the request's body. Its size is in bytes.
  * @param limit maximum size in bytes
  * @throws {Problem} as `readJsonText`, and 400 when the body is not JSON or has a value that cannot be stored exactly
  */
-export async function readJson(req: Request, limit: number): Promise<unknown> {
+export async function readJson(req: Request, limit: number): Promise<{ value: unknown; size: number }> {
   const memory = new BodyMemory(req.res);
-  const { value, bytes } = parseMeasured(await readText(req, limit, memory));
+  const text = await readText(req, limit, memory);
+  const { value, bytes } = parseMeasured(text);
   if (!memory.resize(bytes)) throw overloaded();
-  return value;
+  return { value, size: Buffer.byteLength(text) };
 }
 
 /**

@@ -27,11 +27,8 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   const run = <T>(req: Request, res: Response, work: (call: Call) => Promise<T>) =>
     runCall(req, res, config.STATESTORE_TIMEOUT_MS, work);
 
-  /** Size of a request's body; when it is not declared, the maximum. */
-  const bytesOf = (req: Request) => Number(req.headers["content-length"] ?? config.MAX_BODY_BYTES);
-
   app.post("/state", async (req, res) => {
-    const body = await readJson(req, config.MAX_BODY_BYTES);
+    const { value: body, size } = await readJson(req, config.MAX_BODY_BYTES);
     if (field(body, "etag") !== undefined && field(body, "concurrency") === "last-write") {
       throw new Problem(400, "bad-request", "concurrency last-write ignores an etag", {
         detail: "Omit one of them, or use first-write.",
@@ -40,7 +37,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     const { key, data, etag, concurrency, ttlInSeconds, consistency } = checkBody(body, validate.saveRequest);
     const condition: Condition | undefined =
       etag !== undefined ? { ifMatch: [etag] } : concurrency === "first-write" ? { ifNoneMatch: "*" } : undefined;
-    const write = { key, value: data, bytes: bytesOf(req), condition, ttlInSeconds, consistency };
+    const write = { key, value: data, bytes: size, condition, ttlInSeconds, consistency };
     await run(req, res, (call) => store.save(write, call)).catch(writing(409));
     const message = "Successfully wrote to statestore";
     if (prefersJson(req)) send(res, JSON_TYPE, JSON.stringify({ message, key }));
@@ -48,7 +45,8 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   });
 
   app.post("/state/bulk", async (req, res) => {
-    const { keys } = checkBody(await readJson(req, config.MAX_BODY_BYTES), validate.bulkRequest);
+    const { value } = await readJson(req, config.MAX_BODY_BYTES);
+    const { keys } = checkBody(value, validate.bulkRequest);
     const entries = await run(req, res, (call) => store.getMany(keys, call)).catch(readingMany);
     const items = keys.map((key, index) => {
       const entry = entries[index];
@@ -59,7 +57,8 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   });
 
   app.post("/state/transaction", async (req, res) => {
-    const operations = checkTransaction(await readJson(req, config.MAX_BODY_BYTES));
+    const { value } = await readJson(req, config.MAX_BODY_BYTES);
+    const operations = checkTransaction(value);
     const keys = new Set(operations.map(({ key }) => key));
     if (keys.size < operations.length) {
       throw new Problem(400, "repeated-key", "A transaction must name each key once", {
@@ -89,8 +88,8 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
   app.put("/state/:key", async (req, res) => {
     const key = keyOf(req);
     const condition = conditionOf(req);
-    const value = await readJson(req, config.MAX_BODY_BYTES);
-    await run(req, res, (call) => store.save({ key, value, bytes: bytesOf(req), condition }, call)).catch(writing(412));
+    const { value, size } = await readJson(req, config.MAX_BODY_BYTES);
+    await run(req, res, (call) => store.save({ key, value, bytes: size, condition }, call)).catch(writing(412));
     res.status(condition && "ifNoneMatch" in condition ? 201 : 204).end();
   });
 

@@ -3,15 +3,18 @@ import { type Call, StoreError } from "./store.ts";
 
 /** What the adapter has to know about the component behind the sidecar. */
 export interface Component {
-  /** True while the type is unknown, because the rules for Cosmos DB are safe for every store. */
+  /** True while the type is unknown: the time limit for Cosmos DB is safe for every store. */
   readonly isCosmosDb: boolean;
-  /** The component can apply several writes in one transaction. */
-  readonly isTransactional: boolean;
+  /** A transaction over any keys is atomic, and a bulk read costs less than a read for each key. */
+  readonly batches: boolean;
   /** The app id of the sidecar, which Dapr puts before each key; undefined while it is unknown. */
   readonly appId: string | undefined;
 }
 
-const UNKNOWN: Component = { isCosmosDb: true, isTransactional: false, appId: undefined };
+/** Used in the tests and the benchmark. The transactions of others are not always atomic: Redis rolls none back. */
+const BATCHING = new Set(["state.sqlite", "state.in-memory"]);
+
+const UNKNOWN: Component = { isCosmosDb: true, batches: false, appId: undefined };
 
 /**
  * Reads the component from the sidecar's metadata, and remembers it.
@@ -50,11 +53,10 @@ function describe(text: string, storeName: string): Component {
     : undefined;
   const type = field(component, "type");
   if (typeof type !== "string") return UNKNOWN;
-  const capabilities = field(component, "capabilities");
   const appId = field(metadata, "id");
   return {
     isCosmosDb: type === "state.azure.cosmosdb",
-    isTransactional: Array.isArray(capabilities) && capabilities.includes("TRANSACTIONAL"),
+    batches: BATCHING.has(type),
     appId: typeof appId === "string" ? appId : undefined,
   };
 }

@@ -12,6 +12,8 @@ export interface DaprCallsOptions {
   /** How long a request waits for the store, in milliseconds. */
   readonly requestTimeoutMs: number;
   readonly apiToken?: string;
+  /** Called when the sidecar may have restarted. */
+  readonly onDisconnect?: () => void;
   /** Called after every call to the sidecar. */
   readonly observe?: (operation: string, outcome: Outcome, seconds: number) => void;
 }
@@ -43,8 +45,8 @@ const TIMEOUT_MARGIN_MS = 100;
 
 /** The calls of the store to its sidecar. */
 export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
-  const { origin, storeName, requestTimeoutMs, apiToken, observe } = options;
-  const sidecar = createSidecarClient({ origin, timeoutMs: requestTimeoutMs + TIMEOUT_MARGIN_MS, apiToken });
+  const { origin, storeName, requestTimeoutMs, observe } = options;
+  const sidecar = createSidecarClient({ ...options, timeoutMs: requestTimeoutMs + TIMEOUT_MARGIN_MS });
   const createSdkCall = createSdkTransport(send);
 
   /** @throws {StoreError} `unavailable` when there is no response */

@@ -5,8 +5,8 @@ import type { SdkCall } from "./sdk-transport.ts";
 import {
   type BatchableStore,
   type Call,
-  type Condition,
   type Entry,
+  type IfMatch,
   type Operation,
   partitionOf,
   StoreError,
@@ -15,12 +15,12 @@ import {
 
 /**
  * How long Cosmos DB may take for a write. The Go SDK in Dapr's component repeats a failed request after 640 ms at the
- * earliest (azcore 1.22, runtime/policy_retry.go: 800 ms × 0.8). The failed one may have taken effect, and a repeated
+ * earliest (azcore, runtime/policy_retry.go: 800 ms × 0.8). The failed one may have taken effect, and a repeated
  * write would undo what others wrote in between, or fail on its own ETag: a conflict that is none. So the call ends
  * first, which ends the sidecar's request, too. Requests that Cosmos DB throttles had no effect; the SDK repeats them
  * sooner.
  */
-const COSMOS_DB_WRITE_TIMEOUT_MS = 600;
+const COSMOS_DB_WRITE_TIMEOUT_MS = 500;
 
 type DaprOperation = NonNullable<Parameters<SdkCall["state"]["transaction"]>[1]>[number];
 
@@ -38,13 +38,13 @@ export interface DaprStore extends BatchableStore {
  * - `get` resolves "" for a missing key, and drops the ETag: `response` has the status and the headers.
  * - `getBulk` reports an error of one key inside a 200: `entryOf` in dapr-items.ts.
  */
-export function createDaprStore(options: DaprCallsOptions): DaprStore {
-  const { storeName, observe } = options;
+export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">): DaprStore {
+  const { storeName } = options;
   const calls = createDaprCalls({
     ...options,
-    observe: (operation, outcome, seconds) => {
-      if (outcome === "unavailable") component.forget(); // the sidecar may return with another component
-      observe?.(operation, outcome, seconds);
+    onDisconnect() {
+      component.forget(); // the sidecar may return with another component, or another configuration of it
+      hasDefaultPrefix = false;
     },
   });
   const component = createComponentLookup(storeName, calls.readMetadata);
@@ -107,7 +107,7 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
   async function changeEntry(key: string, entry: Entry, write: Write | undefined, call: Call): Promise<void> {
     const named = partitionOf(key);
     const { isCosmosDb, appId } = await component.find(call);
-    if (!isCosmosDb || (named ?? appId) === undefined) return changeAlone(key, entry, write, call);
+    if (!isCosmosDb || appId === undefined) return changeAlone(key, entry, write, call);
     const partitionKey = named ?? `${appId}||${key}`;
     if (named !== undefined || (await findDefaultPrefix(key, partitionKey, call))) {
       return changeInTransaction(key, entry, write, partitionKey, call);
@@ -159,14 +159,30 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
   }
 
   /**
-   * Every condition needs a read first, even a single ETag: the sidecar's circuit breaker counts an ETag mismatch as a
-   * failure, so a few callers with stale ETags would cut off all others.
+   * Changes the entry if it meets the condition. Even a single ETag needs a read first: the sidecar's circuit breaker
+   * counts an ETag mismatch as a failure, so a few callers with stale ETags would cut off all others.
    * @throws {StoreError} `conflict` when the entry does not meet the condition
    */
-  async function readIfMet(key: string, condition: Condition, call: Call): Promise<Entry | undefined> {
-    const entry = await get(key, call);
-    checkCondition(condition, key, entry);
-    return entry;
+  async function changeIfMet(key: string, { ifMatch }: IfMatch, write: Write | undefined, call: Call): Promise<void> {
+    for (;;) {
+      const entry = await get(key, call);
+      if (!entry) throw new StoreError("conflict", `key "${key}" has no entry`);
+      if (ifMatch !== "*" && !ifMatch.includes(entry.etag)) {
+        throw new StoreError("conflict", `the ETag of key "${key}" does not match`);
+      }
+      try {
+        return await changeEntry(key, entry, write, call);
+      } catch (error) {
+        // With `*`, an entry that another instance has just replaced is as good. Nothing was changed, so try again.
+        const isConflict = error instanceof StoreError && error.kind === "conflict";
+        if (ifMatch !== "*" || !isConflict) throw error;
+      }
+    }
+  }
+
+  /** @throws {StoreError} `conflict` */
+  async function throwIfFound(key: string, call: Call): Promise<void> {
+    if (await get(key, call)) throw new StoreError("conflict", `key "${key}" already has an entry`);
   }
 
   return {
@@ -176,14 +192,14 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
     async save(write, call) {
       const { key, condition } = write;
       if (!condition) return saveOne(write, call, "LAST_WRITE");
-      const entry = await readIfMet(key, condition, call);
-      if (entry) return changeEntry(key, entry, write, call);
+      if ("ifMatch" in condition) return changeIfMet(key, condition, write, call);
       // Without an ETag, first-write saves only where there is no entry.
+      await throwIfFound(key, call);
       return saveOne(write, call, "FIRST_WRITE");
     },
     async delete({ key, condition }, call) {
-      const entry = condition && (await readIfMet(key, condition, call));
-      if (entry) return changeEntry(key, entry, undefined, call);
+      if (condition && "ifMatch" in condition) return changeIfMet(key, condition, undefined, call);
+      if (condition) return throwIfFound(key, call);
       const options = { metadata: partitionMetadata(key) };
       await callToWrite("delete", call, ({ state }) =>
         state.delete(storeName, encodeURIComponent(key), options).then(throwError),
@@ -197,28 +213,13 @@ export function createDaprStore(options: DaprCallsOptions): DaprStore {
       const requests = operations.flatMap(requestsOf);
       await callToWrite("transaction", call, ({ state }) => state.transaction(storeName, requests, metadata));
     },
-    async batches(call) {
-      const { isCosmosDb, isTransactional } = await component.find(call);
-      return isTransactional && !isCosmosDb;
-    },
+    batches: async (call) => (await component.find(call)).batches,
     async ready() {
       await calls.ready();
       await component.find(); // so that no request has to wait for it
     },
     close: calls.close,
   };
-}
-
-/** @throws {StoreError} `conflict` when `entry` does not meet the condition */
-function checkCondition(condition: Condition, key: string, entry: Entry | undefined): void {
-  if ("ifNoneMatch" in condition) {
-    if (entry) throw new StoreError("conflict", `key "${key}" already has an entry`);
-    return;
-  }
-  if (!entry) throw new StoreError("conflict", `key "${key}" has no entry`);
-  if (condition.ifMatch !== "*" && !condition.ifMatch.includes(entry.etag)) {
-    throw new StoreError("conflict", `the ETag of key "${key}" does not match`);
-  }
 }
 
 function upsertOf(write: Write, sdk: SdkCall["sdk"]): DaprOperation {

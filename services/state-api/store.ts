@@ -39,11 +39,17 @@ export interface Entry {
   readonly etag: string;
 }
 
-export type Condition =
-  /** The entry exists and has one of these ETags (`*`: any). */
-  | { readonly ifMatch: "*" | readonly string[] }
-  /** The key is missing. */
-  | { readonly ifNoneMatch: "*" };
+/** The entry exists and has one of these ETags (`*`: any). */
+export interface IfMatch {
+  readonly ifMatch: "*" | readonly string[];
+}
+
+/** The key is missing. */
+interface IfNoneMatch {
+  readonly ifNoneMatch: "*";
+}
+
+export type Condition = IfMatch | IfNoneMatch;
 
 export interface Write {
   readonly key: string;
