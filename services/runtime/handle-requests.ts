@@ -77,7 +77,8 @@ function stopParsingAfterClose(connection: Socket & { parser?: { onIncoming?: On
   const onIncoming = parser?.onIncoming;
   if (!parser || !onIncoming) return;
   parser.onIncoming = (req, keepAlive) => {
-    if (req.method === "CONNECT") connection.destroy(); // as Node does, but after it has forgotten the waiting responses
+    // Node does this, too, but after it has forgotten the waiting responses.
+    if (req.method === "CONNECT") connection.destroy();
     if (!connection.destroyed) return onIncoming(req, keepAlive);
     // Node stops watching a connection that is upgraded, so the responses that wait would never be closed.
     req.upgrade = false;

@@ -50,7 +50,8 @@ interface Welcome {
 const MAX_WRITE_MS = 950;
 
 const securityHeaders = (signIn: SignIn | undefined) => {
-  const entra = signIn ? ` ${new URL(signIn.settings.authority).origin}` : ""; // the page redeems codes for tokens there
+  // The page redeems codes for tokens there.
+  const entra = signIn ? ` ${new URL(signIn.settings.authority).origin}` : "";
   return {
     "Content-Security-Policy":
       `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'${entra}; ` +

@@ -515,7 +515,8 @@ describe("the credential", () => {
 
   test("returns 504 when the identity endpoint does not respond, and the search's error to later requests", async () => {
     azure.latencyMs.identity = Number.POSITIVE_INFINITY;
-    api = serve({ ...impatient, AZURE_AD_RESOURCE: "https://management.core.windows.net" }); // a resource that no token is cached for
+    // No token is cached for this resource.
+    api = serve({ ...impatient, AZURE_AD_RESOURCE: "https://management.core.windows.net" });
     problem(await api.get("/groupz"), 504, "credential-slow");
     advance(1_000);
     // The SDK's client has the timeout of the first service in this process.

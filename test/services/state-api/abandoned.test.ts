@@ -19,7 +19,7 @@ const CONNECTIONS = 64;
 
 /**
  * Serves the app on a sidecar that records what arrives, and holds requests for keys named `held…` until `release` is
- * called.
+ * called. `timeoutMs` is how long callers wait; the adapter waits longer for what it has sent.
  */
 async function serve(storeType: string, timeoutMs: number) {
   const held: ServerResponse[] = [];
@@ -44,7 +44,7 @@ async function serve(storeType: string, timeoutMs: number) {
   const store = createDaprStore({
     origin,
     storeName: "statestore",
-    requestTimeoutMs: timeoutMs,
+    requestTimeoutMs: 20_000,
     observe: (operation) => sent.push(operation),
   });
   const register = new Registry();
@@ -138,9 +138,9 @@ describe.each(["state.sqlite", "state.azure.cosmosdb"])("waiting requests (%s)",
   });
 
   test("never reach the sidecar after their 503, when they waited for another change of their key", async () => {
-    const { send, arrived, sent, release } = await serve(type, 150);
-    const holding = send("PUT", "/state/held", { body: 1 });
-    await expect.poll(() => arrived.length).toBe(1);
+    // The adapter gives up a write to Cosmos DB 500 ms after it has sent it. The other callers come and go before that.
+    const { send, arrived, sent, release } = await serve(type, 250);
+    const holding = send("PUT", "/state/held", { body: "first" });
     const late = [
       send("PUT", "/state/held", { body: "late" }),
       send("DELETE", "/state/held"),
@@ -148,9 +148,10 @@ describe.each(["state.sqlite", "state.azure.cosmosdb"])("waiting requests (%s)",
     ];
     for (const { status } of [holding, ...late]) expect(await status).toBe(503);
     release();
-    expect(await send("PUT", "/state/held", { body: "after" }).status).toBe(204);
-    expect(arrived).toHaveLength(2);
-    expect(arrived[1]).toContain("after");
-    expect(sent).toEqual(["save", "save"]);
+    const write = () => send("PUT", "/state/held", { body: "after" }).status;
+    await expect.poll(write, { timeout: 10_000 }).toBe(204);
+    expect(arrived[0]).toContain("first");
+    expect(arrived.slice(1).filter((text) => !text.includes("after"))).toEqual([]);
+    expect(new Set(sent)).toEqual(new Set(["save"]));
   });
 });

@@ -1,0 +1,73 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
+import { resiliencyResources, root, sqliteResources } from "../../support/processes.ts";
+import { countStatuses, type StateApiPair, startStateApi } from "../../support/state-api.ts";
+
+/** Starts a service whose sidecar has the resources of `folder`, and an empty container for its component. */
+async function start(folder: string): Promise<{ pair: StateApiPair; restartSidecar: () => Promise<void> }> {
+  const cosmos = await startCosmosSimulator();
+  onTestFinished(() => cosmos.close());
+  cosmos.createContainer("dapr-db", "statestore");
+  const policy = resiliencyResources("patient");
+  onTestFinished(policy.remove);
+  const pair = await startStateApi({
+    resources: [folder, policy.folder],
+    sidecarEnv: { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key },
+  });
+  onTestFinished(() => pair.end());
+  const restartSidecar = async () => {
+    await pair.sidecar.end();
+    const restarted = await pair.sidecar.restart();
+    onTestFinished(async () => void (await restarted.end()));
+  };
+  return { pair, restartSidecar };
+}
+
+/** A copy of the component for Cosmos DB. */
+function copyComponent(): string {
+  const folder = mkdtempSync(join(tmpdir(), "restarted-sidecar-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  cpSync(join(root, "components/cosmos/sidecar-key"), folder, { recursive: true });
+  return folder;
+}
+
+test("10 saves at once are stored after the idle service's sidecar has restarted on Cosmos DB instead of SQLite", async () => {
+  const { folder, remove } = sqliteResources();
+  onTestFinished(remove);
+  const { pair, restartSidecar } = await start(folder);
+  const keys = Array.from({ length: 10 }, (_, index) => `k${index}`);
+  const save = () => Promise.all(keys.map((key) => pair.send("PUT", `/state/${key}`, { body: key })));
+  expect(countStatuses(await save())).toEqual({ 204: 10 }); // so the service knows that writes can be batched
+  cpSync(join(root, "components/cosmos/sidecar-key"), folder, { recursive: true });
+  await restartSidecar();
+  expect((await pair.send("GET", "/state/k0")).status).toBe(404); // the container is empty
+  expect(countStatuses(await save())).toEqual({ 204: 10 });
+  const entries = await Promise.all(keys.map((key) => pair.send("GET", `/state/${key}`)));
+  expect(entries.map(({ text }) => text)).toEqual(keys.map((key) => `"${key}"`));
+});
+
+test("conditional changes succeed after the sidecar has restarted with a keyPrefix while the service went on", async () => {
+  const folder = copyComponent();
+  const { pair, restartSidecar } = await start(folder);
+  const change = async (key: string) => {
+    const path = `/state/${key}`;
+    const etag = async () => String((await pair.send("GET", path)).headers.etag);
+    const send = (method: "PUT" | "DELETE", ifMatch: string) =>
+      pair.send(method, path, { ...(method === "PUT" ? { body: 2 } : {}), headers: { "If-Match": ifMatch } });
+    const created = await pair.send("PUT", path, { body: 1 });
+    const old = await etag();
+    const replaced = await send("PUT", old);
+    const stale = await send("DELETE", old);
+    const deleted = await send("DELETE", await etag());
+    return [created, replaced, stale, deleted].map(({ status }) => status);
+  };
+  expect(await change("before")).toEqual([204, 204, 412, 204]);
+  const file = join(folder, "statestore.yaml");
+  const prefix = "  metadata:\n    - name: keyPrefix\n      value: daprstate\n";
+  writeFileSync(file, readFileSync(file, "utf8").replace("  metadata:\n", prefix));
+  await restartSidecar();
+  expect(await change("after")).toEqual([204, 204, 412, 204]);
+});
