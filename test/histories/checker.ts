@@ -72,9 +72,14 @@ export async function check(histories: readonly History[], { timeout = "30s", dr
   }
 }
 
-/** Keeps a history as JSON, which `check` can judge again. Returns the file. */
-export function keep(history: History): string {
-  const file = join(failures, `${history.name.replaceAll(/[^\w.-]+/g, "-")}.json`);
-  writeFileSync(file, JSON.stringify([history]));
+/** Where histories of this name are kept. */
+export function fileOf(name: string): string {
+  return join(failures, `${name.replaceAll(/[^\w.-]+/g, "-")}.json`);
+}
+
+/** Keeps histories as JSON, which `check` can judge again. Returns the file. */
+export function keep(file: string, histories: readonly History[]): string {
+  mkdirSync(failures, { recursive: true });
+  writeFileSync(file, JSON.stringify(histories));
   return file;
 }

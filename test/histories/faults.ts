@@ -1,6 +1,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CosmosSimulator } from "../simulators/cosmos/simulator.ts";
+import { freeze } from "../support/freeze.ts";
 import { type Instance, MAX_PENDING } from "./instances.ts";
 import { now, type Recorder } from "./recorder.ts";
 import type { Workload } from "./workload.ts";
@@ -52,34 +53,55 @@ export function commonFaults(target: Target): Record<string, Fault> {
       }),
     "sidecar stopped": () =>
       during(async () => {
-        const { pid } = victim().sidecar;
-        process.kill(pid, "SIGSTOP");
-        await sleep(between(300, mayCancelReads ? 2_500 : 700)); // the sidecar's own timeout is 800 ms
-        process.kill(pid, "SIGCONT");
+        const start = performance.now();
+        const stopped = between(300, mayCancelReads ? 2_500 : 600); // the sidecar's own timeout is 800 ms
+        await frozen([victim()], () => sleep(Math.max(0, stopped - (performance.now() - start))));
       }),
     "bodies cut": () => known(workload.abandonWrites(12, true)),
     "clients left": () => known(workload.abandonWrites(8, false)),
     "storms of outdated ETags": () => known(workload.storm(12)),
-    "races for one entry": () => known(workload.race(12, 5)),
     "more writes than may wait": async () => {
-      const pids = instances.map(({ sidecar }) => sidecar.pid);
-      for (const pid of pids) process.kill(pid, "SIGSTOP"); // so that writes wait
-      const refused = workload.flood(MAX_PENDING * instances.length + 20);
-      await sleep(400);
-      for (const pid of pids) process.kill(pid, "SIGCONT");
-      return known(refused);
+      const before = workload.refused();
+      // The writes wait while the sidecars are stopped.
+      const refused = await frozen(instances, async () => {
+        const flood = workload.flood(MAX_PENDING * instances.length + 20);
+        await waitFor(() => workload.refused() > before, mayCancelReads ? WAIT_MS : 600);
+        return { flood };
+      });
+      return known(refused.flood);
     },
   };
+}
+
+/** Maximum time for a fault to hit something. */
+const WAIT_MS = 3_000;
+
+/** Resolves when the condition holds, or after a time. */
+async function waitFor(holds: () => boolean, timeoutMs = WAIT_MS): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!holds() && performance.now() < deadline) await sleep(10);
+}
+
+/** Stops the sidecars of these instances while `work` runs. */
+async function frozen<T>(instances: readonly Instance[], work: () => Promise<T>): Promise<T> {
+  const pids = instances.map(({ sidecar }) => sidecar.pid);
+  try {
+    await Promise.all(pids.map(freeze));
+    return await work();
+  } finally {
+    for (const pid of pids) process.kill(pid, "SIGCONT");
+  }
 }
 
 /** Another process holds the lock of the database file. */
 export function sqliteFaults({ recorder, next }: Target, file: string): Record<string, Fault> {
   return {
     "store locked": () =>
-      countDuring(recorder, async () => {
+      countDuring(recorder, async (hit) => {
         const database = new DatabaseSync(file, { timeout: 0 });
         while (!tryToLock(database)) await sleep(1);
         await sleep(300 + next() * 1_200);
+        await hit();
         database.exec("ROLLBACK");
         database.close();
       }),
@@ -96,7 +118,7 @@ function tryToLock(database: DatabaseSync): boolean {
 }
 
 export function cosmosFaults({ recorder, next }: Target, cosmos: CosmosSimulator): Record<string, Fault> {
-  const during = (work: () => Promise<void>) => countDuring(recorder, work);
+  const during = (work: (hit: () => Promise<void>) => Promise<void>) => countDuring(recorder, work);
 
   /** Lets the next writes take effect, and answers something else. */
   async function failAfterEffect(answer: false | 408 | 503): Promise<number> {
@@ -107,28 +129,31 @@ export function cosmosFaults({ recorder, next }: Target, cosmos: CosmosSimulator
       hit++;
       return answer;
     };
-    await sleep(600);
+    await waitFor(() => hit > 0);
+    await sleep(300); // for more of them
     cosmos.after = () => true;
     return hit;
   }
 
   return {
     "store slow": () =>
-      during(async () => {
+      during(async (hit) => {
         cosmos.latencyMs = 150 + next() * 1_500;
         await sleep(500 + next() * 1_000);
+        await hit();
         cosmos.latencyMs = 0;
       }),
     "store gone": () =>
-      during(async () => {
+      during(async (hit) => {
         cosmos.setReachable(false);
         await sleep(300 + next() * 1_200);
+        await hit();
         cosmos.setReachable(true);
       }),
     "store busy (429)": () =>
-      during(async () => {
+      during(async (hit) => {
         cosmos.throttleNext(12, 150);
-        await sleep(400);
+        await hit();
       }),
     "connections cut after the effect": () => known(failAfterEffect(false)),
     "408 after the effect": () => known(failAfterEffect(408)),
@@ -136,9 +161,13 @@ export function cosmosFaults({ recorder, next }: Target, cosmos: CosmosSimulator
   };
 }
 
-async function countDuring(recorder: Recorder, work: () => Promise<void>): Promise<() => number> {
+/** Gives `work` a function that resolves when an operation was hit. */
+async function countDuring(
+  recorder: Recorder,
+  work: (hit: () => Promise<void>) => Promise<void>,
+): Promise<() => number> {
   const start = now();
-  await work();
+  await work(() => waitFor(() => recorder.countHits(start, now()) > 0));
   const end = now();
   return () => recorder.countHits(start, end);
 }

@@ -31,7 +31,7 @@ export async function startInstances({ count, resources, env = {} }: Options) {
     const service = await startService("state-api", {
       DAPR_HTTP_ENDPOINT: sidecar.origin,
       STATESTORE_MAX_PENDING: String(MAX_PENDING),
-      LOG_LEVEL: "fatal",
+      LOG_LEVEL: "warn",
     });
     instances.push({ service, sidecar });
   }

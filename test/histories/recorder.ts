@@ -9,8 +9,8 @@ const LONG = 100_000;
 export interface Recorder {
   /** Names keys of new histories: of two single keys, and of two keys of one partition. */
   startHistories(): Keys;
-  /** Names keys with a history each. */
-  startSingles(count: number): string[];
+  /** Names keys with a history each; `end` is the end of their names. */
+  startSingles(count: number, end?: string): string[];
   record(operation: Operation): void;
   /** How many operations a fault in this time hit. */
   countHits(start: number, end: number): number;
@@ -44,8 +44,8 @@ export function createRecorder(lag: number): Recorder {
       add(`${name}p`, keys.partition);
       return keys;
     },
-    startSingles(count) {
-      const keys = Array.from({ length: count }, () => `s${started++}`);
+    startSingles(count, end = "") {
+      const keys = Array.from({ length: count }, () => `s${started++}${end}`);
       for (const key of keys) add(key, [key]);
       return keys;
     },

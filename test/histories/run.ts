@@ -1,10 +1,11 @@
+import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRandom, seedOf } from "../simulators/container-apps/random.ts";
-import { check, type History, keep, type Verdict } from "./checker.ts";
+import { check, fileOf, type History, keep, type Verdict } from "./checker.ts";
 import { commonFaults, type Fault } from "./faults.ts";
 import type { Instance } from "./instances.ts";
 import { createRecorder, type Recorder } from "./recorder.ts";
-import { createWorkload, type Workload } from "./workload.ts";
+import { createWorkload, type Kind, races, type Workload } from "./workload.ts";
 
 /** Decides which operations and faults are drawn. Their timing still differs from run to run. */
 const seed = Number(process.env.HISTORY_SEED ?? 1);
@@ -27,7 +28,30 @@ export interface Result {
   readonly failures: readonly Verdict[];
   /** Faults by name: how often they happened, and how many operations they hit. */
   readonly faults: ReadonlyMap<string, { times: number; hits: number }>;
+  /** What happened too rarely to prove something, such as "12 x transaction: ok". */
+  readonly tooRare: readonly string[];
 }
+
+/** Each scenario has several times as many of each. */
+const LEAST_SUCCESSES: Readonly<Record<Kind, number>> = {
+  "single read": 300,
+  "bulk read": 50,
+  put: 100,
+  save: 50,
+  delete: 30,
+  transaction: 50,
+  creation: 15,
+  replacement: 15,
+  "replacement of any value": 10,
+  "conditional delete": 5,
+};
+const LEAST_REJECTIONS: Partial<Readonly<Record<Kind, number>>> = {
+  creation: 50,
+  replacement: 50,
+  "replacement of any value": 3,
+  "conditional delete": 15,
+};
+const LEAST_DECIDED_RACES = 3;
 
 /** Lets clients work while faults happen, reads all keys at the end, checks all histories and prints a summary. */
 export async function runScenario({
@@ -37,25 +61,39 @@ export async function runScenario({
   mayCancelReads = true,
   storeFaults,
 }: Scenario): Promise<Result> {
-  const { next } = createRandom(seedOf(`${name} ${seed}`));
+  const randomOf = (use: string) => createRandom(seedOf(`${name} ${seed} ${use}`)).next;
   const recorder = createRecorder(lag);
   const origins = instances.map(({ service }) => service.origin);
-  const workload = createWorkload({ origins, recorder, next });
+  const workload = createWorkload({ origins, recorder, randomOf });
+  const next = randomOf("faults");
   const target = { instances, workload, recorder, next, mayCancelReads };
 
-  const stop = workload.start();
-  const faults = await injectFaults({ ...commonFaults(target), ...storeFaults(target) }, next);
-  await stop();
-  await sleep(1_000 + lag / 1_000);
-  await workload.readAll();
-
-  const histories = recorder.histories().map((history) => ({ ...history, name: `${name}, ${history.name}` }));
-  const verdicts = await check(histories);
+  const histories = () => recorder.histories().map((history) => ({ ...history, name: `${name}, ${history.name}` }));
+  const whole = fileOf(name);
+  let faults: Awaited<ReturnType<typeof injectFaults>>;
+  let verdicts: Verdict[];
+  try {
+    const stop = workload.start();
+    try {
+      faults = await injectFaults({ ...commonFaults(target), ...storeFaults(target) }, next);
+    } finally {
+      await stop();
+    }
+    await sleep(1_000 + lag / 1_000);
+    await workload.readAll();
+    keep(whole, histories());
+    verdicts = await check(histories());
+  } catch (cause) {
+    keep(whole, histories());
+    throw new Error(`${cause}. All histories are in ${whole}.`, { cause });
+  }
   const result = {
-    histories,
+    histories: histories(),
     failures: verdicts.filter(({ verdict }) => verdict !== "linearizable"),
     faults: new Map([...faults].map(([fault, { times, hits }]) => [fault, { times, hits: sum(hits) }])),
+    tooRare: findTooRare(workload),
   };
+  if (result.failures.length === 0) rmSync(whole);
   print(name, result, recorder, workload);
   return result;
 }
@@ -76,6 +114,21 @@ async function injectFaults(faults: Record<string, Fault>, next: () => number) {
   return happened;
 }
 
+function findTooRare({ kinds, decided }: Workload): string[] {
+  const counts = (least: object, outcome: "ok" | "rejected") =>
+    Object.entries(least).map(([kind, least]) => {
+      const count = kinds.get(kind as Kind)?.[outcome] ?? 0;
+      return { what: `${kind}: ${outcome}`, count, least };
+    });
+  return [
+    ...counts(LEAST_SUCCESSES, "ok"),
+    ...counts(LEAST_REJECTIONS, "rejected"),
+    ...races.map((race) => ({ what: `race of ${race}`, count: decided.get(race) ?? 0, least: LEAST_DECIDED_RACES })),
+  ]
+    .filter(({ count, least }) => count < least)
+    .map(({ what, count, least }) => `${count} x ${what}, at least ${least} expected`);
+}
+
 function shuffle<T>(items: readonly T[], next: () => number): T[] {
   return items
     .map((item) => ({ item, order: next() }))
@@ -93,13 +146,17 @@ function print(name: string, { histories, failures, faults }: Result, recorder: 
       `${name}, HISTORY_SEED=${seed}: ${histories.length} histories, ${operations} operations`,
       `  outcomes: ${list(Object.entries(outcomes))}`,
       `  responses: ${list([...workload.statuses].sort())}`,
+      `  ok/rejected: ${list([...workload.kinds].map(([kind, { ok, rejected }]) => [kind, `${ok}/${rejected}`]))}`,
+      `  races decided: ${list(workload.decided)}`,
       `  faults (operations hit): ${list([...faults].map(([what, { times, hits }]) => [`${times} x ${what}`, `(${hits})`]))}`,
       ...failures.map(({ name, verdict, explanation = [], drawing }) =>
         [
           `  ${name}: ${verdict}`,
           ...explanation,
           ...(drawing ? [`drawn in ${drawing}`] : []),
-          ...histories.filter((history) => history.name === name).map((history) => `kept in ${keep(history)}`),
+          ...histories
+            .filter((history) => history.name === name)
+            .map((history) => `kept in ${keep(fileOf(history.name), [history])}`),
         ].join("\n    "),
       ),
     ].join("\n"),

@@ -22,7 +22,7 @@ test.each([
     const store = createSqliteStore();
     const { instances, end } = await startInstances({ count, resources: [store.resources] });
     try {
-      const { failures, faults } = await runScenario({
+      const { failures, faults, tooRare } = await runScenario({
         name: `SQLite, ${named}`,
         instances,
         mayCancelReads: false,
@@ -30,6 +30,7 @@ test.each([
       });
       expect(failures).toEqual([]);
       expect([...faults].filter(([, { hits }]) => hits === 0)).toEqual([]);
+      expect(tooRare).toEqual([]);
     } finally {
       await end();
       store.remove();

@@ -11,12 +11,15 @@ import (
 )
 
 // shorten returns the shortest beginning of a history that is not linearizable, and its last operation. Every beginning
-// of a linearizable history is linearizable, so the search can halve.
+// of a linearizable history is linearizable, so the search can halve. After twice the timeout it takes the shortest one
+// found so far.
 func shorten(h history, timeout time.Duration) (history, operation) {
 	byEnd := slices.Clone(h.Operations)
 	slices.SortFunc(byEnd, func(a, b operation) int { return cmp.Compare(a.End, b.End) })
+	deadline := time.Now().Add(2 * timeout)
 	index := sort.Search(len(byEnd)-1, func(index int) bool {
-		return check(beginning(h, byEnd[index].End), timeout) == porcupine.Illegal
+		timeout := min(timeout, time.Until(deadline))
+		return timeout > 0 && check(beginning(h, byEnd[index].End), timeout) == porcupine.Illegal
 	})
 	return beginning(h, byEnd[index].End), byEnd[index]
 }

@@ -20,7 +20,7 @@ import (
 
 func main() {
 	input := flag.String("input", "", "file with the histories")
-	timeout := flag.Duration("timeout", 30*time.Second, "maximum time for one history; after it the verdict is inconclusive")
+	timeout := flag.Duration("timeout", 30*time.Second, "maximum for one history; after it the verdict is inconclusive")
 	drawings := flag.String("drawings", "", "existing folder for the timelines of failed histories")
 	flag.Parse()
 	if err := run(*input, *timeout, *drawings); err != nil {

@@ -217,8 +217,8 @@ func sightingOf(o operation, seen map[string]int64) int64 {
 	return first
 }
 
-// findStaleRead returns the index of a read whose value nobody had written yet, or had surely been overwritten more than
-// the lag before the read, or -1. Without a lag, the search for an order finds both.
+// findStaleRead returns the index of a read whose value nobody had written yet, or had surely been overwritten more
+// than the lag before the read, or -1. Without a lag, the search for an order finds both.
 func findStaleRead(h history) int {
 	return slices.IndexFunc(h.Operations, func(o operation) bool {
 		return h.Lag > 0 && o.Read != nil && o.Outcome == succeeded && !canSee(h, o)
