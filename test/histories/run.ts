@@ -32,26 +32,26 @@ export interface Result {
   readonly tooRare: readonly string[];
 }
 
-/** Each scenario has several times as many of each. */
+/** On an idle machine, each scenario has at least twice as many of each. */
 const LEAST_SUCCESSES: Readonly<Record<Kind, number>> = {
-  "single read": 300,
-  "bulk read": 50,
-  put: 100,
-  save: 50,
-  delete: 30,
-  transaction: 50,
-  creation: 15,
-  replacement: 15,
-  "replacement of any value": 10,
-  "conditional delete": 5,
+  "single read": 100,
+  "bulk read": 20,
+  put: 50,
+  save: 20,
+  delete: 20,
+  transaction: 30,
+  creation: 10,
+  replacement: 8,
+  "replacement of any value": 8,
+  "conditional delete": 3,
 };
 const LEAST_REJECTIONS: Partial<Readonly<Record<Kind, number>>> = {
-  creation: 50,
-  replacement: 50,
-  "replacement of any value": 3,
-  "conditional delete": 15,
+  creation: 30,
+  replacement: 30,
+  "replacement of any value": 2,
+  "conditional delete": 10,
 };
-const LEAST_DECIDED_RACES = 3;
+const LEAST_DECIDED_RACES = 2;
 
 /** Lets clients work while faults happen, reads all keys at the end, checks all histories and prints a summary. */
 export async function runScenario({

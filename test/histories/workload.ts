@@ -257,7 +257,7 @@ export function createWorkload({ origins, recorder, randomOf }: Options): Worklo
       else if (dice < 70) done = await actor.change(remove(key));
       else if (dice < 80) done = await actor.change(transact(partition, next));
       else if (!known) done = await actor.read(key);
-      else done = await actor.change(dice < 95 ? replace(key, known, next) : removeIf(key, known));
+      else done = await actor.change(dice < 92 ? replace(key, known, next) : removeIf(key, known));
       const isDone = done === true || done === "ok" || done === "rejected";
       await sleep(isDone ? next() * 8 : BACK_OFF_MS * (0.5 + next()));
     }
@@ -285,7 +285,7 @@ export function createWorkload({ origins, recorder, randomOf }: Options): Worklo
         const contenders = await prepare(race, key, actor, next);
         const outcomes = await sendAtOnce(contenders, next);
         if (outcomes.includes("ok") && outcomes.includes("rejected")) decided.set(race, (decided.get(race) ?? 0) + 1);
-        await sleep(100 + next() * 300);
+        await sleep(50 + next() * 150);
       }
     }
     actor.close();
@@ -298,7 +298,8 @@ export function createWorkload({ origins, recorder, randomOf }: Options): Worklo
     actor: ReturnType<typeof createActor>,
     next: Next,
   ): Promise<Change[]> {
-    const contenders = Array.from({ length: CONTENDERS }, (_, index) => index % 2 === 0);
+    const first = next() < 0.5 ? 0 : 1; // often wins
+    const contenders = Array.from({ length: CONTENDERS }, (_, index) => index % 2 === first);
     if ((await actor.change(put(key))) !== "ok") return [];
     if (race === "creations") {
       if ((await actor.change(remove(key))) !== "ok") return [];
