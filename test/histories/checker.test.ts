@@ -85,6 +85,8 @@ const good: History[] = [
   history("a transaction without a response", [transact("1", "2", lost), readA(null), readB("2"), readA("1")]),
   history("a late read within the lag", [write("1"), write("2"), read("1")], 20),
   history("a rejection because of a late read", [write("1"), write("2"), replace("2", "3", rejected)], 20),
+  history("a rejection because of a creation that may have happened", [create("1", lost), create("2", rejected)], 20),
+  history("a rejection beside the deletion", [write("1"), remove({ at: [100, 110] }), replace("1", "2", rejected)], 20),
   history(
     "a late read, although the deletion ended in time, of a write without a response",
     [write("1", lost), remove(), read("1", { at: [1000, 1005] })],
@@ -127,6 +129,26 @@ const bad: [history: History, verdict?: string][] = [
   [history("a lost write, read after the lag", [write("1"), read(null, { at: [100, 105] })], 20), "stale read"],
   [history("a value that nobody wrote, on lagging replicas", [write("1"), read("2")], 20), "stale read"],
   [history("a value before its write, on lagging replicas", [read("1"), write("1")], 20), "stale read"],
+  [
+    history(
+      "a rejection without a reason, on lagging replicas",
+      [write("1"), replace("1", "2", { at: [90, 95], ...rejected })],
+      20,
+    ),
+    "unfounded rejection",
+  ],
+  [
+    history(
+      "a rejected creation long after the deletion",
+      [write("1"), remove(), create("2", { at: [90, 95], ...rejected })],
+      20,
+    ),
+    "unfounded rejection",
+  ],
+  [
+    history("a rejected creation of a missing key, on lagging replicas", [create("1", rejected)], 20),
+    "unfounded rejection",
+  ],
   [history("two creators, on lagging replicas", [create("1"), create("2")], 20)],
   [history("a lost write, on lagging replicas", [write("1"), write("2"), read("1", { current: true })], 20)],
 ];

@@ -40,7 +40,7 @@ export interface History {
 
 export interface Verdict {
   readonly name: string;
-  readonly verdict: "linearizable" | "not linearizable" | "stale read" | "inconclusive";
+  readonly verdict: "linearizable" | "not linearizable" | "stale read" | "unfounded rejection" | "inconclusive";
   readonly explanation?: readonly string[];
   /** File of the timeline, unless the verdict is inconclusive. */
   readonly drawing?: string;

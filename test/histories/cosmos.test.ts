@@ -4,7 +4,9 @@
 // checker therefore proves a weaker promise:
 // - Writes, successful conditions and transactions are linearizable.
 // - A read returns a value that was written, and that was not surely overwritten longer ago than the lag.
-// - A rejected write changes nothing, and reads after the lag return what acknowledged writes left.
+// - A rejected write changes nothing. Its condition did not surely hold for all the time from the lag before the
+//   request to the response.
+// - Reads at the end, after the lag, return what acknowledged writes left.
 // Without lagging replicas, as on an account with Strong consistency, reads and rejections are linearizable, too.
 import { expect, test } from "vitest";
 import { startCosmosSimulator } from "../simulators/cosmos/simulator.ts";

@@ -13,8 +13,9 @@ import (
 type history struct {
 	Name string   `json:"name"`
 	Keys []string `json:"keys"`
-	// Microseconds. Above 0, reads and rejections may show a state that is so much older: the promise for stores whose
-	// replicas lag. Operations with Current are exempt.
+	// Microseconds. Above 0, a read may return and a rejection may rest on a value that was not surely overwritten
+	// longer ago than this: the promise for stores whose replicas lag. The search for an order leaves them out, except
+	// those with Current.
 	Lag        int64       `json:"lag,omitempty"`
 	Operations []operation `json:"operations"`
 }
@@ -31,7 +32,7 @@ type operation struct {
 	Read      *entry     `json:"read,omitempty"`
 	Condition *condition `json:"condition,omitempty"`
 	Changes   []entry    `json:"changes,omitempty"`
-	// The read must see the current state, even if Lag is above 0.
+	// The read or rejection must see the current state, even if Lag is above 0.
 	Current bool `json:"current,omitempty"`
 }
 

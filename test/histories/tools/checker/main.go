@@ -64,7 +64,7 @@ func run(input string, timeout time.Duration, drawings string) error {
 
 type verdict struct {
 	Name string `json:"name"`
-	// "linearizable", "not linearizable", "stale read" or "inconclusive".
+	// "linearizable", "not linearizable", "stale read", "unfounded rejection" or "inconclusive".
 	Verdict string `json:"verdict"`
 	// The shortest beginning of the history that fails: its last operation, and those before it.
 	Explanation []string `json:"explanation,omitempty"`
@@ -80,6 +80,11 @@ func judge(h history, timeout time.Duration, drawings string) (verdict, error) {
 		failed.Verdict = "stale read"
 		h.Operations = slices.Clone(h.Operations)
 		h.Operations[index].Current = true // an order cannot explain it, either
+	}
+	if index := findUnfoundedRejection(h); index >= 0 {
+		failed.Verdict = "unfounded rejection"
+		h.Operations = slices.Clone(h.Operations)
+		h.Operations[index].Current = true
 	}
 	switch check(h, timeout) {
 	case porcupine.Ok:

@@ -225,6 +225,41 @@ func findStaleRead(h history) int {
 	})
 }
 
+// findUnfoundedRejection returns the index of a rejection whose condition surely held from the lag before its start to
+// its end, or -1. Without a lag, the search for an order finds it.
+func findUnfoundedRejection(h history) int {
+	return slices.IndexFunc(h.Operations, func(o operation) bool {
+		return h.Lag > 0 && o.Outcome == rejected && !canReject(h, o)
+	})
+}
+
+func canReject(h history, o operation) bool {
+	key := o.Condition.Key
+	var sources []operation // of the values with which the condition held
+	if o.Condition.holdsFor("") {
+		sources = append(sources, operation{Start: -1, End: -1}) // the key was missing at first
+	}
+	for _, x := range h.Operations {
+		change := x.changeOf(key)
+		if change == nil || x.Outcome != succeeded || x.End >= o.Start-h.Lag {
+			continue
+		}
+		if o.Condition.holdsFor(valueOrEmpty(change.Value)) {
+			sources = append(sources, x)
+		}
+	}
+	return !slices.ContainsFunc(sources, func(source operation) bool {
+		return !slices.ContainsFunc(h.Operations, func(x operation) bool {
+			change := x.changeOf(key)
+			if change == nil || x.Outcome == rejected || x.Outcome == failed || x.Start > o.End {
+				return false
+			}
+			isOver := x.Outcome == succeeded && x.End < source.Start
+			return !isOver && !o.Condition.holdsFor(valueOrEmpty(change.Value))
+		})
+	})
+}
+
 func canSee(h history, read operation) bool {
 	key := read.Read.Key
 	sources := []operation{}
