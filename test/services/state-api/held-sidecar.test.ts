@@ -61,7 +61,7 @@ describe("work that its caller no longer waits for", () => {
     await freeze(pair.sidecar.pid);
     const answers = await Promise.all(Array.from({ length: 20 }, (_, body) => pair.send("PUT", "/state/k", { body })));
     expect(countStatuses(answers)).toEqual({ 503: 20 });
-    expect((await release()).length).toBeLessThanOrEqual(1); // the first one was sent
+    expect(await release()).toHaveLength(1); // the first one was sent
   });
 
   test("writes whose callers hang up behind another write to their key are never sent", async () => {
@@ -73,17 +73,27 @@ describe("work that its caller no longer waits for", () => {
     expect(applied).toEqual([{ change: "write", key: "state-api||k", value: expect.any(String) }]);
   });
 
-  test(`transactions that time out while ${CONNECTIONS} others have all connections are never sent`, async () => {
+  // A caller waits for 100 ms less than the adapter. On a busy machine, the last request can arrive later than that, so
+  // it is rightly sent when the first ones have timed out: try again.
+  test(`transactions that time out while ${CONNECTIONS} others have all connections are never sent`, {
+    retry: 2,
+  }, async () => {
     await start({});
     await freeze(pair.sidecar.pid);
+    const keys = Array.from({ length: 100 }, (_, index) => `${index < CONNECTIONS ? "first" : "late"}${index}~`);
     const answers = await Promise.all(
-      Array.from({ length: 100 }, (_, data) => {
-        const body = { operations: [{ operation: "upsert", key: `k${data}~`, data }] };
+      keys.map((key) => {
+        const body = { operations: [{ operation: "upsert", key, data: 1 }] };
         return pair.send("POST", "/state/transaction", { body });
       }),
     );
     expect(countStatuses(answers)).toEqual({ 503: 100 });
-    expect((await release()).length).toBeLessThanOrEqual(CONNECTIONS);
+    const applied = (await release()).map(({ key }) => key);
+    // Not all that were sent: the sidecar may notice first that the service has closed the connection.
+    expect(applied.length).toBeGreaterThanOrEqual(1);
+    expect(applied.length).toBeLessThanOrEqual(CONNECTIONS);
+    // Some overtake the first ones on their way to the service, about 7. If the rest were sent, too, more than 20 would be applied.
+    expect(applied.filter((key) => key.includes("late")).length).toBeLessThanOrEqual(14);
   });
 
   test(`deletes whose callers hang up while ${CONNECTIONS} others have all connections are never sent`, async () => {
