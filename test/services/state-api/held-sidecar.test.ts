@@ -92,7 +92,8 @@ describe("work that its caller no longer waits for", () => {
     // Not all that were sent: the sidecar may notice first that the service has closed the connection.
     expect(applied.length).toBeGreaterThanOrEqual(1);
     expect(applied.length).toBeLessThanOrEqual(CONNECTIONS);
-    // Some overtake the first ones on their way to the service, about 7. If the rest were sent, too, more than 20 would be applied.
+    // About 7 overtake the first ones on their way to the service. If the rest were sent, too, more than 20 would be
+    // applied.
     expect(applied.filter((key) => key.includes("late")).length).toBeLessThanOrEqual(14);
   });
 
