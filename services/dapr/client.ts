@@ -12,7 +12,7 @@ interface SidecarClientOptions {
   readonly timeoutMs: number;
   /** Sent with every request, unless it is empty. */
   readonly apiToken?: string | undefined;
-  /** Called when a connection ends, after which the sidecar may be another process. */
+  /** Called when a connection ends that no timeout of ours has closed. The sidecar may be another process then. */
   readonly onDisconnect?: () => void;
 }
 
@@ -81,7 +81,9 @@ export function createSidecarClient({
   function connect(): Promise<Pool> {
     connecting ??= import("undici").then(({ Pool }) => {
       const pool = new Pool(origin, { connections: 64, connect: { timeout: CONNECT_TIMEOUT_MS } });
-      if (onDisconnect) pool.on("disconnect", onDisconnect);
+      pool.on("disconnect", (_origin, _targets, { message }) => {
+        if (message !== "aborted") onDisconnect?.(); // what undici says of a connection whose request we aborted
+      });
       return pool;
     });
     return connecting;

@@ -22,7 +22,7 @@ afterEach(async () => {
 /** Returns a client of a fake sidecar, which responds with `respond`, and the headers that the sidecar receives. */
 async function connect(
   respond: RequestListener,
-  options: { apiToken?: string; timeoutMs?: number } = {},
+  options: { apiToken?: string; timeoutMs?: number; onDisconnect?: () => void } = {},
 ): Promise<{ client: SidecarClient; origin: string; received: IncomingHttpHeaders[] }> {
   const received: IncomingHttpHeaders[] = [];
   const sidecar = createServer((req, res) => {
@@ -50,6 +50,20 @@ describe("createSidecarClient", () => {
       headers: { etag: "1" },
       text: status === 204 ? "" : "text",
     });
+  });
+
+  test("reports a connection that the sidecar closes, and none that it closes itself after a timeout", async () => {
+    let disconnects = 0;
+    const { client } = await connect(
+      (req, res) => {
+        if (req.url === "/held") return;
+        res.setHeader("connection", "close").end();
+      },
+      { onDisconnect: () => disconnects++ },
+    );
+    await expect(client.request("/held", { timeoutMs: 50 })).rejects.toMatchObject({ kind: "timeout" });
+    await client.request("/", {});
+    await expect.poll(() => disconnects).toBe(1);
   });
 
   test("sends method, JSON body, headers, traceparent and API token", async () => {
