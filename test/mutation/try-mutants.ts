@@ -24,10 +24,11 @@ export interface Tried {
 
 /** As many Vitests run, each one file at a time. Mutants often keep a test waiting, so four of them use two CPUs. */
 const LANES = 4;
-/** A mutant meets the fastest of its tests first, and the others only if it survives. */
+/** A mutant meets the fastest of its tests first, if they take less than 300 ms, and others only if it survives. */
 const FIRST_TESTS = 8;
+const FAST_MS = 300;
 /** Bounds the time of a mutant that survives: the sum of its tests, without their hooks, in milliseconds. */
-const MOST_MS = 5_000;
+const MOST_MS = 3_000;
 
 /** Tries the mutants of `files` that `pick` returns. Prints its progress. */
 export async function tryMutants(
@@ -82,10 +83,11 @@ export async function tryMutants(
     const unsure = new Set<string>();
     const alive = () => picked.filter((id) => !killed.has(id));
 
-    const first = (tests: readonly string[]) => tests.slice(0, FIRST_TESTS);
+    const first = (tests: readonly string[]) =>
+      tests.slice(0, FIRST_TESTS).filter((test) => milliseconds(test) < FAST_MS);
     const others = (tests: readonly string[]) => {
       let sum = 0;
-      return tests.slice(FIRST_TESTS).filter((test) => {
+      return tests.slice(first(tests).length).filter((test) => {
         sum += milliseconds(test);
         return sum <= MOST_MS;
       });

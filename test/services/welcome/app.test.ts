@@ -8,6 +8,8 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { MAX_RESPONSE_BYTES } from "../../../services/dapr/client.ts";
+import { BodyMemory } from "../../../services/runtime/body-memory.ts";
 import { readConfig } from "../../../services/runtime/config.ts";
 import { variables as stateApiVariables } from "../../../services/state-api/config.ts";
 import { createApp } from "../../../services/welcome/app.ts";
@@ -168,6 +170,13 @@ describe("errors of the sidecars", () => {
       /refuses calls from welcome$/,
     ],
     [
+      "a 404 of the sidecar that is an error of an invocation",
+      daprError(404, "failed to invoke"),
+      502,
+      "invocation-failed",
+      /^The sidecars could not deliver the call to .+$/,
+    ],
+    [
       "any other error of the sidecar",
       daprError(500, "the internals of daprd"),
       502,
@@ -177,7 +186,11 @@ describe("errors of the sidecars", () => {
   ];
   test.each(cases)("turns %s into problem details and logs it", async (_name, handler, status, code, title) => {
     respond = handler;
-    for (const call of calls) problem(status, code, title)(await call());
+    for (const call of calls) {
+      const got = await call();
+      problem(status, code, title)(got);
+      expect(got.headers["retry-after"]).toBe(status === 503 ? "1" : undefined);
+    }
     expect(logged).toContain('"level":50');
   });
 
@@ -185,6 +198,61 @@ describe("errors of the sidecars", () => {
     respond = daprError(500, "the internals of daprd");
     expect((await api.get("/api/groups")).text).not.toContain("internals");
     expect(logged).toContain("the internals of daprd");
+  });
+
+  test.each([
+    [401, "text/plain", "invalid api token", "Set DAPR_API_TOKEN to the token that the sidecar was started with."],
+    [403, "text/plain", "denied", "Allow the app id welcome in accessControl of group-lister's Dapr Configuration."],
+    [404, "text/plain", "none", "Add the API invoke to spec.api.allowed of its Dapr Configuration."],
+    [500, "text/plain", "?", /^The log of welcome has the sidecar's error; search it for this traceId\./],
+    [500, "text/plain", "code = Unavailable", /^Check that group-lister runs with Dapr enabled, under this app id, in/],
+    [500, "text/plain", "error invoking app channel", /^The sidecar of group-lister is running\. The service is not,/],
+    [
+      401,
+      "application/problem+json",
+      "{}",
+      "Give group-lister and its sidecar the same APP_API_TOKEN, and name welcome in its ALLOWED_CALLERS.",
+    ],
+  ])("says what to do about a response %i of type %s with the text %s", async (status, type, text, detail) => {
+    respond = reply(status, type, text);
+    const got = await api.get("/api/groups");
+    expect(got.body.detail).toEqual(typeof detail === "string" ? detail : expect.stringMatching(detail));
+    expect(logged).toContain(`${status} ${text}`);
+  });
+
+  test.each([
+    ["no host found", false],
+    ["couldn't find service", false],
+    ["timeout waiting for address", false],
+    ["code = Unavailable: Error while dialing", false],
+    ["code = Unavailable: dial tcp", false],
+    ["app channel is not initialized", false],
+    ["code = Unavailable", true],
+    ["error invoking app channel", true],
+    ["anything else", true],
+  ])("says whether a write may have succeeded after the error %s: %s", async (text, mayHave) => {
+    respond = reply(500, "text/plain", text);
+    const { body } = await api.put("/api/state/k").send({ a: 1 });
+    expect(body.detail.endsWith(" A write may still have succeeded.")).toBe(mayHave);
+  });
+
+  test("returns 503 while large bodies fill the memory, and 502 for a response that is too large", async () => {
+    respond = reply(200, "application/json", `"${"x".repeat(MAX_RESPONSE_BYTES)}"`);
+    const got = await api.get("/api/groups");
+    problem(502, "bad-response", /^The response of group-lister is too large$/)(got);
+    expect(got.body.detail).toBe(`The maximum is ${MAX_RESPONSE_BYTES} bytes.`);
+    expect(got.headers).not.toHaveProperty("retry-after");
+    respond = reply(200, "application/json", `"${"x".repeat(1_000_000)}"`);
+    const others = new BodyMemory();
+    others.resize(20 * 1_048_576);
+    try {
+      const refused = await api.get("/api/groups");
+      problem(503, "overloaded", /^The service holds too many large bodies$/)(refused);
+      expect(refused.body.detail).toBe("Retry. A write may still have succeeded.");
+      expect(refused.headers["retry-after"]).toBe("1");
+    } finally {
+      others.release();
+    }
   });
 
   test("returns 503 with a remedy and Retry-After when no sidecar listens", async () => {
