@@ -1,8 +1,9 @@
 // `npm run mutate` changes the services in small ways, one at a time (mutants), and expects a test to fail for each. It
-// writes ledger.yaml, which lists the survivors of each file. Each survivor needs a reason why it may live.
-// `npm run mutate -- FILE …` does so for these files.
-// `npm run test:mutation`, for CI, writes nothing: it tries the files that changed since they were written to the
-// ledger, and a sample of the mutants of the others.
+// writes ledger.yaml, which lists the survivors of each file. Replace the reason TODO of each survivor by the reason why
+// it may live, or add a test that fails for it. `npm run mutate -- FILE …` does so for these files.
+//
+// `npm run test:mutation`, for CI, writes nothing. It tries the files that changed since they were written to the
+// ledger, and a sample of the mutants of the others, and fails for a survivor that the ledger does not list.
 import { createHash } from "node:crypto";
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import { parse, stringify } from "yaml";
@@ -30,9 +31,6 @@ const all = globSync([
 const LEDGER = "test/mutation/ledger.yaml";
 const LEAST_KILLED = 0.9;
 const SAMPLE = 150;
-/** A survivor without a reason. */
-const NO_REASON = "";
-
 const ledger: Ledger = parse(readFileSync(LEDGER, "utf8"));
 const ci = process.argv.includes("--ci");
 const hashes = new Map(
@@ -52,58 +50,52 @@ if (ci) {
     ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1));
     return [...(of.changed ?? []), ...ranked.slice(0, SAMPLE).map(({ mutant }) => mutant)];
   });
-  judge(Object.fromEntries(changed.map((file) => [file, entryOf(file, tried)])));
-  for (const { file, line, change } of tried.survived) {
-    if (changed.includes(file)) continue;
-    if (!reasonOf(file, line, change))
-      faults.push(`${file}: a mutant survives that the ledger says is killed:\n${line}\n${change}`);
+  judge(changed.map((file) => [file, entryOf(file, tried)]));
+  for (const mutant of tried.survived) {
+    if (!listed(mutant)) faults.push(`${mutant.file}: a mutant survives:\n${mutant.line}\n${mutant.change}`);
   }
 } else {
   const named = process.argv.slice(2);
   const files = named.length > 0 ? all.filter((file) => named.includes(file)) : all;
   const tried = await tryMutants(all, (mutants) => mutants.filter(({ file }) => files.includes(file)));
-  const entries = Object.fromEntries(files.map((file) => [file, entryOf(file, tried)]));
-  const written: Ledger = { ...ledger, ...entries };
+  const written = new Map(Object.entries(ledger));
+  for (const file of files) written.set(file, entryOf(file, tried));
+  const entries = all.flatMap((file) => [...written].filter(([name]) => name === file));
   const head = readFileSync(LEDGER, "utf8").match(/^(#.*\n)*/)?.[0] ?? "";
-  const kept = all.filter((file) => written[file]).map((file) => [file, written[file]]);
-  writeFileSync(LEDGER, head + stringify(Object.fromEntries(kept), { lineWidth: 0 }));
+  writeFileSync(LEDGER, head + stringify(Object.fromEntries(entries), { lineWidth: 0 }));
   judge(entries);
 }
 if (faults.length > 0) {
-  console.error(`\n${faults.join("\n\n")}\n\nAdd a test that fails for the mutant, or a reason to ${LEDGER}.`);
+  console.error(`\n${faults.join("\n\n")}\n\nAdd a test that fails for the mutant. If none can, run: npm run mutate`);
   process.exit(1);
 }
 
 function entryOf(file: string, { killed, survived, uncovered }: Tried): Entry {
-  const left = survived.filter((mutant) => mutant.file === file);
-  const count = killed.filter((mutant) => mutant.file === file).length;
-  const survivors = left.map((mutant) => {
+  const ofFile = (mutants: readonly Mutant[]) => mutants.filter((mutant) => mutant.file === file);
+  const survivors = ofFile(survived).map((mutant) => {
     const { line, change } = mutant;
-    const reason = reasonOf(file, line, change) ?? NO_REASON;
-    return { line, change, reason: reason || (uncovered.has(mutant) ? "TODO: no test executes it" : "TODO") };
+    const reason = listed(mutant)?.reason ?? (uncovered.has(mutant) ? "TODO: no test executes it" : "TODO");
+    return { line, change, reason };
   });
-  return {
-    hash: hashes.get(file) ?? "",
-    mutants: count + left.length,
-    killed: count,
-    ...(left.length > 0 && { survivors }),
-  };
+  const mutants = ofFile(killed).length + survivors.length;
+  const entry = { hash: hashes.get(file) ?? "", mutants, killed: ofFile(killed).length };
+  return survivors.length > 0 ? { ...entry, survivors } : entry;
 }
 
-/** The reason why the mutant may live, if it has one. */
-function reasonOf(file: string, line: string, change: string): string | undefined {
-  const listed = ledger[file]?.survivors?.find((survivor) => survivor.line === line && survivor.change === change);
-  return listed?.reason.startsWith("TODO") ? undefined : listed?.reason;
+/** The survivor in the ledger that is this mutant. */
+function listed({ file, line, change }: Mutant): Survivor | undefined {
+  return ledger[file]?.survivors?.find((survivor) => survivor.line === line && survivor.change === change);
 }
 
-function judge(entries: Readonly<Ledger>): void {
-  for (const [file, { mutants, killed, survivors = [] }] of Object.entries(entries)) {
-    console.log(`${file}: ${killed} of ${mutants}`);
+function judge(entries: readonly (readonly [string, Entry])[]): void {
+  for (const [file, { mutants, killed, survivors = [] }] of entries) {
+    const open = survivors.filter(({ reason }) => reason.startsWith("TODO")).length;
+    const shown = `${file}: tests kill ${killed} of ${mutants} mutants`;
+    console.log(open > 0 ? `${shown}; ${open} survivors without a reason` : shown);
     // Among few mutants, two that change nothing are more than a tenth.
-    if (survivors.length > Math.max(2, (1 - LEAST_KILLED) * mutants))
-      faults.push(`${file}: tests kill only ${killed} of ${mutants} mutants`);
-    for (const { line, change, reason } of survivors) {
-      if (reason.startsWith("TODO")) faults.push(`${file}: a mutant survives:\n${line}\n${change}`);
-    }
+    if (survivors.length > Math.max(2, (1 - LEAST_KILLED) * mutants)) faults.push(shown);
   }
+  const of = entries.reduce((sum, [, { mutants }]) => sum + mutants, 0);
+  const killed = entries.reduce((sum, [, entry]) => sum + entry.killed, 0);
+  console.log(`${killed} of ${of} mutants killed`);
 }

@@ -58,9 +58,9 @@ beforeEach(async () => {
   api = serve();
 });
 afterEach(async () => {
+  sidecar.closeAllConnections(); // first: a client waits for its requests before it closes
   await Promise.all(opened.map((client) => client.close()));
   opened = [];
-  sidecar.closeAllConnections();
   await new Promise((resolve) => sidecar.close(resolve));
 });
 
