@@ -33,7 +33,7 @@ declare module "vitest" {
     /** Ids of the mutants that the test executes; of a file: those that its other code executes. */
     covered?: string[];
     killed?: string[];
-    /** Ids of mutants that need a process of their own, because an earlier mutant broke the state of this one. */
+    /** Ids of mutants that a new process has to try, because an earlier mutant broke the state of this one. */
     unsure?: string[];
   }
 }
@@ -58,8 +58,10 @@ export default class MutationRunner extends TestRunner {
   /** Mutants that the current test still has to meet. */
   private queue: string[] = [];
   private active: string | undefined;
-  /** The mutant that failed the last try. It is killed when the test passes again without it. */
+  /** The mutant that failed the last try. The next try is without a mutant, to see whether the state is intact. */
   private suspect: string | undefined;
+  /** Whether a test has passed without a mutant since the last mutant. If so, the next failure is due to its mutant. */
+  private intact = true;
   private readonly killed = new Set<string>();
   private readonly unsure = new Set<string>();
   private failed = false;
@@ -107,10 +109,13 @@ export default class MutationRunner extends TestRunner {
     if (this.job.kind === "load") this.failed ||= failed;
     if (this.job.kind !== "switch") return;
     if (this.suspect) {
-      if (failed) for (const id of [this.suspect, ...this.queue.splice(0)]) this.unsure.add(id);
-      else this.killed.add(this.suspect);
+      if (!failed || this.intact) this.killed.add(this.suspect);
+      else this.unsure.add(this.suspect);
+      if (failed) this.giveUp();
+      this.intact = !failed;
       this.suspect = undefined;
     } else if (failed) this.suspect = this.active;
+    else if (this.active) this.intact = false;
     this.activate(undefined);
     if (test.result) delete test.result.errors;
   }
@@ -130,6 +135,13 @@ export default class MutationRunner extends TestRunner {
       suite.meta.unsure = [...this.unsure];
     }
     await super.onAfterRunSuite(suite);
+  }
+
+  /** Leaves all mutants that are left to a new process. */
+  private giveUp() {
+    if (this.job.kind !== "switch") return;
+    this.queue = [];
+    for (const id of Object.values(this.job.mutants).flat()) if (!this.killed.has(id)) this.unsure.add(id);
   }
 
   private activate(mutant: string | undefined) {

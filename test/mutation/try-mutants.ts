@@ -30,6 +30,9 @@ const FAST_MS = 300;
 /** Bounds the time of a mutant that survives: the sum of its tests, without their hooks, in milliseconds. */
 const MOST_MS = 3_000;
 
+/** How often a new process tries the mutants that another one could not. */
+const MOST_TRIES = 12;
+
 /** Tries the mutants of `files` that `pick` returns. Prints its progress. */
 export async function tryMutants(
   files: readonly string[],
@@ -80,9 +83,10 @@ export async function tryMutants(
     const milliseconds = (test: string) => tests.get(test)?.milliseconds ?? 0;
     const limits = Object.fromEntries([...tests.keys()].map((test) => [test, 1_000 + 4 * milliseconds(test)]));
     const killed = new Set<string>();
-    const unsure = new Set<string>();
     const alive = () => picked.filter((id) => !killed.has(id));
 
+    const testsFor = (id: string) =>
+      [...(coverage.get(id)?.tests ?? [])].sort((a, b) => milliseconds(a) - milliseconds(b));
     const first = (tests: readonly string[]) =>
       tests.slice(0, FIRST_TESTS).filter((test) => milliseconds(test) < FAST_MS);
     const others = (tests: readonly string[]) => {
@@ -92,19 +96,19 @@ export async function tryMutants(
         return sum <= MOST_MS;
       });
     };
-    for (const choose of [first, others]) {
+    /** Lets mutants meet the tests that `choose` returns. Returns those that a new process has to try again. */
+    const turn = async (mutants: readonly string[], choose: (tests: readonly string[]) => readonly string[]) => {
       /** By file and test: the mutants to try. */
       const work = new Map<string, Record<string, string[]>>();
-      for (const id of alive()) {
-        if (unsure.has(id)) continue;
-        const covering = [...(coverage.get(id)?.tests ?? [])].sort((a, b) => milliseconds(a) - milliseconds(b));
-        for (const test of choose(covering)) {
+      for (const id of mutants) {
+        for (const test of choose(testsFor(id))) {
           const file = tests.get(test)?.file ?? "";
           const ofFile = work.get(file) ?? {};
           work.set(file, ofFile);
           ofFile[test] = [...(ofFile[test] ?? []), id];
         }
       }
+      const unsure = new Set<string>();
       await each([...work], async (lane, [file, ofFile]) => {
         const left = Object.entries(ofFile).map(([test, mutants]) => [test, mutants.filter((id) => !killed.has(id))]);
         const module = await run(lane, file, { kind: "switch", mutants: Object.fromEntries(left), limits });
@@ -112,19 +116,32 @@ export async function tryMutants(
         for (const id of module.meta().unsure ?? []) unsure.add(id);
         console.log(`${seconds()} s: ${killed.size} killed, after ${relative("", file)}`);
       });
+      return alive().filter((id) => unsure.has(id));
+    };
+    const leftOver = new Set<string>();
+    for (const choose of [first, others]) {
+      let left = alive();
+      for (let tries = 0; left.length > 0 && tries < MOST_TRIES; tries++) left = await turn(left, choose);
+      for (const id of left) leftOver.add(id);
     }
 
-    const toLoad = alive().filter((id) => unsure.has(id) || coverage.get(id)?.loadedBy.size);
+    const toLoad = alive().filter((id) => leftOver.has(id) || coverage.get(id)?.loadedBy.size);
     console.log(`${toLoad.length} to load`);
     await each(toLoad, async (lane, mutant) => {
       const { tests: own = new Set(), loadedBy = new Set() } = coverage.get(mutant) ?? {};
       // Code that runs when a module is loaded is noticed by the tests that execute the rest of the module.
       const ofSource = testsOf.get(made.get(mutant)?.file ?? "");
-      const byFile = Map.groupBy(
-        [...tests].filter(([test, { file }]) => own.has(test) || (loadedBy.has(file) && ofSource?.has(test))),
-        ([, { file }]) => file,
+      const useful = [...tests].filter(
+        ([test, { file }]) => own.has(test) || (loadedBy.has(file) && ofSource?.has(test)),
       );
-      for (const [file, ofFile] of [...byFile].sort(([, a], [, b]) => a.length - b.length)) {
+      let sum = 0;
+      const affordable = useful
+        .sort(([, a], [, b]) => a.milliseconds - b.milliseconds)
+        .filter(([, test]) => {
+          sum += test.milliseconds;
+          return sum <= MOST_MS;
+        });
+      for (const [file, ofFile] of Map.groupBy(affordable, ([, { file }]) => file)) {
         const names = ofFile.map(([test]) => test);
         if ((await run(lane, file, { kind: "load", mutant, tests: names, limits })).ok()) continue;
         killed.add(mutant);

@@ -186,7 +186,7 @@ describe("the content of a body", () => {
 
   test("is parsed by readJson, and refused when it is not JSON", async () => {
     read = readJson;
-    expect((await put(['{"a":[1,"b"]}'])).text).toBe('{"a":[1,"b"]}');
+    expect((await put(['{"a":[1,"b"]}'])).text).toBe('{"value":{"a":[1,"b"]},"size":13}');
     expect(problemOf(await put(["{"]))).toMatchObject({ status: 400, title: "The body is not valid JSON" });
   });
 
