@@ -1,6 +1,6 @@
 // `npm run mutate` changes the services in small ways, one at a time (mutants), and expects a test to fail for each. It
-// writes ledger.yaml, which lists the survivors of each file. Replace the reason TODO of a survivor by the reason why it
-// may live, or add a test that fails for it. `npm run mutate -- FILE …` does so for these files.
+// writes ledger.yaml, which lists the survivors of each file. Replace the reason TODO of a survivor by the reason why
+// it may live, or add a test that fails for it. `npm run mutate -- FILE …` does so for these files.
 //
 // `npm run test:mutation`, for CI, writes nothing. It tries the files that changed since they were written to the
 // ledger, and a sample of the mutants of the others, and fails for a survivor that the ledger does not list.
