@@ -1,22 +1,21 @@
+import { globSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
-/**
- * For mutate.ts: the unit and in-process tests of the services. The other files need daprd, processes or a browser, and
- * each test of abandoned.test.ts takes seconds.
- */
+/** Tests that need a sidecar or a browser, which take seconds and run the services in processes without mutants. */
+const NEEDS_MORE = /startSidecar|support\/(suite|chromium|state-api)\.ts/;
+/** Every test of these waits for seconds. */
+const slow = ["test/services/group-lister/process.test.ts", "test/services/state-api/abandoned.test.ts"];
+
+/** For mutate.ts: the unit and in-process tests of the services. */
 export default defineConfig({
   test: {
-    include: ["test/services/{dapr,group-lister,runtime,state-api,welcome}/**/*.test.ts"],
-    exclude: [
-      "test/services/group-lister/process.test.ts",
-      "test/services/state-api/{abandoned,dapr-store,durability,held-sidecar,keyless,outage,refused-member}.test.ts",
-      "test/services/state-api/{stores,two-instances,values}.test.ts",
-      "test/services/welcome/{page,sidecar-errors,sign-in-page,sign-in-users}.test.ts",
-    ],
+    include: globSync("test/services/{dapr,group-lister,runtime,state-api,welcome}/**/*.test.ts").filter(
+      (file) => !slow.includes(file) && !NEEDS_MORE.test(readFileSync(file, "utf8")),
+    ),
     runner: "test/mutation/runner.ts",
     pool: "forks",
     fsModuleCache: false,
-    maxWorkers: 1, // mutate.ts starts one Vitest for each CPU
+    maxWorkers: 1, // mutate.ts starts several Vitests
     testTimeout: 30_000,
     hookTimeout: 3_000,
     expect: { poll: { timeout: 10_000 } },
