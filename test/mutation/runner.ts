@@ -33,7 +33,10 @@ declare module "vitest" {
     /** Ids of the mutants that the test executes; of a file: those that its other code executes. */
     covered?: string[];
     killed?: string[];
-    /** Ids of mutants that a new process has to try, because an earlier mutant broke the state of this one. */
+    /**
+     * Ids of mutants that a new process has to try, because one broke the state of this one. The first of them may be
+     * the one that did.
+     */
     unsure?: string[];
   }
 }
@@ -55,9 +58,13 @@ const { setTimeout, clearTimeout } = globalThis; // before a test replaces them
 
 export default class MutationRunner extends TestRunner {
   private readonly job = inject("job");
+  /** Whether no try of the current test has begun. It is without a mutant, unless the state is intact. */
+  private isFirst = false;
   /** Mutants that the current test still has to meet. */
   private queue: string[] = [];
   private active: string | undefined;
+  /** Whether this try shows, without a mutant, if the state is intact. */
+  private isCheck = false;
   /** The mutant that failed the last try. The next try is without a mutant, to see whether the state is intact. */
   private suspect: string | undefined;
   /** Whether a test has passed without a mutant since the last mutant. If so, the next failure is due to its mutant. */
@@ -78,18 +85,23 @@ export default class MutationRunner extends TestRunner {
     if (this.job.kind === "switch") {
       this.queue = (this.job.mutants[test.id] ?? []).filter((id) => !this.killed.has(id) && !this.unsure.has(id));
       if (this.queue.length === 0) test.mode = "skip";
-      else test.repeats = 2 * this.queue.length - 1; // a killed mutant takes another try, without it
+      else test.repeats = 2 * this.queue.length; // a killed mutant takes another try, without it
+      this.isFirst = true;
     }
   }
 
   override onBeforeTryTask(test: RunnerTask, options: TestTryOptions) {
     super.onBeforeTryTask(test, options);
     if (this.job.kind === "cover") switches.currentTestId = test.id;
-    if (this.job.kind === "switch") this.activate(this.suspect ? undefined : this.queue.shift());
+    if (this.job.kind === "switch") {
+      this.isCheck = this.suspect !== undefined || (this.isFirst && !this.intact);
+      this.isFirst = false;
+      this.activate(this.isCheck ? undefined : this.queue.shift());
+    }
   }
 
   async runTask(test: RunnerTestCase) {
-    if (this.job.kind === "switch" && !this.active && !this.suspect) return; // the rest of the repetitions
+    if (this.job.kind === "switch" && !this.active && !this.isCheck) return; // the rest of the repetitions
     const run = TestRunner.getTestFn(test);
     const limit = "limits" in this.job ? (this.job.limits[test.id] ?? 0) : 60_000;
     let timer: NodeJS.Timeout | undefined;
@@ -108,10 +120,10 @@ export default class MutationRunner extends TestRunner {
     const failed = test.result?.state === "fail";
     if (this.job.kind === "load") this.failed ||= failed;
     if (this.job.kind !== "switch") return;
-    if (this.suspect) {
-      if (!failed || this.intact) this.killed.add(this.suspect);
-      else this.unsure.add(this.suspect);
-      if (failed) this.giveUp();
+    if (this.isCheck) {
+      if (this.suspect && (this.intact || !failed)) this.killed.add(this.suspect);
+      else if (this.suspect) this.unsure.add(this.suspect);
+      if (failed) for (const id of this.queue.splice(0)) this.unsure.add(id);
       this.intact = !failed;
       this.suspect = undefined;
     } else if (failed) this.suspect = this.active;
@@ -135,13 +147,6 @@ export default class MutationRunner extends TestRunner {
       suite.meta.unsure = [...this.unsure];
     }
     await super.onAfterRunSuite(suite);
-  }
-
-  /** Leaves all mutants that are left to a new process. */
-  private giveUp() {
-    if (this.job.kind !== "switch") return;
-    this.queue = [];
-    for (const id of Object.values(this.job.mutants).flat()) if (!this.killed.has(id)) this.unsure.add(id);
   }
 
   private activate(mutant: string | undefined) {

@@ -30,9 +30,6 @@ const FAST_MS = 300;
 /** Bounds the time of a mutant that survives: the sum of its tests, without their hooks, in milliseconds. */
 const MOST_MS = 3_000;
 
-/** How often a new process tries the mutants that another one could not. */
-const MOST_TRIES = 12;
-
 /** Tries the mutants of `files` that `pick` returns. Prints its progress. */
 export async function tryMutants(
   files: readonly string[],
@@ -108,20 +105,26 @@ export async function tryMutants(
           ofFile[test] = [...(ofFile[test] ?? []), id];
         }
       }
-      const unsure = new Set<string>();
+      /** Those that may have broken the state of their process come first, where it is intact. */
+      const unsure = { first: new Set<string>(), others: new Set<string>() };
       await each([...work], async (lane, [file, ofFile]) => {
         const left = Object.entries(ofFile).map(([test, mutants]) => [test, mutants.filter((id) => !killed.has(id))]);
         const module = await run(lane, file, { kind: "switch", mutants: Object.fromEntries(left), limits });
         for (const id of module.meta().killed ?? []) killed.add(id);
-        for (const id of module.meta().unsure ?? []) unsure.add(id);
+        const [suspect, ...others] = module.meta().unsure ?? [];
+        if (suspect !== undefined) unsure.first.add(suspect);
+        for (const id of others) unsure.others.add(id);
         console.log(`${seconds()} s: ${killed.size} killed, after ${relative("", file)}`);
       });
-      return alive().filter((id) => unsure.has(id));
+      return [...unsure.first.union(unsure.others)].filter((id) => !killed.has(id));
     };
     const leftOver = new Set<string>();
     for (const choose of [first, others]) {
       let left = alive();
-      for (let tries = 0; left.length > 0 && tries < MOST_TRIES; tries++) left = await turn(left, choose);
+      for (let before = -1; left.length > 0 && killed.size > before; ) {
+        before = killed.size;
+        left = await turn(left, choose);
+      }
       for (const id of left) leftOver.add(id);
     }
 
