@@ -22,6 +22,7 @@ import {
  */
 const COSMOS_DB_WRITE_TIMEOUT_MS = 500;
 
+type Concurrency = "LAST_WRITE" | "FIRST_WRITE";
 type DaprOperation = NonNullable<Parameters<SdkCall["state"]["transaction"]>[1]>[number];
 
 export interface DaprStore extends BatchableStore {
@@ -93,14 +94,20 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
     );
   }
 
-  async function saveOne(write: Write, call: Call, concurrency: "LAST_WRITE" | "FIRST_WRITE"): Promise<void> {
+  /** @param etag if the entry must have it, as the store returned it */
+  async function saveOne(write: Write, call: Call, concurrency: Concurrency, etag?: string): Promise<void> {
     await callToWrite("save", call, ({ state, sdk }) => {
-      const options = {
-        concurrency: sdk.StateConcurrencyEnum[`CONCURRENCY_${concurrency}`],
-        consistency: consistencyOf(write, sdk),
-      };
-      return state.save(storeName, [{ ...itemOf(write), options }]).then(throwError);
+      const options = optionsOf(write, concurrency, sdk);
+      return state.save(storeName, [{ ...itemOf(write), ...(etag && { etag }), options }]).then(throwError);
     });
+  }
+
+  /** @param etag if the entry must have it, as the store returned it */
+  async function deleteOne(key: string, call: Call, etag?: string): Promise<void> {
+    const options = { ...(etag && { etag }), metadata: partitionMetadata(key) };
+    await callToWrite("delete", call, ({ state }) =>
+      state.delete(storeName, encodeURIComponent(key), options).then(throwError),
+    );
   }
 
   /** Puts `write` in the place of the entry that was just read, or nothing, while it still has its ETag. */
@@ -130,14 +137,9 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
     return hasDefaultPrefix;
   }
 
-  async function changeAlone(key: string, { etag }: Entry, write: Write | undefined, call: Call): Promise<void> {
-    const stored = decodeURIComponent(etag);
-    await callToWrite(write ? "save" : "delete", call, ({ state, sdk }) => {
-      const changed = write
-        ? state.save(storeName, [{ ...itemOf(write), etag: stored, options: lastWrite(write, sdk) }])
-        : state.delete(storeName, encodeURIComponent(key), { etag: stored, metadata: partitionMetadata(key) });
-      return changed.then(throwError);
-    });
+  async function changeAlone(key: string, entry: Entry, write: Write | undefined, call: Call): Promise<void> {
+    const etag = decodeURIComponent(entry.etag);
+    await (write ? saveOne(write, call, "LAST_WRITE", etag) : deleteOne(key, call, etag));
   }
 
   /**
@@ -200,10 +202,7 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
     async delete({ key, condition }, call) {
       if (condition && "ifMatch" in condition) return changeIfMet(key, condition, undefined, call);
       if (condition) return throwIfFound(key, call);
-      const options = { metadata: partitionMetadata(key) };
-      await callToWrite("delete", call, ({ state }) =>
-        state.delete(storeName, encodeURIComponent(key), options).then(throwError),
-      );
+      return deleteOne(key, call);
     },
     async transaction(operations, call) {
       const [first] = operations;
@@ -223,12 +222,12 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
 }
 
 function upsertOf(write: Write, sdk: SdkCall["sdk"]): DaprOperation {
-  return { operation: "upsert", request: { ...itemOf(write), options: lastWrite(write, sdk) } };
+  return { operation: "upsert", request: { ...itemOf(write), options: optionsOf(write, "LAST_WRITE", sdk) } };
 }
 
-function lastWrite(write: Write, sdk: SdkCall["sdk"]) {
+function optionsOf(write: Write, concurrency: Concurrency, sdk: SdkCall["sdk"]) {
   return {
-    concurrency: sdk.StateConcurrencyEnum.CONCURRENCY_LAST_WRITE,
+    concurrency: sdk.StateConcurrencyEnum[`CONCURRENCY_${concurrency}`],
     consistency: consistencyOf(write, sdk),
   };
 }

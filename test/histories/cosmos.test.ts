@@ -10,6 +10,7 @@
 // Without lagging replicas, as on an account with Strong consistency, reads and rejections are linearizable, too.
 import { expect, test } from "vitest";
 import { startCosmosSimulator } from "../simulators/cosmos/simulator.ts";
+import { resiliencyResources } from "../support/processes.ts";
 import { cosmosFaults } from "./faults.ts";
 import { startInstances } from "./instances.ts";
 import { runScenario, seconds } from "./run.ts";
@@ -26,7 +27,9 @@ test.each([
     cosmos.createContainer("dapr-db", "statestore");
     cosmos.replicas.lagMs = lagMs;
     const env = { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key };
-    const { instances, end } = await startInstances({ count, resources: ["components/cosmos/sidecar-key"], env });
+    const policy = resiliencyResources("shipped");
+    const resources = ["components/cosmos/sidecar-key", policy.folder];
+    const { instances, end } = await startInstances({ count, resources, env });
     try {
       const { failures, faults, tooRare } = await runScenario({
         name: `Cosmos DB, ${named}, replicas ${lagMs} ms behind`,
@@ -41,6 +44,7 @@ test.each([
     } finally {
       await end();
       await cosmos.close();
+      policy.remove();
     }
   },
 );
@@ -51,7 +55,9 @@ test.each(["PUT", "DELETE"] as const)(
     const cosmos = await startCosmosSimulator();
     cosmos.createContainer("dapr-db", "statestore");
     const env = { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key };
-    const { instances, end } = await startInstances({ count: 1, resources: ["components/cosmos/sidecar-key"], env });
+    const policy = resiliencyResources("shipped");
+    const resources = ["components/cosmos/sidecar-key", policy.folder];
+    const { instances, end } = await startInstances({ count: 1, resources, env });
     try {
       const url = `${instances[0]?.service.origin}/state/deleted`;
       const send = (method: string, headers = {}) =>
@@ -71,6 +77,7 @@ test.each(["PUT", "DELETE"] as const)(
     } finally {
       await end();
       await cosmos.close();
+      policy.remove();
     }
   },
 );

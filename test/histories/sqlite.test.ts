@@ -7,9 +7,11 @@
 // later reads of the same sidecar. A sidecar cancels a read whose caller disconnects or that exceeds the timeout of
 // resiliency.yaml. So these faults are excluded: the service killed without its sidecar, and a sidecar that is stopped
 // for longer than that timeout.
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { sqliteResources } from "../support/processes.ts";
 import { sqliteFaults } from "./faults.ts";
-import { createSqliteStore, startInstances } from "./instances.ts";
+import { startInstances } from "./instances.ts";
 import { runScenario, seconds } from "./run.ts";
 
 test.each([
@@ -19,21 +21,21 @@ test.each([
   "every history of $instances on a SQLite file is linearizable, whatever fails",
   { timeout: seconds * 1_000 + 120_000 },
   async ({ count, instances: named }) => {
-    const store = createSqliteStore();
-    const { instances, end } = await startInstances({ count, resources: [store.resources] });
+    const local = sqliteResources("shipped");
+    const { instances, end } = await startInstances({ count, resources: [local.folder] });
     try {
       const { failures, faults, tooRare } = await runScenario({
         name: `SQLite, ${named}`,
         instances,
         mayCancelReads: false,
-        storeFaults: (target) => sqliteFaults(target, store.file),
+        storeFaults: (target) => sqliteFaults(target, join(local.folder, "state.db")),
       });
       expect(failures).toEqual([]);
       expect([...faults].filter(([, { hits }]) => hits === 0)).toEqual([]);
       expect(tooRare).toEqual([]);
     } finally {
       await end();
-      store.remove();
+      local.remove();
     }
   },
 );

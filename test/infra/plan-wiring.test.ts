@@ -117,10 +117,10 @@ describe.skipIf(!path)("the parts of a plan", { timeout: 120_000 }, () => {
       );
       const elsewhere = await planWith("containerapps", "param location = 'northeurope'");
       for (const type of types) {
-        const here = plans.find("containerapps", type).name;
+        const original = plans.find("containerapps", type).name;
         for (const { resources } of [renamed, elsewhere]) {
           expect(resources.filter((resource) => resource.type === type).map(({ name }) => name)).toEqual([
-            expect.not.stringContaining(here),
+            expect.not.stringContaining(original),
           ]);
         }
       }

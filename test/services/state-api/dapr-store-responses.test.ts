@@ -4,22 +4,10 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { BodyMemory } from "../../../services/runtime/body-memory.ts";
-import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
+import { connectStore } from "../../support/dapr-store.ts";
 import { createCall } from "../../support/memory-store.ts";
 
 const call = createCall();
-const stores: DaprStore[] = [];
-function connect(
-  origin: string,
-  more: { storeName?: string; requestTimeoutMs?: number; apiToken?: string } = {},
-): DaprStore {
-  const store = createDaprStore({ origin, storeName: "statestore", requestTimeoutMs: 1_900, ...more });
-  stores.push(store);
-  return store;
-}
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.close()));
-});
 /** Responses that a real sidecar does not send on demand. */
 describe("responses of the sidecar", () => {
   let sidecar: Server;
@@ -57,7 +45,7 @@ describe("responses of the sidecar", () => {
           { key: "l", error: "bad row\nx" },
         ]),
       );
-    await expect(connect(origin).getMany(["k", "l"], call)).rejects.toMatchObject({
+    await expect(connectStore(origin).getMany(["k", "l"], call)).rejects.toMatchObject({
       kind: "refused",
       message: "bad row",
     });
@@ -65,7 +53,7 @@ describe("responses of the sidecar", () => {
 
   test("a value that is not JSON is read as text", async () => {
     respond = (_req, res) => res.setHeader("ETag", "1").end("plain bytes");
-    expect(await connect(origin).get("k", call)).toEqual({ value: "plain bytes", etag: "1" });
+    expect(await connectStore(origin).get("k", call)).toEqual({ value: "plain bytes", etag: "1" });
   });
 
   test.each([
@@ -110,13 +98,16 @@ describe("responses of the sidecar", () => {
     [401, "", "", "refused", ""],
   ])("the response %i %s %j becomes the error %s", async (status, code, text, kind, message) => {
     say(status, code, text);
-    await expect(connect(origin).saveMany([{ key: "k", value: 1 }], call)).rejects.toMatchObject({ kind, message });
-    await expect(connect(origin).delete({ key: "k" }, call)).rejects.toMatchObject({ kind, message });
+    await expect(connectStore(origin).saveMany([{ key: "k", value: 1 }], call)).rejects.toMatchObject({
+      kind,
+      message,
+    });
+    await expect(connectStore(origin).delete({ key: "k" }, call)).rejects.toMatchObject({ kind, message });
   });
 
   test("ready rejects while the sidecar is not ready", async () => {
     say(500, "ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready");
-    await expect(connect(origin).ready()).rejects.toMatchObject({
+    await expect(connectStore(origin).ready()).rejects.toMatchObject({
       kind: "unavailable",
       message: expect.stringContaining("is not ready yet"),
     });
@@ -127,7 +118,7 @@ describe("responses of the sidecar", () => {
 
   test("requests are not batched while the metadata API fails, and the next call queries it again", async () => {
     say(500, "ERR", "context deadline exceeded");
-    const store = connect(origin);
+    const store = connectStore(origin);
     expect(await store.batches(call)).toBe(false);
     respond = (_req, res) => res.end(metadataOf("state.sqlite", ["ETAG", "TRANSACTIONAL"]));
     expect(await store.batches(call)).toBe(true);
@@ -144,7 +135,7 @@ describe("responses of the sidecar", () => {
     [metadataOf("state.azure.cosmosdb", ["ETAG", "TRANSACTIONAL"]), "of Cosmos DB"],
   ])("requests are not batched when the metadata is %s (%s), which is queried once", async (metadata) => {
     respond = (_req, res) => res.end(metadata);
-    const store = connect(origin);
+    const store = connectStore(origin);
     expect(await store.batches(call)).toBe(false);
     expect(await store.batches(call)).toBe(false);
     expect(seen).toHaveLength(1);
@@ -152,7 +143,7 @@ describe("responses of the sidecar", () => {
 
   test("requests are not batched when the Configuration excludes the metadata API, which is queried once", async () => {
     say(404, "ERR_DIRECT_INVOKE", "failed getting app id");
-    const store = connect(origin);
+    const store = connectStore(origin);
     expect(await store.batches(call)).toBe(false);
     expect(await store.batches(call)).toBe(false);
     expect(seen).toHaveLength(1);
@@ -163,7 +154,7 @@ describe("responses of the sidecar", () => {
       const body = url?.includes("/bulk") ? "[]" : url?.endsWith("/metadata") ? "{}" : "";
       res.writeHead(body ? 200 : 204).end(body);
     };
-    const store = connect(origin, { apiToken: "the-token" });
+    const store = connectStore(origin, { apiToken: "the-token" });
     await store.save({ key: "k", value: 1 }, call);
     await store.save({ key: "k", value: 1, condition: { ifNoneMatch: "*" } }, call);
     await store.saveMany([{ key: "k", value: 1 }], call);
@@ -192,15 +183,17 @@ describe("responses of the sidecar", () => {
     others.resize(20 * 1_048_576); // the whole budget
     respond = (_req, res) => res.writeHead(200).end("x".repeat(2_097_152));
     try {
-      await expect(connect(origin).save({ key: "k", value: 1 }, call)).rejects.toMatchObject({ kind: "unavailable" });
-      await expect(connect(origin).get("k", call)).rejects.toMatchObject({ kind: "overloaded" });
+      await expect(connectStore(origin).save({ key: "k", value: 1 }, call)).rejects.toMatchObject({
+        kind: "unavailable",
+      });
+      await expect(connectStore(origin).get("k", call)).rejects.toMatchObject({ kind: "overloaded" });
     } finally {
       others.release();
     }
   });
 
   test("a call whose caller has left is not sent", async () => {
-    const store = connect(origin);
+    const store = connectStore(origin);
     await expect(store.save({ key: "k", value: 1 }, { ...call, ended: new Error("gone") })).rejects.toThrow("gone");
     expect(seen).toEqual([]);
   });
@@ -208,7 +201,7 @@ describe("responses of the sidecar", () => {
   test("saveMany does not modify its argument", async () => {
     respond = (_req, res) => res.writeHead(204).end();
     const write = Object.freeze({ key: "k", value: Object.freeze({ a: 1 }), ttlInSeconds: 5 });
-    await connect(origin).saveMany([write], call); // the SDK would write into the frozen object, and throw
+    await connectStore(origin).saveMany([write], call); // the SDK would write into the frozen object, and throw
     expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata", "/v1.0/state/statestore/transaction"]);
   });
 });

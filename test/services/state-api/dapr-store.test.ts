@@ -1,25 +1,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { DaprStore } from "../../../services/state-api/dapr-store.ts";
+import { connectStore } from "../../support/dapr-store.ts";
 import { freeze } from "../../support/freeze.ts";
 import { createCall } from "../../support/memory-store.ts";
 import { freePorts, type Process, sqliteResources, startSidecar } from "../../support/processes.ts";
 
 const call = createCall();
-const stores: DaprStore[] = [];
-function connect(
-  origin: string,
-  more: { storeName?: string; requestTimeoutMs?: number; apiToken?: string } = {},
-): DaprStore {
-  const store = createDaprStore({ origin, storeName: "statestore", requestTimeoutMs: 1_900, ...more });
-  stores.push(store);
-  return store;
-}
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.close()));
-});
 
 /** One call of each kind. */
 const asks = (store: DaprStore) => ({
@@ -45,7 +34,7 @@ async function timed(work: Promise<unknown>): Promise<{ error: unknown; millisec
 describe("faults of the sidecar", () => {
   test("every call fails within 2 s and says how to start a sidecar when none is running", async () => {
     const [port] = await freePorts(1);
-    for (const [name, ask] of Object.entries(asks(connect(`http://127.0.0.1:${port}`)))) {
+    for (const [name, ask] of Object.entries(asks(connectStore(`http://127.0.0.1:${port}`)))) {
       const { error, milliseconds } = await timed(ask());
       expect(error, name).toMatchObject({ kind: "unavailable", message: expect.stringContaining("npm start") });
       expect(milliseconds, name).toBeLessThan(2_000);
@@ -55,7 +44,7 @@ describe("faults of the sidecar", () => {
   test("every call fails within 2.5 s when the sidecar is frozen", async () => {
     const local = sqliteResources("shipped");
     const sidecar = await startSidecar({ resources: [local.folder] });
-    const store = connect(sidecar.origin);
+    const store = connectStore(sidecar.origin);
     await store.ready();
     await freeze(sidecar.pid);
     const outcomes = await Promise.all(Object.values(asks(store)).map((ask) => timed(ask())));
@@ -74,7 +63,7 @@ describe("faults of the sidecar", () => {
   test("every call names the missing component and STATESTORE_NAME when the sidecar has no such store", async () => {
     const local = sqliteResources("shipped");
     const sidecar = await startSidecar({ resources: [local.folder] });
-    const { ready: _, ...calls } = asks(connect(sidecar.origin, { storeName: "other" }));
+    const { ready: _, ...calls } = asks(connectStore(sidecar.origin, { storeName: "other" }));
     for (const [name, ask] of Object.entries(calls)) {
       const { error } = await timed(ask());
       expect(error, name).toMatchObject({
@@ -89,7 +78,7 @@ describe("faults of the sidecar", () => {
   test("the next call succeeds after the sidecar has restarted", async () => {
     const local = sqliteResources("shipped");
     let sidecar = await startSidecar({ resources: [local.folder] });
-    const store = connect(sidecar.origin);
+    const store = connectStore(sidecar.origin);
     await store.save({ key: "k", value: "kept" }, call);
     await sidecar.end();
     await expect(store.get("k", call)).rejects.toMatchObject({ kind: "unavailable" });
@@ -135,7 +124,7 @@ spec:
   // The HTTP routes reject such keys. These are the second and the third line of defence.
   test("keys are encoded, so that a sidecar with all APIs open stores them as keys", async () => {
     expect(await (await fetch(`${open.origin}/v1.0/secrets/vault/name`)).json()).toEqual({ name: "the-secret" });
-    const store = connect(open.origin);
+    const store = connectStore(open.origin);
     for (const key of ["../../secrets/vault/name", "..%2f..%2fsecrets/vault/name", "x?y", "a#b", "a+b", "a%2Bb", "ü"]) {
       expect(await store.get(key, call), key).toBeUndefined();
       await store.save({ key, value: key }, call);
@@ -150,6 +139,6 @@ spec:
     expect((await fetch(`${closed.origin}/v1.0/secrets/vault/bulk`)).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/publish/pubsub/topic`, { method: "POST" })).status).toBe(404);
     expect((await fetch(`${closed.origin}/v1.0/shutdown`, { method: "POST" })).status).toBe(404);
-    expect(await connect(closed.origin).get("k", call)).toBeUndefined();
+    expect(await connectStore(closed.origin).get("k", call)).toBeUndefined();
   });
 });
