@@ -1,4 +1,5 @@
-import { createComponentLookup } from "./component.ts";
+import { randomUUID } from "node:crypto";
+import { type Component, createComponentLookup } from "./component.ts";
 import { createDaprCalls, type DaprCallsOptions } from "./dapr-calls.ts";
 import { consistencyOf, entryOf, itemOf, partitionMetadata, toEntry } from "./dapr-items.ts";
 import type { SdkCall } from "./sdk-transport.ts";
@@ -43,14 +44,12 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
   const { storeName } = options;
   const calls = createDaprCalls({
     ...options,
-    onDisconnect() {
-      component.forget(); // the sidecar may return with another component, or another configuration of it
-      hasDefaultPrefix = false;
-    },
+    // The sidecar may return with another component, or another configuration of it.
+    onDisconnect: () => component.forget(),
   });
   const component = createComponentLookup(storeName, calls.readMetadata);
-  /** The component has no `keyPrefix`: a document was found in the partition that Dapr's default prefix names. */
-  let hasDefaultPrefix = false;
+  /** Whether a component has Dapr's default prefix and no `keyPrefix`, once that is known. */
+  const defaultPrefix = new WeakMap<Component, boolean>();
 
   async function callToWrite(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<void>): Promise<void> {
     const { isCosmosDb } = await component.find(call);
@@ -63,9 +62,9 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
     }
   }
 
-  function get(key: string, call: Call, metadata = partitionMetadata(key)): Promise<Entry | undefined> {
+  function get(key: string, call: Call): Promise<Entry | undefined> {
     return calls.call("get", call, async (sdkCall) => {
-      const value = await sdkCall.state.get(storeName, encodeURIComponent(key), { metadata });
+      const value = await sdkCall.state.get(storeName, encodeURIComponent(key), { metadata: partitionMetadata(key) });
       const { response } = sdkCall;
       return response?.statusCode === 204 ? undefined : toEntry(value, response?.headers.etag);
     });
@@ -112,29 +111,44 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
 
   /** Puts `write` in the place of the entry that was just read, or nothing, while it still has its ETag. */
   async function changeEntry(key: string, entry: Entry, write: Write | undefined, call: Call): Promise<void> {
-    const named = partitionOf(key);
-    const { isCosmosDb, appId } = await component.find(call);
+    const found = await component.find(call);
+    const { isCosmosDb, appId } = found;
     if (!isCosmosDb || appId === undefined) return changeAlone(key, entry, write, call);
-    const partitionKey = named ?? `${appId}||${key}`;
-    if (named !== undefined || (await findDefaultPrefix(key, partitionKey, call))) {
-      return changeInTransaction(key, entry, write, partitionKey, call);
+    const named = partitionOf(key);
+    if (named !== undefined) return changeInTransaction(key, entry, write, named, call);
+    if (defaultPrefix.get(found) === false) return changeAlone(key, entry, write, call);
+    try {
+      await changeInTransaction(key, entry, write, `${appId}||${key}`, call);
+      defaultPrefix.set(found, true);
+    } catch (error) {
+      const isConflict = error instanceof StoreError && error.kind === "conflict";
+      if (!isConflict || defaultPrefix.get(found)) throw error;
+      // A component with a `keyPrefix` stores the key in a partition that Dapr does not tell, so the transaction found
+      // no document.
+      defaultPrefix.set(found, await hasDefaultPrefix(appId, call));
+      if (defaultPrefix.get(found)) throw error;
+      await changeAlone(key, entry, write, call);
     }
-    // A component with a `keyPrefix` stores this key in a partition that Dapr does not tell, so a transaction would
-    // find no document. If the entry is still there, change it without a transaction.
-    if ((await get(key, call))?.etag !== entry.etag) throw new StoreError("conflict", `key "${key}" has another entry`);
-    await changeAlone(key, entry, write, call);
   }
 
   /**
-   * Whether the partition that Dapr's default prefix names has a document of this key. A conflict in a transaction does
-   * not tell: the entry that was read may be of a replica that lags behind a deletion.
+   * Saves a document and deletes it in the partition that Dapr's default prefix names. A read would not tell where the
+   * document is: a replica may lag behind.
    */
-  async function findDefaultPrefix(key: string, partitionKey: string, call: Call): Promise<boolean> {
-    // Twice, because the next replica may have seen the deletion.
-    for (let reads = 0; !hasDefaultPrefix && reads < 2; reads++) {
-      hasDefaultPrefix = (await get(key, call, { partitionKey })) !== undefined;
+  async function hasDefaultPrefix(appId: string, call: Call): Promise<boolean> {
+    const key = `state-api.prefix.${randomUUID()}`;
+    await saveOne({ key, value: null, ttlInSeconds: 60 }, call, "LAST_WRITE");
+    // Where the document is missing, Dapr ignores a delete that fails alone, but not one that other operations follow.
+    const requests = [{ operation: "delete", request: { key } }, ...requestsOf({ operation: "delete", key })];
+    try {
+      const metadata = { partitionKey: `${appId}||${key}` };
+      await callToWrite("delete", call, ({ state }) => state.transaction(storeName, requests, metadata));
+      return true;
+    } catch (error) {
+      if (!(error instanceof StoreError && error.kind === "refused")) throw error;
+      await deleteOne(key, call);
+      return false;
     }
-    return hasDefaultPrefix;
   }
 
   async function changeAlone(key: string, entry: Entry, write: Write | undefined, call: Call): Promise<void> {

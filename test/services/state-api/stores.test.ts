@@ -475,5 +475,8 @@ describe("data of the original walkthrough, with keyPrefix daprstate", () => {
     const current = (await api.get("/state/text").expect(200)).headers.etag ?? "";
     await api.delete("/state/text").set("If-Match", current).expect(204);
     expect(await value()).toBeUndefined();
+    // The document that tells that there is a keyPrefix was deleted.
+    const { resources } = await container.items.readAll().fetchAll();
+    expect(resources.map(({ id }) => id).filter((id) => id?.includes("state-api.prefix"))).toEqual([]);
   });
 });

@@ -8,7 +8,7 @@ import { setTimeout } from "node:timers/promises";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
-import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { readConfig } from "../../../services/runtime/config.ts";
 import { createTrace } from "../../../services/runtime/trace.ts";
 import { createApp } from "../../../services/welcome/app.ts";
@@ -22,11 +22,17 @@ mkdirSync(resources);
 afterAll(() => rmSync(folder, { recursive: true }));
 
 let files = 0;
+/** Each test has its own, because the row of a sidecar that was killed stays. */
+let names: string;
+beforeEach(() => {
+  names = join(folder, `names-${files++}.db`);
+});
+
 /** The Configuration of `npm start`, with name resolution of its own, changed by `change`. */
 function configure(change = (text: string) => text): string {
   const file = join(folder, `config-${files++}.yaml`);
   const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
-  writeFileSync(file, change(local.replace("data/names.db", join(folder, "names.db"))));
+  writeFileSync(file, change(local.replace("data/names.db", names)));
   return file;
 }
 
