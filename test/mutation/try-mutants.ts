@@ -120,10 +120,12 @@ export async function tryMutants(
     };
     const leftOver = new Set<string>();
     for (const choose of [first, others]) {
-      let left = alive();
-      for (let before = -1; left.length > 0 && killed.size > before; ) {
-        before = killed.size;
+      let left = await turn(alive(), choose);
+      // Later rounds kill fewer and fewer. Loading the rest one by one costs less then.
+      for (let gain = left.length; gain > left.length / 10; ) {
+        const before = killed.size;
         left = await turn(left, choose);
+        gain = killed.size - before;
       }
       for (const id of left) leftOver.add(id);
     }
