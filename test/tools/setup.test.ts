@@ -101,6 +101,15 @@ test("names what to check when the registry is unreachable, and does not mark th
   expect(existsSync(join(folder, "node_modules/.setup"))).toBe(false);
 });
 
+test("refuses a Node older than 20, says how to get another, and installs nothing", () => {
+  const old = join(folder, "old.mjs");
+  writeFileSync(old, 'Object.defineProperty(process, "versions", { value: { node: "18.20.8" } });');
+  const { status, stdout, stderr } = run({ NODE_OPTIONS: `--import ${pathToFileURL(old)}` });
+  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  expect(stderr).toContain("Node 18.20.8 is too old. Install Node 20 or newer (https://nodejs.org).");
+  expect(existsSync(join(folder, "node_modules"))).toBe(false);
+});
+
 /** Writes the project of an archive: its only dependency, which is optional or required. */
 function writeProjectOf(name: string, manifest: object, locked: object, optional: boolean) {
   mkdirSync(join(folder, "package/bin"), { recursive: true });
