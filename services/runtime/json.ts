@@ -1,3 +1,4 @@
+import { field } from "./field.ts";
 import { Problem } from "./problem.ts";
 
 /**
@@ -55,7 +56,7 @@ export function parseMeasured(text: string): { readonly value: unknown; readonly
     value = JSON.parse(text);
   } catch (error) {
     throw new Problem(400, "bad-request", "The body is not valid JSON", {
-      detail: error instanceof Error ? `${error.message}.` : "",
+      detail: `${field(error, "message")}.`,
     });
   }
   const { members, containers } = count(value);
@@ -75,8 +76,7 @@ export function parseMeasured(text: string): { readonly value: unknown; readonly
  * @returns the number of members of all objects, and the maximum nesting
  */
 function checkLimits(text: string): { readonly members: number; readonly depth: number } {
-  const hasEscapes = text.includes("\\");
-  const hasSurrogates = hasEscapes && /\\u[dD][89a-fA-F]/.test(text);
+  const hasSurrogates = /\\u[dD][89a-fA-F]/.test(text);
   let depth = 0;
   let maxDepth = 0;
   let members = 0;
@@ -84,7 +84,7 @@ function checkLimits(text: string): { readonly members: number; readonly depth: 
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
       const start = at;
-      at = endOfString(text, start, hasEscapes);
+      at = endOfString(text, start);
       if (hasSurrogates && !JSON.parse(text.slice(start, at + 1)).isWellFormed()) {
         throw refuse("a string contains half of a surrogate pair", "Send valid Unicode", text, start);
       }
@@ -100,7 +100,7 @@ function checkLimits(text: string): { readonly members: number; readonly depth: 
     } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
       if (++depth > MAX_DEPTH)
         throw refuse(`more than ${MAX_DEPTH} nested levels`, "Send a flatter document", text, at);
-      if (depth > maxDepth) maxDepth = depth;
+      maxDepth = Math.max(maxDepth, depth);
     } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) {
       depth--;
     } else if (code === COLON) {
@@ -129,41 +129,41 @@ function isWritable(value: unknown): boolean {
 function count(value: unknown): { readonly members: number; readonly containers: number } {
   let members = 0;
   let containers = 0;
-  const left = [value];
-  while (left.length > 0) {
-    const next = left.pop();
-    if (typeof next !== "object" || next === null) continue;
+  const left: object[] = [];
+  const add = (value: unknown) => {
+    if (typeof value === "object" && value !== null) left.push(value);
+  };
+  add(value);
+  for (let next = left.pop(); next; next = left.pop()) {
     containers++;
     const values = Object.values(next);
     if (!Array.isArray(next)) members += values.length;
-    for (const member of values) if (typeof member === "object") left.push(member);
+    for (const member of values) add(member);
   }
   return { members, containers };
 }
 
 /** Offset of the colon after the first name that its object already has. */
 function findRepeatedName(text: string): number {
-  const names: (Set<string> | undefined)[] = []; // of the objects around the current character; undefined for an array
-  let isName = false;
+  const around: (Set<string> | undefined)[] = []; // names of the objects around `at`; undefined for an array
+  let names: Set<string> | undefined; // where the next string is a name
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
       const start = at;
-      at = endOfString(text, start, true);
-      const known = names.at(-1);
-      if (!isName || !known) continue;
+      at = endOfString(text, start);
+      if (!names) continue;
       const name = JSON.parse(text.slice(start, at + 1));
-      if (known.has(name)) return text.indexOf(":", at);
-      known.add(name);
-      isName = false;
+      if (names.has(name)) return text.indexOf(":", at);
+      names.add(name);
+      names = undefined;
     } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
-      isName = code === OPEN_BRACE;
-      names.push(isName ? new Set() : undefined);
+      names = code === OPEN_BRACE ? new Set() : undefined;
+      around.push(names);
     } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
-      names.pop();
-      isName = false;
+      around.pop();
     } else if (code === COMMA) {
-      isName = names.at(-1) !== undefined;
+      names = around.at(-1);
     }
   }
   return text.length;
@@ -186,9 +186,9 @@ function isInNumber(code: number): boolean {
   return isDigit(code) || code === DOT || code === LOWER_E || code === UPPER_E || code === PLUS || code === MINUS;
 }
 
-function endOfString(text: string, start: number, hasEscapes: boolean): number {
+function endOfString(text: string, start: number): number {
   let end = text.indexOf('"', start + 1);
-  while (hasEscapes && isEscaped(text, end)) end = text.indexOf('"', end + 1);
+  while (isEscaped(text, end)) end = text.indexOf('"', end + 1);
   return end;
 }
 
@@ -202,39 +202,37 @@ function isEscaped(text: string, at: number): boolean {
 function isExact(number: string): boolean {
   const double = Number(number);
   const printed = String(double); // what most clients send
-  return printed === number || (Number.isFinite(double) && normalize(number) === normalize(printed));
+  return printed === number || normalize(number) === normalize(printed);
 }
 
-/** Significant digits and the power of ten that multiplies them: `1.50e3` and `1500` are both `15e2`. */
+/** Significant digits and the power of ten that multiplies them: `1.50e3` and `1500` are both `15e2`. "" for Infinity. */
 function normalize(number: string): string {
-  const [, whole = "", fraction = "", exponent = "0"] = /^(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];
+  const [, whole = "", fraction = "", exponent] = /(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?/i.exec(number) ?? [];
   const digits = (whole + fraction).replace(/^0+/, "");
   const significant = digits.replace(/0+$/, "");
-  return significant && `${significant}e${Number(exponent) - fraction.length + digits.length - significant.length}`;
+  return (
+    significant && `${significant}e${Number(exponent ?? 0) - fraction.length + digits.length - significant.length}`
+  );
 }
 
 /** JSON Pointer of the value that the character at `target` belongs to: `/items/3/price`; "" is the whole document. */
 function pointerTo(text: string, target: number): string {
-  const path: (string | number)[] = [];
-  let isName = false;
+  const path: (string | number | null)[] = []; // null: an object whose next name has not come yet
   for (let at = 0; at < target; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
-      const end = endOfString(text, at, true);
-      if (isName) path[path.length - 1] = JSON.parse(text.slice(at, end + 1));
-      isName = false;
+      const end = endOfString(text, at);
+      if (path.at(-1) === null) path[path.length - 1] = JSON.parse(text.slice(at, end + 1));
       at = end;
     } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
-      isName = code === OPEN_BRACE;
-      path.push(isName ? "" : 0);
+      path.push(code === OPEN_BRACE ? null : 0);
     } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) {
       path.pop();
-      isName = false;
     } else if (code === COMMA) {
       const last = path.at(-1);
-      isName = typeof last === "string";
-      if (typeof last === "number") path[path.length - 1] = last + 1;
+      path[path.length - 1] = typeof last === "number" ? last + 1 : null;
     }
   }
-  return path.map((step) => `/${String(step).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+  const steps = path.filter((step) => step !== null);
+  return steps.map((step) => `/${String(step).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
 }

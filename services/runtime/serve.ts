@@ -4,6 +4,7 @@ import type { Express } from "express";
 import type { Registry } from "prom-client";
 import { createMetricsApp } from "./app.ts";
 import type { Config, commonVariables } from "./config.ts";
+import { field } from "./field.ts";
 import { handleRequests, SERVER_OPTIONS } from "./handle-requests.ts";
 import type { Logger } from "./log.ts";
 import { withTimeout } from "./timeout.ts";
@@ -51,7 +52,7 @@ export function serve({ app, ready, warmUp = ready, close = async () => {}, log,
     });
     server.maxConnections = MAX_CONNECTIONS;
     server.once("error", (error) => {
-      const taken = "code" in error && error.code === "EADDRINUSE";
+      const taken = field(error, "code") === "EADDRINUSE";
       const reason = taken ? `port ${config[variable]} is in use; set ${variable} to a free one` : "cannot listen";
       log.fatal({ err: error }, reason);
       process.exit(1);

@@ -177,16 +177,17 @@ function hidePrefix(response: SidecarResponse, prefix: string, key: string): Sid
  * Relays the response of another service. Its problem details name the cause and the remedy better than welcome could.
  */
 function relay(res: Response, appId: string, { statusCode, headers, text }: SidecarResponse): void {
-  if (text !== "" && !/^application\/(problem\+)?json\b/.test(headers["content-type"] ?? "")) {
+  const type = headers["content-type"] ?? "";
+  if (text !== "" && !/^application\/(problem\+)?json\b/.test(type)) {
     throw new Problem(502, "bad-response", `${appId} did not return JSON`, {
       detail: `Check that the app id ${appId} belongs to the service of this suite.`,
     });
   }
-  for (const name of ["content-type", "etag", "age", "retry-after", "sample-data"]) {
+  for (const name of ["etag", "age", "retry-after", "sample-data"]) {
     const value = headers[name];
     if (value !== undefined) res.setHeader(name, value);
   }
   res.status(statusCode);
   if (text === "") res.end();
-  else send(res, headers["content-type"] ?? JSON_TYPE, text);
+  else send(res, type, text);
 }

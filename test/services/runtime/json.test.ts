@@ -86,8 +86,11 @@ describe("parseJson", () => {
   test("refuses nested objects that JSON.stringify could not write, and accepts a few", () => {
     const nested = (levels: number) => `${'{"0":'.repeat(levels)}1${"}".repeat(levels)}`;
     const { status, code, detail } = refusalOf(nested(9_000));
-    expect({ status, code }).toEqual({ status: 400, code: "not-storable" });
-    expect(detail).toMatch(/whose names are numbers\. Send a flatter document\.$/);
+    expect({ status, code, detail }).toEqual({
+      status: 400,
+      code: "not-storable",
+      detail: "At the top of the document: too many nested objects whose names are numbers. Send a flatter document.",
+    });
     expect(() => JSON.stringify(JSON.parse(nested(9_000)))).toThrow(RangeError);
     expect(JSON.stringify(parseJson(nested(500)))).toBe(nested(500));
   });
@@ -96,7 +99,8 @@ describe("parseJson", () => {
     expect(refusalOf('{"a":}')).toMatchObject({
       status: 400,
       code: "bad-request",
-      detail: expect.stringContaining("Unexpected token"),
+      message: "The body is not valid JSON",
+      detail: `Unexpected token '}', "{"a":}" is not valid JSON.`,
     });
   });
 
@@ -133,11 +137,11 @@ describe("parseJson", () => {
 
   test.each([
     ['["a",{"b":1},"\\udfff"]', "/2"],
-    ['{"\\ud800":1}', "/"],
+    ['{"\\ud800":1}', "the top of the document"],
+    ['[{"a":1,"\\ud800":1}]', "/0"],
     ['"\\uD83D"', "the top of the document"],
   ])("names what is wrong with half of a surrogate pair in %s", (text, place) => {
-    expect(refusalOf(text).detail).toMatch(/: a string contains half of a surrogate pair\. Send valid Unicode\.$/);
-    if (place !== "/") expect(refusalOf(text).detail).toContain(`At ${place}: `);
+    expect(refusalOf(text).detail).toBe(`At ${place}: a string contains half of a surrogate pair. Send valid Unicode.`);
   });
 
   test.each([

@@ -1,7 +1,9 @@
 // The small parts of the runtime: metrics, log, timeout, and what the OpenAPI documents share.
 import { once } from "node:events";
+import fs from "node:fs";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
+import { stripVTControlCharacters } from "node:util";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
@@ -44,6 +46,9 @@ describe("the metrics of requests", () => {
     const sum = values.find(({ metricName }) => metricName?.endsWith("_sum"))?.value;
     expect(sum).toBeGreaterThan(0.038);
     expect(sum).toBeLessThan(20);
+    expect((await request(app).get("/metrics").expect(200)).text).toContain(
+      "# HELP http_request_duration_seconds Time from the request's headers to the end of the response\n",
+    );
   });
 
   test("have buckets from half a millisecond to five seconds", async () => {
@@ -90,6 +95,25 @@ test("a logger writes JSON lines with the service, the time and the name of the 
   expect(lines.map((line) => JSON.parse(line))).toEqual([
     { level: "info", time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/), service: "a-service", a: 1, msg: "this" },
   ]);
+});
+
+test("a logger writes readable lines without the service to a terminal", async () => {
+  const lines: string[] = [];
+  const write = vi.spyOn(fs, "writeSync").mockImplementation((_fd, line) => {
+    lines.push(String(line));
+    return String(line).length;
+  });
+  const { isTTY } = process.stdout;
+  process.stdout.isTTY = true;
+  try {
+    const log = await createLogger("a-service", "info");
+    log.debug("not this");
+    log.info({ a: 1 }, "this");
+    expect(stripVTControlCharacters(lines.join(""))).toMatch(/^\[[\d:.]+\] INFO: this\n {4}a: 1\n$/);
+  } finally {
+    process.stdout.isTTY = isTTY;
+    write.mockRestore();
+  }
 });
 
 test("withTimeout settles as the work does and leaves no timer, or rejects after the time", async () => {

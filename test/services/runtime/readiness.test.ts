@@ -3,10 +3,11 @@ import { Registry } from "prom-client";
 import request from "supertest";
 import { beforeEach, describe, expect, test } from "vitest";
 import { addCommonRoutes, createServiceApp } from "../../../services/runtime/app.ts";
+import { Problem } from "../../../services/runtime/problem.ts";
 
 describe("GET /readyz", () => {
   let logged: { level: number; msg: string; err?: unknown }[];
-  let failure: Error | undefined;
+  let failure: unknown;
   let api: ReturnType<typeof request>;
 
   beforeEach(() => {
@@ -46,8 +47,21 @@ describe("GET /readyz", () => {
     expect(logged.filter(({ err }) => err !== undefined)).toEqual([]);
   });
 
-  test("returns problem details with the reason and Retry-After", async () => {
-    failure = new Error("the sidecar is unreachable");
+  test("logs the trace and the details of a problem, of which the caller sees those that it can act on", async () => {
+    const cause = { details: ["of the store"] };
+    failure = new Problem(502, "bad-store", "the store is broken", { detail: "Repair it.", cause });
+    const traceId = "0af7651916cd43dd8448eb211c80319c";
+    const { body } = await api.get("/readyz").set("traceparent", `00-${traceId}-b7ad6b7169203331-01`).expect(502);
+    const seen = { status: 502, detail: "Repair it.", traceId };
+    expect(body).toEqual({ type: "urn:problem:bad-store", title: "the store is broken", ...seen });
+    expect(logged).toMatchObject([{ msg: "not ready: the store is broken", ...seen, ...cause }]);
+  });
+
+  test.each([
+    ["an Error", new Error("the sidecar is unreachable")],
+    ["a text", "the sidecar is unreachable"],
+  ])("returns problem details with the reason, which is %s, and Retry-After", async (_name, thrown) => {
+    failure = thrown;
     const response = await api.get("/readyz").expect(503).expect("Retry-After", "1");
     expect(response.type).toBe("application/problem+json");
     expect(response.body).toMatchObject({

@@ -16,7 +16,7 @@ describe("readTraceContext", () => {
     });
     const flags = `00-${id}-${spanId}-f2`;
     expect(readTraceContext({ traceparent: flags })).toMatchObject({ sampled: false, headers: { traceparent: flags } });
-    expect(readTraceContext({ traceparent: `00-${id}-${spanId}-1f` })).toMatchObject({ sampled: true });
+    expect(readTraceContext({ traceparent: `00-${id}-00f067aa0ba902b7-1f` })).toMatchObject({ sampled: true });
   });
 
   test.each([
@@ -56,6 +56,7 @@ describe("readTraceContext", () => {
     for (const tracestate of ["", "x".repeat(513), "a=é", "a=1\t", "\ta=1"]) {
       expect(headersFor(tracestate)).toEqual({ traceparent });
     }
+    expect(readTraceContext({ traceparent })?.headers).not.toHaveProperty("tracestate");
     expect(readTraceContext({ tracestate: "a=1" })).toBeUndefined();
   });
 });

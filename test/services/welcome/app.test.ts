@@ -204,9 +204,6 @@ describe("errors of the sidecars", () => {
     [401, "text/plain", "invalid api token", "Set DAPR_API_TOKEN to the token that the sidecar was started with."],
     [403, "text/plain", "denied", "Allow the app id welcome in accessControl of group-lister's Dapr Configuration."],
     [404, "text/plain", "none", "Add the API invoke to spec.api.allowed of its Dapr Configuration."],
-    [500, "text/plain", "?", /^The log of welcome has the sidecar's error; search it for this traceId\./],
-    [500, "text/plain", "code = Unavailable", /^Check that group-lister runs with Dapr enabled, under this app id, in/],
-    [500, "text/plain", "error invoking app channel", /^The sidecar of group-lister is running\. The service is not,/],
     [
       401,
       "application/problem+json",
@@ -216,24 +213,44 @@ describe("errors of the sidecars", () => {
   ])("says what to do about a response %i of type %s with the text %s", async (status, type, text, detail) => {
     respond = reply(status, type, text);
     const got = await api.get("/api/groups");
-    expect(got.body.detail).toEqual(typeof detail === "string" ? detail : expect.stringMatching(detail));
+    expect(got.body.detail).toBe(detail);
     expect(logged).toContain(`${status} ${text}`);
   });
 
+  const unreachable =
+    "Check that state-api runs with Dapr enabled, under this app id, in the same environment or namespace.";
+  const serviceDown = "The sidecar of state-api is running. The service is not, or is still starting: check its log.";
+  const unknown = "The log of welcome has the sidecar's error; search it for this traceId.";
   test.each([
-    ["no host found", false],
-    ["couldn't find service", false],
-    ["timeout waiting for address", false],
-    ["code = Unavailable: Error while dialing", false],
-    ["code = Unavailable: dial tcp", false],
-    ["app channel is not initialized", false],
-    ["code = Unavailable", true],
-    ["error invoking app channel", true],
-    ["anything else", true],
-  ])("says whether a write may have succeeded after the error %s: %s", async (text, mayHave) => {
-    respond = reply(500, "text/plain", text);
-    const { body } = await api.put("/api/state/k").send({ a: 1 });
-    expect(body.detail.endsWith(" A write may still have succeeded.")).toBe(mayHave);
+    ["no host found", unreachable, false],
+    ["couldn't find service", unreachable, false],
+    ["timeout waiting for address", unreachable, false],
+    ["code = Unavailable: Error while dialing", unreachable, false],
+    ["code = Unavailable: dial tcp", unreachable, false],
+    ["app channel is not initialized", serviceDown, false],
+    ["code = Unavailable", unreachable, true],
+    ["error invoking app channel", serviceDown, true],
+    ["anything else", unknown, true],
+  ])(
+    "says after the error %s what to do: %s, and whether a write may have succeeded: %s",
+    async (text, advice, may) => {
+      respond = reply(500, "text/plain", text);
+      const { body } = await api.put("/api/state/k").send({ a: 1 });
+      expect(body.detail).toBe(may ? `${advice} A write may still have succeeded.` : advice);
+      expect(logged).toContain(`500 ${text}`);
+    },
+  );
+
+  test.each([
+    ["of status 400 that is no problem", reply(400, "text/plain", "anything else")],
+    ["without a type", (_req, res) => void res.writeHead(500).end("anything else")],
+  ] as [string, Handler][])("takes an error %s for one of the sidecar", async (_name, handler) => {
+    respond = handler;
+    problem(
+      502,
+      "invocation-failed",
+      /^The sidecars could not deliver the call to group-lister$/,
+    )(await api.get("/api/groups"));
   });
 
   test("returns 503 while large bodies fill the memory, and 502 for a response that is too large", async () => {
@@ -261,7 +278,10 @@ describe("errors of the sidecars", () => {
     for (const call of calls) {
       const got = await call();
       problem(503, "no-sidecar", /^The Dapr sidecar at http:\/\/127\.0\.0\.1:\d+ is unreachable$/)(got);
-      expect(got.body.detail).toContain("npm start");
+      expect(got.body.detail).toBe(
+        'welcome calls the other services through its sidecar. "npm start" starts one; on Kubernetes, set the ' +
+          "annotation dapr.io/enabled; on Container Apps, enable Dapr for the app.",
+      );
       expect(got.headers["retry-after"]).toBe("1");
     }
   });
@@ -301,12 +321,16 @@ describe("errors of the sidecars", () => {
 });
 
 describe("responses of other services", () => {
-  test("passes on problem details, status and Retry-After", async () => {
-    const details = { type: "urn:problem:store-unavailable", title: "Error", status: 503, traceId: "0af7" };
-    respond = reply(503, "application/problem+json; charset=utf-8", JSON.stringify(details), { "Retry-After": "7" });
+  test.each([
+    ["store-unavailable", 503],
+    ["forbidden", 403],
+    ["caller-not-allowed", 409],
+  ])("passes on problem details, here %s, status %i and Retry-After", async (code, status) => {
+    const details = { type: `urn:problem:${code}`, title: "Error", status, traceId: "0af7" };
+    respond = reply(status, "application/problem+json; charset=utf-8", JSON.stringify(details), { "Retry-After": "7" });
     for (const call of calls) {
       const got = await call();
-      expect(got.status).toBe(503);
+      expect(got.status).toBe(status);
       expect(got.type).toBe("application/problem+json");
       expect(got.headers["retry-after"]).toBe("7");
       expect(JSON.parse(got.text)).toEqual(details);
@@ -331,13 +355,16 @@ describe("responses of other services", () => {
     });
     const { headers } = await api
       .get("/api/groups")
-      .set("Cache-Control", "no-cache")
+      .set("Cache-Control", "no-cache,\tmax-age=0")
       .expect(200, [{ name: "rg" }]);
     expect(headers).toMatchObject({ "sample-data": "azure-stand-in", age: "12", "cache-control": "no-store" });
     expect(headers).not.toHaveProperty("set-cookie");
     expect(headers).not.toHaveProperty("server");
     expect(received).toMatchObject([
-      { url: "/v1.0/invoke/group-lister/method/groupz?details=true", headers: { "cache-control": "no-cache" } },
+      {
+        url: "/v1.0/invoke/group-lister/method/groupz?details=true",
+        headers: { "cache-control": "no-cache, max-age=0" },
+      },
     ]);
   });
 
@@ -444,7 +471,11 @@ describe("GET /", () => {
     for (const accept of ["*/*", "", "text/plain", "text/*", "application/json"]) {
       const { text, headers } = await api.get("/").set("Accept", accept).expect(200);
       expect(text, accept).toBe("Hello from Super API on Container Apps");
-      expect(headers).toMatchObject({ "content-type": "text/plain; charset=utf-8", vary: "Accept" });
+      expect(headers).toMatchObject({
+        "content-type": "text/plain; charset=utf-8",
+        vary: "Accept",
+        "cache-control": "no-cache",
+      });
     }
     await serve({ WELCOME: "Hello from v2!" }).get("/").expect(200, "Hello from v2!");
   });
@@ -465,8 +496,9 @@ describe("GET /", () => {
     const { text } = await api.get("/").set("Accept", "text/html");
     const assets = [...text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path);
     expect(assets).toEqual(["icon.svg", "style.css", "page.js"]);
-    const types = await Promise.all(assets.map(async (path) => (await api.get(`/${path}`).expect(200)).type));
-    expect(types).toEqual(["image/svg+xml", "text/css", "text/javascript"]);
+    const got = await Promise.all(assets.map((path) => api.get(`/${path}`).expect(200)));
+    expect(got.map(({ type }) => type)).toEqual(["image/svg+xml", "text/css", "text/javascript"]);
+    for (const { headers } of got) expect(headers).toMatchObject({ "cache-control": "no-cache" });
     expect(text).not.toMatch(/ style="| on\w+="|<style|<script(?! type="module" src)/);
   });
 
@@ -481,6 +513,11 @@ describe("GET /", () => {
     }
     expect(warned).not.toHaveBeenCalled();
   });
+});
+
+test("GET /api/sign-in says that nobody has to sign in", async () => {
+  await api.get("/api/sign-in").expect(200, { required: false });
+  await api.get("/msal-browser.js").expect(404);
 });
 
 describe("GET /api/version", () => {
@@ -569,6 +606,16 @@ describe("GET /api/health", () => {
         reason: "group-lister did not respond within 100 ms",
       },
     ]);
+  });
+
+  test("reports that welcome's own sidecar does not respond in time", async () => {
+    api = serve({ INVOKE_TIMEOUT_MS: "50" });
+    respond = paths(ok, ok, () => {});
+    expect((await health())[0]).toEqual({
+      ...welcome,
+      sidecar: "no response",
+      reason: "The Dapr sidecar did not respond within 50 ms",
+    });
   });
 
   test("reports a missing sidecar while /readyz returns 200, as in a rollout without Dapr", async () => {

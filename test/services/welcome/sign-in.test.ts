@@ -6,9 +6,10 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { createApp } from "../../../services/welcome/app.ts";
 import { readWelcomeConfig } from "../../../services/welcome/config.ts";
+import { openapiWithSignIn } from "../../../services/welcome/openapi.ts";
 import type { Sidecar } from "../../../services/welcome/sidecar.ts";
 import { createSignIn } from "../../../services/welcome/sign-in.ts";
 import { createTokens } from "../../../stand-ins/azure/tokens.ts";
@@ -76,6 +77,44 @@ const sign = (tokens = current, claims = {}) =>
     scp: "user_impersonation",
     ...claims,
   }).token;
+
+describe("the app", () => {
+  test("requires sign-in below /api, except for the version and the settings, which the page and the document name", async () => {
+    const { app } = serve();
+    await app.get("/api/groups").expect(401);
+    await app.get("/api/version").expect(200);
+    const { body: settings } = await app.get("/api/sign-in").expect(200);
+    expect(settings).toEqual(
+      createSignIn({ ...readWelcomeConfig(ids), SIGN_IN_AUTHORITY: authority }, console)?.settings,
+    );
+    expect((await app.get("/openapi.json").expect(200)).body).toEqual(
+      JSON.parse(JSON.stringify(openapiWithSignIn(settings))),
+    );
+    const { headers } = await app.get("/msal-browser.js").expect(200);
+    expect(headers["content-security-policy"]).toContain(`connect-src 'self' ${authority}; base-uri 'none'`);
+  });
+
+  test("stores an entry under the caller's prefix, and shows no prefix in the problems of the other service", async () => {
+    const prefix = `${tenantId}.${oid}~`;
+    const invoke = vi.spyOn(sidecar, "invoke");
+    onTestFinished(() => invoke.mockRestore());
+    const { app } = serve();
+    const key = `my-${prefix}key`;
+    const answer = async (statusCode: number, text: string, method: "get" | "put" = "get") => {
+      invoke.mockResolvedValue({ statusCode, headers: { "content-type": "application/json" }, text });
+      const sent = app[method](`/api/state/${key}`).set("Authorization", `Bearer ${sign()}`);
+      const got = await (method === "put" ? sent.send({ a: 1 }) : sent);
+      expect(invoke.mock.lastCall).toMatchObject(["state-api", `/state/${prefix}${key}`, {}]);
+      return { status: got.status, text: got.text };
+    };
+    const stored = JSON.stringify(`${prefix}${key} and ${prefix}other`);
+    const shown = JSON.stringify(`${key} and other`);
+    for (const method of ["get", "put"] as const) {
+      for (const status of [400, 503]) expect(await answer(status, stored, method)).toEqual({ status, text: shown });
+    }
+    expect(await answer(200, stored), "a value").toEqual({ status: 200, text: stored });
+  });
+});
 
 describe("Entra ID's keys", () => {
   test("are fetched once for many callers, from the tenant's address", async () => {
