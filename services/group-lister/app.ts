@@ -82,7 +82,7 @@ const NO_CACHE = /(^|,)\s*no-cache\s*(,|$)/i;
 function matchesEtag(req: Request, etag: string): boolean {
   const header = req.headers["if-none-match"];
   if (header === undefined) return false;
-  return header.trim() === "*" || header.split(",").some((known) => known.trim().replace(/^W\//, "") === etag);
+  return header === "*" || header.split(",").some((known) => known.trim().replace(/^W\//, "") === etag);
 }
 
 /** RFC 9211. A negative ttl means stale. It replaces the header Warning, which RFC 9111 removed. */

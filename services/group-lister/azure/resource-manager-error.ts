@@ -91,9 +91,9 @@ export function assignReader(scope: string, objectId: string): string {
 function parseError(body: string | null | undefined): { code: string; message: string } {
   let error: unknown;
   try {
-    error = field(JSON.parse(body ?? ""), "error");
+    error = field(JSON.parse(String(body)), "error");
   } catch {
-    error = undefined;
+    // not JSON
   }
   const text = (name: string) => {
     const value = field(error, name);

@@ -2,6 +2,7 @@
 // process.test.ts use the SDK's own.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createCredential } from "../../../services/group-lister/azure/credential.ts";
+import { explainCredentialError } from "../../../services/group-lister/azure/credential-error.ts";
 
 interface ChainOptions {
   readonly httpClient: { sendRequest(request: { url: string; timeout: number }): Promise<unknown> };
@@ -92,7 +93,11 @@ describe("the token", () => {
     vi.setSystemTime(NOW + 3_600_000 - 1);
     expect((await credential.getToken(resource)).token).toBe("first");
     expect(searches).toHaveLength(2);
+    vi.setSystemTime(NOW + 3_600_000);
+    await expect(credential.getToken(resource)).rejects.toMatchObject({ kind: "no-credential" });
+    expect(searches).toHaveLength(2);
     vi.setSystemTime(NOW + 3_602_000);
+    await expect(credential.getToken(resource)).rejects.toMatchObject({ kind: "no-credential" });
     await expect(credential.getToken(resource)).rejects.toMatchObject({ kind: "no-credential" });
     expect(searches).toHaveLength(3);
   });
@@ -173,13 +178,110 @@ describe("the chain of credentials", () => {
     };
     const credential = create();
     fail(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
-    await expect(credential.getToken(resource)).rejects.toMatchObject({ kind: "no-credential" });
     const failed = async () => credential.getToken(resource).catch((error) => error.details);
-    expect(await failed()).toContain("refused");
+    expect(await failed()).toBe("- refused\n- https://login.local did not respond: ECONNREFUSED");
+    fail(Object.assign(new Error("aborted"), { name: "AbortError" }));
+    vi.setSystemTime(NOW + 2_000);
+    expect(await failed()).toBe("- aborted\n- https://login.local did not respond: timeout after 700 ms");
     chain.search = async () => {
       throw new Error("nothing was asked");
     };
-    vi.setSystemTime(NOW + 2_000);
+    vi.setSystemTime(NOW + 4_000);
     expect(await failed()).toBe("- nothing was asked");
+  });
+});
+
+describe("the explanation of a failed search", () => {
+  const all = (...messages: string[]) =>
+    Object.assign(new Error("all failed"), { errors: messages.map((message) => new Error(message)) });
+  const stopped = (message: string) => Object.assign(new Error(message), { name: "AuthenticationError" });
+  const timeout: [string, string] = ["https://login.local", "timeout after 700 ms"];
+  const refused = { kind: "credential-refused", message: "Entra ID rejected the credential" };
+  const none = {
+    kind: "no-credential",
+    message: "No Azure credential returned a token",
+    advice:
+      "On your own machine: az login. In Azure: assign a managed identity to the app, and set AZURE_CLIENT_ID if it " +
+      "is a user-assigned one. In Kubernetes: use a service account with workload identity. The log has what was tried.",
+  };
+
+  test.each([
+    ["all credentials failed", all("no az", "no IMDS"), [], { ...none, details: "- no az\n- no IMDS" }],
+    [
+      "all credentials failed, and an origin did not respond",
+      all("no az", "no IMDS", "no az"),
+      [timeout],
+      { ...none, details: "- no az\n- no IMDS\n- https://login.local did not respond: timeout after 700 ms" },
+    ],
+    ["something that is no Error was thrown", "a text", [], { ...none, details: "- a text" }],
+    [
+      "all credentials failed, and Entra ID rejected some",
+      all("AADSTS700016: app", "no IMDS", "AADSTS700016: app", "AADSTS50: user"),
+      [timeout],
+      {
+        ...refused,
+        advice:
+          "Fix this credential (AADSTS700016, AADSTS50), because no other one returned a token. The log has Entra " +
+          "ID's message.",
+        details: "- AADSTS700016: app\n- AADSTS50: user",
+      },
+    ],
+    [
+      "the variables of the environment have a credential that Entra ID rejected",
+      stopped("AADSTS7000215: secret"),
+      [timeout],
+      {
+        ...refused,
+        advice:
+          "Fix this credential (AADSTS7000215), or unset its variables to try others. The log has Entra ID's message.",
+        details: "- AADSTS7000215: secret",
+      },
+    ],
+    [
+      "the credential of the environment's variables was rejected without a code",
+      stopped("no such file"),
+      [],
+      {
+        ...refused,
+        advice: "Fix this credential, or unset its variables to try others. The log has Entra ID's message.",
+        details: "- no such file",
+      },
+    ],
+    [
+      "Entra ID did not respond to the credential of the environment's variables",
+      stopped("no token"),
+      [timeout],
+      {
+        kind: "azure-unreachable",
+        message: "Entra ID is unreachable",
+        advice:
+          "Check the network and AZURE_AUTHORITY_HOST. For a private CA, set NODE_EXTRA_CA_CERTS to its certificate " +
+          "file. The log has the reason.",
+        details: "- no token\n- https://login.local did not respond: timeout after 700 ms",
+      },
+    ],
+  ] as const)("says what to do when %s", (_what, error, unreachable, expected) => {
+    const { kind, message, advice, details, cause } = explainCredentialError(error, new Map(unreachable));
+    expect({ kind, message, advice, details }).toEqual(expected);
+    expect(cause).toBe(error);
+  });
+
+  test.each([
+    ["\n  two\t lines\n", "two lines"],
+    [
+      "invalid_client: Error(s): 7000215 - Timestamp: 2026-01-01 00:00:00Z - Description: AADSTS7000215: Wrong secret. " +
+        "Trace ID: 1 Correlation ID: 2",
+      "AADSTS7000215: Wrong secret.",
+    ],
+    ["az failed. To troubleshoot, visit https://aka.ms/x/y. Status 1", "az failed. Status 1"],
+    ["az failed. To mitigate this issue, see https://aka.ms/x, then retry", "az failed. then retry"],
+    ["az failed. Please visit https://aka.ms/x", "az failed."],
+    ["az failed. See the troubleshooting guide", "az failed."],
+    ["az failed. See https://aka.ms/x", "az failed."],
+    ["az failed. See the log", "az failed. See the log"],
+    ["az failed. Headers: {a: 1}", "az failed."],
+    [`${"x".repeat(299)}yz`, `${"x".repeat(299)}y`],
+  ])("shortens the SDK's message %j", (message, shown) => {
+    expect(explainCredentialError(new Error(message), new Map()).details).toBe(`- ${shown}`);
   });
 });
