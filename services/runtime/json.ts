@@ -205,7 +205,7 @@ function isExact(number: string): boolean {
   return printed === number || normalize(number) === normalize(printed);
 }
 
-/** Significant digits and the power of ten that multiplies them: `1.50e3` and `1500` are both `15e2`. "" for Infinity. */
+/** Significant digits and the power of ten that multiplies them: `15e2` for `1.50e3` and `1500`. "" for Infinity. */
 function normalize(number: string): string {
   const [, whole = "", fraction = "", exponent] = /(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?/i.exec(number) ?? [];
   const digits = (whole + fraction).replace(/^0+/, "");
