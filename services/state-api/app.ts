@@ -81,7 +81,7 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
     const entry = await run(req, res, (call) => store.get(key, call)).catch(reading);
     if (!entry) throw new Problem(404, "no-such-key", `Key "${key}" has no entry`);
     res.setHeader("ETag", `"${entry.etag}"`);
-    if (req.headers["if-none-match"] !== undefined && req.fresh) res.status(304).end();
+    if (req.fresh) res.status(304).end();
     else send(res, JSON_TYPE, JSON.stringify(entry.value));
   });
 
@@ -108,8 +108,6 @@ export function createApp({ store, config, log, register, ready }: StateApi): Ex
 }
 
 function prefersJson(req: Request): boolean {
-  const accept = req.headers.accept;
-  if (accept === undefined || accept === "*/*") return false;
   return req.accepts(["text/plain", "application/json"]) === "application/json";
 }
 
@@ -158,7 +156,7 @@ function readingMany(error: unknown): never {
  * show.
  */
 function failed(title: string, error: unknown, conflictStatus: 409 | 412): never {
-  if (error instanceof CallerLeft) throw new Problem(499, "caller-left", "The caller disconnected", { cause: error });
+  if (error instanceof CallerLeft) throw new Problem(499, "caller-left", "The caller disconnected");
   if (!(error instanceof StoreError)) throw error;
   const message = `${title}: ${error.message}`;
   switch (error.kind) {

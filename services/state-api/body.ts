@@ -72,10 +72,7 @@ function faults(value: unknown, validator: Validator<unknown>, place = ""): stri
         add(path, `must be ${params.allowedValues.join(" or ")}`);
         break;
       default:
-        add(
-          path,
-          /\/keys?(\/\d+)?$/.test(path) && /^pattern$|Length$/.test(keyword) ? `is invalid: ${keyRule()}` : message,
-        );
+        add(path, path.includes("/key") && /pattern|Length/.test(keyword) ? `is invalid: ${keyRule()}` : message);
     }
   }
   return [...rules].map(([path, rule]) => `${path || "The body"} ${rule}.`);

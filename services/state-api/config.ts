@@ -9,6 +9,7 @@ import {
   type Variable,
   welcomeVariables,
 } from "../runtime/config.ts";
+import { field } from "../runtime/field.ts";
 
 export const variables = {
   ...commonVariables,
@@ -55,6 +56,6 @@ function flags(args: readonly string[]): { STATESTORE_NAME?: string } {
     const { values } = parseArgs({ args: [...args], options: { statestore: { type: "string" } } });
     return values.statestore === undefined ? {} : { STATESTORE_NAME: values.statestore };
   } catch (error) {
-    throw new ConfigError(`${error instanceof Error ? error.message : error}. The only flag is --statestore NAME.`);
+    throw new ConfigError(`${field(error, "message")}. The only flag is --statestore NAME.`);
   }
 }

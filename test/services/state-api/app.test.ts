@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { createApp } from "../../../services/state-api/app.ts";
 import { coalesce } from "../../../services/state-api/batching/coalesce.ts";
 import { readStateApiConfig } from "../../../services/state-api/config.ts";
@@ -49,6 +49,110 @@ const problem = (status: number, title: RegExp) => (response: request.Response) 
   expect(response.body.traceId).toMatch(/^[0-9a-f]{32}$/);
   expect(response.text).not.toMatch(/node_modules|\bat .*\.ts|<html/i);
 };
+
+describe("requests that succeed", () => {
+  /** What the store's function is called with, without the call. */
+  const given = (name: "save" | "delete" | "transaction") => {
+    const spy = vi.spyOn(store, name).mockResolvedValue();
+    return () => spy.mock.calls.map(([argument]) => argument);
+  };
+
+  test.each([
+    [{}, {}],
+    [{ etag: "v1" }, { condition: { ifMatch: ["v1"] } }],
+    [{ etag: "v1", concurrency: "first-write" }, { condition: { ifMatch: ["v1"] } }],
+    [{ concurrency: "first-write" }, { condition: { ifNoneMatch: "*" } }],
+    [{ concurrency: "last-write" }, {}],
+    [
+      { ttlInSeconds: 60, consistency: "strong" },
+      { ttlInSeconds: 60, consistency: "strong" },
+    ],
+  ])("POST /state with the options %j saves with %j", async (options, expected) => {
+    const saved = given("save");
+    const body = JSON.stringify({ key: "a", data: ["ü"], ...options });
+    const { status, text } = await api.post("/state").set("Content-Type", "application/json").send(body);
+    expect({ status, text }).toEqual({ status: 200, text: "Successfully wrote to statestore" });
+    expect(saved()).toEqual([{ key: "a", value: ["ü"], bytes: Buffer.byteLength(body), ...expected }]);
+  });
+
+  const json = '{"message":"Successfully wrote to statestore","key":"a"}';
+  test.each([
+    ["", "text/plain", "Successfully wrote to statestore"],
+    ["*/*", "text/plain", "Successfully wrote to statestore"],
+    ["text/plain, application/json", "text/plain", "Successfully wrote to statestore"],
+    ["image/png", "text/plain", "Successfully wrote to statestore"],
+    ["application/json", "application/json", json],
+    ["application/json, text/plain;q=0.5", "application/json", json],
+    ["application/*", "application/json", json],
+  ])("POST /state with Accept: %s returns %s", async (accept, type, text) => {
+    const response = await api.post("/state").set("Accept", accept).send({ key: "a", data: 1 });
+    expect(response).toMatchObject({ status: 200, type, text });
+    expect(response.headers["content-length"]).toBe(`${text.length}`);
+  });
+
+  const conditions: [Record<string, string>, object | undefined][] = [
+    [{}, undefined],
+    [{ "If-Match": "*" }, { ifMatch: "*" }],
+    [{ "If-Match": '"v1"' }, { ifMatch: ["v1"] }],
+    [{ "If-Match": '"v1", W/"weak" , "","v,2"' }, { ifMatch: ["v1", "", "v,2"] }],
+    [{ "If-Match": '"v1"', "If-None-Match": "*" }, { ifMatch: [] }],
+    [{ "If-None-Match": "*" }, { ifNoneMatch: "*" }],
+  ];
+  test.each(conditions)("PUT and DELETE with the headers %j have the condition %j", async (headers, condition) => {
+    const saved = given("save");
+    const deleted = given("delete");
+    const put = await api.put("/state/a~b").set(headers).send({ v: 1 });
+    expect(put).toMatchObject({ status: condition && "ifNoneMatch" in condition ? 201 : 204, text: "" });
+    expect(saved()).toEqual([{ key: "a~b", value: { v: 1 }, bytes: 7, condition }]);
+    expect(await api.delete("/state/a~b").set(headers)).toMatchObject({ status: 204, text: "" });
+    expect(deleted()).toEqual([{ key: "a~b", condition }]);
+  });
+
+  test("GET returns the value with its ETag, and 304 for the same ETag", async () => {
+    store.entries.set("a", { value: { v: null }, etag: "7" });
+    const response = await api.get("/state/a");
+    expect(response).toMatchObject({ status: 200, type: "application/json", text: '{"v":null}' });
+    expect(response.headers.etag).toBe('"7"');
+    for (const etags of ['"7"', 'W/"7"', '"6", "7"', "*"]) {
+      const { status, text, headers } = await api.get("/state/a").set("If-None-Match", etags);
+      expect({ status, text, etag: headers.etag }).toEqual({ status: 304, text: "", etag: '"7"' });
+    }
+    await api.get("/state/a").set("If-None-Match", '"6"').expect(200, '{"v":null}');
+    await api.get("/state/a").set("If-Modified-Since", new Date().toUTCString()).expect(200, '{"v":null}');
+  });
+
+  test("GET of a missing key returns 404 and names the key", async () => {
+    const response = await api.get("/state/a~b");
+    problem(404, /^Key "a~b" has no entry$/)(response);
+    expect(response.body.type).toBe("urn:problem:no-such-key");
+  });
+
+  test("POST /state/bulk returns an item for each key in the order of the request", async () => {
+    store.entries.set("a", { value: null, etag: "1" });
+    store.entries.set("c", { value: [0], etag: "2" });
+    const response = await api.post("/state/bulk").send({ keys: ["c", "b", "a"] });
+    expect(response).toMatchObject({ status: 200, type: "application/json" });
+    expect(response.text).toBe(
+      '[{"key":"c","found":true,"data":[0],"etag":"2"},{"key":"b","found":false},' +
+        '{"key":"a","found":true,"data":null,"etag":"1"}]',
+    );
+  });
+
+  const upserts = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ operation: "upsert", key: `p~u${index}`, data: index }));
+  const deletes = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ operation: "delete", key: `p~d~${index}` }));
+  test.each([
+    ["100 upserts", upserts(100)],
+    ["50 deletes", deletes(50)],
+    ["a few of both", [{ ...upserts(1)[0], ttlInSeconds: 1 }, ...deletes(2)]],
+  ])("POST /state/transaction passes %s to the store and returns 204", async (_what, operations) => {
+    const applied = given("transaction");
+    const response = await api.post("/state/transaction").send({ operations });
+    expect(response).toMatchObject({ status: 204, text: "" });
+    expect(applied()).toEqual([operations]);
+  });
+});
 
 describe("invalid input, which never reaches the store", () => {
   const json = { "Content-Type": "application/json" };
@@ -95,10 +199,15 @@ describe("invalid input, which never reaches the store", () => {
   test.each([
     ["truncated JSON", '{"key": "a", "da', /not valid JSON/],
     ["an empty body", "", /empty/],
-    ["an etag and last-write", '{"key": "a", "data": 1, "etag": "v", "concurrency": "last-write"}', /first-write/],
+    [
+      "an etag and last-write",
+      '{"key": "a", "data": 1, "etag": "v", "concurrency": "last-write"}',
+      /^concurrency last-write ignores an etag Omit one of them, or use first-write\.$/,
+    ],
   ])("POST /state returns 400 for %s", async (_what, body, text) => {
     const response = await api.post("/state").set(json).send(body);
     problem(400, /.+/)(response);
+    expect(response.body.type).toBe("urn:problem:bad-request");
     expect(`${response.body.title} ${response.body.detail}`).toMatch(text);
     expect(store.calls).toEqual([]);
   });
@@ -111,6 +220,8 @@ describe("invalid input, which never reaches the store", () => {
       { keys: Array.from({ length: 101 }, (_, index) => `k${index}`) },
       "/keys must not have more than 100 items.",
     ],
+    ["with an object instead of a list", { keys: {} }, "/keys must be an array."],
+    ["with an invalid key after ten others", { keys: [..."0123456789", "b c"] }, `/keys/10 is invalid: ${keyRule}.`],
     ["with a repeated key", { keys: ["a", "b", "a"] }, "/keys must not have duplicate items."],
     ["with invalid keys", { keys: ["a", 7, "b c"] }, `/keys/1 must be a string. /keys/2 is invalid: ${keyRule}.`],
   ])("POST /state/bulk %s returns 400 and names the place and the rule", async (_what, body, detail) => {
@@ -200,11 +311,21 @@ describe("invalid input, which never reaches the store", () => {
     expect(store.calls).toEqual([]);
   });
 
-  test("PUT returns 400 for malformed and unsupported conditions", async () => {
-    const put = (name: string, value: string) => api.put("/state/a").set(name, value).send({});
-    problem(400, /condition/)(await put("If-None-Match", '"abc"'));
-    for (const malformed of ["abc", '"abc', '"a" "b"', '*, "a"', '"a b"', '"ü"', ""]) {
-      problem(400, /If-Match/)(await put("If-Match", malformed));
+  test.each(["put", "delete"] as const)("%s returns 400 for malformed and unsupported conditions", async (method) => {
+    const change = (name: string, value: string) => api[method]("/state/a").set(name, value).send({});
+    const unsupported = await change("If-None-Match", '"abc"');
+    problem(400, /^This condition is not supported$/)(unsupported);
+    expect(unsupported.body).toMatchObject({
+      type: "urn:problem:bad-request",
+      detail: "Send If-Match with ETags or *, or If-None-Match: *.",
+    });
+    for (const text of ["abc", '"abc', '"a" "b"', '*, "a"', '"a b"', '"ü"', ""]) {
+      const malformed = await change("If-Match", text);
+      problem(400, /^If-Match is malformed$/)(malformed);
+      expect(malformed.body).toMatchObject({
+        type: "urn:problem:bad-request",
+        detail: 'Put each ETag in quotes, as the ETag header does: If-Match: "abc".',
+      });
     }
     expect(store.calls).toEqual([]);
   });
@@ -256,14 +377,27 @@ describe("invalid input, which never reaches the store", () => {
     });
 
     test("returns 400 for a repeated key", async () => {
-      problem(400, /once/)(await transact([upsert("a"), { operation: "delete", key: "a" }]));
+      const response = await transact([upsert("alice~1"), { operation: "delete", key: "alice~1" }]);
+      problem(400, /^A transaction must name each key once$/)(response);
+      expect(response.body).toMatchObject({
+        type: "urn:problem:repeated-key",
+        detail: "Stores differ in how they combine two operations on one key. Send one operation for each key.",
+      });
       expect(store.calls).toEqual([]);
     });
 
-    test("returns 400 for keys without a common partition, and lists the partitions that they name", async () => {
-      const response = await transact([upsert("alice~1"), upsert("bob~1"), upsert("c")]);
-      problem(400, /one common partition/)(response);
-      expect(response.body.detail).toContain("alice, bob, no partition");
+    test.each([
+      [["alice~1", "bob~1", "c", "~d"], "alice, bob, no partition"],
+      [["alice~1", "bob~1"], "alice, bob"],
+      [["a"], "no partition"],
+      [["~a", "~b"], "no partition"],
+    ])("returns 400 for %j without a common partition, and lists the partitions: %s", async (keys, named) => {
+      const response = await transact(keys.map(upsert));
+      problem(400, /^The keys of a transaction must name one common partition$/)(response);
+      expect(response.body).toMatchObject({
+        type: "urn:problem:no-common-partition",
+        detail: `Name a partition before the first ~ of every key: alice~cart, alice~orders. These keys name ${named}.`,
+      });
       expect(store.calls).toEqual([]);
     });
   });
@@ -304,6 +438,10 @@ describe("errors of the store", () => {
     for (const read of reads) {
       const response = await read();
       problem(500, /^Error reading from statestore: the reason$/)(response);
+      expect(response.body).toMatchObject({
+        type: "urn:problem:store-refused",
+        detail: "Search the log for this traceId to find the whole response.",
+      });
       expect(response.text).not.toContain("documents.example");
     }
     expect(logged).toContain("documents.example");
@@ -320,6 +458,7 @@ describe("errors of the store", () => {
       expect(response.body).toMatchObject({ type: `urn:problem:${code}`, detail });
       expect(response.headers["retry-after"]).toBe("1");
     }
+    expect(logged).toContain("documents.example");
   });
 
   test("a conflict returns 412 where the condition is a header and 409 where it is in the body, and says that nothing was changed", async () => {
