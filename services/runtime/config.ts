@@ -1,4 +1,4 @@
-import { Compile } from "typebox/schema";
+import { Errors } from "typebox/schema";
 
 /** One environment variable: JSON Schema keywords and a description. */
 export interface Variable {
@@ -89,27 +89,24 @@ export function readConfig<const V extends Record<string, Variable>>(
   env: Readonly<Record<string, string | undefined>>,
 ): Config<V> {
   const values: Record<string, unknown> = {};
+  const faults: string[] = [];
   for (const [name, variable] of Object.entries(variables)) {
     const raw = env[name];
     if (raw === undefined || raw === "") values[name] = variable.default;
     else values[name] = variable.type === "integer" && /^-?\d+$/.test(raw) ? Number(raw) : raw;
+    // One variable at a time: typebox reports only the first eight faults of a value.
+    const [, [error]] = Errors(variable, values[name]);
+    if (!error) continue;
+    const shown = variable.writeOnly ? "(hidden)" : JSON.stringify(raw);
+    const wrong = variable.enum
+      ? `must be one of ${variable.enum.join(", ")}`
+      : variable.pattern === TOKEN_PATTERN
+        ? "must have only visible ASCII characters: no space, no line break"
+        : error.message;
+    faults.push(`  ${name}=${shown} ${wrong}; example: ${name}=${variable.default}. ${variable.description}.`);
   }
-  const [valid, errors] = Compile({ type: "object", properties: variables as object }).Errors(values);
-  if (!valid) {
-    const faults = errors.map((error) => {
-      const name = error.instancePath.slice(1);
-      const variable = variables[name];
-      const shown = variable?.writeOnly ? "(hidden)" : JSON.stringify(env[name]);
-      const wrong = variable?.enum
-        ? `must be one of ${variable.enum.join(", ")}`
-        : variable?.pattern === TOKEN_PATTERN
-          ? "must have only visible ASCII characters: no space, no line break"
-          : error.message;
-      return `  ${name}=${shown} ${wrong}; example: ${name}=${variable?.default}. ${variable?.description}.`;
-    });
-    throw new ConfigError(`The configuration is not valid:\n${faults.join("\n")}`);
-  }
-  // Config<V> is derived from the schema that validated the values.
+  if (faults.length > 0) throw new ConfigError(`The configuration is not valid:\n${faults.join("\n")}`);
+  // Config<V> is derived from the schemas that validated the values.
   return Object.freeze(values) as Config<V>;
 }
 

@@ -51,6 +51,7 @@ describe("the host of a request", () => {
       "Call the service as a.example, b.example, or add the name to ALLOWED_HOSTS.",
     );
     expect(ask({ HOST: "127.0.0.1", ALLOWED_HOSTS: "a.example" }, { host: "localhost" })?.code).toBe("wrong-host");
+    expect(ask({ HOST: "0.0.0.0", ALLOWED_HOSTS: "undefined" }, {})?.code).toBe("wrong-host");
   });
 });
 
@@ -103,6 +104,14 @@ describe("the caller of a request", () => {
     };
     expect(ask(access, wrong)).toMatchObject(refusal);
     expect(ask({ ...access, DIRECT_CALLS: "anywhere" }, wrong)).toMatchObject(refusal);
+  });
+
+  test("with letters beyond ASCII is refused after one with the token", () => {
+    const check = accessCheck(access);
+    const call = (sent: string) => check({ url: "/", headers: { ...sidecar, "dapr-api-token": sent } } as never);
+    call(token);
+    expect(() => call("the-toke\u00fc")).toThrow("The token is not that of the service's sidecar");
+    call(token);
   });
 
   test("is not checked for the probes, and is for other paths", () => {

@@ -1,5 +1,11 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { ConfigError, configOrExit, readConfig, TOKEN_PATTERN } from "../../../services/runtime/config.ts";
+import {
+  ConfigError,
+  commonVariables,
+  configOrExit,
+  readConfig,
+  TOKEN_PATTERN,
+} from "../../../services/runtime/config.ts";
 
 const variables = {
   COUNT: { type: "integer", minimum: 1, maximum: 10, default: 5, description: "How many" },
@@ -41,6 +47,15 @@ describe("readConfig", () => {
     );
   });
 
+  test("lists more than the eight faults that typebox reports for one value", () => {
+    const names = Array.from({ length: 12 }, (_, index) => `COUNT_${index}`);
+    const counts = Object.fromEntries(names.map((name) => [name, variables.COUNT]));
+    const fault = (name: string) => `  ${name}="11" must be <= 10; example: ${name}=5. How many.`;
+    expect(() => readConfig(counts, Object.fromEntries(names.map((name) => [name, "11"])))).toThrow(
+      new ConfigError(["The configuration is not valid:", ...names.map(fault)].join("\n")),
+    );
+  });
+
   test.each(["x", "1x", "x1", "1.5", "-", " 1", "0"])("refuses the integer %j", (value) => {
     expect(() => readConfig(variables, { COUNT: value })).toThrow("COUNT=");
   });
@@ -48,6 +63,18 @@ describe("readConfig", () => {
   test("accepts a negative integer where the minimum allows it, and keeps digits as text in a string", () => {
     expect(readConfig({ N: { ...variables.COUNT, minimum: -20 } }, { N: "-12" })).toEqual({ N: -12 });
     expect(readConfig({ S: { type: "string", default: "", description: "" } }, { S: "12" })).toEqual({ S: "12" });
+  });
+});
+
+describe("ALLOWED_HOSTS", () => {
+  const read = (names: string) => readConfig(commonVariables, { ALLOWED_HOSTS: names }).ALLOWED_HOSTS;
+
+  test.each(["localhost", "a-1.Example", "[::1]", "a.example,[::ffff:127.0.0.1],b"])("accepts %s", (names) => {
+    expect(read(names)).toBe(names);
+  });
+
+  test.each(["localhost:8080", "a b", "a,", ",a", "::1", "[::1", "[g]", "[]"])("refuses %s", (names) => {
+    expect(() => read(names)).toThrow(`ALLOWED_HOSTS="${names}" must match pattern`);
   });
 });
 

@@ -87,6 +87,13 @@ describe("requests that are sent before the response to an earlier one", () => {
     socket.write(get("/1") + get("/2"));
     await arrived(2);
     held[0]?.end("first");
+    held[1]?.end("both");
+    await expect.poll(received).toContain("both");
+    held.splice(0);
+    handled.splice(0);
+    socket.write(get("/1") + get("/2"));
+    await arrived(2);
+    held[0]?.end("first");
     await expect.poll(received).toContain("first");
     socket.write(get("/3"));
     await arrived(3);
@@ -114,6 +121,30 @@ describe("requests that are sent before the response to an earlier one", () => {
     expect(handled).toEqual(["/", "/"]);
     expect(parsed).toBe(3);
     await expect.poll(() => held.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+  });
+
+  test("close the connection when they have no Host header, too", async () => {
+    const { socket, closed } = open();
+    socket.write(get("/") + "GET / HTTP/1.1\r\n\r\n".repeat(2));
+    await closed;
+    expect(handled).toEqual(["/"]);
+  });
+
+  test("are not parsed after the close of a connection of HTTPS", () => {
+    const parser = { onIncoming: (_req: object, keepAlive: boolean) => (keepAlive ? 0 : 1) };
+    const connection = { parser, destroyed: false };
+    server.emit("secureConnection", connection);
+    const read = (keepAlive: boolean) => parser.onIncoming({ method: "GET" }, keepAlive);
+    expect([read(true), read(false)]).toEqual([0, 1]);
+    connection.destroyed = true;
+    expect([read(true), read(false)]).toEqual([2, 2]);
+  });
+
+  test("are served on a connection without the parser that Node does not document", () => {
+    for (const connection of [{}, { parser: {} }]) {
+      server.emit("secureConnection", connection);
+      expect(connection).not.toHaveProperty("parser.onIncoming");
+    }
   });
 
   test("are not parsed after a CONNECT has closed the connection", async () => {

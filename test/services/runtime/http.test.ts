@@ -114,6 +114,17 @@ const problemOf = ({ text }: Answer) => {
   const { type, title, status, detail } = JSON.parse(text);
   return { type, title, status, detail };
 };
+/** The blocks into which bodies are copied from now on. A freed one has no bytes. */
+function recordBlocks(): readonly ArrayBufferLike[] {
+  const blocks: ArrayBufferLike[] = [];
+  const allocate = Buffer.allocUnsafeSlow;
+  vi.spyOn(Buffer, "allocUnsafeSlow").mockImplementation((size) => {
+    const block = allocate(size);
+    blocks.push(block.buffer);
+    return block;
+  });
+  return blocks;
+}
 const jsonOf = (bytes: number) => JSON.stringify("x".repeat(bytes - 2));
 
 describe("the declared type of a body", () => {
@@ -191,6 +202,7 @@ describe("the content of a body", () => {
   });
 
   test("is not read further, and the route fails with 400, when the client leaves before its end", async () => {
+    const blocks = recordBlocks();
     let failure: unknown;
     const failed = Promise.withResolvers<void>();
     read = (req, limit) =>
@@ -204,9 +216,12 @@ describe("the content of a body", () => {
       "PUT /body HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 25000\r\n\r\n";
     socket.write(`${head}"${"x".repeat(20_000)}`);
     await expect.poll(() => fits(BUDGET)).toBe(false);
+    socket.write("x".repeat(1_000));
+    await expect.poll(() => blocks.length).toBe(1);
     socket.destroy();
     await failed.promise;
     expect(failure).toMatchObject({ status: 400, code: "bad-request", message: "The body is incomplete" });
+    expect(blocks[0]?.byteLength).toBe(0);
   });
 });
 
@@ -232,10 +247,15 @@ describe("a body at the limit", () => {
   });
 
   test("gets 413 for chunks without an end, before their end", async () => {
+    const blocks = recordBlocks();
     const socket = await sendHead(undefined);
-    socket.write(`${(LIMIT + 1).toString(16)}\r\n${"x".repeat(LIMIT + 1)}\r\n`);
+    socket.write(chunkOf(10));
+    socket.write(chunkOf(LIMIT - 10));
+    await expect.poll(() => blocks.length).toBe(1);
+    socket.write(chunkOf(1));
     expect(await firstLine(socket)).toBe("HTTP/1.1 413 Payload Too Large");
     expect(fits(BUDGET)).toBe(true);
+    expect(blocks[0]?.byteLength).toBe(0);
   });
 });
 
@@ -247,6 +267,7 @@ async function sendHead(length: number | undefined): Promise<Socket> {
   socket.write(`PUT /body HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${framing}\r\n\r\n`);
   return socket;
 }
+const chunkOf = (bytes: number) => `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
 async function firstLine(socket: Socket): Promise<string> {
   let text = "";
   for await (const chunk of socket) {
@@ -285,6 +306,34 @@ describe("while large bodies take the whole budget", () => {
     vi.advanceTimersByTime(500);
     vi.useRealTimers();
     expect(await firstLine(socket)).toBe("HTTP/1.1 503 Service Unavailable");
+  });
+
+  test("the rest of a refused body takes no memory, and the 503 follows its end at once", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout"] });
+    const socket = await sendHead(20_000);
+    await until(() => vi.getTimerCount() === 1);
+    others.release();
+    let dropped = 0;
+    responses[0]?.req.on("data", ({ length }) => {
+      dropped += length;
+    });
+    socket.write("x".repeat(19_000));
+    await until(() => dropped === 19_000);
+    expect(fits(Number.POSITIVE_INFINITY)).toBe(true);
+    socket.write("x".repeat(1_000));
+    expect(await firstLine(socket)).toBe("HTTP/1.1 503 Service Unavailable");
+  });
+
+  test("a body that grows too large releases its memory at once", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout"] });
+    others.resize(BUDGET - 30_000);
+    const socket = await sendHead(undefined);
+    socket.write(chunkOf(20_000));
+    await until(() => !fits(30_000));
+    socket.write(chunkOf(1));
+    await until(() => fits(30_000));
+    expect(responses[0]?.headersSent).toBe(false);
+    socket.destroy();
   });
 
   test("a body whose value is large gets 503, although its text is small", async () => {

@@ -1,7 +1,8 @@
 import { once } from "node:events";
-import { request as httpRequest } from "node:http";
-import type { AddressInfo } from "node:net";
-import type { RequestHandler } from "express";
+import { request as httpRequest, IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { PassThrough } from "node:stream";
+import type { Express, RequestHandler } from "express";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import request from "supertest";
@@ -18,18 +19,19 @@ const register = () => new Registry();
 const access = { HOST: "127.0.0.1", ALLOWED_HOSTS: "" };
 const log = pino({ level: "debug", base: null }, { write: (line: string) => logged.push(JSON.parse(line)) });
 
+const openapi = {
+  info: { title: "A service" },
+  paths: {
+    "/items/{id}": { get: {}, parameters: [] },
+    "/route": { get: {}, put: {} },
+    "/items/all": { post: {} },
+    "/metrics": { get: {} },
+  },
+};
 function createApp(metricsPort = 0) {
   const app = createServiceApp(register(), access);
   app.get("/route", (req, res, next) => route(req, res, next));
   app.get("/items/:id", (_req, res) => void res.send("item"));
-  const openapi = {
-    paths: {
-      "/items/{id}": { get: {}, parameters: [] },
-      "/route": { get: {}, put: {} },
-      "/items/all": { post: {} },
-      "/metrics": { get: {} },
-    },
-  };
   const config = { METRICS_PORT: metricsPort };
   addCommonRoutes(app, { openapi, config, log, register: register(), ready: async () => {} });
   return app;
@@ -126,10 +128,28 @@ describe("an error of a route", () => {
   });
 });
 
+/** Handles a request without a connection, which takes about a millisecond. */
+async function handle(app: Express, method: string, url: string, host = "localhost") {
+  const connection = new PassThrough() as PassThrough & Socket;
+  const sent = { host, ...headers };
+  const req = Object.assign(new IncomingMessage(connection), { method, url, headers: sent });
+  const res = new ServerResponse(req);
+  res.assignSocket(connection);
+  app(req, res);
+  await once(res, "finish");
+  const [head = "", text = ""] = String(connection.read()).split("\r\n\r\n");
+  const lines = head.split("\r\n").slice(1);
+  return {
+    status: res.statusCode,
+    headers: new Headers(lines.map((line) => line.split(": ") as [string, string])),
+    text,
+  };
+}
+const bodyOf = ({ text }: { text: string }) => JSON.parse(text);
+
 describe("requests that no route serves", () => {
   test("get 404 on another path", async () => {
-    const { body } = await request(createApp()).get("/nothing").set(headers).expect(404);
-    expect(body).toEqual({
+    expect(bodyOf(await handle(createApp(), "GET", "/nothing"))).toEqual({
       type: "urn:problem:no-such-route",
       title: "No route for /nothing",
       status: 404,
@@ -140,11 +160,12 @@ describe("requests that no route serves", () => {
 
   test.each([
     ["DELETE", "/route", "GET, HEAD, PUT"],
-    ["DELETE", "/items/1", "GET, HEAD"],
-    ["DELETE", "/items/all", "POST"],
+    ["POST", "/items/1", "GET, HEAD"],
+    ["PUT", "/items/all", "POST"],
   ])("get 405 for %s %s, with the methods of the document", async (method, path, allowed) => {
-    const got = await request(createApp()).delete(path).set(headers).expect(405).expect("Allow", allowed);
-    expect(got.body).toEqual({
+    const got = await handle(createApp(), method, path);
+    expect([got.status, got.headers.get("allow")]).toEqual([405, allowed]);
+    expect(bodyOf(got)).toEqual({
       type: "urn:problem:method-not-allowed",
       title: `${path} does not accept ${method}`,
       status: 405,
@@ -154,35 +175,41 @@ describe("requests that no route serves", () => {
   });
 
   test("get 404 for /metrics when another port serves it, and the document does not have it", async () => {
-    const samePort = request(createApp());
-    const ownPort = request(createApp(9_090));
-    await samePort.get("/metrics").expect(200);
-    await ownPort.get("/metrics").expect(404);
-    const pathsOf = async (api: typeof samePort) =>
-      Object.keys((await api.get("/openapi.json").expect(200)).body.paths);
-    expect(await pathsOf(samePort)).toEqual(["/items/{id}", "/route", "/items/all", "/metrics"]);
-    expect(await pathsOf(ownPort)).toEqual(["/items/{id}", "/route", "/items/all"]);
+    const [samePort, ownPort] = [createApp(), createApp(9_090)];
+    expect((await handle(samePort, "GET", "/metrics")).status).toBe(200);
+    expect((await handle(ownPort, "GET", "/metrics")).status).toBe(404);
+    const documentOf = async (app: Express) => bodyOf(await handle(app, "GET", "/openapi.json"));
+    expect(await documentOf(samePort)).toEqual(openapi);
+    const { "/metrics": _metrics, ...paths } = openapi.paths;
+    expect(await documentOf(ownPort)).toEqual({ ...openapi, paths });
   });
 
   test("get 404 on the port of the metrics, and 421 with another host", async () => {
-    const api = request(createMetricsApp(register(), access, log));
-    expect((await api.get("/").expect(404)).body).toMatchObject({
+    const app = createMetricsApp(register(), access, log);
+    expect(bodyOf(await handle(app, "GET", "/"))).toMatchObject({
       type: "urn:problem:no-such-route",
       title: "No route for /",
+      status: 404,
       detail: "This port has only GET /metrics.",
     });
-    await api.get("/metrics").set("Host", "evil.example").expect(421);
+    expect((await handle(app, "GET", "/metrics", "evil.example")).status).toBe(421);
   });
 });
 
-test("responses have neither X-Powered-By nor an ETag that no route set", async () => {
-  for (const app of [createApp(), createMetricsApp(register(), access, log)]) {
-    for (const path of ["/items/1", "/metrics"]) {
-      const { headers } = await request(app).get(path);
-      expect(headers).not.toHaveProperty("x-powered-by");
-      expect(headers).not.toHaveProperty("etag");
-    }
+test("responses have their type, and neither X-Powered-By nor an ETag that no route set", async () => {
+  const [app, metrics] = [createApp(), createMetricsApp(register(), access, log)];
+  for (const [served, path, type] of [
+    [app, "/healthz", "text/plain; charset=utf-8"],
+    [app, "/items/1", "text/html; charset=utf-8"],
+    [app, "/openapi.json", "application/json; charset=utf-8"],
+    [app, "/metrics", "text/plain; version=0.0.4; charset=utf-8"],
+    [metrics, "/metrics", "text/plain; version=0.0.4; charset=utf-8"],
+  ] as const) {
+    const { status, headers } = await handle(served, "GET", path);
+    expect([status, headers.get("content-type")]).toEqual([200, type]);
+    expect([headers.get("x-powered-by"), headers.get("etag")]).toEqual([null, null]);
   }
+  expect((await handle(app, "GET", "/healthz")).text).toBe("ok");
 });
 
 test("field and listIn read properties of objects, and nothing of other values", () => {
