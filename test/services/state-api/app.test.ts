@@ -583,12 +583,14 @@ describe("the other routes", () => {
     await api.get("/state/secret-key");
     await api.get("/state/other-key");
     await api.get("/nope");
+    await api.get("/");
     const { text, headers } = await api.get("/metrics").expect(200);
     expect(headers["content-type"]).toMatch(/^text\/plain; version=0.0.4/);
     expect(text).toContain('http_request_duration_seconds_count{method="PUT",route="/state/:key",status="204"} 1');
     expect(text).toContain('http_request_duration_seconds_count{method="GET",route="/state/:key",status="200"} 1');
     expect(text).toContain('http_request_duration_seconds_count{method="GET",route="/state/:key",status="404"} 1');
     expect(text).toContain('http_request_duration_seconds_count{method="GET",route="(none)",status="404"} 1');
+    expect(text).toContain('http_request_duration_seconds_count{method="GET",route="/",status="200"} 1');
     expect(text).not.toMatch(/secret-key|other-key/);
   });
 
