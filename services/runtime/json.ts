@@ -143,7 +143,7 @@ function count(value: unknown): { readonly members: number; readonly containers:
   return { members, containers };
 }
 
-/** Offset of the colon after the first name that its object already has. */
+/** Offset of the end of the first name that its object already has. */
 function findRepeatedName(text: string): number {
   const around: (Set<string> | undefined)[] = []; // names of the objects around `at`; undefined for an array
   let names: Set<string> | undefined; // where the next string is a name
@@ -154,7 +154,7 @@ function findRepeatedName(text: string): number {
       at = endOfString(text, start);
       if (!names) continue;
       const name = JSON.parse(text.slice(start, at + 1));
-      if (names.has(name)) return text.indexOf(":", at);
+      if (names.has(name)) return at;
       names.add(name);
       names = undefined;
     } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
@@ -205,14 +205,12 @@ function isExact(number: string): boolean {
   return printed === number || normalize(number) === normalize(printed);
 }
 
-/** Significant digits and the power of ten that multiplies them: `15e2` for `1.50e3` and `1500`. "" for Infinity. */
+/** Digits after "0." and the power of ten that multiplies them: `15e4` for `1.50e3` and `1500`. "" for Infinity. */
 function normalize(number: string): string {
   const [, whole = "", fraction = "", exponent] = /(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?/i.exec(number) ?? [];
   const digits = (whole + fraction).replace(/^0+/, "");
   const significant = digits.replace(/0+$/, "");
-  return (
-    significant && `${significant}e${Number(exponent ?? 0) - fraction.length + digits.length - significant.length}`
-  );
+  return significant && `${significant}e${Number(exponent ?? 0) - fraction.length + digits.length}`;
 }
 
 /** JSON Pointer of the value that the character at `target` belongs to: `/items/3/price`; "" is the whole document. */

@@ -167,7 +167,7 @@ function headerOf(req: Request, name: string): string | undefined {
 
 /** Problem details of state-api name the key as it is stored. The caller gets the key that the request named. */
 function hidePrefix(response: SidecarResponse, prefix: string, key: string): SidecarResponse {
-  if (prefix === "" || response.statusCode < 400) return response;
+  if (response.statusCode < 400) return response;
   // Splits at the stored key first, because the caller's key may itself contain the prefix.
   const parts = response.text.split(prefix + key).map((part) => part.replaceAll(prefix, ""));
   return { ...response, text: parts.join(key) };

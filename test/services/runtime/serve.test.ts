@@ -176,6 +176,7 @@ describe("serve", () => {
   });
 
   test("exits 1 when closing takes longer than the timeout", async () => {
+    const error = vi.spyOn(log, "error");
     const { close } = await start();
     close.mockImplementation(() => new Promise(() => {}));
     vi.useFakeTimers({ toFake: ["setTimeout"] });
@@ -183,5 +184,7 @@ describe("serve", () => {
     vi.advanceTimersByTime(5_000);
     vi.useRealTimers();
     await expect.poll(() => exit.mock.calls).toEqual([[1]]);
+    const err = new Error("requests still in flight after SHUTDOWN_TIMEOUT_MS (5000 ms)");
+    expect(error.mock.calls).toEqual([[{ err }, "shutdown failed"]]);
   });
 });

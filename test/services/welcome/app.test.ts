@@ -311,11 +311,16 @@ describe("errors of the sidecars", () => {
   });
 
   test("returns 502 instead of a response that is not JSON", async () => {
-    respond = reply(200, "text/html", "<script>alert(1)</script>");
-    for (const call of calls) {
-      const got = await call();
-      problem(502, "bad-response", /did not return JSON$/)(got);
-      expect(got.text).not.toContain("script");
+    for (const type of ["text/html", "text/html; as=application/json"]) {
+      respond = reply(200, type, "<script>alert(1)</script>");
+      const titles: string[] = [];
+      for (const call of calls) {
+        const got = await call();
+        problem(502, "bad-response", /did not return JSON$/)(got);
+        expect(got.text).not.toContain("script");
+        titles.push(got.body.title);
+      }
+      expect(titles.map((title) => title.split(" ")[0])).toEqual(["state-api", "state-api", "group-lister"]);
     }
   });
 });
@@ -370,7 +375,8 @@ describe("responses of other services", () => {
 
   test("sends the condition and the value of a write and passes on 201 and 204", async () => {
     respond = (_req, res) => res.writeHead(201).end();
-    await api.put("/api/state/k").set("If-None-Match", "*").send({ a: 1 }).expect(201, {});
+    const created = await api.put("/api/state/k").set("If-None-Match", "*").send({ a: 1 }).expect(201, {});
+    expect(created.headers).not.toHaveProperty("content-type");
     respond = (_req, res) => res.writeHead(204).end();
     for (const falsy of ["null", "false", "0", '""']) {
       const json = api.put("/api/state/k").set("If-Match", '"v1"').set("Content-Type", "application/json");
@@ -395,6 +401,7 @@ describe("responses of other services", () => {
     const sent = name === "Cache-Control" ? api.get("/api/groups") : api.put("/api/state/k").send({ a: 1 });
     const { body } = await sent.set(name, value).expect(400);
     expect(body).toMatchObject({
+      type: "urn:problem:bad-request",
       title: `${name} is malformed`,
       detail: "Send at most 1024 characters, all of them printable ASCII.",
     });
