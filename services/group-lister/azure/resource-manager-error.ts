@@ -16,7 +16,7 @@ export function explainResponse({ status, bodyAsText, headers }: ErrorResponse, 
   const scope = `/subscriptions/${subscriptionId}`;
   switch (status) {
     case 403: {
-      const [, objectId = "OBJECT-ID"] = /object id '([^']+)'/.exec(message) ?? [];
+      const objectId = /object id '([^']+)'/.exec(message)?.[1] ?? "OBJECT-ID";
       return new AzureError(
         "forbidden",
         "The identity lacks the role Reader on the subscription",
@@ -104,6 +104,6 @@ function parseError(body: string | null | undefined): { code: string; message: s
 
 /** Seconds or a date, RFC 9110 §10.2.3; returns milliseconds since 1970. */
 function parseRetryAfter(header: string | undefined): number | undefined {
-  const at = Number.isFinite(Number(header)) ? Date.now() + Number(header) * 1000 : Date.parse(header ?? "");
+  const at = Number.isFinite(Number(header)) ? Date.now() + Number(header) * 1000 : Date.parse(String(header));
   return Number.isFinite(at) ? at : undefined;
 }

@@ -65,7 +65,7 @@ describe("the token", () => {
   test("is for the resource, whatever the scopes, and declared expired, so that the SDK does not keep it", async () => {
     const credential = create();
     expect(await credential.getToken("another/.default")).toEqual({ token: "first", expiresOnTimestamp: 0 });
-    expect(searches).toEqual([{ scope: `${resource}/.default`, options: { enableCae: true } }]);
+    expect(searches).toStrictEqual([{ scope: `${resource}/.default`, options: { enableCae: true } }]);
     expect(observed).toEqual(["ok"]);
   });
 

@@ -48,6 +48,7 @@ const page = (count: number, isLast: boolean): Response => ({
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["Date", "performance"] });
+  vi.advanceTimersByTime(1_000);
   requests = [];
   observed = [];
   found = [];
