@@ -144,6 +144,7 @@ describe("parseJson", () => {
     "1000000000000000000000",
     "10203040506070800000",
     "[1,22,333]",
+    "[1234567890123456,1]",
   ])("accepts the number %s", (text) => {
     expect(parseJson(text)).toEqual(JSON.parse(text));
   });
