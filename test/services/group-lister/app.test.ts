@@ -274,6 +274,16 @@ describe("the cache", () => {
     expect((await api.get("/groupz")).body).toEqual(["rg-0"]);
   });
 
+  test.each([
+    ["no-cache", 1],
+    ["max-age=0,no-cache , no-store", 1],
+    ["no-cachex", 0],
+    ["x-no-cache", 0],
+  ])("Cache-Control: %s bypasses the cache %i times", async (header, times) => {
+    await api.get("/groupz").set("Cache-Control", header).expect(200);
+    expect(refresh).toHaveBeenCalledTimes(times);
+  });
+
   test("no-cache requests cause one request to Azure in 2 s, however many there are", async () => {
     const responses = [];
     for (let i = 0; i < 30; i++) {

@@ -33,7 +33,7 @@ const NOW = Date.UTC(2026, 0, 1);
 const resource = "https://management.azure.com";
 let searches: { scope: string; options: object }[];
 let observed: string[];
-const create = (more: { clientId?: string; authorityHost?: string; timeoutMs?: number } = {}) =>
+const create = (more: { clientId?: string; authorityHost?: string; timeoutMs?: number; observe?: () => void } = {}) =>
   createCredential({
     resource,
     clientId: "",
@@ -136,6 +136,18 @@ describe("the token", () => {
     await credential.getToken(resource);
     expect(searches.at(-1)?.options).toEqual({ enableCae: true });
   });
+});
+
+test("the duration of a search is reported in seconds", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  vi.advanceTimersByTime(1_000);
+  chain.search = async () => {
+    vi.advanceTimersByTime(250);
+    return { token: "t", expiresOnTimestamp: 0 };
+  };
+  const observe = vi.fn();
+  await create({ observe }).getToken(resource);
+  expect(observe.mock.calls).toEqual([["ok", 0.25]]);
 });
 
 describe("the chain of credentials", () => {
