@@ -24,8 +24,9 @@ const SILENCE_MS = 10_000;
 
 /**
  * Sends requests for `milliseconds` over `connections`, each of which waits for its response before the next request.
- * Counts the successes that end in that time. Uses bare sockets, because it shares two cores with the servers that it
- * measures, and common load generators count in whole milliseconds. A connection that breaks sends nothing more.
+ * Counts the successes that end in that time, which lasts at least until the first response. Uses bare sockets, because
+ * it shares two cores with the servers that it measures, and common load generators count in whole milliseconds. A
+ * connection that breaks sends nothing more.
  */
 export async function load(
   { port, headers = {}, request }: Target,
@@ -36,7 +37,8 @@ export async function load(
   let responses = 0;
   let failures = 0;
   let failure: string | undefined;
-  const end = performance.now() + milliseconds;
+  const start = performance.now();
+  let end = start + milliseconds;
   const head = Object.entries({ Host: "127.0.0.1", "Content-Type": "application/json", ...headers })
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join("");
@@ -50,7 +52,7 @@ export async function load(
       let done = false;
       function send() {
         sentAt = performance.now();
-        if (sentAt >= end) {
+        if (sentAt >= end && responses > 0) {
           done = true;
           return socket.end();
         }
@@ -74,7 +76,7 @@ export async function load(
         const length = /content-length: (\d+)/i.exec(response)?.[1] ?? "0"; // a 204 has none
         if (response.length < head + 4 + Number(length)) return;
         const receivedAt = performance.now();
-        responses++;
+        if (responses++ === 0) end = Math.max(end, receivedAt);
         if (!response.startsWith("HTTP/1.1 20")) {
           failures++;
           failure = response.slice(0, 2_000);
@@ -89,7 +91,7 @@ export async function load(
   latencies.sort((a, b) => a - b);
   const at = (share: number) => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
   return {
-    perSecond: (latencies.length * 1000) / milliseconds,
+    perSecond: (latencies.length * 1000) / (end - start),
     p50: at(0.5),
     p99: at(0.99),
     responses,

@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { load } from "../bench/load.ts";
 import type { Row } from "../bench/measure.ts";
 import { readOptions } from "../bench/options.ts";
@@ -25,26 +25,39 @@ async function listen(listener: Listener): Promise<number> {
 const getFrom = (port: number) => ({ port, request: () => ({ method: "GET" as const, path: "/" }) });
 
 describe("the load generator", () => {
-  test("counts responses with an error status as failures, and neither in the rate nor in the latencies", async () => {
+  /** Its clock, in milliseconds. */
+  let now = 0;
+  beforeEach(() => {
+    now = 0;
+    vi.spyOn(performance, "now").mockImplementation(() => now);
+  });
+  afterEach(() => void vi.restoreAllMocks());
+  /** A server that takes `milliseconds` for its first response, for the second and so on, the last one repeatedly. */
+  const serve = (statuses: readonly number[], ...milliseconds: readonly number[]) => {
     let count = 0;
-    const port = await listen((_req, res) => res.writeHead(++count % 2 === 0 ? 500 : 200).end());
-    const { perSecond, responses, failures, failure } = await load(getFrom(port), 1, 200);
-    expect(responses).toBe(count);
-    expect(failures).toBe(Math.floor(count / 2));
+    return listen((_req, res) => {
+      now += milliseconds[Math.min(count, milliseconds.length - 1)] ?? 0;
+      res.writeHead(statuses[count++ % statuses.length] ?? 200).end();
+    });
+  };
+
+  test("counts responses with an error status as failures, and neither in the rate nor in the latencies", async () => {
+    const port = await serve([200, 500], 5, 20);
+    const { failure, ...counts } = await load(getFrom(port), 1, 200);
+    expect(counts).toEqual({ perSecond: 25, p50: 20_000, p99: 20_000, responses: 11, failures: 5 });
     expect(failure).toMatch(/^HTTP\/1.1 500 /);
-    expect(perSecond * 0.2).toBeGreaterThan(0);
-    expect(Math.round(perSecond * 0.2)).toBeLessThanOrEqual(responses - failures);
   });
 
   test("counts a response after the window among the responses, but not in the rate", async () => {
-    const port = await listen((_req, res) => void setTimeout(() => res.end(), 300));
-    expect(await load(getFrom(port), 2, 100)).toEqual({
-      perSecond: 0,
-      p50: Number.NaN,
-      p99: Number.NaN,
-      responses: 2,
-      failures: 0,
-    });
+    const port = await serve([200], 50, 60);
+    const counted = { perSecond: 10, p50: 50_000, p99: 50_000, responses: 2, failures: 0 };
+    expect(await load(getFrom(port), 1, 100)).toEqual(counted);
+  });
+
+  test("extends the window to the first response, and then sends no more", async () => {
+    const port = await serve([200], 400);
+    const counted = { perSecond: 2.5, p50: 400_000, p99: 400_000, responses: 1, failures: 0 };
+    expect(await load(getFrom(port), 1, 100)).toEqual(counted);
   });
 
   test("counts each connection that the server cuts or refuses as a failure", async () => {
@@ -124,8 +137,8 @@ describe("npm run bench -- --quick", () => {
       row.split("│").map((cell) => cell.trim().replaceAll("'", "")),
     );
     expect(rows.map(([connections, operation, rival]) => [Number(connections), operation, rival])).toEqual(expected);
-    for (const [, , rival, perSecond, , , , , failures, ...rest] of rows) {
-      expect(Number(perSecond), rival).toBeGreaterThan(0);
+    for (const [, , rival, , p50, , , , failures, ...rest] of rows) {
+      expect(Number(p50), rival).toBeGreaterThan(0); // not a number without a success
       expect([failures, rest], rival).toEqual(["0", []]);
     }
     const random = createRandom(5);
