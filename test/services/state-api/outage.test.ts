@@ -207,17 +207,30 @@ describe("the shipped resiliency policy over Cosmos DB", () => {
     { fault: "the response is 503", respond: () => 503 as const },
   ])("every conditional write that took effect gets 503 when $fault", async ({ respond }) => {
     const written = new Set<string>();
-    const answers = await sendDuring(pair, conditional, async () => {
+    const fault = async () => {
       cosmos.after = ({ method, isQuery, partitionKey = "" }) => {
         // Only the first write of each key: a repeated one must get its response.
         if (method === "GET" || isQuery || written.has(partitionKey)) return true;
         written.add(partitionKey);
         return respond();
       };
-      return () => undefined;
-    });
-    expectUnknown(answers);
-    for (const [kind, { changed }] of answers) expect(await changed(), kind).toBe(true);
+      return () => {
+        cosmos.after = () => true;
+      };
+    };
+    // On a busy machine, the adapter can give up a write before it reaches the store: send another one of this kind.
+    let remaining: Readonly<Record<string, Sender>> = conditional;
+    while (Object.keys(remaining).length > 0) {
+      const answers = await sendDuring(pair, remaining, fault);
+      for (const [kind, { status, changed }] of answers) {
+        if (await changed()) continue;
+        expect(status, kind).toBe(503);
+        answers.delete(kind);
+      }
+      expectUnknown(answers);
+      remaining = Object.fromEntries(Object.entries(remaining).filter(([kind]) => !answers.has(kind)));
+      await recover(pair);
+    }
   });
 
   test("every request gets 503 within 2.5 s while the store is gone, and no write takes effect when it is back", async () => {
