@@ -92,6 +92,8 @@ const put = ({ origin }: Process, path: string, body: string) =>
   fetch(origin + path, { method: "PUT", headers: json, body });
 const bulk = ({ origin }: Process, keys: string[]) =>
   fetch(`${origin}/state/bulk`, { method: "POST", headers: json, body: JSON.stringify({ keys }) });
+const probeSucceeds = (service: Process) =>
+  expect.poll(() => get(service, "/healthz").then(({ status }) => status, String), { timeout: 10_000 }).toBe(200);
 
 const mebibyte = JSON.stringify("x".repeat(MIB - 2));
 const hundredKeys = Array.from({ length: 100 }, (_, index) => `large-${index}`);
@@ -120,7 +122,7 @@ describe("the memory of a service stays below that of its container", () => {
         const attackers = Array.from({ length: 500 }, () => attack(service, bytes));
         const refused = () => attackers.filter(({ received }) => received.startsWith("HTTP/1.1 503 "));
         await expect.poll(() => refused().length, { timeout: 15_000 }).toBeGreaterThan(450);
-        expect((await get(service, "/healthz")).status).toBe(200);
+        await probeSucceeds(service);
         expect((await put(service, path, '"small"')).ok).toBe(true);
         expect(refused()[0]?.received).toMatch(/Retry-After: 1\r\n[\s\S]*urn:problem:overloaded/);
         await expect.poll(() => refused().filter(({ closed }) => !closed)).toEqual([]);
@@ -193,7 +195,7 @@ describe("the memory of a service stays below that of its container", () => {
     const peak = await peakMiB(service, async () => {
       for (let i = 0; i < 300; i++) attack(service, head(`GET ${path}`), false);
       await sleep(3_000);
-      expect((await get(service, "/healthz")).status).toBe(200);
+      await probeSucceeds(service);
     });
     expect(peak).toBeLessThan(CONTAINER_MIB);
   });
@@ -236,8 +238,6 @@ describe("a client that pipelines", () => {
   });
   /** A key of Entra ID, so that the service checks the signature. */
   const forged = () => `Authorization: Bearer ${azure.issueUserToken(sampleUsers[0]).split(".")[0]}.e30.AAAA\r\n`;
-  const probeSucceeds = (service: Process) =>
-    expect.poll(() => get(service, "/healthz").then(({ status }) => status, String), { timeout: 10_000 }).toBe(200);
   const none = () => "";
   const nothing = () => ({});
 
@@ -344,6 +344,6 @@ describe("one client", () => {
     const closedAtOnce = () => more.filter(({ closed, received }) => closed && received === "").length;
     await expect.poll(closedAtOnce, { timeout: 10_000 }).toBeGreaterThanOrEqual(200);
     for (const connection of [...alive, ...more]) connection.destroy();
-    await expect.poll(() => get(service, "/healthz").then(({ status }) => status, String)).toBe(200);
+    await probeSucceeds(service);
   });
 });
