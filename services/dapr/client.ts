@@ -126,16 +126,16 @@ function dispatch(
     let headers: IncomingHttpHeaders = {};
     let sent: Dispatcher.DispatchController | undefined;
     let aborted: Error | undefined;
-    const abort = (reason: Error) => {
-      aborted = reason;
-      settle();
-      reject(reason);
-      sent?.abort(reason);
-    };
     const settle = () => {
       clearTimeout(timer);
       body.free();
       memory.release();
+    };
+    const abort = (reason: Error) => {
+      aborted = reason;
+      // Undici calls onResponseError at once.
+      if (sent) sent.abort(reason);
+      else reject(reason);
     };
     const startTimer = (milliseconds: number) =>
       setTimeout(() => {
@@ -146,8 +146,8 @@ function dispatch(
     pool.dispatch(options, {
       // A connection is free, and nothing is sent yet.
       onRequestStart(controller) {
-        sent = controller;
         if (aborted) return controller.abort(aborted);
+        sent = controller;
         if (caller?.ended) return abort(caller.ended);
         if (sentTimeoutMs !== undefined) {
           clearTimeout(timer);
@@ -159,7 +159,6 @@ function dispatch(
         headers = received;
       },
       onResponseData(_controller, chunk) {
-        if (aborted) return;
         if (body.length + chunk.length > MAX_RESPONSE_BYTES) {
           const message = `the Dapr sidecar's response is larger than ${MAX_RESPONSE_BYTES} bytes`;
           abort(new SidecarError("too-large", message));
@@ -174,11 +173,10 @@ function dispatch(
       },
       onResponseError(_controller, cause) {
         settle();
-        reject(
-          sent
-            ? new SidecarError("interrupted", `the Dapr sidecar at ${options.origin} closed the connection`, { cause })
-            : new SidecarError("unreachable", `the Dapr sidecar at ${options.origin} is unreachable`, { cause }),
-        );
+        const lost = sent
+          ? new SidecarError("interrupted", `the Dapr sidecar at ${options.origin} closed the connection`, { cause })
+          : new SidecarError("unreachable", `the Dapr sidecar at ${options.origin} is unreachable`, { cause });
+        reject(aborted ?? lost);
       },
     });
   });

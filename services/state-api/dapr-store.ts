@@ -139,7 +139,7 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
     const key = `state-api.prefix.${randomUUID()}`;
     await saveOne({ key, value: null, ttlInSeconds: 60 }, call, "LAST_WRITE");
     // Where the document is missing, Dapr ignores a delete that fails alone, but not one that other operations follow.
-    const requests = [{ operation: "delete", request: { key } }, ...requestsOf({ operation: "delete", key })];
+    const requests = [{ operation: "delete", request: { key } }, ...deletionOf(key)];
     try {
       const metadata = { partitionKey: `${appId}||${key}` };
       await callToWrite("delete", call, ({ state }) => state.transaction(storeName, requests, metadata));
@@ -246,14 +246,17 @@ function optionsOf(write: Write, concurrency: Concurrency, sdk: SdkCall["sdk"]) 
   };
 }
 
-/**
- * One operation of a transaction, as Dapr expects it. In a Cosmos DB batch, deleting a missing key fails the whole
- * batch. So a delete first writes the key. Omitting keys that a read did not find would not do: another instance may
- * create one before the batch runs.
- */
+/** One operation of a transaction, as Dapr expects it. */
 function requestsOf(item: Operation): DaprOperation[] {
-  const { key } = item;
-  if (item.operation === "upsert") return [{ operation: "upsert", request: itemOf({ ...item, value: item.data }) }];
+  if (item.operation === "delete") return deletionOf(item.key);
+  return [{ operation: "upsert", request: itemOf({ ...item, value: item.data }) }];
+}
+
+/**
+ * In a Cosmos DB batch, deleting a missing key fails the whole batch. So a delete first writes the key. Omitting keys
+ * that a read did not find would not do: another instance may create one before the batch runs.
+ */
+function deletionOf(key: string): DaprOperation[] {
   return [
     { operation: "upsert", request: { key, value: null } },
     { operation: "delete", request: { key } },

@@ -36,10 +36,10 @@ export function summarize(message: string): string {
 }
 
 /** The sidecar's errors are JSON, `{ errorCode, message }`; a proxy's are not. */
-function readError(text: string): { errorCode: string; message: string } {
+function readError(text: string): { errorCode: unknown; message: string } {
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch {}
-  return { errorCode: String(field(body, "errorCode") ?? ""), message: String(field(body, "message") ?? text) };
+  return { errorCode: field(body, "errorCode"), message: String(field(body, "message") ?? text) };
 }

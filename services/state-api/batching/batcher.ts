@@ -128,7 +128,8 @@ function mergeByKey<Item, Result>(
 function shareCall(waiting: readonly { readonly call: Call }[]): Call {
   return {
     get ended() {
-      return waiting.every(({ call }) => call.ended) ? waiting[0]?.call.ended : undefined;
+      const reasons = waiting.map(({ call }) => call.ended);
+      return reasons.includes(undefined) ? undefined : reasons[0];
     },
     trace: () => shareTrace(waiting.map(({ call }) => call.trace())),
   };

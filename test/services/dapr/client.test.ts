@@ -1,6 +1,13 @@
 import { once } from "node:events";
-import { createServer, type IncomingHttpHeaders, type RequestListener, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createRequire } from "node:module";
+import net, { type AddressInfo } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import {
   createSidecarClient,
@@ -23,7 +30,7 @@ afterEach(async () => {
 async function connect(
   respond: RequestListener,
   options: { apiToken?: string; timeoutMs?: number; onDisconnect?: () => void } = {},
-): Promise<{ client: SidecarClient; origin: string; received: IncomingHttpHeaders[] }> {
+): Promise<{ client: SidecarClient; origin: string; received: IncomingHttpHeaders[]; sidecar: Server }> {
   const received: IncomingHttpHeaders[] = [];
   const sidecar = createServer((req, res) => {
     received.push(req.headers);
@@ -38,7 +45,7 @@ async function connect(
     () => sidecar.closeAllConnections(),
     () => client.close(),
   );
-  return { client, origin, received };
+  return { client, origin, received, sidecar };
 }
 
 describe("createSidecarClient", () => {
@@ -54,14 +61,17 @@ describe("createSidecarClient", () => {
 
   test("reports a connection that the sidecar closes, and none that it closes itself after a timeout", async () => {
     let disconnects = 0;
+    const closed = Promise.withResolvers<void>();
     const { client } = await connect(
       (req, res) => {
-        if (req.url === "/held") return;
-        res.setHeader("connection", "close").end();
+        if (req.url === "/held") res.once("close", closed.resolve);
+        else res.setHeader("connection", "close").end();
       },
       { onDisconnect: () => disconnects++ },
     );
-    await expect(client.request("/held", { timeoutMs: 50 })).rejects.toMatchObject({ kind: "timeout" });
+    await expect(client.request("/held", { sentTimeoutMs: 1 })).rejects.toMatchObject({ kind: "timeout" });
+    await closed.promise;
+    expect(disconnects).toBe(0);
     await client.request("/", {});
     await expect.poll(() => disconnects).toBe(1);
   });
@@ -129,11 +139,51 @@ describe("createSidecarClient", () => {
       name: "SidecarError",
       kind: "unreachable",
       message: `the Dapr sidecar at http://127.0.0.1:${port} is unreachable`,
+      cause: { code: "ECONNREFUSED" },
     });
     const { client } = await connect((_req, res) => res.write("beginning", () => res.destroy()));
     await expect(client.request("/", {})).rejects.toMatchObject({
       kind: "interrupted",
       message: expect.stringMatching(/closed the connection$/),
+      cause: { code: "UND_ERR_SOCKET" },
+    });
+  });
+
+  test("never sends a request that timed out while its connection opened", async () => {
+    const disconnected = vi.fn();
+    const { client, received, sidecar } = await connect((_req, res) => res.setHeader("connection", "close").end(), {
+      onDisconnect: disconnected,
+    });
+    await client.request("/", { method: "PUT", body: "1" });
+    await expect.poll(() => disconnected).toHaveBeenCalled();
+    const closed = new Promise((resolve) => sidecar.once("connection", (socket) => socket.once("close", resolve)));
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    cleanUp.push(() => vi.useRealTimers());
+    const late = client.request("/late", { method: "PUT", body: "2", timeoutMs: 20 }).catch((reason) => reason);
+    while (vi.getTimerCount() === 0) await null;
+    vi.advanceTimersByTime(20);
+    expect(await late).toMatchObject({ kind: "timeout", message: expect.stringMatching(/within 20 ms$/) });
+    await closed;
+    expect(received).toHaveLength(1);
+  });
+
+  test("rejects as unreachable when there is no connection after a second", async () => {
+    const connecting = Promise.withResolvers<void>();
+    vi.spyOn(net, "connect").mockImplementation(() => {
+      connecting.resolve();
+      return new net.Socket();
+    });
+    cleanUp.push(() => vi.restoreAllMocks());
+    const silent = createSidecarClient({ origin: "http://127.0.0.1:9", timeoutMs: 5_000 });
+    const sent = silent.request("/", {});
+    sent.catch(() => {}); // awaited below
+    await connecting.promise;
+    const clock = createRequire(import.meta.url)("undici/lib/util/timers.js"); // of connection timeouts
+    clock.tick(1_000); // starts the timer
+    clock.tick(1_000);
+    await expect(sent).rejects.toMatchObject({
+      kind: "unreachable",
+      cause: { code: "UND_ERR_CONNECT_TIMEOUT", message: expect.stringContaining("timeout: 1000ms") },
     });
   });
 });
@@ -174,21 +224,26 @@ describe("the memory and the timer of a request", () => {
   test("are free after a timeout and after a broken connection in the middle of a large response", async () => {
     const half: RequestListener = (_req, res) =>
       res.writeHead(200, { "content-length": 200_000 }).write("x".repeat(1e5));
-    const { client } = await connect(half, { timeoutMs: 10_000 });
-    const sent = client.request("/", { timeoutMs: 300 });
+    let response: ServerResponse | undefined;
+    const { client } = await connect((req, res) => {
+      half(req, res);
+      response = res;
+    });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const sent = client.request("/", { timeoutMs: 60_000 });
+    sent.catch(() => {}); // awaited below
     await expect.poll(() => fits(budget)).toBe(false);
-    await expect(sent).rejects.toMatchObject({ kind: "timeout" });
+    vi.advanceTimersByTime(60_000);
     expect(fits(budget)).toBe(true);
-    const { client: other } = await connect(
-      (req, res) => {
-        half(req, res);
-        setTimeout(() => res.destroy(), 100);
-      },
-      { timeoutMs: 10_000 },
-    );
-    const cut = other.request("/", {});
+    await expect(sent).rejects.toMatchObject({ kind: "timeout" });
+    vi.useRealTimers();
+    const cut = client.request("/", {});
     await expect.poll(() => fits(budget)).toBe(false);
+    response?.destroy();
+    const transfer = vi.spyOn(ArrayBuffer.prototype, "transfer");
+    cleanUp.push(() => transfer.mockRestore());
     await expect(cut).rejects.toMatchObject({ kind: "interrupted" });
+    expect(transfer, "the buffers are freed at once").toHaveBeenCalledWith(0);
   });
 
   test("end with the response", async () => {

@@ -35,11 +35,12 @@ describe("batches", () => {
     inner.before = gate.wait;
     const sizes: number[] = [];
     const store = coalesce(inner, { ...plenty, observe: (_operation, size) => sizes.push(size) });
-    const writes = Array.from({ length: 200 }, (_, index) => store.save({ key: `k${index}`, value: index }, call));
+    const writes = Array.from({ length: 600 }, (_, index) => store.save({ key: `k${index}`, value: index }, call));
+    await expect.poll(() => sizes).toEqual([1, 64, 64, 64, 64, 64, 64, 64]);
     gate.open();
     await Promise.all(writes);
-    expect(sizes).toEqual([1, 64, 64, 64, 7]);
-    expect(inner.entries.size).toBe(200);
+    expect(sizes.slice(8), "the 151 others in the next").toEqual([64, 64, 23]);
+    expect(inner.entries.size).toBe(600);
   });
 
   test("a slow store gets a batch every 2 ms, and at most 8 at once", async () => {
@@ -68,10 +69,17 @@ describe("batches", () => {
     const sizes = () => inner.calls.map(({ keys }) => keys.length);
     const save = (key: string) => store.save({ key, value: 1 }, call);
     try {
-      const writes = [save("first"), save("a")];
+      const writes = [save("first")];
       await settle();
       vi.advanceTimersByTime(1);
-      for (let index = 1; index < 64; index++) writes.push(save(`a${index}`));
+      writes.push(save("a"));
+      await settle();
+      vi.advanceTimersByTime(1);
+      await settle();
+      expect(sizes(), "a lone first write starts no wait").toEqual([1]);
+      writes.push(save("a0"));
+      await settle();
+      for (let index = 1; index < 63; index++) writes.push(save(`a${index}`));
       await settle();
       expect(sizes()).toEqual([1, 64]);
       writes.push(save("b"));

@@ -74,15 +74,15 @@ describe("createKeyOrder", () => {
     expect(order).toEqual(["a", "b", "both", "next b"]);
   });
 
-  test("remembers none of 100,000 keys after their changes, half of which failed", async () => {
+  test("remembers none of 1,000 keys after their changes, half of which failed", async () => {
     const lastChanges = new Map<string, Promise<unknown>>();
     const inOrder = createKeyOrder(lastChanges);
-    const changes = Array.from({ length: 100_000 }, (_, index) =>
+    const changes = Array.from({ length: 1_000 }, (_, index) =>
       inOrder([`k${index}`, `l${index}`], index % 2 === 0 ? async () => {} : () => Promise.reject(new Error("no"))),
     );
-    expect(lastChanges.size).toBe(200_000);
+    expect(lastChanges.size).toBe(2_000);
     const outcomes = await Promise.allSettled(changes);
-    expect(outcomes.filter(({ status }) => status === "rejected")).toHaveLength(50_000);
+    expect(outcomes.filter(({ status }) => status === "rejected")).toHaveLength(500);
     expect(lastChanges.size).toBe(0);
   });
 });
