@@ -2,7 +2,7 @@
 // of them at once, each behind a switch. Stryker's own runner loads every test file again for every mutant, which takes
 // hours; runner.ts loads a file once and turns the switches.
 import { readFileSync } from "node:fs";
-import { relative, resolve } from "node:path";
+import { basename, relative, resolve } from "node:path";
 import { Instrumenter } from "@stryker-mutator/instrumenter";
 import { createVitest, type TestModule, type Vitest } from "vitest/node";
 import type { Job } from "./runner.ts";
@@ -24,16 +24,21 @@ export interface Tried {
 
 /** As many Vitests run, each one file at a time. Mutants often keep a test waiting, so four of them use two CPUs. */
 const LANES = 4;
-/** A mutant meets the fastest of its tests first, if they take less than 300 ms, and others only if it survives. */
+/**
+ * A mutant meets eight of its tests that take less than 300 ms first, and others only if it survives. The tests of the
+ * file that is named after its source come before the others, and fast tests before slow ones.
+ */
 const FIRST_TESTS = 8;
 const FAST_MS = 300;
-/** Bounds the time of a mutant that survives: the sum of its tests, without their hooks, in milliseconds. */
-const MOST_MS = 3_000;
 
-/** Tries the mutants of `files` that `pick` returns. Prints its progress. */
+/**
+ * Tries the mutants of `files` that `pick` returns. Prints its progress.
+ * @param mostMs bounds the time of a mutant that survives: the sum of its tests, without their hooks, in milliseconds
+ */
 export async function tryMutants(
   files: readonly string[],
   pick: (mutants: readonly Mutant[]) => readonly Mutant[],
+  mostMs: number,
 ): Promise<Tried> {
   const { mutants: made, code } = await instrument(files);
   const ids = new Map([...made].map(([id, mutant]) => [mutant, id]));
@@ -82,15 +87,22 @@ export async function tryMutants(
     const killed = new Set<string>();
     const alive = () => picked.filter((id) => !killed.has(id));
 
-    const testsFor = (id: string) =>
-      [...(coverage.get(id)?.tests ?? [])].sort((a, b) => milliseconds(a) - milliseconds(b));
+    const testsFor = (id: string) => {
+      const own = `/${basename(made.get(id)?.file ?? "", ".ts")}.test.ts`;
+      const isOwn = (test: string) => Number(tests.get(test)?.file.endsWith(own));
+      return [...(coverage.get(id)?.tests ?? [])].sort(
+        (a, b) => isOwn(b) - isOwn(a) || milliseconds(a) - milliseconds(b),
+      );
+    };
     const first = (tests: readonly string[]) =>
       tests.slice(0, FIRST_TESTS).filter((test) => milliseconds(test) < FAST_MS);
     const others = (tests: readonly string[]) => {
+      const met = new Set(first(tests));
       let sum = 0;
-      return tests.slice(first(tests).length).filter((test) => {
+      return tests.filter((test) => {
+        if (met.has(test)) return false;
         sum += milliseconds(test);
-        return sum <= MOST_MS;
+        return sum <= mostMs;
       });
     };
     /** Lets mutants meet the tests that `choose` returns. Returns those that a new process has to try again. */
@@ -144,7 +156,7 @@ export async function tryMutants(
         .sort(([, a], [, b]) => a.milliseconds - b.milliseconds)
         .filter(([, test]) => {
           sum += test.milliseconds;
-          return sum <= MOST_MS;
+          return sum <= mostMs;
         });
       for (const [file, ofFile] of Map.groupBy(affordable, ([, { file }]) => file)) {
         const names = ofFile.map(([test]) => test);

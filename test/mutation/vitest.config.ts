@@ -17,7 +17,7 @@ export default defineConfig({
     fsModuleCache: false,
     maxWorkers: 1, // mutate.ts starts several Vitests
     testTimeout: 30_000,
-    hookTimeout: 3_000,
+    hookTimeout: 5_000,
     expect: { poll: { timeout: 10_000 } },
     reporters: [],
   },
