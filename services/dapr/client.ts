@@ -12,7 +12,7 @@ interface SidecarClientOptions {
   readonly timeoutMs: number;
   /** Sent with every request, unless it is empty. */
   readonly apiToken?: string | undefined;
-  /** Called when a connection ends that no timeout of ours has closed. The sidecar may be another process then. */
+  /** Called when the sidecar may be another process from then on. */
   readonly onDisconnect?: () => void;
 }
 
@@ -81,8 +81,13 @@ export function createSidecarClient({
   function connect(): Promise<Pool> {
     connecting ??= import("undici").then(({ Pool }) => {
       const pool = new Pool(origin, { connections: 64, connect: { timeout: CONNECT_TIMEOUT_MS } });
+      let open = 0;
+      pool.on("connect", () => open++);
       pool.on("disconnect", (_origin, _targets, { message }) => {
-        if (message !== "aborted") onDisconnect?.(); // what undici says of a connection whose request we aborted
+        open--;
+        // undici calls a connection "aborted" whose request timed out. While another is open, it will end with the
+        // sidecar.
+        if (message !== "aborted" || open === 0) onDisconnect?.();
       });
       return pool;
     });

@@ -23,6 +23,9 @@ import {
  */
 const COSMOS_DB_WRITE_TIMEOUT_MS = 500;
 
+/** Dapr's component says no more about a batch whose first operation, a delete without an ETag, finds no document. */
+const MISSING_DOCUMENT = /\btransaction failed$/;
+
 type Concurrency = "LAST_WRITE" | "FIRST_WRITE";
 type DaprOperation = NonNullable<Parameters<SdkCall["state"]["transaction"]>[1]>[number];
 
@@ -56,8 +59,8 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
     try {
       await calls.call(operation, call, work, isCosmosDb ? COSMOS_DB_WRITE_TIMEOUT_MS : undefined);
     } catch (error) {
-      // There was no memory for the response, which may be one to a write that succeeded.
-      const isUnread = error instanceof StoreError && error.kind === "overloaded";
+      // The response was not read, for lack of memory or because it is too large. The write may have succeeded.
+      const isUnread = error instanceof StoreError && (error.kind === "overloaded" || error.kind === "too-large");
       throw isUnread ? new StoreError("unavailable", error.message, { cause: error }) : error;
     }
   }
@@ -97,13 +100,15 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
   async function saveOne(write: Write, call: Call, concurrency: Concurrency, etag?: string): Promise<void> {
     await callToWrite("save", call, ({ state, sdk }) => {
       const options = optionsOf(write, concurrency, sdk);
-      return state.save(storeName, [{ ...itemOf(write), ...(etag && { etag }), options }]).then(throwError);
+      return state
+        .save(storeName, [{ ...itemOf(write), ...(etag !== undefined && { etag }), options }])
+        .then(throwError);
     });
   }
 
   /** @param etag if the entry must have it, as the store returned it */
   async function deleteOne(key: string, call: Call, etag?: string): Promise<void> {
-    const options = { ...(etag && { etag }), metadata: partitionMetadata(key) };
+    const options = { ...(etag !== undefined && { etag }), metadata: partitionMetadata(key) };
     await callToWrite("delete", call, ({ state }) =>
       state.delete(storeName, encodeURIComponent(key), options).then(throwError),
     );
@@ -145,7 +150,7 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
       await callToWrite("delete", call, ({ state }) => state.transaction(storeName, requests, metadata));
       return true;
     } catch (error) {
-      if (!(error instanceof StoreError && error.kind === "refused")) throw error;
+      if (!(error instanceof StoreError && MISSING_DOCUMENT.test(error.message))) throw error;
       await deleteOne(key, call);
       return false;
     }

@@ -4,11 +4,16 @@ import { StoreError } from "./store.ts";
 
 /**
  * Failures that a retry may overcome, and after which a write may have succeeded: the sidecar's own limits, a SQLite
- * file that another process has locked, broken connections, a commit without an answer, and Azure's statuses for load,
- * timeouts and its own faults.
+ * file that another process has locked, a commit without an answer, connections that do not open or break, in the
+ * words of Go's packages net and crypto/tls, and Azure's statuses for load, timeouts and its own faults.
  */
-const TRANSIENT =
-  /circuit breaker is open|deadline exceeded|SQLITE_BUSY|EOF|connection re(set|fused)|broken pipe|failed to commit|(RESPONSE|status code) (408|410|429|449|5\d\d)\b/;
+const TRANSIENT = new RegExp(
+  [
+    "circuit breaker is open|context (deadline exceeded|canceled)|SQLITE_BUSY|failed to commit",
+    "dial tcp|(i/o|handshake) timeout|EOF|connection (reset|refused|timed out)|closed network connection|broken pipe",
+    String.raw`(RESPONSE|status code) (408|410|429|449|5\d\d)\b`,
+  ].join("|"),
+);
 
 /** A condition that does not hold, alone and in a transaction. Cosmos DB returns 404 for an ETag on a missing item. */
 const CONFLICT = /possible etag mismatch|invalid etag value|operation \d+ which failed with status code (404|409|412)/;

@@ -59,21 +59,39 @@ describe("createSidecarClient", () => {
     });
   });
 
-  test("reports a connection that the sidecar closes, and none that it closes itself after a timeout", async () => {
-    let disconnects = 0;
-    const closed = Promise.withResolvers<void>();
+  test("reports a connection that the sidecar closes, also while others are open", async () => {
+    const onDisconnect = vi.fn();
+    const held = new Set<ServerResponse>();
     const { client } = await connect(
       (req, res) => {
-        if (req.url === "/held") res.once("close", closed.resolve);
+        if (req.url === "/held") held.add(res);
         else res.setHeader("connection", "close").end();
       },
-      { onDisconnect: () => disconnects++ },
+      { onDisconnect },
     );
-    await expect(client.request("/held", { sentTimeoutMs: 1 })).rejects.toMatchObject({ kind: "timeout" });
-    await closed.promise;
-    expect(disconnects).toBe(0);
+    const other = client.request("/held", {});
+    await expect.poll(() => held.size).toBe(1);
     await client.request("/", {});
-    await expect.poll(() => disconnects).toBe(1);
+    await expect.poll(() => onDisconnect.mock.calls.length).toBe(1);
+    for (const res of held) res.end();
+    await other;
+  });
+
+  test("reports a connection that it closes after a timeout only when no other is open", async () => {
+    const onDisconnect = vi.fn();
+    const held = new Set<ServerResponse>();
+    const { client } = await connect((_req, res) => held.add(res), { onDisconnect });
+    const timeOut = () => expect(client.request("/", { timeoutMs: 50 })).rejects.toMatchObject({ kind: "timeout" });
+    await timeOut();
+    await expect.poll(() => onDisconnect.mock.calls.length).toBe(1);
+
+    const other = client.request("/", {});
+    await expect.poll(() => held.size).toBe(2);
+    await timeOut();
+    await expect.poll(() => [...held].filter((res) => res.closed).length).toBe(2);
+    expect(onDisconnect).toHaveBeenCalledTimes(1);
+    for (const res of held) res.end();
+    await other;
   });
 
   test("sends method, JSON body, headers, traceparent and API token", async () => {

@@ -78,7 +78,7 @@ describe("responses of the sidecar", () => {
     expect(await connectStore(origin).get("k", call)).toEqual({ value: "plain bytes", etag: "1" });
   });
 
-  test.each([
+  test.each<[number, string, string, string, string]>([
     [409, "ERR_STATE_SAVE", "possible etag mismatch", "conflict", "another request changed the entry first"],
     [409, "ERR_STATE_SAVE", "no", "conflict", "another request changed the entry first"],
     [400, "ERR_STATE_SAVE", "invalid etag value", "conflict", "another request changed the entry first"],
@@ -113,6 +113,16 @@ describe("responses of the sidecar", () => {
       "database is locked (5) (SQLITE_BUSY)",
     ],
     [500, "ERR_STATE_SAVE", "disk is full", "refused", "disk is full"],
+    ...[
+      "dial tcp 10.0.0.4:443: i/o timeout",
+      "dial tcp: lookup a.example on 10.0.0.10:53: no such host",
+      "dial tcp 10.0.0.4:443: connect: no route to host",
+      "read tcp 10.0.0.5:50100->10.0.0.4:443: i/o timeout",
+      "read tcp 10.0.0.5:50100->10.0.0.4:443: read: connection timed out",
+      "read tcp 10.0.0.5:50100->10.0.0.4:443: use of closed network connection",
+      "net/http: TLS handshake timeout",
+      "context canceled",
+    ].map((text): [number, string, string, string, string] => [500, "ERR_STATE_SAVE", text, "unavailable", text]),
     [500, "ERR_STATE_TRANSACTION", "possible etag mismatch", "conflict", "another request changed the entry first"],
     [500, "ERR_STATE_TRANSACTION", failedWith(404), "conflict", "another request changed the entry first"],
     [500, "ERR_STATE_TRANSACTION", failedWith(412), "conflict", "another request changed the entry first"],
@@ -284,6 +294,13 @@ describe("responses of the sidecar", () => {
     } finally {
       others.release();
     }
+  });
+
+  test("a write whose response is too large may have succeeded, so it is not reported as refused", async () => {
+    respond = (_req, res) => res.writeHead(200).end("x".repeat(6 * 1_048_576));
+    await expect(connectStore(origin).save({ key: "k", value: 1 }, call)).rejects.toMatchObject({
+      kind: "unavailable",
+    });
   });
 
   test("a call whose caller has left is not sent", async () => {

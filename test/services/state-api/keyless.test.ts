@@ -14,7 +14,7 @@ import type { RoleAssignment } from "../../simulators/cosmos/auth.ts";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
 import type { Tenant } from "../../simulators/cosmos/token.ts";
 import { type FederatedIssuer, startFederatedIssuer } from "../../support/federated-issuer.ts";
-import { type Process, startService, startSidecar } from "../../support/processes.ts";
+import { type Process, resiliencyResources, startService, startSidecar } from "../../support/processes.ts";
 import { startProxy, type Tunnels } from "../../support/proxy.ts";
 import { tenant } from "../../support/tenant.ts";
 
@@ -55,6 +55,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, "token-key.pem"), privateKey.export({ type: "pkcs8", format: "pem" }));
 });
 afterAll(() => {
+  policy.remove();
   issuer.close();
   rmSync(folder, { recursive: true });
 });
@@ -113,9 +114,11 @@ const managedIdentity = () => ({
   IDENTITY_HEADER: identityHeader,
 });
 
+const policy = resiliencyResources("patient");
+
 async function startSidecarWith(env: Record<string, string>): Promise<Process> {
   const sidecar = await startSidecar({
-    resources: ["components/cosmos/sidecar-keyless"],
+    resources: ["components/cosmos/sidecar-keyless", policy.folder],
     env: { COSMOS_URL: `https://${accountName}:443/`, SSL_CERT_FILE: caFile, HTTPS_PROXY: proxy.url, ...env },
   });
   processes.push(sidecar);

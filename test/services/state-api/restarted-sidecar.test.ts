@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
+import { freeze } from "../../support/freeze.ts";
 import { resiliencyResources, root, sqliteResources } from "../../support/processes.ts";
 import { countStatuses, type StateApiPair, startStateApi } from "../../support/state-api.ts";
 
@@ -52,7 +53,17 @@ test("10 saves at once are stored after the idle service's sidecar has restarted
   expect(cosmos.requests.filter(({ method }) => method === "POST").length).toBeGreaterThanOrEqual(10);
 });
 
-test("conditional changes succeed after the sidecar has restarted with a keyPrefix while the service went on", async () => {
+test.each([
+  ["ended", async () => {}],
+  [
+    "was killed while it hung",
+    async ({ sidecar, send }: StateApiPair) => {
+      await freeze(sidecar.pid);
+      expect(await send("PUT", "/state/hung", { body: 1 })).toMatchObject({ status: 503 });
+      process.kill(sidecar.pid, "SIGKILL");
+    },
+  ],
+])("conditional changes succeed after the sidecar, which %s, has restarted with a keyPrefix", async (_, end) => {
   const folder = copyComponent();
   const { pair, restartSidecar } = await start(folder);
   const change = async (key: string) => {
@@ -71,6 +82,7 @@ test("conditional changes succeed after the sidecar has restarted with a keyPref
   const file = join(folder, "statestore.yaml");
   const prefix = "  metadata:\n    - name: keyPrefix\n      value: daprstate\n";
   writeFileSync(file, readFileSync(file, "utf8").replace("  metadata:\n", prefix));
+  await end(pair);
   await restartSidecar();
   expect(await change("after")).toEqual([204, 204, 412, 204]);
 });
