@@ -108,7 +108,7 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
 
   /** @param etag if the entry must have it, as the store returned it */
   async function deleteOne(key: string, call: Call, etag?: string): Promise<void> {
-    const options = { ...(etag !== undefined && { etag }), metadata: partitionMetadata(key) };
+    const options = { etag, metadata: partitionMetadata(key) };
     await callToWrite("delete", call, ({ state }) =>
       state.delete(storeName, encodeURIComponent(key), options).then(throwError),
     );
