@@ -55,8 +55,9 @@ function mayWait(connection: Socket, res: ServerResponse): boolean {
   if (other && isWaiting(other)) connection.destroy();
   if (connection.destroyed) return false;
   waiting.set(connection, res);
-  // A response that waits then has the connection already, so it needs no entry any more.
-  res.once("close", () => waiting.delete(connection));
+  res.once("close", () => {
+    if (waiting.get(connection) === res) waiting.delete(connection);
+  });
   return true;
 }
 

@@ -46,6 +46,10 @@ const fail = (error: unknown) => {
   return request(createApp()).get("/route").set(headers);
 };
 
+test("a Problem has its name, which logs show", () => {
+  expect(String(new Problem(409, "taken", "The name is taken"))).toBe("Problem: The name is taken");
+});
+
 describe("an error of a route", () => {
   test("that is a Problem is sent with its headers and the trace id, and logged for debugging", async () => {
     const got = await fail(
