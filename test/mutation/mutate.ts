@@ -66,9 +66,6 @@ if (ci) {
     ...ledger,
     ...Object.fromEntries(changed.map((file) => [file, entryOf(file, tried)])),
   });
-  for (const [file, { survivors = [] }] of entries) {
-    if (survivors.some(hasNoReason)) faults.push(`${file}: survivors without a reason`);
-  }
   judge(entries);
 } else {
   const named = process.argv.slice(2);
@@ -128,15 +125,12 @@ function listed({ file, line, change }: Mutant): Survivor | undefined {
   return ledger[file]?.survivors?.find((survivor) => survivor.line === line && survivor.change === change);
 }
 
-function hasNoReason({ reason }: Survivor): boolean {
-  return reason.startsWith("TODO");
-}
-
 function judge(entries: readonly (readonly [string, Entry])[]): void {
   for (const [file, { mutants, killed, survivors = [] }] of entries) {
-    const open = survivors.filter(hasNoReason).length;
+    const open = survivors.filter(({ reason }) => reason.startsWith("TODO")).length;
     const shown = `${file}: tests kill ${killed} of ${mutants} mutants`;
     console.log(open > 0 ? `${shown}; ${open} survivors without a reason` : shown);
+    if (ci && open > 0) faults.push(`${file}: survivors without a reason`);
     // Among few mutants, two that change nothing are more than a tenth.
     if (survivors.length > Math.max(2, (1 - LEAST_KILLED) * mutants)) faults.push(shown);
   }

@@ -96,14 +96,18 @@ export async function tryMutants(
     };
     const first = (tests: readonly string[]) =>
       tests.slice(0, FIRST_TESTS).filter((test) => milliseconds(test) < FAST_MS);
-    const others = (tests: readonly string[]) => {
-      const met = new Set(first(tests));
+    /** Those that together take at most `mostMs`. */
+    const affordable = (tests: readonly string[]) => {
       let sum = 0;
       return tests.filter((test) => {
-        if (met.has(test)) return false;
+        if (sum + milliseconds(test) > mostMs) return false;
         sum += milliseconds(test);
-        return sum <= mostMs;
+        return true;
       });
+    };
+    const others = (tests: readonly string[]) => {
+      const met = new Set(first(tests));
+      return affordable(tests.filter((test) => !met.has(test)));
     };
     /** Lets mutants meet the tests that `choose` returns. Returns those that a new process has to try again. */
     const turn = async (mutants: readonly string[], choose: (tests: readonly string[]) => readonly string[]) => {
@@ -148,18 +152,11 @@ export async function tryMutants(
       const { tests: own = new Set(), loadedBy = new Set() } = coverage.get(mutant) ?? {};
       // Code that runs when a module is loaded is noticed by the tests that execute the rest of the module.
       const ofSource = testsOf.get(made.get(mutant)?.file ?? "");
-      const useful = [...tests].filter(
-        ([test, { file }]) => own.has(test) || (loadedBy.has(file) && ofSource?.has(test)),
+      const useful = [...tests].flatMap(([test, { file }]) =>
+        own.has(test) || (loadedBy.has(file) && ofSource?.has(test)) ? [test] : [],
       );
-      let sum = 0;
-      const affordable = useful
-        .sort(([, a], [, b]) => a.milliseconds - b.milliseconds)
-        .filter(([, test]) => {
-          sum += test.milliseconds;
-          return sum <= mostMs;
-        });
-      for (const [file, ofFile] of Map.groupBy(affordable, ([, { file }]) => file)) {
-        const names = ofFile.map(([test]) => test);
+      const fastFirst = affordable(useful.sort((a, b) => milliseconds(a) - milliseconds(b)));
+      for (const [file, names] of Map.groupBy(fastFirst, (test) => tests.get(test)?.file ?? "")) {
         if ((await run(lane, file, { kind: "load", mutant, tests: names, limits })).ok()) continue;
         killed.add(mutant);
         break;

@@ -1,4 +1,4 @@
-// What the service says of each failure of Azure Resource Manager. app.test.ts has the responses that they become.
+// Tests the explanation of each failure of Azure Resource Manager. app.test.ts tests the responses of the service.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { AzureError } from "../../../services/group-lister/azure/error.ts";
 import {

@@ -1,5 +1,5 @@
-// What becomes of the responses of Azure Resource Manager, which the test makes up, in the real @azure/arm-resources.
-// app.test.ts calls the Azure stand-in over HTTPS.
+// Tests the list with the real @azure/arm-resources, whose requests get responses that the test chooses. app.test.ts
+// calls the Azure stand-in over HTTPS.
 import { createHttpHeaders, type PipelineRequest } from "@azure/core-rest-pipeline";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createHttpClient, failureOf } from "../../../services/group-lister/azure/http.ts";

@@ -77,7 +77,7 @@ afterEach(async () => {
   await expect.poll(() => fits(Number.POSITIVE_INFINITY), { message: "no body keeps its memory" }).toBe(true);
 });
 
-/** As `expect.poll`, which moves a clock that the test has stopped, and looks only every 50 ms. */
+/** Like `expect.poll`, but that one moves a clock that the test has stopped, and looks only every 50 ms. */
 async function until(holds: () => boolean): Promise<void> {
   const end = performance.now() + 5_000;
   while (!holds()) {

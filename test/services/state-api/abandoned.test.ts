@@ -148,9 +148,11 @@ describe.each(["state.sqlite", "state.azure.cosmosdb"])("waiting requests (%s)",
     await expect.poll(() => count(499)).toBe(leaving.length);
     release();
     for (const { status } of holding) expect(await status).toBe(200);
-    const statuses = await Promise.all(staying.map(({ status }) => status));
+    const [created, deleted] = await Promise.all(staying.map(({ status }) => status));
     // A write to Cosmos DB gets 503 when the machine pauses for more than 500 ms.
-    if (type === "state.sqlite") expect(statuses).toEqual([201, 204]);
+    const paused = type === "state.sqlite" ? [] : [503];
+    expect([201, ...paused]).toContain(created);
+    expect([204, ...paused]).toContain(deleted);
     // The connections serve requests in the order of arrival: after these, none of the earlier ones waits.
     for (const { status } of readAll(send, "after")) expect(await status).toBe(200);
     expect(arrived.filter((text) => text.includes("left"))).toEqual([]);

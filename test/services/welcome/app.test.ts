@@ -330,7 +330,7 @@ describe("responses of other services", () => {
     ["store-unavailable", 503],
     ["forbidden", 403],
     ["caller-not-allowed", 409],
-  ])("passes on problem details, here %s, status %i and Retry-After", async (code, status) => {
+  ])("passes on the problem %s with its status %i and Retry-After", async (code, status) => {
     const details = { type: `urn:problem:${code}`, title: "Error", status, traceId: "0af7" };
     respond = reply(status, "application/problem+json; charset=utf-8", JSON.stringify(details), { "Retry-After": "7" });
     for (const call of calls) {
