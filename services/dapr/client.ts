@@ -25,7 +25,7 @@ export interface SidecarRequest {
   readonly chunked?: boolean;
   /** Sent with the request; adopts the trace that the sidecar starts for it. */
   readonly trace?: Trace | undefined;
-  /** Its `ended` says why nobody waits for the response. A request that no connection is free for is not sent then. */
+  /** Its `ended` says why nobody waits for the response. If it is set before a connection is free, nothing is sent. */
   readonly caller?: { readonly ended: Error | undefined } | undefined;
   /** Milliseconds from the dispatch to the last byte of the response, including the wait for a free connection. */
   readonly timeoutMs?: number;
@@ -85,8 +85,8 @@ export function createSidecarClient({
       pool.on("connect", () => open++);
       pool.on("disconnect", (_origin, _targets, { message }) => {
         open--;
-        // undici calls a connection "aborted" whose request timed out. While another is open, it will end with the
-        // sidecar.
+        // undici calls a connection "aborted" whose request timed out. While another one is open, its own end will
+        // report the sidecar's.
         if (message !== "aborted" || open === 0) onDisconnect?.();
       });
       return pool;

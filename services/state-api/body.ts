@@ -27,15 +27,21 @@ export function checkBody<T>(body: unknown, validator: Validator<T>): T {
 /**
  * The operations of a transaction. Compares each one only with the schema that its `operation` selects, because the
  * faults found by the other one would be misleading.
- * @throws {Problem} 400 with a sentence for each place that does not match
+ * @throws {Problem} 400 with a sentence for each place that does not match, or for too many operations
  */
 export function checkTransaction(body: unknown): readonly Operation[] {
   if (validate.transactionRequest.Check(body)) {
     const deletes = body.operations.filter(({ operation }) => operation === "delete").length;
     const size = body.operations.length + deletes;
     if (size <= MAX_STORE_OPERATIONS) return body.operations;
-    const sum = `a delete counts as two; this is ${size}`;
-    throw mismatch([`/operations must not have more than ${MAX_STORE_OPERATIONS} operations: ${sum}.`]);
+    throw new Problem(
+      400,
+      "too-many-operations",
+      `A transaction must not have more than ${MAX_STORE_OPERATIONS} operations`,
+      {
+        detail: `A delete counts as two; this is ${size}.`,
+      },
+    );
   }
   const { operations } = checkBody(body, validate.anyTransaction);
   throw mismatch(operations.flatMap((item, index) => faults(item, validate[item.operation], `/operations/${index}`)));

@@ -3,15 +3,20 @@ import { type Call, StoreError } from "./store.ts";
 
 /** What the adapter has to know about the component behind the sidecar. */
 export interface Component {
-  /** True while the type is unknown: the time limit for Cosmos DB is safe for every store. */
+  /** Also true while the type is unknown: the time limit for Cosmos DB is safe for every store. */
   readonly isCosmosDb: boolean;
   /** A transaction over any keys is atomic, and a bulk read costs less than a read for each key. */
   readonly batches: boolean;
   /** The app id of the sidecar, which Dapr puts before each key; undefined while it is unknown. */
   readonly appId: string | undefined;
+  /** Why the sidecar did not return its metadata this time, if the next call may get it. */
+  readonly failure?: unknown;
 }
 
-/** Used in the tests and the benchmark. The transactions of others are not always atomic: Redis rolls none back. */
+/**
+ * SQLite is the store of `npm start` and of Compose, the in-memory store that of the benchmark. The transactions of
+ * others are not always atomic: Redis rolls none back.
+ */
 const BATCHING = new Set(["state.sqlite", "state.in-memory"]);
 
 const UNKNOWN: Component = { isCosmosDb: true, batches: false, appId: undefined };
@@ -26,12 +31,13 @@ export function createComponentLookup(storeName: string, readMetadata: (call?: C
   const lookUp = async (call?: Call) => describe(await readMetadata(call), storeName);
 
   return {
-    /** Never rejects. */
+    /** Never rejects: most requests work without it, and report the fault themselves if it lasts. */
     find(call?: Call): Promise<Component> {
       found ??= lookUp(call).catch((error) => {
         // The sidecar's Configuration may exclude the metadata API: do not retry. After any other error, retry.
-        if (!(error instanceof StoreError && error.kind === "refused")) found = undefined;
-        return UNKNOWN; // the request itself reports the fault if there is one
+        if (error instanceof StoreError && error.kind === "refused") return UNKNOWN;
+        found = undefined;
+        return { ...UNKNOWN, failure: error };
       });
       return found;
     },

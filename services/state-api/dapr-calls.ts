@@ -38,8 +38,8 @@ interface DaprCalls {
 const READY_TIMEOUT_MS = 1_000;
 /**
  * How much longer a sidecar call may take than the requests it serves, in milliseconds. The requests that share a call
- * arrived before it left, so their own timeouts always come first, with one message. The timeout of the call only frees
- * the connection.
+ * arrived before it left, so their own timeouts come before this one, with one message, and this one only frees the
+ * connection. Writes to Cosmos DB have a shorter timeout of their own: see dapr-store.ts.
  */
 const TIMEOUT_MARGIN_MS = 100;
 

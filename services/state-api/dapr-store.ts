@@ -23,7 +23,7 @@ import {
  */
 const COSMOS_DB_WRITE_TIMEOUT_MS = 500;
 
-/** Dapr's component says no more about a batch whose first operation, a delete without an ETag, finds no document. */
+/** How the error of Dapr's component ends when the first delete of a batch, one without an ETag, finds no document. */
 const MISSING_DOCUMENT = /\btransaction failed$/;
 
 type Concurrency = "LAST_WRITE" | "FIRST_WRITE";
@@ -117,7 +117,8 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
   /** Puts `write` in the place of the entry that was just read, or nothing, while it still has its ETag. */
   async function changeEntry(key: string, entry: Entry, write: Write | undefined, call: Call): Promise<void> {
     const found = await component.find(call);
-    const { isCosmosDb, appId } = found;
+    const { isCosmosDb, appId, failure } = found;
+    if (failure) throw failure; // alone, the change could bring back an entry on Cosmos DB
     if (!isCosmosDb || appId === undefined) return changeAlone(key, entry, write, call);
     const named = partitionOf(key);
     if (named !== undefined) return changeInTransaction(key, entry, write, named, call);
@@ -181,7 +182,7 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
 
   /**
    * Changes the entry if it meets the condition. Even a single ETag needs a read first: the sidecar's circuit breaker
-   * counts an ETag mismatch as a failure, so a few callers with stale ETags would cut off all others.
+   * counts an ETag mismatch as a failure, so 100 stale ETags in a row would cut off all callers.
    * @throws {StoreError} `conflict` when the entry does not meet the condition
    */
   async function changeIfMet(key: string, { ifMatch }: IfMatch, write: Write | undefined, call: Call): Promise<void> {

@@ -54,7 +54,7 @@ export function commonFaults(target: Target): Record<string, Fault> {
     "sidecar stopped": () =>
       during(async () => {
         const start = performance.now();
-        const stopped = between(300, mayCancelReads ? 2_500 : 600); // the sidecar's own timeout is 800 ms
+        const stopped = mayCancelReads ? between(300, 2_500) : between(200, SHORT_STOP_MS);
         await frozen([victim()], () => sleep(Math.max(0, stopped - (performance.now() - start))));
       }),
     "bodies cut": () => known(workload.abandonWrites(12, true)),
@@ -65,7 +65,7 @@ export function commonFaults(target: Target): Record<string, Fault> {
       // The writes wait while the sidecars are stopped.
       const refused = await frozen(instances, async () => {
         const flood = workload.flood(MAX_PENDING * instances.length + 20);
-        await waitFor(() => workload.refused() > before, mayCancelReads ? WAIT_MS : 600);
+        await waitFor(() => workload.refused() > before, mayCancelReads ? WAIT_MS : SHORT_STOP_MS);
         return { flood };
       });
       return known(refused.flood);
@@ -75,6 +75,9 @@ export function commonFaults(target: Target): Record<string, Fault> {
 
 /** Maximum time for a fault to hit something. */
 const WAIT_MS = 3_000;
+
+/** A stop that cancels no read: the timeout of resiliency.yaml is 600 ms. */
+const SHORT_STOP_MS = 400;
 
 /** Resolves when the condition holds, or after a time. */
 async function waitFor(holds: () => boolean, timeoutMs = WAIT_MS): Promise<void> {

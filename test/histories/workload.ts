@@ -298,7 +298,7 @@ export function createWorkload({ origins, recorder, randomOf }: Options): Worklo
     actor: ReturnType<typeof createActor>,
     next: Next,
   ): Promise<Change[]> {
-    const first = next() < 0.5 ? 0 : 1; // often wins
+    const first = next() < 0.5 ? 0 : 1; // the first contender often wins: let each kind be first as often
     const contenders = Array.from({ length: CONTENDERS }, (_, index) => index % 2 === first);
     if ((await actor.change(put(key))) !== "ok") return [];
     if (race === "creations") {

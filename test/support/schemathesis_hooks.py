@@ -7,6 +7,7 @@ INDESCRIBABLE = {
     "urn:problem:not-storable",  # a number that a double cannot hold, half of a surrogate pair
     "urn:problem:repeated-key",  # in one transaction
     "urn:problem:no-common-partition",  # in one transaction
+    "urn:problem:too-many-operations",  # in one transaction, where a delete counts as two
 }
 
 

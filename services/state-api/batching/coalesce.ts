@@ -11,7 +11,8 @@ interface CoalesceOptions {
 
 /**
  * Wraps a store so that calls which arrive while another is at the store are sent together, as one call. An idle
- * service adds no delay; a busy one pays for a sidecar call once per batch. Callers notice only the latency:
+ * service adds no delay; a busy one pays for a sidecar call once per batch. Callers notice the latency, and that a
+ * store which fails for a moment fails all calls of a batch:
  * - Each caller gets the result of its own item. When a batch is rejected, its items are retried singly.
  * - Changes of every kind to a key apply in the order of arrival: the second waits for the first.
  * - Writes with a condition, deletes and transactions are sent singly.

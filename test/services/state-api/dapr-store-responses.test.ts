@@ -677,7 +677,7 @@ describe("changes of an entry on Cosmos DB", () => {
     expect(error).toMatchObject({ kind: "refused", message: failedWith(400) });
   });
 
-  test("are made alone while the app id is unknown, and on other stores", async () => {
+  test("are made alone when the app id stays unknown, and on other stores", async () => {
     for (const metadata of [
       metadataOf("state.azure.cosmosdb", {}),
       metadataOf("state.azure.cosmosdb", { id: 7 }),
@@ -685,6 +685,18 @@ describe("changes of an entry on Cosmos DB", () => {
     ]) {
       expect(await saveTo(connectStore(origin), [first, done], metadata)).toEqual({ sent: [read("k"), savedAlone] });
     }
+  });
+
+  test("are not sent while the metadata API fails: on Cosmos DB, a change alone may bring back an entry", async () => {
+    const store = connectStore(origin);
+    answer("", [first]);
+    const answerOthers = respond;
+    respond = (req, res) => (req.url === "/v1.0/metadata" ? res.destroy() : answerOthers(req, res));
+    await expect(store.save({ key: "k", value: 2, ...onlyIf }, call)).rejects.toMatchObject({ kind: "unavailable" });
+    expect(takeSent()).toEqual([read("k")]);
+    expect(await saveTo(store, [first, done]), "the next one queries it again").toEqual({
+      sent: [read("k"), inDefaultPartition],
+    });
   });
 
   test("the sidecar may return with another prefix, so a lost connection makes the next change find out again", async () => {

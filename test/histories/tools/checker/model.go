@@ -46,7 +46,7 @@ func apply(keys []string, before state, o operation) (bool, state) {
 		}
 	case rejected:
 		return !holds, before
-	case unknown: // after all others, it has no effect that can be seen, as if it had never happened
+	case unknown: // it may come after all others, where nobody sees that it changes nothing
 		if !holds {
 			return true, before
 		}
