@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { createTrace } from "../../../../services/runtime/trace.ts";
 import { coalesce } from "../../../../services/state-api/batching/coalesce.ts";
 import { StoreError, type Write } from "../../../../services/state-api/store.ts";
@@ -13,6 +13,15 @@ function createGate() {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { wait: () => promise, open: resolve };
 }
+
+/** Until the end of the test, the timers of the batcher run only with `vi.advanceTimersByTime`. */
+function stopTimers() {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
+/** Resolves when all that needs no timer has happened. */
+const settle = () => new Promise(setImmediate);
 
 const count = (inner: ReturnType<typeof createMemoryStore>, operation: string) =>
   inner.calls.filter((each) => each.operation === operation).length;
@@ -48,10 +57,13 @@ describe("batches", () => {
     const gate = createGate();
     inner.before = gate.wait;
     const store = coalesce(inner, plenty);
+    stopTimers();
     const writes: Promise<void>[] = [];
     for (let index = 0; index < 12; index++) {
       writes.push(store.save({ key: `k${index}`, value: index }, call));
-      await sleep(4);
+      await settle();
+      vi.advanceTimersByTime(2);
+      await settle();
     }
     expect(inner.calls).toHaveLength(8);
     gate.open();
@@ -60,41 +72,36 @@ describe("batches", () => {
   });
 
   test("64 waiting writes are sent without a wait, and the next ones gather for 2 ms of their own", async () => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-    const settle = () => new Promise(setImmediate);
+    stopTimers();
     const inner = createMemoryStore();
     const gate = createGate();
     inner.before = gate.wait;
     const store = coalesce(inner, plenty);
     const sizes = () => inner.calls.map(({ keys }) => keys.length);
     const save = (key: string) => store.save({ key, value: 1 }, call);
-    try {
-      const writes = [save("first")];
-      await settle();
-      vi.advanceTimersByTime(1);
-      writes.push(save("a"));
-      await settle();
-      vi.advanceTimersByTime(1);
-      await settle();
-      expect(sizes(), "a lone first write starts no wait").toEqual([1]);
-      writes.push(save("a0"));
-      await settle();
-      for (let index = 1; index < 63; index++) writes.push(save(`a${index}`));
-      await settle();
-      expect(sizes()).toEqual([1, 64]);
-      writes.push(save("b"));
-      await settle();
-      vi.advanceTimersByTime(1);
-      await settle();
-      expect(sizes(), "2 ms after the first").toEqual([1, 64]);
-      vi.advanceTimersByTime(1);
-      await settle();
-      expect(sizes()).toEqual([1, 64, 1]);
-      gate.open();
-      await Promise.all(writes);
-    } finally {
-      vi.useRealTimers();
-    }
+    const writes = [save("first")];
+    await settle();
+    vi.advanceTimersByTime(1);
+    writes.push(save("a"));
+    await settle();
+    vi.advanceTimersByTime(1);
+    await settle();
+    expect(sizes(), "a lone first write starts no wait").toEqual([1]);
+    writes.push(save("a0"));
+    await settle();
+    for (let index = 1; index < 63; index++) writes.push(save(`a${index}`));
+    await settle();
+    expect(sizes()).toEqual([1, 64]);
+    writes.push(save("b"));
+    await settle();
+    vi.advanceTimersByTime(1);
+    await settle();
+    expect(sizes(), "2 ms after the first").toEqual([1, 64]);
+    vi.advanceTimersByTime(1);
+    await settle();
+    expect(sizes()).toEqual([1, 64, 1]);
+    gate.open();
+    await Promise.all(writes);
   });
 
   test("writes that do not fit into one batch of 3 MiB follow in the next, while the others are at the store", async () => {
