@@ -3,8 +3,12 @@ import { defineConfig } from "vitest/config";
 
 /** Tests that need a sidecar or a browser, which take seconds and run the services in processes without mutants. */
 const NEEDS_MORE = /startSidecar|support\/(suite|chromium|state-api)\.ts/;
-/** Every test of these waits for seconds. */
-const slow = ["test/services/group-lister/process.test.ts", "test/services/state-api/abandoned.test.ts"];
+/** Tests that take too long to run for every mutant. */
+const slow = [
+  "test/services/group-lister/process.test.ts",
+  "test/services/state-api/abandoned.test.ts",
+  "test/services/state-api/batching/many-keys.test.ts",
+];
 
 /** For mutate.ts: the unit and in-process tests of the services. */
 export default defineConfig({

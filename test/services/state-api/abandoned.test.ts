@@ -37,7 +37,7 @@ async function serve(storeType: string, timeoutMs: number) {
     let body = "";
     for await (const chunk of req) body += chunk;
     if (req.url === "/v1.0/metadata") {
-      const component = { name: "statestore", type: storeType, capabilities: ["ETAG", "TRANSACTIONAL"] };
+      const component = { name: "statestore", type: storeType };
       res.end(JSON.stringify({ id: "state-api", components: [component] }));
       return;
     }

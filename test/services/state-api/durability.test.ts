@@ -145,7 +145,7 @@ describe("SIGTERM", () => {
     const server = createServer(async (req, res) => {
       if (req.url === "/v1.0/healthz/outbound") return res.writeHead(204).end();
       if (req.url === "/v1.0/metadata") {
-        const component = { name: "statestore", type: "state.sqlite", capabilities: ["TRANSACTIONAL"] };
+        const component = { name: "statestore", type: "state.sqlite" };
         return res.end(JSON.stringify({ id: "state-api", components: [component] }));
       }
       let body = "";

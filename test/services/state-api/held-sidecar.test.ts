@@ -57,7 +57,7 @@ describe("work that its caller no longer waits for", () => {
   const paths = (count: number) => Array.from({ length: count }, (_, index) => `/state/k${index}`);
 
   test("writes that time out behind another write to their key are never sent", async () => {
-    await start({ STATESTORE_TIMEOUT_MS: "4000" }); // within which all arrive
+    await start({ STATESTORE_TIMEOUT_MS: "4000" }); // long enough for all to arrive
     await freeze(pair.sidecar.pid);
     const write = (body: unknown) => ({ method: "PUT", path: "/state/k", body }) as const;
     const first = await sendAll(pair.service.origin, [write("first")]);
