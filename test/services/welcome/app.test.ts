@@ -683,7 +683,7 @@ describe("GET /api/secret", () => {
   });
 
   test("reports the error code of a file that cannot be read", async () => {
-    rmSync(SECRET_FILE);
+    rmSync(SECRET_FILE, { force: true });
     mkdirSync(SECRET_FILE);
     expect(await ask("demovalue")).toEqual({
       name: "demosecret",
