@@ -141,7 +141,7 @@ describe("the shipped resiliency policy over a SQLite file that another process 
   };
 
   test("a PUT takes effect after its 503 when the lock ends", async () => {
-    // Longer than an attempt, shorter than SQLite's own wait for the lock. After a pause of the machine, it may get 204.
+    // Longer than an attempt, shorter than SQLite's own wait for the lock. After a pause of the machine, it may be 204.
     const during = () => sendDuring(pair, { PUT }, lockFor(1_000));
     let put = (await during()).get("PUT");
     while (put?.status === 204) put = (await during()).get("PUT");
