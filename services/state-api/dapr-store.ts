@@ -182,7 +182,7 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
 
   /**
    * Changes the entry if it meets the condition. Even a single ETag needs a read first: the sidecar's circuit breaker
-   * counts an ETag mismatch as a failure, so 100 stale ETags in a row would cut off all callers.
+   * counts an ETag mismatch as a failure, and after 100 in a row it would reject all callers for two seconds.
    * @throws {StoreError} `conflict` when the entry does not meet the condition
    */
   async function changeIfMet(key: string, { ifMatch }: IfMatch, write: Write | undefined, call: Call): Promise<void> {

@@ -19,7 +19,9 @@ export type Job =
       readonly mutants: Readonly<Record<string, readonly string[]>>;
       readonly limits: Limits;
     }
-  /** Loads the file, with the mutant if any, and runs these tests until one fails. For code that runs before the tests. */
+  /**
+   * Loads the file, with the mutant if any, and runs these tests until one fails. For code that runs before the tests.
+   */
   | { readonly kind: "load"; readonly mutant?: string; readonly tests: readonly string[]; readonly limits: Limits };
 
 /** After this time, in milliseconds, a test fails: a mutant keeps it waiting. By the id of the test. */

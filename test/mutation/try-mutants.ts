@@ -25,8 +25,8 @@ export interface Tried {
 /** As many Vitests run, each one file at a time. Mutants often keep a test waiting, so four of them use two CPUs. */
 const LANES = 4;
 /**
- * A mutant meets those of its first eight tests that take less than 300 ms, and others only if it survives. The tests of
- * the file that is named after its source come before the others, and fast tests before slow ones.
+ * A mutant meets those of its first eight tests that take less than 300 ms, and others only if it survives. The tests
+ * of the file that is named after its source come before the others, and fast tests before slow ones.
  */
 const FIRST_TESTS = 8;
 const FAST_MS = 300;
