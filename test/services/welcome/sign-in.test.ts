@@ -90,7 +90,8 @@ describe("the app", () => {
     expect((await app.get("/openapi.json").expect(200)).body).toEqual(
       JSON.parse(JSON.stringify(openapiWithSignIn(settings))),
     );
-    const { headers } = await app.get("/msal-browser.js").expect(200);
+    const { headers, text } = await app.get("/msal-browser.js").expect(200);
+    expect(text).toMatch(/^\/\*\nMIT License\n.+\*\/\n\/\*! @azure\/msal-browser v.+PublicClientApplication/s);
     expect(headers["content-security-policy"]).toContain(`connect-src 'self' ${authority}; base-uri 'none'`);
   });
 
