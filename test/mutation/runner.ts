@@ -105,7 +105,8 @@ export default class MutationRunner extends TestRunner {
   async runTask(test: RunnerTestCase) {
     if (this.job.kind === "switch" && !this.active && !this.isCheck) return; // the rest of the repetitions
     const run = TestRunner.getTestFn(test);
-    const limit = "limits" in this.job ? (this.job.limits[test.id] ?? 0) : 60_000;
+    let limit = "limits" in this.job ? (this.job.limits[test.id] ?? 0) : 60_000;
+    if (this.job.kind === "load") limit += 5_000; // the first test of a process is slow
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error(`not finished after ${limit} ms`)), limit);
