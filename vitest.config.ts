@@ -5,7 +5,7 @@ import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config
 const waiting = { maxWorkers: Math.max(2, availableParallelism() - 1) };
 
 /** Of `expect.poll`; Vitest's default is 1 s, which a busy machine exceeds. */
-const poll = { timeout: 10_000 };
+const poll = { timeout: 20_000 };
 
 /** One project for each tier: `npm test` runs suite, `npm run test:NAME` the others. */
 export default defineConfig({
@@ -36,5 +36,5 @@ function tier(
   include: string[],
   more: { globalSetup?: string; maxWorkers?: number } = {},
 ): TestProjectInlineConfiguration {
-  return { test: { name, include, testTimeout: 30_000, hookTimeout: 60_000, expect: { poll }, ...more } };
+  return { test: { name, include, testTimeout: 60_000, hookTimeout: 120_000, expect: { poll }, ...more } };
 }
