@@ -165,10 +165,15 @@ export interface Plan {
 }
 
 /**
- * Settings of .NET that save a compiler a tenth of its CPU time: no profile for later optimization, and no switching
- * between writable and executable memory.
+ * Settings of .NET that save a compiler a fifth of its CPU time: no profile for later optimization, no switching between
+ * writable and executable memory, no thread for garbage collection, and 128 MiB before the first collection.
  */
-export const shortRun = { DOTNET_TieredPGO: "0", DOTNET_EnableWriteXorExecute: "0" } as const;
+export const shortRun = {
+  DOTNET_TieredPGO: "0",
+  DOTNET_EnableWriteXorExecute: "0",
+  DOTNET_gcConcurrent: "0",
+  DOTNET_GCgen0size: "0x8000000",
+} as const;
 
 export type Bicep = ReturnType<typeof startBicep>;
 
