@@ -165,8 +165,8 @@ export interface Plan {
 }
 
 /**
- * Settings of .NET that save a compiler a fifth of its CPU time: no profile for later optimization, no switching between
- * writable and executable memory, no thread for garbage collection, and 128 MiB before the first collection.
+ * Settings of .NET that save a compiler a fifth of its CPU time: no profile for later optimization, no switching
+ * between writable and executable memory, no thread for garbage collection, and 128 MiB before the first collection.
  */
 export const shortRun = {
   DOTNET_TieredPGO: "0",
