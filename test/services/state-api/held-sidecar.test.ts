@@ -48,7 +48,7 @@ describe("work that its caller no longer waits for", () => {
 
   const hangUp = async (requests: readonly SentRequest[]): Promise<void> => {
     const left = async () =>
-      /^http_request_duration_seconds_count\{.*status="499"\} (\d+)$/m.exec(
+      /^http_request_duration_seconds_count\{.*route="\/state\/:key",status="499"\} (\d+)$/m.exec(
         (await pair.send("GET", "/metrics")).text,
       )?.[1];
     for (const request of requests) request.hangUp();
