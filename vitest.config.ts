@@ -17,7 +17,7 @@ export default defineConfig({
     projects: [
       tier("suite", ["test/*.test.ts", "test/{docs,services,simulators,stand-ins,tools}/**/*.test.ts"], {
         globalSetup: "test/support/global-setup.ts",
-        maxWorkers: Math.max(4, availableParallelism()), // its tests often wait for processes, too
+        maxWorkers: Math.max(3, availableParallelism()), // its tests often wait, too
       }),
       tier("histories", ["test/histories/*.test.ts"], { globalSetup: "test/support/global-setup.ts", maxWorkers: 1 }),
       tier("infra", ["test/infra/*.test.ts"], waiting),

@@ -14,6 +14,7 @@ import { createTrace } from "../../../services/runtime/trace.ts";
 import { createApp } from "../../../services/welcome/app.ts";
 import { variables } from "../../../services/welcome/config.ts";
 import { createSidecar } from "../../../services/welcome/sidecar.ts";
+import { freeze } from "../../support/freeze.ts";
 import { type Process, root, startSidecar } from "../../support/processes.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sidecar-errors-"));
@@ -117,6 +118,26 @@ describe("welcome behind a real sidecar reports", { timeout: 60_000 }, () => {
         message: `The sidecar of ${appId} is unreachable`,
         detail: unsent,
       });
+    }
+  });
+
+  test("no peer as unreachable that could not renew its name for two seconds", async () => {
+    const { port } = await startApp(noContent);
+    const peer = await sidecarOf("state-api", { appPort: port });
+    const welcome = welcomeAt(await sidecarOf("welcome"));
+    await reach(welcome);
+    for (let round = 0; round < 3; round++) {
+      await freeze(peer.pid);
+      await setTimeout(2_000);
+      // A read would be repeated by the sidecar.
+      const written = welcome
+        .put("/api/state/k")
+        .send({ a: 1 })
+        .then(({ body }) => body);
+      await setTimeout(300);
+      process.kill(peer.pid, "SIGCONT");
+      expect(await written).not.toMatchObject({ type: "urn:problem:sidecar-unreachable" });
+      await reach(welcome);
     }
   });
 
