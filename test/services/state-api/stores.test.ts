@@ -339,10 +339,10 @@ describe.each(stores)("the state API on $name", ({ start, batches }) => {
 
   test("300 concurrent writes and reads each get their own result", async () => {
     const keys = Array.from({ length: 300 }, (_, index) => `c${index}`);
-    /** Repeats a 503: on a busy machine, some of the writes take longer than they may at Cosmos DB. */
+    /** Repeats a 503 of Cosmos DB: on a busy machine, some of the writes take longer than they may there. */
     const write = async (key: string): Promise<number> => {
       const { status } = await api.put(`/state/${key}`).send({ of: key });
-      return status === 503 ? write(key) : status;
+      return status === 503 && !batches ? write(key) : status;
     };
     expect(new Set(await Promise.all(keys.map(write)))).toEqual(new Set([204]));
     const reads = await Promise.all(keys.map((key) => api.get(`/state/${key}`)));
