@@ -70,7 +70,7 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
     return response;
   }
 
-  async function measure<T>(operation: string, call: Call | undefined, work: () => Promise<T>): Promise<T> {
+  async function measure<T>(operation: string, work: () => Promise<T>, call?: Call): Promise<T> {
     const started = performance.now();
     const end = (outcome: Outcome) => observe?.(operation, outcome, (performance.now() - started) / 1000);
     try {
@@ -88,11 +88,10 @@ export function createDaprCalls(options: DaprCallsOptions): DaprCalls {
     async call(operation, call, work, sentTimeoutMs) {
       if (call.ended) throw call.ended;
       const sdkCall = await createSdkCall({ trace: call.trace(), caller: call, sentTimeoutMs });
-      return measure(operation, call, () => work(sdkCall));
+      return measure(operation, () => work(sdkCall), call);
     },
     async readMetadata(call) {
-      if (call?.ended) throw call.ended;
-      const { text } = await measure("metadata", call, () => send("/v1.0/metadata", { trace: call?.trace() }));
+      const { text } = await measure("metadata", () => send("/v1.0/metadata", { trace: call?.trace() }));
       return text;
     },
     async ready() {

@@ -300,14 +300,20 @@ describe("responses of the sidecar", () => {
     });
   });
 
-  test("a call whose caller has left is not sent", async () => {
-    const store = connectStore(origin);
+  test("a write whose caller has left is not sent", async () => {
+    respond = (_req, res) => res.end(SQLITE);
     const trace = vi.fn(call.trace);
     const gone = { ended: new Error("gone"), trace };
-    await expect(store.save({ key: "k", value: 1 }, gone)).rejects.toBe(gone.ended);
-    expect(await store.batches(gone)).toBe(false);
-    expect(trace).not.toHaveBeenCalled();
-    expect(seen).toEqual([]);
+    await expect(connectStore(origin).save({ key: "k", value: 1 }, gone)).rejects.toBe(gone.ended);
+    expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata"]);
+    expect(trace).toHaveBeenCalledOnce();
+  });
+
+  test("a caller who has left does not fail the metadata request that others share", async () => {
+    respond = (_req, res) => res.end(SQLITE);
+    const store = connectStore(origin);
+    const gone = { ended: new Error("gone"), trace: call.trace };
+    expect(await Promise.all([store.batches(gone), store.batches(call)])).toEqual([true, true]);
   });
 
   test("saveMany does not modify its argument", async () => {
