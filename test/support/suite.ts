@@ -1,10 +1,10 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { vi } from "vitest";
 import { sampleApplication } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "./processes.ts";
+import { untilAppFound } from "./until-app-found.ts";
 
 export interface Suite {
   readonly services: Readonly<Record<"state-api" | "group-lister" | "welcome" | "hello-wasm", Process>>;
@@ -60,9 +60,7 @@ export async function startSuite({
     const daprPort = new URL(sidecar.origin).port;
     const service = await startService(name, { ...patience, ...env, PORT: `${appPort}`, DAPR_HTTP_PORT: daprPort });
     started.push(service);
-    // Until the sidecar has found its service, the calls of other sidecars fail.
-    const health = async () => (await fetch(`${sidecar.origin}/v1.0/healthz`)).status === 204;
-    await vi.waitUntil(health, { timeout: 20_000, interval: 20 });
+    await untilAppFound(sidecar);
     return service;
   }
 
