@@ -415,19 +415,14 @@ describe("the launcher", () => {
     onTestFinished(() => rmSync(dirname(file), { recursive: true }));
     run = await launch({ env: { CONFIG_AFTER: file } });
     const { output, ports } = run;
-    const health = () =>
-      fetch(`http://127.0.0.1:${ports.http}/v1.0/healthz`).then(
-        ({ status }) => status,
-        () => "no response",
-      );
-    const app = `http://127.0.0.1:${ports.app}/readyz`;
-    await vi.waitFor(async () => expect((await fetch(app)).status).toBe(200), { timeout: 20_000 });
-    await expect.poll(health).toBe(500);
+    const statusOf = async (port: number, path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).status;
+    await expect.poll(() => statusOf(ports.app, "/readyz")).toBe(200);
+    await expect.poll(() => statusOf(ports.http, "/v1.0/healthz")).toBe(500);
     await sleep(2_000); // the launcher polls each 150 ms
     expect(output()).not.toContain("Ready after");
     writeFileSync(file, "");
     await untilReady(run);
-    expect(await health()).toBe(204);
+    expect(await statusOf(ports.http, "/v1.0/healthz")).toBe(204);
   });
 
   test("kills an app that ignores the first Ctrl-C on the second", async () => {

@@ -76,6 +76,6 @@ function rejectOnInterrupt(): Promise<never> {
 }
 
 async function waitForAll(processes: readonly Running<Server>[], path?: string): Promise<void> {
-  const options = { timeoutMs: readyTimeoutMs, signal: interrupted, ...(path && { path }) };
+  const options = { timeoutMs: readyTimeoutMs, signal: interrupted, path };
   await Promise.all(processes.map((each) => waitUntilReady(each, options)));
 }

@@ -97,7 +97,7 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
  */
 export async function waitUntilReady(
   server: Running<Server>,
-  { timeoutMs, signal, path }: { timeoutMs: number; signal?: AbortSignal; path?: string },
+  { timeoutMs, signal, path }: { timeoutMs: number; signal?: AbortSignal; path?: string | undefined },
 ): Promise<void> {
   const { name, origin, readyPath } = server.program;
   const url = origin + (path ?? readyPath);
