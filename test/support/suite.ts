@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { sampleApplication } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "./processes.ts";
-import { untilAppFound } from "./until-app-found.ts";
 
 export interface Suite {
   readonly services: Readonly<Record<"state-api" | "group-lister" | "welcome" | "hello-wasm", Process>>;
@@ -60,7 +59,6 @@ export async function startSuite({
     const daprPort = new URL(sidecar.origin).port;
     const service = await startService(name, { ...patience, ...env, PORT: `${appPort}`, DAPR_HTTP_PORT: daprPort });
     started.push(service);
-    await untilAppFound(sidecar);
     return service;
   }
 

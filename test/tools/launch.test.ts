@@ -4,9 +4,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { connect as connectHttp2 } from "node:http2";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { stringify } from "yaml";
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
@@ -407,22 +407,6 @@ describe("the launcher", () => {
     expect(await run.ended).toBe(1);
     expect(run.output()).toMatch(/state-api is not ready after 1\.5 s: GET .*\/readyz returns 503\. Its last/);
     await expectAllFree(run);
-  });
-
-  // Calls of other sidecars would fail until then.
-  test("is ready once the sidecars have found their apps", async () => {
-    const file = join(mkdtempSync(join(tmpdir(), "launcher-test-")), "found");
-    onTestFinished(() => rmSync(dirname(file), { recursive: true }));
-    run = await launch({ env: { CONFIG_AFTER: file } });
-    const { output, ports } = run;
-    const statusOf = async (port: number, path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).status;
-    await expect.poll(() => statusOf(ports.app, "/readyz")).toBe(200);
-    await expect.poll(() => statusOf(ports.http, "/v1.0/healthz")).toBe(500);
-    await sleep(2_000); // the launcher polls each 150 ms
-    expect(output()).not.toContain("Ready after");
-    writeFileSync(file, "");
-    await untilReady(run);
-    expect(await statusOf(ports.http, "/v1.0/healthz")).toBe(204);
   });
 
   test("kills an app that ignores the first Ctrl-C on the second", async () => {

@@ -60,8 +60,6 @@ async function runSuite(suite: Suite, settings: Settings): Promise<never> {
   // Sidecars first, because an app may not be ready before its sidecar.
   await Promise.race([waitForAll(sidecars()), ending]);
   await Promise.race([waitForAll(servers()), ending]);
-  // Until a sidecar has found its app, the calls of other sidecars fail.
-  await Promise.race([waitForAll(sidecars(), "/v1.0/healthz"), ending]);
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const table = await Promise.race([renderTable(suite, apps), ending]);
   console.log(`\nReady after ${seconds} s.\n${table}`);
@@ -75,7 +73,6 @@ function rejectOnInterrupt(): Promise<never> {
   });
 }
 
-async function waitForAll(processes: readonly Running<Server>[], path?: string): Promise<void> {
-  const options = { timeoutMs: readyTimeoutMs, signal: interrupted, path };
-  await Promise.all(processes.map((each) => waitUntilReady(each, options)));
+async function waitForAll(processes: readonly Running<Server>[]): Promise<void> {
+  await Promise.all(processes.map((each) => waitUntilReady(each, { timeoutMs: readyTimeoutMs, signal: interrupted })));
 }

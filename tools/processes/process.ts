@@ -91,25 +91,21 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   }
 }
 
-/**
- * Waits until the server returns 2xx for `path`, or for its `readyPath`.
- * @throws Error with the last lines of output when the server ends or is not ready after `timeoutMs`
- */
+/** @throws Error with the last lines of output when the server ends or is not ready after `timeoutMs` */
 export async function waitUntilReady(
   server: Running<Server>,
-  { timeoutMs, signal, path }: { timeoutMs: number; signal?: AbortSignal; path?: string | undefined },
+  { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal },
 ): Promise<void> {
   const { name, origin, readyPath } = server.program;
-  const url = origin + (path ?? readyPath);
   const deadline = performance.now() + timeoutMs;
   const polling = new AbortController();
   const poll = async () => {
     for (;;) {
-      const status = await fetchStatus(url);
+      const status = await fetchStatus(origin + readyPath);
       if (status !== undefined && status >= 200 && status < 300) return;
       if (performance.now() > deadline) {
         const result = status === undefined ? "gets no response" : `returns ${status}`;
-        const fault = `${name} is not ready after ${timeoutMs / 1000} s: GET ${url} ${result}.`;
+        const fault = `${name} is not ready after ${timeoutMs / 1000} s: GET ${origin}${readyPath} ${result}.`;
         throw new Error(withLastLines(fault, server));
       }
       await sleep(150, undefined, { signal: AbortSignal.any([polling.signal, ...(signal ? [signal] : [])]) });

@@ -9,7 +9,6 @@ import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
 import { findViolations } from "../../support/accessibility.ts";
 import { findChromium } from "../../support/chromium.ts";
 import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
-import { untilAppFound } from "../../support/until-app-found.ts";
 
 const store = sqliteResources();
 const folder = mkdtempSync(join(tmpdir(), "welcome-page-test-"));
@@ -54,7 +53,6 @@ beforeAll(async () => {
     startWelcome(blue),
     chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ["--no-sandbox"] : [] }),
   ]);
-  await Promise.all(sidecars.map(untilAppFound));
 }, 300_000); // installs Chromium on the first run
 
 afterAll(async () => {
