@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sampleApplication } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
+import { createNamesFile } from "../../tools/daprd/names.ts";
 import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "./processes.ts";
 
 export interface Suite {
@@ -37,7 +38,9 @@ export async function startSuite({
   const folder = mkdtempSync(join(tmpdir(), "suite-test-"));
   const config = join(folder, "config.yaml");
   const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
-  writeFileSync(config, local.replace("data/names.db", join(folder, "names.db")) + configuration);
+  const names = join(folder, "names.db");
+  createNamesFile(names);
+  writeFileSync(config, local.replace("data/names.db", names) + configuration);
   const none = join(folder, "none");
   mkdirSync(none);
   const store = sqliteResources();

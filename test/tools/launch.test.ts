@@ -402,6 +402,15 @@ describe("the launcher", () => {
     await expectAllFree(run);
   });
 
+  test("names the file of the sidecars' names when it is broken, and starts nothing", async () => {
+    run = await launch({
+      prepare: (folder) => writeFileSync(join(folder, "data", "names.db"), "This is no database. ".repeat(1000)),
+    });
+    expect(await run.ended).toBe(1);
+    expect(run.output()).toMatch(/^\n\S+\/data\/names\.db, which .+: file is not a database\. Delete it\.\n$/);
+    await expectAllFree(run);
+  });
+
   test("names an app that does not become ready, and stops everything", async () => {
     run = await launch({ env: { READY: "never", READY_WITHIN_MS: "1500" } });
     expect(await run.ended).toBe(1);

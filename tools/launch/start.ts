@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { findDaprd } from "../daprd/find.ts";
+import { createNamesFile } from "../daprd/names.ts";
 import { kill, type Running, rejectAtEnd, type Server, stop, waitUntilReady } from "../processes/process.ts";
 import { type App, startApps } from "./apps.ts";
 import { readSettings, type Settings } from "./environment.ts";
@@ -47,8 +48,9 @@ try {
 
 /** Never resolves; rejects when the start fails, a process ends or the user interrupts. */
 async function runSuite(suite: Suite, settings: Settings): Promise<never> {
-  mkdirSync(join(suite.root, "data"), { recursive: true });
   await refuseTakenPorts(suite);
+  mkdirSync(join(suite.root, "data"), { recursive: true });
+  createNamesFile(join(suite.root, "data/names.db"));
   const daprd = await findDaprd({ signal: interrupted });
   interrupted.throwIfAborted();
 

@@ -314,6 +314,7 @@ describe("responses of the sidecar", () => {
     const store = connectStore(origin);
     const gone = { ended: new Error("gone"), trace: call.trace };
     expect(await Promise.all([store.batches(gone), store.batches(call)])).toEqual([true, true]);
+    expect(seen.map(({ url }) => url)).toEqual(["/v1.0/metadata"]);
   });
 
   test("saveMany does not modify its argument", async () => {

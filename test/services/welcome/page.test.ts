@@ -6,6 +6,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { sampleSubscription } from "../../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
+import { createNamesFile } from "../../../tools/daprd/names.ts";
 import { findViolations } from "../../support/accessibility.ts";
 import { findChromium } from "../../support/chromium.ts";
 import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
@@ -31,7 +32,9 @@ beforeAll(async () => {
   const [stateApiPort = 0, groupListerPort = 0, welcomePort = 0] = await freePorts(3);
   const config = join(folder, "config.yaml");
   const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
-  writeFileSync(config, local.replace("data/names.db", join(folder, "names.db")));
+  const names = join(folder, "names.db");
+  createNamesFile(names);
+  writeFileSync(config, local.replace("data/names.db", names));
   const noResources = join(folder, "none");
   mkdirSync(noResources);
   azure = await startAzure();

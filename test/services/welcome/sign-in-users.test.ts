@@ -65,8 +65,8 @@ function stored(): Record<string, string> {
 }
 
 beforeEach(async () => {
-  expect((await write("cart", adasSecret, bearer(tokenOf(ada)))).status).toBe(204);
-  expect((await write("cart", bensSecret, bearer(tokenOf(ben)))).status).toBe(204);
+  expect(await write("cart", adasSecret, bearer(tokenOf(ada)))).toMatchObject({ status: 204, text: "" });
+  expect(await write("cart", bensSecret, bearer(tokenOf(ben)))).toMatchObject({ status: 204, text: "" });
 });
 
 describe("two users", () => {
