@@ -26,7 +26,8 @@ interface DaprCalls {
    */
   call<T>(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<T>, sentTimeoutMs?: number): Promise<T>;
   /**
-   * The text of the sidecar's metadata, for a request or for none.
+   * The text of the sidecar's metadata, for a request or for none. Sent also when the caller has left, because other
+   * requests share the response.
    * @throws {StoreError}
    */
   readMetadata(call?: Call): Promise<string>;
@@ -39,7 +40,8 @@ const READY_TIMEOUT_MS = 1_000;
 /**
  * How much longer a sidecar call may take than the requests it serves, in milliseconds. The requests that share a call
  * arrived before it left, so their own timeouts come before this one, with one message, and this one only frees the
- * connection. Writes to Cosmos DB have a shorter timeout of their own: see dapr-store.ts.
+ * connection. When the process was blocked for longer than that, Node may fire the later timer first; the request then
+ * fails with the other message. Writes to Cosmos DB have a shorter timeout of their own: see dapr-store.ts.
  */
 const TIMEOUT_MARGIN_MS = 100;
 

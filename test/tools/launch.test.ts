@@ -402,12 +402,12 @@ describe("the launcher", () => {
     await expectAllFree(run);
   });
 
-  test("names the file of the sidecars' names when it is broken, and starts nothing", async () => {
+  test("names data/names.db when it is broken, and starts nothing", async () => {
     run = await launch({
       prepare: (folder) => writeFileSync(join(folder, "data", "names.db"), "This is no database. ".repeat(1000)),
     });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(/^\n\S+\/data\/names\.db, which .+: file is not a database\. Delete it\.\n$/);
+    expect(run.output()).toMatch(/^\n\S+\/data\/names\.db, which .+: file is not a database\. Delete the file\.\n$/);
     await expectAllFree(run);
   });
 

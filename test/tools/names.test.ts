@@ -43,7 +43,7 @@ test("a sidecar puts its name into the file while another process reads it", asy
   expect(names()).toEqual(["state-api"]);
 });
 
-// When this fails, daprd has fixed the fault, and createNamesFile can go.
+// When this fails, check whether daprd has fixed the fault: createNamesFile can go then.
 test("without the WAL mode, a sidecar starts without a name", async () => {
   using other = new DatabaseSync(file);
   other.exec("CREATE TABLE other (id)");
@@ -62,7 +62,7 @@ test("an existing file stays as it is, also while a sidecar has it open", () => 
 test("a file that is no database is named in the error, and stays as it is", () => {
   writeFileSync(file, "This is no database. ".repeat(1000));
   expect(() => createNamesFile(file)).toThrow(
-    `${file}, which has the names of the sidecars, is not usable: file is not a database. Delete it.`,
+    `${file}, which holds the names of the sidecars, cannot be opened: file is not a database. Delete the file.`,
   );
   expect(readFileSync(file, "utf8")).toContain("This is no database.");
 });
