@@ -63,6 +63,11 @@ export async function startService(
   });
 }
 
+/** The Configuration of `npm start` with another file for the names of the sidecars. */
+export function readLocalConfig(namesFile: string): string {
+  return readFileSync(join(root, "components/local/config.yaml"), "utf8").replace("data/names.db", namesFile);
+}
+
 /** Starts a program that serves HTTP and waits until it is ready; it ends with the tests at the latest. */
 export async function launch(server: Server): Promise<Process> {
   const { running, output, end } = start(server);

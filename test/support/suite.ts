@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sampleApplication } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { createNamesFile } from "../../tools/daprd/names.ts";
-import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "./processes.ts";
+import { freePorts, type Process, readLocalConfig, sqliteResources, startService, startSidecar } from "./processes.ts";
 
 export interface Suite {
   readonly services: Readonly<Record<"state-api" | "group-lister" | "welcome" | "hello-wasm", Process>>;
@@ -37,10 +37,9 @@ export async function startSuite({
 }: SuiteOptions = {}): Promise<Suite> {
   const folder = mkdtempSync(join(tmpdir(), "suite-test-"));
   const config = join(folder, "config.yaml");
-  const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
   const names = join(folder, "names.db");
   createNamesFile(names);
-  writeFileSync(config, local.replace("data/names.db", names) + configuration);
+  writeFileSync(config, readLocalConfig(names) + configuration);
   const none = join(folder, "none");
   mkdirSync(none);
   const store = sqliteResources();

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vit
 import { findPortOwner } from "../../tools/processes/ports.ts";
 import { spawn } from "../../tools/processes/spawn.ts";
 import { findChromium } from "../support/chromium.ts";
-import { type Process, startSidecar } from "../support/processes.ts";
+import { type Process, readLocalConfig, startSidecar } from "../support/processes.ts";
 import { copyRunnableRepository } from "../support/repository.ts";
 
 /** Lines of `.env`: settings that one service reads, and some that none reads. */
@@ -204,8 +204,7 @@ describe("another app, through the HTTP API of its own sidecar", () => {
 
   beforeAll(async () => {
     const config = join(other, "config.yaml");
-    const local = readFileSync(join(folder, "components/local/config.yaml"), "utf8");
-    writeFileSync(config, local.replace("data/names.db", join(folder, "data/names.db")));
+    writeFileSync(config, readLocalConfig(join(folder, "data/names.db")));
     mkdirSync(join(other, "none"));
     sidecar = await startSidecar({ appId: "third-app", resources: [join(other, "none")], config });
   });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { createNamesFile } from "../../tools/daprd/names.ts";
-import { root, startSidecar } from "../support/processes.ts";
+import { readLocalConfig, startSidecar } from "../support/processes.ts";
 
 let folder: string;
 let file: string;
@@ -22,8 +22,7 @@ async function startSidecarBesideReader(): Promise<string> {
   reader.exec("BEGIN");
   reader.prepare("SELECT * FROM sqlite_schema").all();
   const config = join(folder, "config.yaml");
-  const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
-  writeFileSync(config, local.replace("data/names.db", file));
+  writeFileSync(config, readLocalConfig(file));
   const sidecar = await startSidecar({ resources: [], config });
   onTestFinished(async () => void (await sidecar.end()));
   return sidecar.output();

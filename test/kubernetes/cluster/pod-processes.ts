@@ -150,10 +150,10 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     return { ports: { [container.ports?.[0]?.containerPort ?? 0]: port }, end };
   }
 
-  /** Runs the containers of new Jobs until the proxy ends. */
+  /** Runs the containers of new smoke Jobs until the proxy ends. kwok reports the end of other Jobs: see startNodes. */
   async function runJobs(): Promise<void> {
     const started = new Map<string, Promise<void>>();
-    const path = "/api/v1/pods?labelSelector=batch.kubernetes.io/job-name&fieldSelector=status.phase=Running";
+    const path = "/api/v1/pods?labelSelector=app=smoke&fieldSelector=status.phase=Running";
     while (server.listening) {
       for (const pod of await list<Pod>(path))
         if (!started.has(pod.metadata.uid)) started.set(pod.metadata.uid, runJob(pod));

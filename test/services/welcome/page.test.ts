@@ -1,5 +1,5 @@
 // Tests the page in a real browser, with three services, three sidecars and the Azure stand-in.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
@@ -9,7 +9,15 @@ import { type Azure, startAzure } from "../../../stand-ins/azure/start.ts";
 import { createNamesFile } from "../../../tools/daprd/names.ts";
 import { findViolations } from "../../support/accessibility.ts";
 import { findChromium } from "../../support/chromium.ts";
-import { freePorts, type Process, root, sqliteResources, startService, startSidecar } from "../../support/processes.ts";
+import {
+  freePorts,
+  type Process,
+  readLocalConfig,
+  root,
+  sqliteResources,
+  startService,
+  startSidecar,
+} from "../../support/processes.ts";
 
 const store = sqliteResources();
 const folder = mkdtempSync(join(tmpdir(), "welcome-page-test-"));
@@ -31,10 +39,9 @@ beforeAll(async () => {
   const executablePath = await findChromium();
   const [stateApiPort = 0, groupListerPort = 0, welcomePort = 0] = await freePorts(3);
   const config = join(folder, "config.yaml");
-  const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
   const names = join(folder, "names.db");
   createNamesFile(names);
-  writeFileSync(config, local.replace("data/names.db", names));
+  writeFileSync(config, readLocalConfig(names));
   const noResources = join(folder, "none");
   mkdirSync(noResources);
   azure = await startAzure();

@@ -1,5 +1,5 @@
 // The errors of sidecars that app.test.ts quotes, from real sidecars; and what becomes of a write when one is killed.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,7 +15,7 @@ import { createApp } from "../../../services/welcome/app.ts";
 import { variables } from "../../../services/welcome/config.ts";
 import { createSidecar } from "../../../services/welcome/sidecar.ts";
 import { freeze } from "../../support/freeze.ts";
-import { type Process, root, startSidecar } from "../../support/processes.ts";
+import { type Process, readLocalConfig, startSidecar } from "../../support/processes.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sidecar-errors-"));
 const resources = join(folder, "resources");
@@ -32,8 +32,7 @@ beforeEach(() => {
 /** The Configuration of `npm start`, with name resolution of its own, changed by `change`. */
 function configure(change = (text: string) => text): string {
   const file = join(folder, `config-${files++}.yaml`);
-  const local = readFileSync(join(root, "components/local/config.yaml"), "utf8");
-  writeFileSync(file, change(local.replace("data/names.db", names)));
+  writeFileSync(file, change(readLocalConfig(names)));
   return file;
 }
 
