@@ -16,7 +16,7 @@ interface CoalesceOptions {
  * - Each caller gets the result of its own item. When a batch is rejected, its items are retried singly.
  * - Changes of every kind to a key apply in the order of arrival: the second waits for the first.
  * - Writes with a condition, deletes and transactions are sent singly.
- * - A read that arrives after the acknowledgement of a write is sent after that write, so it returns the new value.
+ * - A read that arrives after the acknowledgement of a write is sent after that write.
  * - An item whose caller has left is not put into a batch. A batch is sent as long as one of its callers waits. An item
  *   that was sent is never cancelled.
  * Reads and writes are batched only where the store applies a batch as a whole, and cheaply.

@@ -13,7 +13,7 @@ import (
 type history struct {
 	Name string   `json:"name"`
 	Keys []string `json:"keys"`
-	// Microseconds. Above 0, a read may return and a rejection may rest on a value that was not surely overwritten
+	// Microseconds. Above 0, a read may return and a rejection may rest on a value that was not certainly overwritten
 	// longer ago than this: the promise for stores whose replicas lag. The search for an order leaves them out, except
 	// those with Current.
 	Lag        int64       `json:"lag,omitempty"`
@@ -61,7 +61,7 @@ type condition struct {
 	Value   *string `json:"value"`
 }
 
-// Of a state, which the search copies and compares often.
+// maxKeys is small, because the search often copies and compares a state.
 const maxKeys = 4
 
 // never is after the end of every history.

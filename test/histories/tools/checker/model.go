@@ -46,7 +46,7 @@ func apply(keys []string, before state, o operation) (bool, state) {
 		}
 	case rejected:
 		return !holds, before
-	case unknown: // it may come after all others, where nobody sees that it changes nothing
+	case unknown: // nobody knows whether its condition held; when it does not hold, nothing changes
 		if !holds {
 			return true, before
 		}
@@ -122,8 +122,8 @@ func toPorcupine(h history, kept unseen) []porcupine.Operation {
 	return operations
 }
 
-// canBeUnseen returns whether an order of the other operations gives an order of all: the change may never have
-// happened, or another write overwrites its keys at a moment when this change may happen, just before.
+// canBeUnseen returns whether the search may leave this change out, because an order of the others gives an order of
+// all: the change may never have happened, or it may happen just before another write that overwrites its keys.
 func canBeUnseen(h history, index int, seen map[string]int64) bool {
 	o := h.Operations[index]
 	if o.Read != nil || o.Outcome == rejected || sightingOf(o, seen) != never {
@@ -217,7 +217,7 @@ func sightingOf(o operation, seen map[string]int64) int64 {
 	return first
 }
 
-// findStaleRead returns the index of a read whose value nobody had written yet, or had surely been overwritten more
+// findStaleRead returns the index of a read whose value nobody had written yet, or had certainly been overwritten more
 // than the lag before the read, or -1. Without a lag, the search for an order finds both.
 func findStaleRead(h history) int {
 	return slices.IndexFunc(h.Operations, func(o operation) bool {
@@ -225,7 +225,7 @@ func findStaleRead(h history) int {
 	})
 }
 
-// findUnfoundedRejection returns the index of a rejection whose condition surely held from the lag before its start to
+// findUnfoundedRejection returns the index of a rejection whose condition certainly held from the lag before its start to
 // its end, or -1. Without a lag, the search for an order finds it.
 func findUnfoundedRejection(h history) int {
 	return slices.IndexFunc(h.Operations, func(o operation) bool {
