@@ -59,6 +59,7 @@ const changes: Readonly<Record<string, readonly Change[]>> = {
       "parseCidr(hosting.?network.?prefix ?? '10.0.0.0/26').cidr > 27",
       "plan-wiring",
     ],
+    ["hosting.systemPool.min > hosting.systemPool.max", "hosting.userPool.min > hosting.systemPool.max", "refused"],
     ["parseCidr(range).cidr < 8", "parseCidr(range).cidr < 1", "refused"],
     ["access.who == 'anyone' && signIn == null", "access.who == 'anyone' && signIn != null", "refused"],
   ],
