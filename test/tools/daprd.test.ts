@@ -1,7 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  appendFileSync,
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -16,7 +18,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { readPinnedVersion } from "../../tools/daprd/build.ts";
+import { nameBuild, readPinnedVersion } from "../../tools/daprd/build.ts";
 import { findDaprd } from "../../tools/daprd/find.ts";
 import { nameArchive, recordHashes } from "../../tools/daprd/hashes.ts";
 import { describeMachine, type Machine } from "../../tools/daprd/machine.ts";
@@ -144,6 +146,15 @@ describe("building daprd, when the download fails", () => {
     expect(progress).toContainEqual(expect.stringMatching(/building daprd 1\.18\.2 .* 1 of 3 packages, \d+ s$/));
   });
 
+  test.each(["go.mod", "go.sum", "main.go"])("another %s gives the build another name in the cache", (file) => {
+    const real = describeMachine();
+    const name = () => nameBuild({ ...real, module: join(folder, "module") }, "1.18.2");
+    cpSync(real.module, join(folder, "module"), { recursive: true });
+    expect(name()).toBe(nameBuild(real, "1.18.2"));
+    appendFileSync(join(folder, "module", file), "\n");
+    expect(name()).not.toBe(nameBuild(real, "1.18.2"));
+  });
+
   test("builds once for two runs at the same time; the second one reports that it waits", async () => {
     installGo({ buildSeconds: 1 });
     const [first, second] = await Promise.all([findDaprd(machine()), findDaprd(machine())]);
@@ -177,13 +188,14 @@ describe("building daprd, when the download fails", () => {
     await expect(findDaprd(machine())).rejects.toThrow("build: go1.20.14 is too old");
   });
 
-  test("stops the build when the caller aborts", async () => {
+  test("stops the build and throws the reason when the caller aborts", async () => {
     installGo({ buildSeconds: 30 });
     const abort = new AbortController();
+    const reason = new Error("the caller leaves");
     const search = findDaprd(
-      machine({ signal: abort.signal, report: (line) => line.includes("1 of") && abort.abort() }),
+      machine({ signal: abort.signal, report: (line) => line.includes("1 of") && abort.abort(reason) }),
     );
-    await expect(search).rejects.toThrow("aborted");
+    await expect(search).rejects.toBe(reason);
     const pid = Number(readFileSync(join(folder, "pid"), "utf8"));
     await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), 10_000);
   });
