@@ -45,6 +45,6 @@ const startTimes: Record<string, number> = {};
 for (const app of ["state-api", "group-lister", "welcome", "hello-wasm"]) {
   startTimes[app] = await measureStart(app, starts);
 }
-report({ results, startTimes, memory, parsing: measureParsing(options.parseRounds), options });
+report({ results, startTimes, memory, parsing: measureParsing(options.parseRounds, random), options });
 printReleases(options.releases);
 process.exit(0);
