@@ -2,7 +2,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { createRandom } from "../simulators/container-apps/random.ts";
 import { buildTimeout } from "../support/go-tools.ts";
-import { check, type History, type Operation, type Value } from "./checker.ts";
+import { check, type History, type Operation, type Value, type Verdict } from "./checker.ts";
 
 /** Operations of a history in which each operation begins after the end of the one before, except as `at` says. */
 type Step = Partial<Operation> & { at?: [start: number, end: number] };
@@ -149,6 +149,13 @@ const bad: [history: History, verdict?: string][] = [
     history("a rejected creation of a missing key, on lagging replicas", [create("1", rejected)], 20),
     "unfounded rejection",
   ],
+  [
+    history(
+      "a late read of a replacement without a response, although its condition never held",
+      [write("1"), remove(), replace("1", "2", lost), read("2")],
+      20,
+    ),
+  ],
   [history("two creators, on lagging replicas", [create("1"), create("2")], 20)],
   [history("a lost write, on lagging replicas", [write("1"), write("2"), read("1", { current: true })], 20)],
 ];
@@ -188,6 +195,19 @@ describe("the checker", () => {
     expect(good).toBeLessThan(2_400);
   });
 
+  test("agrees with a search of all orders on 20,000 random histories with late reads and rejections", {
+    timeout: buildTimeout,
+  }, async () => {
+    const { next } = createRandom(2);
+    const histories = Array.from({ length: 20_000 }, (_, index) => drawHistory(`${index}`, next, 20));
+    const verdicts = await check(histories, { draw: false });
+    const expected = histories.map(judgeLate);
+    expect(verdicts.map(({ verdict }) => verdict)).toEqual(expected);
+    for (const each of ["linearizable", "not linearizable", "stale read", "unfounded rejection"]) {
+      expect(expected.filter((verdict) => verdict === each).length, each).toBeGreaterThan(100);
+    }
+  });
+
   test("names the operation that no order explains, not the ones after it", { timeout: buildTimeout }, async () => {
     const steps = [write("1"), write("2"), read("1"), write("3"), read("3")];
     const [verdict] = await check([history("a lost write, then good operations", steps)]);
@@ -212,8 +232,11 @@ describe("the checker", () => {
   });
 });
 
-/** Up to seven operations at once on two keys. */
-function drawHistory(name: string, next: () => number): History {
+/**
+ * Up to seven operations on two keys: at once, or over a longer time if there is a lag, so that some of them end more
+ * than the lag before others start. A quarter of those reads and rejections must not be late.
+ */
+function drawHistory(name: string, next: () => number, lag = 0): History {
   const below = (count: number) => Math.floor(next() * count);
   const keys = ["a", "b"];
   const count = 2 + below(6);
@@ -222,8 +245,9 @@ function drawHistory(name: string, next: () => number): History {
   const value = (): Value => (below(4) === 0 ? null : `${below(count)}`);
   const outcomes = ["ok", "ok", "ok", "unknown", "rejected", "failed"] as const;
   const operations = Array.from({ length: count }, (_, index): Operation => {
-    const start = below(30);
-    const times = { client: index, start, end: start + below(40) };
+    const start = below(30 + 5 * lag);
+    const current = lag > 0 && below(4) === 0 ? { current: true as const } : {};
+    const times = { client: index, start, end: start + below(40), ...current };
     if (below(5) < 2) return { ...times, outcome: below(8) ? "ok" : "unknown", read: { key: key(), value: value() } };
     const changed = below(4) === 0 ? keys : [key()];
     const changes = changed.map((key, at) => ({ key, value: below(5) === 0 || at > 0 ? null : `${index}` }));
@@ -234,7 +258,66 @@ function drawHistory(name: string, next: () => number): History {
     const required = below(4) === 0 ? { present: true as const, value: null } : { value: value() };
     return { ...times, outcome, changes, condition: { key: changes[0]?.key ?? "", ...required } };
   });
-  return { name, keys, operations };
+  return { name, keys, operations, ...(lag > 0 ? { lag } : {}) };
+}
+
+/** Judges a history with a lag by the promise in cosmos.test.ts. */
+function judgeLate(history: History): Verdict["verdict"] {
+  const { operations } = history;
+  const isFounded = (operation: Operation) => {
+    const { outcome, condition } = operation;
+    if (outcome !== "rejected" || !condition) return true;
+    return mayFind(history, operation, condition.key, (value) => !holds(condition, value));
+  };
+  if (!operations.every(isFounded)) return "unfounded rejection";
+  const reads = operations.flatMap(({ outcome, read, ...times }) =>
+    outcome === "ok" && read ? { ...times, read } : [],
+  );
+  const isStale = (each: (typeof reads)[number]) =>
+    !mayFind(history, each, each.read.key, (value) => value === each.read.value);
+  if (reads.some(isStale)) return "stale read";
+
+  // A late read shows only that its value had been written by its end; a late rejection shows nothing about the order.
+  const ordered = operations.filter(({ current, outcome, read }) => current || !(read || outcome === "rejected"));
+  const seen = ordered.map((operation): Operation => {
+    const { changes = [], outcome, end } = operation;
+    const showing = reads.filter(({ read }) => changes.some(({ value }) => value !== null && value === read.value));
+    if (showing.length === 0) return operation;
+    const ends = [...(outcome === "ok" ? [end] : []), ...showing.map(({ end }) => end)];
+    return { ...operation, outcome: "ok", end: Math.min(...ends) };
+  });
+  return hasOrder(seen) ? "linearizable" : "not linearizable";
+}
+
+/**
+ * Tries every order of a key's writes that their times allow, until the key has a value that fits at a moment between
+ * the lag before `start` and `end`.
+ */
+function mayFind(
+  { operations, lag = 0 }: History,
+  { start, end }: Pick<Operation, "start" | "end">,
+  key: string,
+  fits: (value: Value) => boolean,
+): boolean {
+  const writes = operations.flatMap(({ outcome, changes = [], ...times }) =>
+    outcome === "ok" || outcome === "unknown"
+      ? changes.filter((change) => change.key === key).map(({ value }) => ({ ...times, outcome, value }))
+      : [],
+  );
+  /** The key has the value from `since` at the earliest until one of `rest` must have taken effect. */
+  const search = (value: Value, since: number, rest: typeof writes): boolean => {
+    const until = Math.min(...rest.filter(({ outcome }) => outcome === "ok").map(({ end }) => end));
+    if (fits(value) && since <= end && until >= start - lag) return true;
+    return rest.some((next) => {
+      const others = rest.filter((other) => other !== next);
+      return next.start <= until && search(next.value, Math.max(since, next.start), others);
+    });
+  };
+  return search(null, Number.NEGATIVE_INFINITY, writes);
+}
+
+function holds(condition: NonNullable<Operation["condition"]>, value: Value): boolean {
+  return condition.present ? value !== null : value === condition.value;
 }
 
 /** Tries every order that the times allow. */
@@ -247,10 +330,9 @@ function hasOrder(operations: readonly Operation[], state: ReadonlyMap<string, V
     const { read, condition, changes = [], outcome } = first;
     const others = rest.filter((other) => other !== first);
     if (read) return (state.get(read.key) ?? null) === read.value && hasOrder(others, state);
-    const found = condition && (state.get(condition.key) ?? null);
-    const holds = !condition || (condition.present ? found !== null : found === condition.value);
-    if (outcome === "rejected") return !holds && hasOrder(others, state);
-    if (!holds) return outcome === "unknown" && hasOrder(others, state);
+    const isMet = !condition || holds(condition, state.get(condition.key) ?? null);
+    if (outcome === "rejected") return !isMet && hasOrder(others, state);
+    if (!isMet) return outcome === "unknown" && hasOrder(others, state);
     return hasOrder(others, new Map([...state, ...changes.map(({ key, value }) => [key, value] as const)]));
   });
 }

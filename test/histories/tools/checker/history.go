@@ -34,6 +34,9 @@ type operation struct {
 	Changes   []entry    `json:"changes,omitempty"`
 	// The read or rejection must see the current state, even if Lag is above 0.
 	Current bool `json:"current,omitempty"`
+	// Another operation saw a value that this change wrote, so it took effect, and its condition held. With a lag, the
+	// search has no read that shows it.
+	seen bool
 }
 
 type outcome string

@@ -46,9 +46,9 @@ func apply(keys []string, before state, o operation) (bool, state) {
 		}
 	case rejected:
 		return !holds, before
-	case unknown: // nobody knows whether its condition held; when it does not hold, nothing changes
+	case unknown: // nobody knows whether its condition held; when it does not hold, nothing changes, so nobody saw its value
 		if !holds {
-			return true, before
+			return !o.seen, before
 		}
 	}
 	after := before
@@ -113,7 +113,9 @@ func toPorcupine(h history, kept unseen) []porcupine.Operation {
 			end = last + 1 // Porcupine draws it to there
 		}
 		if o.Outcome != rejected {
-			end = min(end, sightingOf(o, seen))
+			sighting := sightingOf(o, seen)
+			o.seen = sighting != never
+			end = min(end, sighting)
 		}
 		operations = append(operations, porcupine.Operation{
 			ClientId: o.Client, Input: o, Call: o.Start, Output: o.Outcome, Return: end, Metadata: o.Note,
