@@ -2,7 +2,8 @@ import { readFileSync, rmSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { createRandom } from "../simulators/container-apps/random.ts";
 import { buildTimeout } from "../support/go-tools.ts";
-import { check, type History, type Operation, type Value, type Verdict } from "./checker.ts";
+import { run } from "../support/processes.ts";
+import { check, fileOf, type History, keep, type Operation, type Value, type Verdict } from "./checker.ts";
 
 /** Operations of a history in which each operation begins after the end of the one before, except as `at` says. */
 type Step = Partial<Operation> & { at?: [start: number, end: number] };
@@ -214,6 +215,16 @@ describe("the checker", () => {
     expect(verdict?.explanation?.[0]).toContain("read k = 1: ok");
     expect(verdict?.explanation?.join()).not.toContain("write k = 3");
     rmSync(verdict?.drawing ?? "");
+  });
+
+  test("judges a kept history again as a command", { timeout: buildTimeout }, async () => {
+    const lost = history("a lost write, kept", [write("1"), read(null)]);
+    const file = keep(fileOf(lost.name), [lost]);
+    const { ended, output } = run(process.execPath, ["test/histories/checker.ts", file]);
+    expect(await ended).toMatchObject({ code: 0 });
+    expect(output()).toContain('"verdict": "not linearizable"');
+    const [, drawing = ""] = /"drawing": "(.+)"/.exec(output()) ?? [];
+    for (const each of [file, drawing]) rmSync(each);
   });
 
   test("is inconclusive when the time is over", { timeout: buildTimeout }, async () => {

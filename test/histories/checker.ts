@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+// Judges histories of concurrent clients. `npx node test/histories/checker.ts FILE` judges those that a run kept.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findTools } from "../support/go-tools.ts";
@@ -77,9 +78,14 @@ export function fileOf(name: string): string {
   return join(failures, `${name.replaceAll(/[^\w.-]+/g, "-")}.json`);
 }
 
-/** Keeps histories as JSON, which `check` can judge again. Returns the file. */
+/** Keeps histories as JSON, which the command at the top of this file judges again. Returns the file. */
 export function keep(file: string, histories: readonly History[]): string {
   mkdirSync(failures, { recursive: true });
   writeFileSync(file, JSON.stringify(histories));
   return file;
+}
+
+if (import.meta.main) {
+  const kept = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
+  console.log(JSON.stringify(await check(kept), undefined, 2));
 }
