@@ -46,7 +46,7 @@ func apply(keys []string, before state, o operation) (bool, state) {
 		}
 	case rejected:
 		return !holds, before
-	case unknown: // nobody knows whether its condition held; when it does not hold, nothing changes, so nobody saw its value
+	case unknown: // nobody knows whether its condition held; if not, nothing changed and nobody saw the value
 		if !holds {
 			return !o.seen, before
 		}
