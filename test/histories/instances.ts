@@ -32,6 +32,12 @@ export async function startInstances({ count, resources, env = {} }: Options) {
   }
   return {
     instances,
+    async restartSidecars() {
+      for (const instance of instances) {
+        await instance.sidecar.end();
+        instance.sidecar = await instance.sidecar.restart();
+      }
+    },
     async end() {
       await Promise.all(instances.map(({ service }) => service.end()));
       await Promise.all(instances.map(({ sidecar }) => sidecar.end()));

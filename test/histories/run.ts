@@ -19,6 +19,8 @@ interface Scenario {
   readonly lag?: number;
   /** See `commonFaults`; default true. */
   readonly mayCancelReads?: boolean;
+  /** Runs when clients and faults have ended; then the final reads must be current. Default: waits for the lag. */
+  readonly beforeFinalReads?: () => Promise<unknown>;
   readonly storeFaults: (target: Parameters<typeof commonFaults>[0]) => Record<string, Fault>;
 }
 
@@ -59,6 +61,7 @@ export async function runScenario({
   instances,
   lag = 0,
   mayCancelReads = true,
+  beforeFinalReads = () => sleep(1_000 + lag / 1_000),
   storeFaults,
 }: Scenario): Promise<Result> {
   const randomOf = (use: string) => createRandom(seedOf(`${name} ${seed} ${use}`)).next;
@@ -79,7 +82,7 @@ export async function runScenario({
     } finally {
       await stop();
     }
-    await sleep(1_000 + lag / 1_000);
+    await beforeFinalReads();
     await workload.readAll();
     keep(whole, histories());
     verdicts = await check(histories());
