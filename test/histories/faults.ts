@@ -2,6 +2,7 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CosmosSimulator } from "../simulators/cosmos/simulator.ts";
 import { freeze } from "../support/freeze.ts";
+import type { Process } from "../support/processes.ts";
 import { type Instance, MAX_PENDING } from "./instances.ts";
 import { now, type Recorder } from "./recorder.ts";
 import type { Workload } from "./workload.ts";
@@ -51,19 +52,18 @@ export function commonFaults(target: Target): Record<string, Fault> {
         await restart(instance, "sidecar");
         instance.service = await instance.service.restart();
       }),
+    // When it goes on, it ends the requests whose time is over, and closes their connections to the sidecar.
+    ...(mayCancelReads ? { "service stopped": () => during(() => stop(victim().service, between(300, 2_500))) } : {}),
     "sidecar stopped": () =>
-      during(async () => {
-        const start = performance.now();
-        const stopped = mayCancelReads ? between(300, 2_500) : between(200, SHORT_STOP_MS);
-        await frozen([victim()], () => sleep(Math.max(0, stopped - (performance.now() - start))));
-      }),
+      during(() => stop(victim().sidecar, mayCancelReads ? between(300, 2_500) : between(200, SHORT_STOP_MS))),
     "bodies cut": () => known(workload.abandonWrites(12, true)),
     "clients left": () => known(workload.abandonWrites(8, false)),
     "storms of outdated ETags": () => known(workload.storm(12)),
     "more writes than may wait": async () => {
       const before = workload.refused();
       // The writes wait while the sidecars are stopped.
-      const refused = await frozen(instances, async () => {
+      const sidecars = instances.map(({ sidecar }) => sidecar);
+      const refused = await frozen(sidecars, async () => {
         const flood = workload.flood(MAX_PENDING * instances.length + 20);
         await waitFor(() => workload.refused() > before, mayCancelReads ? WAIT_MS : SHORT_STOP_MS);
         return { flood };
@@ -85,9 +85,15 @@ async function waitFor(holds: () => boolean, timeoutMs = WAIT_MS): Promise<void>
   while (!holds() && performance.now() < deadline) await sleep(10);
 }
 
-/** Stops the sidecars of these instances while `work` runs. */
-async function frozen<T>(instances: readonly Instance[], work: () => Promise<T>): Promise<T> {
-  const pids = instances.map(({ sidecar }) => sidecar.pid);
+/** Stops a process for this time. */
+async function stop(victim: Process, milliseconds: number): Promise<void> {
+  const start = performance.now();
+  await frozen([victim], () => sleep(Math.max(0, milliseconds - (performance.now() - start))));
+}
+
+/** Stops these processes while `work` runs. */
+async function frozen<T>(processes: readonly Process[], work: () => Promise<T>): Promise<T> {
+  const pids = processes.map(({ pid }) => pid);
   try {
     await Promise.all(pids.map(freeze));
     return await work();

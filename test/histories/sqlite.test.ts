@@ -5,9 +5,9 @@
 // This holds only while no read is cancelled, because of the SQLite driver in Dapr 1.18.2 (modernc.org/sqlite 1.34.5,
 // `stmt.query`). It does not close a read that is cancelled at the moment of its first row, and the connection goes on
 // to serve that old state to later reads of the same sidecar. A sidecar cancels a read whose caller disconnects or that
-// exceeds the timeout of resiliency.yaml. So two scenarios leave out the faults that cancel reads (the service killed
-// without its sidecar, a sidecar that is stopped for longer than that timeout) and check the whole promise. A third one
-// has every fault and checks a weaker promise:
+// exceeds the timeout of resiliency.yaml. So two scenarios leave out the faults that can cancel a read (the service
+// killed without its sidecar, the service stopped, the sidecar stopped for longer than that timeout) and check the
+// whole promise. A third one has every fault and checks a weaker promise:
 // - Writes, successful conditions and transactions are linearizable.
 // - A read returns a value that was written, of any age: a connection can serve old state until its sidecar restarts.
 // - A rejected write changes nothing. Its condition did not surely hold in every state until the response: state-api
