@@ -160,7 +160,7 @@ export async function startCosmosSimulator({
     const recorded = { ...received, status: result.status };
     requests.push(recorded);
     const answer = await simulator.after(recorded);
-    if (answer === false) request.destroy();
+    if (answer === false) response.destroy();
     else sendResponse(response, answer === true ? result : new Fault(answer, "Request timed out.").toResponse());
   }
 }
