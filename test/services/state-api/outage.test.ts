@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
+import { freeze } from "../../support/freeze.ts";
 import { resiliencyResources, sqliteResources } from "../../support/processes.ts";
 import { type Answer, type StateApiPair, startStateApi } from "../../support/state-api.ts";
 import { measure } from "../../support/stopwatch.ts";
@@ -252,6 +253,37 @@ describe("the shipped resiliency policy over Cosmos DB", () => {
       remaining = Object.fromEntries(Object.entries(remaining).filter(([kind]) => !answers.has(kind)));
       await recover(pair);
     }
+  });
+
+  test.each([
+    { fault: "its response is 408", response: 408 as const },
+    { fault: "its connection breaks", response: false as const },
+  ])("a write that took effect arrives once when $fault and the service is stopped meanwhile", async ({ response }) => {
+    // A stopped service cannot end the write after its own 500 ms. The 600 ms of the policy must, before Dapr's
+    // component repeats the write: 640 to 1,040 ms after the failure. It does not repeat one that gets 503.
+    const { pid } = pair.service;
+    const written: string[] = [];
+    const stopped = new Promise<true>((resolve) => {
+      cosmos.after = async ({ method, isQuery, partitionKey = "" }) => {
+        if (method === "GET" || isQuery) return true;
+        written.push(partitionKey);
+        if (written.length > 1) return true;
+        await freeze(pid);
+        resolve(true);
+        return response;
+      };
+    });
+    const write = () => pair.send("PUT", `/state/outage-${keysUsed++}~`, { body: "after" });
+    let writing = write();
+    try {
+      // On a busy machine, the adapter can give up a write before it reaches the store: send another one.
+      while ((await Promise.race([stopped, writing])) !== true) writing = write();
+      await sleep(3_000);
+      expect(written).toEqual([...new Set(written)]);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await writing;
   });
 
   test("every request gets 503 within 2.5 s while the store is gone, and no write takes effect when it is back", async () => {
