@@ -9,7 +9,7 @@ import { StoreError } from "./store.ts";
  */
 const TRANSIENT = new RegExp(
   [
-    "circuit breaker is open|context (deadline exceeded|canceled)|SQLITE_BUSY|failed to commit",
+    "circuit breaker is open|context (deadline exceeded|canceled)|database is locked|failed to commit",
     "dial tcp|(i/o|handshake) timeout|EOF|connection (reset|refused|timed out)|closed network connection|broken pipe",
     String.raw`(RESPONSE|status code) (408|410|429|449|5\d\d)\b`,
   ].join("|"),

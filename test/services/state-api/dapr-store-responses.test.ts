@@ -144,6 +144,7 @@ describe("responses of the sidecar", () => {
     "context canceled",
     "write: broken pipe",
     "failed to commit transaction",
+    "database is locked (517)", // an extended code of SQLITE_BUSY, which the driver does not name
     ...[408, 410, 429, 449, 500, 503, 599].flatMap((status) => [`RESPONSE ${status}: no`, `got status code ${status}`]),
   ])("the failure %j may be over at a retry", (message) => {
     expect(failureFor(message).kind).toBe("unavailable");
