@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { CosmosSimulator } from "../simulators/cosmos/simulator.ts";
 import { freeze } from "../support/freeze.ts";
 import type { Process } from "../support/processes.ts";
+import { cancelRead, saveAt } from "./cancelled-reads.ts";
 import { type Instance, MAX_PENDING } from "./instances.ts";
 import { now, type Recorder } from "./recorder.ts";
 import type { Workload } from "./workload.ts";
@@ -27,7 +28,7 @@ interface Target {
 export function commonFaults(target: Target): Record<string, Fault> {
   const { instances, workload, recorder, next, mayCancelReads } = target;
   const between = (least: number, most: number) => least + next() * (most - least);
-  const victim = () => instances[Math.floor(next() * instances.length)] as Instance;
+  const victim = () => victimOf(target);
   const during = (work: () => Promise<void>) => countDuring(recorder, work);
 
   async function restart(instance: Instance, name: "service" | "sidecar"): Promise<void> {
@@ -73,6 +74,11 @@ export function commonFaults(target: Target): Record<string, Fault> {
   };
 }
 
+/** Draws an instance. */
+function victimOf({ instances, next }: Target): Instance {
+  return instances[Math.floor(next() * instances.length)] as Instance;
+}
+
 /** Maximum time for a fault to hit something. */
 const WAIT_MS = 3_000;
 
@@ -102,9 +108,20 @@ async function frozen<T>(processes: readonly Process[], work: () => Promise<T>):
   }
 }
 
-/** Another process holds the lock of the database file. */
-export function sqliteFaults({ recorder, next }: Target, file: string): Record<string, Fault> {
+/** Another process holds the lock of the database file, and reads of another client of the sidecar are cancelled. */
+export function sqliteFaults(target: Target, file: string): Record<string, Fault> {
+  const { recorder, next, mayCancelReads } = target;
+
+  async function cancelReads(): Promise<number> {
+    const { sidecar } = victimOf(target);
+    await saveAt(sidecar, "cancelled", 1);
+    let count = 0;
+    for (let index = 0; index < 10; index++) if (await cancelRead(sidecar, "cancelled", next)) count++;
+    return count;
+  }
+
   return {
+    ...(mayCancelReads ? { "reads cancelled": () => known(cancelReads()) } : {}),
     "store locked": () =>
       countDuring(recorder, async (hit) => {
         const database = new DatabaseSync(file, { timeout: 0 });
