@@ -3,8 +3,8 @@
 // reads the ETag before it checks a condition, so it may also reject a condition that held. With lagging replicas, the
 // checker therefore proves a weaker promise:
 // - Writes, successful conditions and transactions are linearizable.
-// - A read returns a value that was written, and that was not surely overwritten longer ago than the lag.
-// - A rejected write changes nothing. Its condition did not surely hold for all the time from the lag before the
+// - A read returns a value that was written, and that was not certainly overwritten longer ago than the lag.
+// - A rejected write changes nothing. Its condition did not certainly hold for all the time from the lag before the
 //   request to the response.
 // - Reads at the end, after the lag, return what acknowledged writes left.
 // Without lagging replicas, as on an account with Strong consistency, reads and rejections are linearizable, too.

@@ -9,8 +9,8 @@ import { now, type Recorder } from "./recorder.ts";
 import type { Workload } from "./workload.ts";
 
 /**
- * Does harm and undoes it. Resolves with a function that returns how many operations or requests were hit, once all
- * operations have ended.
+ * Makes a part fail for a while, and repairs it. Resolves with a function that returns how many operations or requests
+ * were hit, once all operations have ended.
  */
 export type Fault = () => Promise<() => number>;
 

@@ -11,7 +11,7 @@
 // one has every fault, and cancelled reads besides, and checks a weaker promise:
 // - Writes, successful conditions and transactions are linearizable.
 // - A read returns a value that was written, of any age: a connection can serve old state until its sidecar restarts.
-// - A rejected write changes nothing. Its condition did not surely hold in every state until the response: state-api
+// - A rejected write changes nothing. Its condition did not certainly hold in every state until the response: state-api
 //   reads the ETag before it checks a condition, and that read may be old, too.
 // - After a restart of all sidecars, reads return what acknowledged writes left.
 //

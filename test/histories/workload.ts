@@ -10,7 +10,7 @@ const CLIENTS = 10;
 const HISTORY_MS = 1_500;
 /** A client waits this long after an operation without a result: every unknown write makes the search longer. */
 const BACK_OFF_MS = 150;
-/** Of each race. */
+/** Clients in each race. */
 const CONTENDERS = 8;
 
 /** Returns random numbers from 0 to below 1. */
@@ -83,7 +83,7 @@ export function createWorkload({ origins, recorder, randomOf }: Options): Worklo
   const statuses = new Map<string, number>();
   const kinds = new Map<Kind, Record<Operation["outcome"], number>>();
   const decided = new Map<string, number>();
-  /** For the clients that do harm. Faults do not overlap. */
+  /** For the clients that faults start. Faults do not overlap. */
   const faultNext = randomOf("clients of faults");
 
   const all = () => [...keys.single, ...keys.partition];
