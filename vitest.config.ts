@@ -40,5 +40,5 @@ function tier(
   include: string[],
   more: { globalSetup?: string; maxWorkers?: number } = {},
 ): TestProjectInlineConfiguration {
-  return { test: { env, name, include, testTimeout: 60_000, hookTimeout: 120_000, expect: { poll }, ...more } };
+  return { test: { env, name, include, testTimeout: 120_000, hookTimeout: 120_000, expect: { poll }, ...more } };
 }

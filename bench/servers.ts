@@ -80,7 +80,10 @@ export function describeApp(appId: string, port: number, env: NodeJS.ProcessEnv 
     DAPR_HTTP_PORT: `${ports.sidecar.http}`,
     AZURE_STAND_IN_PORT: `${ports.azure}`,
     AZURE_STAND_IN_HTTPS_PORT: `${ports.azureHttps}`,
-    STATESTORE_TIMEOUT_MS: "8000", // a busy machine may stop for longer than the default
+    // A busy machine may stop for longer than the defaults.
+    STATESTORE_TIMEOUT_MS: "8000",
+    INVOKE_TIMEOUT_MS: "8000",
+    WASM_TIMEOUT_MS: "8000",
     ...tokens,
     LOG_LEVEL: "warn",
   };

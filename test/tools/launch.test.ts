@@ -412,9 +412,9 @@ describe("the launcher", () => {
   });
 
   test("names an app that does not become ready, and stops everything", async () => {
-    run = await launch({ env: { READY: "never", READY_WITHIN_MS: "1500" } });
+    run = await launch({ env: { READY: "never", READY_WITHIN_MS: "5000" } });
     expect(await run.ended).toBe(1);
-    expect(run.output()).toMatch(/state-api is not ready after 1\.5 s: GET .*\/readyz returns 503\. Its last/);
+    expect(run.output()).toMatch(/state-api is not ready after 5 s: GET .*\/readyz returns 503\. Its last/);
     await expectAllFree(run);
   });
 

@@ -5,6 +5,9 @@ import type { Server } from "../processes/process.ts";
 import type { App } from "./apps.ts";
 import { findDatabaseFile, type Suite } from "./template.ts";
 
+/** Right after its start, a service on a busy machine can take seconds. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
 /** The table of services, and commands to try. */
 export async function renderTable(suite: Suite, apps: readonly App[]): Promise<string> {
   const rows = await Promise.all(
@@ -54,7 +57,7 @@ async function listStores(suite: Suite, { origin, env }: Server): Promise<string
 
 /** Names the source of sample data; empty when the data comes from a subscription. */
 async function listSamples(origin: string): Promise<string[]> {
-  const { headers } = await fetch(origin, { method: "HEAD", signal: AbortSignal.timeout(2_000) });
+  const { headers } = await fetch(origin, { method: "HEAD", signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
   const source = headers.get("sample-data");
   return source ? [`sample data of ${source} (npm start -- --azure shows your own)`] : [];
 }
@@ -70,7 +73,7 @@ async function listCommands(origin: string): Promise<string[]> {
 }
 
 async function fetchJson<T>(url: string, headers: Record<string, string> = {}): Promise<T> {
-  const response = await fetch(url, { headers, signal: AbortSignal.timeout(2_000) });
+  const response = await fetch(url, { headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
   if (!response.ok) throw new Error(`GET ${url} returned ${response.status}`);
   return (await response.json()) as T;
 }

@@ -16,7 +16,7 @@ export async function isFree(port: number): Promise<boolean> {
 
 function canConnect(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: "127.0.0.1", port, timeout: 500 });
+    const socket = connect({ host: "127.0.0.1", port, timeout: 2_000 });
     const settle = (connected: boolean) => () => {
       socket.destroy();
       resolve(connected);

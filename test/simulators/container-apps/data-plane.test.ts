@@ -175,9 +175,10 @@ describe("the data plane", () => {
       port,
       path: "/api/state/order",
       method: "PUT",
-      headers: { "Content-Type": "application/json", "Content-Length": 8 },
+      headers: { "Content-Type": "application/json", "Content-Length": 8, Expect: "100-continue" },
     });
     sent.write('{"a"');
+    await once(sent, "continue"); // the ingress has chosen the revision
     add("registry.example/welcome:2.0.0");
     wait();
     setTraffic(100);

@@ -203,7 +203,7 @@ describe(path, () => {
     const text = page.replaceAll(/\s+/g, " ");
     expect(text).toContain(`99 % successes, rolls back ${percent(rivals.flagger["rolled back"])} of the versions`);
     expect(text).toContain(`1 % errors, rolls back ${percent(rivals.smartdeploy["rolled back"])} and all`);
-  }, 60_000);
+  }, 180_000);
 
   test("protects each environment of release.yml, and sets each variable that it reads", () => {
     const environments = new Set(

@@ -107,7 +107,7 @@ describe("a command", () => {
   ])("%s ends with all processes that it has started", async (_, command, ok) => {
     let result: Awaited<ReturnType<typeof runTest>> | undefined;
     const milliseconds = await measure(async () => {
-      result = await createRunTest(() => {}, 300)(`${command} # ${process.pid}`, {});
+      result = await createRunTest(() => {}, ok ? 60_000 : 300)(`${command} # ${process.pid}`, {});
     });
     expect(milliseconds).toBeLessThan(5_000);
     expect(result?.ok).toBe(ok);

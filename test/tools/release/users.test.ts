@@ -135,7 +135,7 @@ describe("users of an app", () => {
 
   test.each(["before", "after"] as const)(
     "get no error when a run is killed %s the effect of any write, and the next run promotes",
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (moment) => {
       for (let write = 1; ; write += 1) {
         const simulated = await simulate(kept, {}, 6_000);
