@@ -136,6 +136,14 @@ async function claimBlock(): Promise<number[]> {
   throw new Error(`All ports from ${blocks.first} are taken. End other test runs.`);
 }
 
+/** Timeouts of the services that a busy machine does not reach. */
+export const patience = {
+  STATESTORE_TIMEOUT_MS: "20000",
+  INVOKE_TIMEOUT_MS: "20000",
+  WASM_TIMEOUT_MS: "20000",
+  AZURE_TIMEOUT_MS: "20000",
+};
+
 /** The resiliency policy as users run it, or with an attempt timeout that a busy machine does not reach. */
 type Policy = "shipped" | "patient";
 
@@ -162,9 +170,16 @@ spec:
 /** A folder with the resiliency policy alone, for a sidecar whose component is in another folder. */
 export function resiliencyResources(policy: Policy): { folder: string; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), "state-api-test-"));
-  const shipped = readFileSync(join(root, "components/local/resiliency.yaml"), "utf8");
-  const attempt = /(?<=attempt: )\S+/;
-  if (!attempt.test(shipped)) throw new Error("components/local/resiliency.yaml has no timeout named attempt");
-  writeFileSync(join(folder, "resiliency.yaml"), policy === "shipped" ? shipped : shipped.replace(attempt, "10s"));
+  const shipped = readFileSync(join(root, RESILIENCY), "utf8");
+  writeFileSync(join(folder, "resiliency.yaml"), policy === "shipped" ? shipped : withPatience(shipped));
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+export const RESILIENCY = "components/local/resiliency.yaml";
+
+/** The policy with an attempt timeout that a busy machine does not reach. */
+export function withPatience(policy: string): string {
+  const attempt = /(?<=attempt: )\S+/;
+  if (!attempt.test(policy)) throw new Error(`${RESILIENCY} has no timeout named attempt`);
+  return policy.replace(attempt, "10s");
 }

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { listPorts, readTemplate } from "../../tools/launch/template.ts";
-import { freePorts, root } from "./processes.ts";
+import { freePorts, patience, RESILIENCY, root, withPatience } from "./processes.ts";
 
 /** Copies the files that git tracks or would track, with uncommitted changes, but no ignored files such as .env. */
 export function copyRepository(folder: string): void {
@@ -14,7 +14,8 @@ export function copyRepository(folder: string): void {
 
 /**
  * Copies the repository to run `npm start` in: it shares the node_modules of this repository, and every port in
- * dapr.yaml is replaced by a free one. Returns the free ports by the ports that they replace.
+ * dapr.yaml is replaced by a free one. The timeouts, in `.env` and in the resiliency policy, are those of `patience`.
+ * Returns the free ports by the ports that they replace.
  */
 export async function copyRunnableRepository(folder: string): Promise<Map<string, string>> {
   // Otherwise the copy's `npm start` would install into the node_modules that it shares with this run.
@@ -34,5 +35,9 @@ export async function copyRunnableRepository(folder: string): Promise<Map<string
     file,
     readFileSync(file, "utf8").replaceAll(/\d+/g, (number) => ports.get(number) ?? number),
   );
+  const policy = join(folder, RESILIENCY);
+  writeFileSync(policy, withPatience(readFileSync(policy, "utf8")));
+  const settings = Object.entries(patience).map(([name, value]) => `${name}=${value}\n`);
+  writeFileSync(join(folder, ".env"), settings.join(""));
   return ports;
 }

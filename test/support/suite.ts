@@ -4,7 +4,15 @@ import { join } from "node:path";
 import { sampleApplication } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
 import { createNamesFile } from "../../tools/daprd/names.ts";
-import { freePorts, type Process, readLocalConfig, sqliteResources, startService, startSidecar } from "./processes.ts";
+import {
+  freePorts,
+  type Process,
+  patience,
+  readLocalConfig,
+  sqliteResources,
+  startService,
+  startSidecar,
+} from "./processes.ts";
 
 export interface Suite {
   readonly services: Readonly<Record<"state-api" | "group-lister" | "welcome" | "hello-wasm", Process>>;
@@ -13,13 +21,6 @@ export interface Suite {
   readonly database: string;
   end(): Promise<void>;
 }
-
-/** Timeouts that a busy machine does not reach. */
-const patience = {
-  STATESTORE_TIMEOUT_MS: "20000",
-  INVOKE_TIMEOUT_MS: "20000",
-  WASM_TIMEOUT_MS: "20000",
-};
 
 interface SuiteOptions {
   /** Lines to add to the `spec` of the sidecars' Configuration. */

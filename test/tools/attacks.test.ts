@@ -2,7 +2,16 @@
 // other programs that read the environment of a process.
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -41,7 +50,7 @@ const readGreeting = async () => (await fetch(stateApi())).json();
 beforeAll(async () => {
   ports = await copyRunnableRepository(folder);
   const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`);
-  writeFileSync(join(folder, ".env"), lines.join(""));
+  appendFileSync(join(folder, ".env"), lines.join(""));
   launcher = spawn(process.execPath, ["tools/launch/start.ts"], {
     cwd: folder,
     env: { ...process.env, NO_PROXY: undefined, SHELL_SECRET: "the-secret-of-the-shell" },

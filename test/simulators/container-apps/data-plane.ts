@@ -49,7 +49,7 @@ export async function startDataPlane({
 }: DataPlaneOptions): Promise<DataPlane> {
   const keys = await loadIngressKeys();
   const random = createRandom(options.seed ?? 1);
-  // One connection for each request: a process that was blocked can close an idle one just when a request arrives on it.
+  // One connection for each request: a process that was blocked can close an idle one as a request arrives on it.
   const agent = new Agent({ keepAlive: false });
   const processes = new Map<string, Promise<Process>>();
   const ending = new Set<Promise<void>>();
