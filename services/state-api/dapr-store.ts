@@ -29,6 +29,11 @@ const MISSING_DOCUMENT = /\btransaction failed$/;
 type Concurrency = "LAST_WRITE" | "FIRST_WRITE";
 type DaprOperation = NonNullable<Parameters<SdkCall["state"]["transaction"]>[1]>[number];
 
+export interface DaprStoreOptions extends Omit<DaprCallsOptions, "onDisconnect"> {
+  /** Only tests that assert nothing about it set another one: a write that takes longer may be repeated. */
+  readonly cosmosDbWriteTimeoutMs?: number;
+}
+
 export interface DaprStore extends BatchableStore {
   /** Resolves when the sidecar and its components are ready; rejects within a second when they are not. */
   ready(): Promise<void>;
@@ -43,8 +48,8 @@ export interface DaprStore extends BatchableStore {
  * - `get` resolves "" for a missing key, and drops the ETag: `response` has the status and the headers.
  * - `getBulk` reports an error of one key inside a 200: `entryOf` in dapr-items.ts.
  */
-export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">): DaprStore {
-  const { storeName } = options;
+export function createDaprStore(options: DaprStoreOptions): DaprStore {
+  const { storeName, cosmosDbWriteTimeoutMs = COSMOS_DB_WRITE_TIMEOUT_MS } = options;
   const calls = createDaprCalls({
     ...options,
     // The sidecar may return with another component, or another configuration of it.
@@ -57,7 +62,7 @@ export function createDaprStore(options: Omit<DaprCallsOptions, "onDisconnect">)
   async function callToWrite(operation: string, call: Call, work: (sdkCall: SdkCall) => Promise<void>): Promise<void> {
     const { isCosmosDb } = await component.find(call);
     try {
-      await calls.call(operation, call, work, isCosmosDb ? COSMOS_DB_WRITE_TIMEOUT_MS : undefined);
+      await calls.call(operation, call, work, isCosmosDb ? cosmosDbWriteTimeoutMs : undefined);
     } catch (error) {
       // The response was not read, for lack of memory or because it is too large. The write may have succeeded.
       const isUnread = error instanceof StoreError && (error.kind === "overloaded" || error.kind === "too-large");

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { identityHeader } from "../../stand-ins/azure/defaults.ts";
 import { sampleApplication, sampleUsers } from "../../stand-ins/azure/sample.ts";
 import { type Azure, startAzure } from "../../stand-ins/azure/start.ts";
-import { type Process, sqliteResources, startService, startSidecar } from "../support/processes.ts";
+import { type Process, patience, sqliteResources, startService, startSidecar } from "../support/processes.ts";
 import { measure } from "../support/stopwatch.ts";
 
 const MIB = 1_048_576;
@@ -36,7 +36,7 @@ async function start(
   readyPath?: string,
   more: Record<string, string> = {},
 ): Promise<Process> {
-  const env = { ...more, NODE_OPTIONS, DAPR_HTTP_PORT: new URL(sidecarOrigin).port, STATESTORE_TIMEOUT_MS: "10000" };
+  const env = { ...patience, ...more, NODE_OPTIONS, DAPR_HTTP_PORT: new URL(sidecarOrigin).port };
   const service = await startService(name, env, readyPath);
   onTestFinished(async () => void (await service.end("SIGKILL")));
   return service;
@@ -121,7 +121,7 @@ describe("the memory of a service stays below that of its container", () => {
       const peak = await peakMiB(service, async () => {
         const attackers = Array.from({ length: 500 }, () => attack(service, bytes));
         const refused = () => attackers.filter(({ received }) => received.startsWith("HTTP/1.1 503 "));
-        await expect.poll(() => refused().length, { timeout: 15_000 }).toBeGreaterThan(450);
+        await expect.poll(() => refused().length, { timeout: 50_000 }).toBeGreaterThan(450);
         await probeSucceeds(service);
         expect((await put(service, path, '"small"')).ok).toBe(true);
         expect(refused()[0]?.received).toMatch(/Retry-After: 1\r\n[\s\S]*urn:problem:overloaded/);

@@ -1,9 +1,12 @@
 import { onTestFinished } from "vitest";
-import { createDaprStore, type DaprStore } from "../../services/state-api/dapr-store.ts";
+import { createDaprStore, type DaprStore, type DaprStoreOptions } from "../../services/state-api/dapr-store.ts";
 
-/** The adapter for a sidecar; it is closed when the test has finished. */
-export function connectStore(origin: string, more: Partial<Parameters<typeof createDaprStore>[0]> = {}): DaprStore {
-  const store = createDaprStore({ origin, storeName: "statestore", requestTimeoutMs: 1_900, ...more });
+/** Timeouts of the adapter that a busy machine does not reach. */
+export const patientTimeouts = { requestTimeoutMs: 20_000, cosmosDbWriteTimeoutMs: 20_000 };
+
+/** The adapter for a sidecar, with patient timeouts; it is closed when the test has finished. */
+export function connectStore(origin: string, more: Partial<DaprStoreOptions> = {}): DaprStore {
+  const store = createDaprStore({ origin, storeName: "statestore", ...patientTimeouts, ...more });
   onTestFinished(() => store.close());
   return store;
 }

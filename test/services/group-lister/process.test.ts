@@ -132,13 +132,15 @@ describe("sign-in of the process", () => {
     const { access_token: accessToken, expires_on } = (await response.json()) as Record<string, string>;
     const printed = JSON.stringify({ accessToken, expires_on: Number(expires_on), expiresOn: "", tokenType: "Bearer" });
     const az = join(folder, "az");
-    writeFileSync(az, `#!/bin/sh\n/bin/sleep 2\necho '${printed}'\n`);
+    const open = join(folder, "az-may-print");
+    writeFileSync(az, `#!/bin/sh\nuntil [ -e '${open}' ]; do /bin/sleep 0.1; done\necho '${printed}'\n`);
     chmodSync(az, 0o755);
     try {
       await start({ ...nothing(), ...impatient }, "/healthz");
       const waited = await get("/groupz");
       expect(waited).toMatchObject({ status: 504, body: { type: "urn:problem:credential-slow" } });
-      await expect.poll(() => get("/groupz").then(({ status }) => status), { timeout: 10_000 }).toBe(200);
+      writeFileSync(open, "");
+      await expect.poll(() => get("/groupz").then(({ status }) => status), { timeout: 30_000 }).toBe(200);
     } finally {
       rmSync(az);
     }

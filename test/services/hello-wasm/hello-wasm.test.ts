@@ -13,7 +13,7 @@ import { loadModule } from "../../../services/hello-wasm/load-module.ts";
 import { createRunner, type Runner } from "../../../services/hello-wasm/runner.ts";
 import { parseCgiResponse } from "../../../services/hello-wasm/wagi.ts";
 import { inProcess } from "../../support/in-process.ts";
-import { type Process, root, startService } from "../../support/processes.ts";
+import { type Process, patience, root, startService } from "../../support/processes.ts";
 import { assemble } from "../../support/wasm.ts";
 import { runInWasmtime } from "../../support/wasmtime.ts";
 
@@ -354,7 +354,9 @@ const head = "Content-Type: text/plain\\n\\n";
   test("300,000 bytes, printed one by one, take linear time", async () => {
     const module = start(`print(head); store<u32>(piece, piece + 12); store<u8>(piece, 46, 12); store<u32>(piece, 1, 4);
       for (let index = 0; index < 300000; index++) fd_write(1, piece, 1, piece + 8);`);
-    expect(await run(module, 3_000)).toBe(`Content-Type: text/plain\n\n${".".repeat(300_000)}`);
+    const before = process.cpuUsage();
+    expect(await run(module, 50_000)).toBe(`Content-Type: text/plain\n\n${".".repeat(300_000)}`);
+    expect(process.cpuUsage(before).user).toBeLessThan(3_000_000); // microseconds, of all threads
   });
 
   test("output beyond the limit fails the run, even if the module goes on", async () => {
@@ -440,7 +442,10 @@ describe("the hello-wasm process", () => {
   test.skipIf(process.platform !== "linux")(
     "frees the instances of 11,000 requests, sent 500 at a time, and prints no warning",
     async () => {
-      const service: Process = await startService("hello-wasm", { NODE_OPTIONS: "--disable-wasm-trap-handler" });
+      const service: Process = await startService("hello-wasm", {
+        ...patience,
+        NODE_OPTIONS: "--disable-wasm-trap-handler",
+      });
       const ask = async () => {
         // On a busy machine, the service may close a kept connection just before its next request.
         const response = await fetch(service.origin, { headers: { connection: "close" } });
@@ -463,7 +468,7 @@ describe("the hello-wasm process", () => {
   );
 
   test("becomes ready, serves requests, and exits with 0 on SIGTERM", async () => {
-    await inProcess("hello-wasm", {}, async (get) => {
+    await inProcess("hello-wasm", patience, async (get) => {
       expect((await get("/readyz")).status).toBe(200);
       expect(await (await get("/?a=b")).text()).toContain("QUERY_STRING: a=b");
     });

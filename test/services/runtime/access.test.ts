@@ -5,7 +5,7 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { inProcess } from "../../support/in-process.ts";
-import { freePorts, type Process, root, startService } from "../../support/processes.ts";
+import { freePorts, type Process, patience, root, startService } from "../../support/processes.ts";
 
 const names = ["state-api", "group-lister", "welcome", "hello-wasm"] as const;
 const withCallers = ["state-api", "group-lister"] as const;
@@ -125,6 +125,7 @@ describe.each(withCallers)("%s with APP_API_TOKEN", (name) => {
     inProcess(
       name,
       {
+        ...patience,
         DAPR_HTTP_PORT: "9",
         AZURE_STAND_IN: "off",
         AZURE_TOKEN_CREDENTIALS: "EnvironmentCredential",

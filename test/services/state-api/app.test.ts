@@ -536,7 +536,7 @@ describe("errors of the store", () => {
   });
 
   test("a caller that disconnects counts as 499, and its waiting request never reaches the store", async () => {
-    app = serve({}, undefined, (inner) => coalesce(inner, { maxPending: 10 }));
+    app = serve({ STATESTORE_TIMEOUT_MS: "20000" }, undefined, (inner) => coalesce(inner, { maxPending: 10 }));
     const release = Promise.withResolvers<void>();
     const values: unknown[][] = [];
     store.before = (_operation, _keys, written) => {

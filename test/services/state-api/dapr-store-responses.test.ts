@@ -2,10 +2,10 @@
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { MAX_RESPONSE_BYTES } from "../../../services/dapr/client.ts";
 import { BodyMemory } from "../../../services/runtime/body-memory.ts";
-import type { DaprStore } from "../../../services/state-api/dapr-store.ts";
+import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
 import type { Call } from "../../../services/state-api/store.ts";
 import { storeFailure } from "../../../services/state-api/store-failure.ts";
 import { connectStore } from "../../support/dapr-store.ts";
@@ -822,7 +822,8 @@ describe("the time limit", () => {
     ["a write to SQLite", SQLITE, save, 2_000],
     ["the readiness of the sidecar", SQLITE, (store) => store.ready(), 1_000],
   ])("of %s holds", async (_what, metadata, ask, limit) => {
-    const store = connectStore(origin, { requestTimeoutMs: 1_900 });
+    const store = createDaprStore({ origin, storeName: "statestore", requestTimeoutMs: 1_900 });
+    onTestFinished(() => store.close());
     respond = (_req, res) => res.end(metadata);
     await store.batches(call);
     const arrived = Promise.withResolvers<void>();

@@ -45,7 +45,7 @@ describe("faults of the sidecar", () => {
   test("every call fails within 2.5 s when the sidecar is frozen", async () => {
     const local = sqliteResources("shipped");
     const sidecar = await startSidecar({ resources: [local.folder] });
-    const store = connectStore(sidecar.origin);
+    const store = connectStore(sidecar.origin, { requestTimeoutMs: 1_900, cosmosDbWriteTimeoutMs: 500 });
     await store.ready();
     await freeze(sidecar.pid);
     const outcomes = await Promise.all(Object.values(asks(store)).map((ask) => timed(ask())));
@@ -77,7 +77,7 @@ describe("faults of the sidecar", () => {
   });
 
   test("the next call succeeds after the sidecar has restarted", async () => {
-    const local = sqliteResources("shipped");
+    const local = sqliteResources();
     let sidecar = await startSidecar({ resources: [local.folder] });
     const store = connectStore(sidecar.origin);
     await store.save({ key: "k", value: "kept" }, call);

@@ -10,6 +10,7 @@ import { readStateApiConfig } from "../../../services/state-api/config.ts";
 import { createDaprStore } from "../../../services/state-api/dapr-store.ts";
 import type { BatchableStore, StateStore } from "../../../services/state-api/store.ts";
 import { startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
+import { patientTimeouts } from "../../support/dapr-store.ts";
 import { resiliencyResources, sqliteResources, startSidecar } from "../../support/processes.ts";
 
 const cleanUp: (() => unknown)[] = [];
@@ -43,7 +44,7 @@ async function serveOver(
 ): Promise<{ api: Agent; batches: string[][] }> {
   const sidecar = await startSidecar({ resources, env });
   const config = readStateApiConfig({ STATESTORE_TIMEOUT_MS: "20000", MAX_BODY_BYTES: "4194304" }, []);
-  const daprStore = createDaprStore({ origin: sidecar.origin, storeName: "statestore", requestTimeoutMs: 20_000 });
+  const daprStore = createDaprStore({ origin: sidecar.origin, storeName: "statestore", ...patientTimeouts });
   cleanUp.push(sidecar.end, daprStore.close);
   const batches: string[][] = [];
   const recording: BatchableStore = {
@@ -60,7 +61,7 @@ async function serveOver(
     register: new Registry(),
     ready: daprStore.ready,
   });
-  await daprStore.ready();
+  await expect.poll(() => daprStore.ready().then(() => "ready", String)).toBe("ready");
   return { api: request.agent(app), batches };
 }
 

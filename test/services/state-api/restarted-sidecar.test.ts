@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
 import { freeze } from "../../support/freeze.ts";
-import { resiliencyResources, root, sqliteResources } from "../../support/processes.ts";
+import { patience, resiliencyResources, root, sqliteResources } from "../../support/processes.ts";
 import { countStatuses, type StateApiPair, startStateApi } from "../../support/state-api.ts";
 
 /** Starts a service whose sidecar has the resources of `folder`, and an empty container for its component. */
@@ -18,6 +18,7 @@ async function start(
   onTestFinished(policy.remove);
   const pair = await startStateApi({
     resources: [folder, policy.folder],
+    env: patience,
     sidecarEnv: { COSMOS_URL: cosmos.url, COSMOS_KEY: cosmos.key },
   });
   onTestFinished(() => pair.end());

@@ -4,12 +4,12 @@ import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, test } from "vitest";
 import { spawn } from "../../../tools/processes/spawn.ts";
 import { inProcess } from "../../support/in-process.ts";
-import { freePorts, root } from "../../support/processes.ts";
+import { freePorts, patience, root } from "../../support/processes.ts";
 
 describe("the process of state-api", () => {
   test("is live but not ready without a sidecar, says why, and exits 0 on SIGTERM", async () => {
     const [unused] = await freePorts(1);
-    await inProcess("state-api", { DAPR_HTTP_PORT: `${unused}` }, async (get) => {
+    await inProcess("state-api", { ...patience, DAPR_HTTP_PORT: `${unused}` }, async (get) => {
       expect(await (await get("/healthz")).text()).toBe("ok");
       const readiness = await get("/readyz");
       expect(readiness.status).toBe(503);

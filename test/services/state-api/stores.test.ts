@@ -11,14 +11,14 @@ import { coalesce } from "../../../services/state-api/batching/coalesce.ts";
 import { readStateApiConfig } from "../../../services/state-api/config.ts";
 import { createDaprStore, type DaprStore } from "../../../services/state-api/dapr-store.ts";
 import { type CosmosSimulator, startCosmosSimulator } from "../../simulators/cosmos/simulator.ts";
+import { patientTimeouts } from "../../support/dapr-store.ts";
 import { createCall } from "../../support/memory-store.ts";
 import { type Process, resiliencyResources, root, sqliteResources, startSidecar } from "../../support/processes.ts";
 
 /** Serves the whole API in this process, over a real daprd. */
 function serveOver(sidecar: Process): { api: Agent; store: DaprStore } {
   const config = readStateApiConfig({ STATESTORE_TIMEOUT_MS: "20000" }, []);
-  const requestTimeoutMs = config.STATESTORE_TIMEOUT_MS;
-  const store = createDaprStore({ origin: sidecar.origin, storeName: "statestore", requestTimeoutMs });
+  const store = createDaprStore({ origin: sidecar.origin, storeName: "statestore", ...patientTimeouts });
   const app = createApp({
     store: coalesce(store, { maxPending: 1_000 }),
     config,

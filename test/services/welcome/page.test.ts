@@ -12,6 +12,7 @@ import { findChromium } from "../../support/chromium.ts";
 import {
   freePorts,
   type Process,
+  patience,
   readLocalConfig,
   root,
   sqliteResources,
@@ -51,10 +52,12 @@ beforeAll(async () => {
     startSidecar({ appId: "welcome", appPort: welcomePort, resources: [noResources], config }),
   ]);
   const [ofStateApi, , ofWelcome] = sidecars.map(({ origin }) => new URL(origin).port);
-  startWelcome = (env) => startService("welcome", { PORT: `${welcomePort}`, DAPR_HTTP_PORT: `${ofWelcome}`, ...env });
+  startWelcome = (env) =>
+    startService("welcome", { ...patience, PORT: `${welcomePort}`, DAPR_HTTP_PORT: `${ofWelcome}`, ...env });
   [stateApi, groupLister, welcome, browser] = await Promise.all([
-    startService("state-api", { PORT: `${stateApiPort}`, DAPR_HTTP_PORT: `${ofStateApi}` }),
+    startService("state-api", { ...patience, PORT: `${stateApiPort}`, DAPR_HTTP_PORT: `${ofStateApi}` }),
     startService("group-lister", {
+      ...patience,
       PORT: `${groupListerPort}`,
       NODE_OPTIONS: "--import ./stand-ins/azure/env.ts",
       AZURE_STAND_IN_PORT: new URL(azure.url).port,

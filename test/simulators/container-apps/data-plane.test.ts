@@ -179,6 +179,8 @@ describe("the data plane", () => {
     });
     sent.write('{"a"');
     await once(sent, "continue"); // the ingress has chosen the revision
+    // The process accepts connections in the order of their arrival.
+    for (const _ of [1, 2]) expect((await get("welcome")).status).toBe(200);
     add("registry.example/welcome:2.0.0");
     wait();
     setTraffic(100);
