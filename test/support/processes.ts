@@ -72,7 +72,7 @@ export function readLocalConfig(namesFile: string): string {
 export async function launch(server: Server): Promise<Process> {
   const { running, output, end } = start(server);
   try {
-    await waitUntilReady(running, { timeoutMs: 20_000 });
+    await waitUntilReady(running, { timeoutMs: 60_000 });
   } catch (error) {
     running.signal("SIGKILL");
     throw new Error(`${error}\nAll its output:\n${output()}`);

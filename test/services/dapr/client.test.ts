@@ -81,7 +81,7 @@ describe("createSidecarClient", () => {
     const onDisconnect = vi.fn();
     const held = new Set<ServerResponse>();
     const { client } = await connect((_req, res) => held.add(res), { onDisconnect });
-    const timeOut = () => expect(client.request("/", { timeoutMs: 50 })).rejects.toMatchObject({ kind: "timeout" });
+    const timeOut = () => expect(client.request("/", { timeoutMs: 500 })).rejects.toMatchObject({ kind: "timeout" });
     await timeOut();
     await expect.poll(() => onDisconnect.mock.calls.length).toBe(1);
 

@@ -426,11 +426,11 @@ describe("group-lister with the Azure stand-in", () => {
       env: { ...process.env, ...ports, PORT: `${http}` },
     });
     try {
-      await expect.poll(() => get("/readyz").then(({ status }) => status), { timeout: 10_000 }).toBe(200);
+      await expect.poll(() => get("/readyz").then(({ status }) => status), { timeout: 30_000 }).toBe(200);
       const { body, headers } = await get("/groupz");
       expect(body).toEqual(names);
       expect(headers.get("Sample-Data")).toBe("azure-stand-in");
-      expect(service?.output()).toContain('listing subscription \\"Sample subscription\\"');
+      await expect.poll(() => service?.output()).toContain('listing subscription \\"Sample subscription\\"');
     } finally {
       standIn.kill();
       await once(standIn, "exit");

@@ -245,8 +245,10 @@ test("without its role, a running service returns 500 with Cosmos DB's status, a
   const { status, body } = await send("GET", "/state/a");
   expect({ status, body }).toMatchObject({ status: 500, body: { title: expect.stringContaining("403 Forbidden") } });
   expect(JSON.stringify(body)).not.toContain(identity.objectId);
-  expect(service.output()).toContain(
-    `principal [${identity.objectId}] does not have required RBAC permissions to perform action ` +
-      "[Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/items] on resource [/dbs/dapr-db/colls/statestore]",
-  );
+  await expect
+    .poll(() => service.output())
+    .toContain(
+      `principal [${identity.objectId}] does not have required RBAC permissions to perform action ` +
+        "[Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/items] on resource [/dbs/dapr-db/colls/statestore]",
+    );
 });

@@ -592,7 +592,7 @@ describe("GET /api/health", () => {
   });
 
   test("reports unknown for a service behind an unreachable sidecar and for both after a timeout", async () => {
-    api = serve({ INVOKE_TIMEOUT_MS: "100" });
+    api = serve({ INVOKE_TIMEOUT_MS: "1000" });
     respond = paths(
       daprError(500, "err: no host found with the given ID"),
       () => {},
@@ -610,7 +610,7 @@ describe("GET /api/health", () => {
         appId: "group-lister",
         service: "unknown",
         sidecar: "unknown",
-        reason: "group-lister did not respond within 100 ms",
+        reason: "group-lister did not respond within 1000 ms",
       },
     ]);
   });

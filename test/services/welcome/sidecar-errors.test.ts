@@ -124,7 +124,9 @@ describe("welcome behind a real sidecar reports", { timeout: 60_000 }, () => {
     const peer = await sidecarOf("state-api", { appPort: port });
     const welcome = welcomeAt(await sidecarOf("welcome"));
     await reach(welcome);
-    for (let round = 0; round < 3; round++) {
+    let rounds = 0;
+    while (rounds < 3) {
+      const start = performance.now();
       await freeze(peer.pid);
       await setTimeout(2_000);
       // A read would be repeated by the sidecar.
@@ -134,8 +136,12 @@ describe("welcome behind a real sidecar reports", { timeout: 60_000 }, () => {
         .then(({ body }) => body);
       await setTimeout(300);
       process.kill(peer.pid, "SIGCONT");
-      expect(await written).not.toMatchObject({ type: "urn:problem:sidecar-unreachable" });
+      const body = await written;
       await reach(welcome);
+      // On a busy machine, the peer can be stopped for so long that its name expires: stop it once more.
+      if (performance.now() - start > 3_500) continue;
+      expect(body).not.toMatchObject({ type: "urn:problem:sidecar-unreachable" });
+      rounds++;
     }
   });
 

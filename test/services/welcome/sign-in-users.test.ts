@@ -54,8 +54,11 @@ function call(path: string, headers: Record<string, string> = {}, method = "GET"
 }
 
 const read = (key: string, headers: Record<string, string>) => call(`/api/state/${key}`, headers);
-const write = (key: string, value: string, headers: Record<string, string>) =>
-  call(`/api/state/${key}`, headers, "PUT", value);
+/** Repeats a write that got 504: on a busy machine, it can exceed its 950 ms. */
+async function write(key: string, value: string, headers: Record<string, string>): ReturnType<typeof call> {
+  const response = await call(`/api/state/${key}`, headers, "PUT", value);
+  return response.status === 504 ? write(key, value, headers) : response;
+}
 
 /** All rows of the store, behind the services. */
 function stored(): Record<string, string> {
