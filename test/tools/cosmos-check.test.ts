@@ -242,7 +242,7 @@ describe("npm run cosmos:check", () => {
   const silent: [string, () => Promise<string>, string][] = [
     ["refuses connections", async () => "http://127.0.0.1:1/", "ECONNREFUSED"],
     ["drops the packets of a new connection", startDeaf, "timeout"],
-    ["does not exist", async () => "https://nowhere.invalid/", "ENOTFOUND|EAI_AGAIN|timeout"],
+    ["does not exist", async () => "https://nowhere.invalid/", "ENOTFOUND|EAI_AGAIN"],
   ];
 
   test.each(silent)("reports an endpoint that %s", async (_, endpoint, reason) => {
@@ -273,12 +273,12 @@ describe("npm run cosmos:check", () => {
     });
   });
 
-  test("says that it waits for an endpoint that never responds, before it fails", async () => {
+  test("says within 2 s that it waits for an endpoint that never responds, and fails", async () => {
     const { url, connected } = await startSilent();
     const child = spawnCheck(["--endpoint", url, "--key-env", "COSMOS_KEY"], { COSMOS_KEY: emulatorKey });
     const noted = once(createInterface(child.stderr), "line");
     await connected;
-    expect(await measure(() => noted)).toBeLessThan(4_500); // 1 s, and a margin for a busy machine
+    expect(await measure(() => noted)).toBeLessThan(2_000);
     const [note] = await noted;
     expect(note).toMatch(/^http:\S+ is slow; waiting up to 5 s for a response/);
     const [out, [code]] = await Promise.all([text(child.stdout), once(child, "exit")]);
