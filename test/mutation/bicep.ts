@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { createVitest, type Vitest } from "vitest/node";
 import { type Bicep, findBicep, startBicep } from "../support/bicep.ts";
 import { root } from "../support/processes.ts";
@@ -49,7 +50,9 @@ async function runTests({ folder, vitest }: Bench, test: string): Promise<string
     ...[...module.children.allTests("failed")].flatMap((test) => test.result().errors ?? []),
   ]);
   const none = testModules.flatMap((module) => [...module.children.allTests("passed")]).length === 0;
-  return [...failures, ...unhandledErrors].map(String).concat(none && failures.length === 0 ? "no test ran" : []);
+  return [...failures, ...unhandledErrors]
+    .map((failure) => inspect(failure))
+    .concat(none && failures.length === 0 ? "no test ran" : []);
 }
 
 /** Resolves with undefined when a test fails, otherwise with what is wrong. */
