@@ -179,8 +179,10 @@ export async function startCluster(serviceAccountFlags: Readonly<Record<string, 
   }
 
   /**
-   * Starts one node in each of three zones. kwok updates the API as kubelet would and reports pods as running; no
-   * container runs. A pod of a Job succeeds at once, except one with the label app=smoke, whose end its test reports.
+   * Starts one node in each of three zones. kwok updates the API as kubelet would and reports pods as ready; no
+   * container runs. A pod of a Job succeeds at once. The exceptions are pods whose container the test runs as a process:
+   * one with the label app=superapi becomes ready when the test annotates it, and the test reports the end of one with
+   * app=smoke.
    */
   async function startNodes(): Promise<void> {
     const stages = join(await findSource("cluster", "sigs.k8s.io/kwok"), "kustomize/stage");
@@ -189,9 +191,19 @@ export async function startCluster(serviceAccountFlags: Readonly<Record<string, 
       "node/heartbeat-with-lease/node-*.yaml",
       "pod/fast/pod-{ready,complete,delete}.yaml",
     ];
-    const config = globSync(files, { cwd: stages }).map((file) => readFileSync(join(stages, file), "utf8"));
-    const exception = "    - { key: .metadata.labels.app, operator: NotIn, values: [smoke] }\n";
-    const text = config.join("\n---\n").replace(/name: pod-complete\n[\s\S]*?matchExpressions:\n/, `$&${exception}`);
+    let text = globSync(files, { cwd: stages })
+      .map((file) => readFileSync(join(stages, file), "utf8"))
+      .join("\n---\n");
+    const exceptions = {
+      "pod-ready": `.metadata.labels.app == "superapi" and .metadata.annotations.process != "running"`,
+      "pod-complete": `.metadata.labels.app == "smoke"`,
+    };
+    for (const [stage, exception] of Object.entries(exceptions)) {
+      text = text.replace(
+        new RegExp(`name: ${stage}\\n[\\s\\S]*?matchExpressions:\\n`),
+        `$&    - { key: '${exception}', operator: NotIn, values: ["true"] }\n`,
+      );
+    }
     writeFileSync(join(folder, "stages.yaml"), text);
     const kwokFlags = {
       kubeconfig,

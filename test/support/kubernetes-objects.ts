@@ -19,7 +19,10 @@ export interface Pod extends KubernetesObject {
     readonly initContainers?: readonly Container[];
     readonly containers: readonly Container[];
   };
-  readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+  readonly status: {
+    readonly phase?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
 }
 
 export interface Container {

@@ -129,10 +129,7 @@ export function describeAnalysis(): void {
     const results = (runs: readonly AnalysisRun[]) =>
       runs.map(({ status }) => status?.metricResults?.map(({ name, phase }) => `${name} ${phase}`).sort());
 
-    /**
-     * Starts Prometheus, whose process otherwise starts with the first query, which would find no data. Its first
-     * scrapes start the processes of the pods.
-     */
+    /** Starts Prometheus, whose process otherwise starts with the first query, which would find no data. */
     const startPrometheus = (namespace: string) =>
       until(`Prometheus has metrics of all pods in ${namespace}`, async () => {
         const query = encodeURIComponent('count(up{job="superapi"} == 1)');

@@ -1,6 +1,6 @@
-// In place of the cluster's network and of the container runtime: an HTTP proxy that runs the container of a pod as a
-// process, with what its pod got from the manifests, when the first request for the pod arrives. The containers of Jobs
-// run when the pod does; they reach other pods through the proxy.
+// In place of the cluster's network and of the container runtime: the containers of welcome and of smoke Jobs run as
+// processes with what their pods got from the manifests, and an HTTP proxy leads to them. A pod of welcome is ready when
+// its process is. Prometheus starts with the first request for it.
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { join } from "node:path";
@@ -68,29 +68,20 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
 
   async function localPortOf(pod: Pod | undefined, port: number): Promise<string> {
     if (!pod) throw new Error("no pod has this address");
-    let process = running.get(pod.metadata.uid);
-    if (!process) {
-      if (ended) throw new Error("the proxy has ended"); // nothing would end the process
-      process = start(pod);
-      running.set(pod.metadata.uid, process);
-      await endOthers();
-    }
-    const local = (await process).ports[port];
+    const local = (await processOf(pod)).ports[port];
     if (local === undefined) throw new Error(`${pod.metadata.name} does not listen on ${port}`);
     return local;
   }
 
-  /** Ends the processes of pods that no longer exist. */
-  async function endOthers(): Promise<void> {
-    const uids = new Set((await list("/api/v1/pods")).map(({ metadata }) => metadata.uid));
-    for (const [uid, process] of running) {
-      if (uids.has(uid)) continue;
-      running.delete(uid);
-      ending.push(process.then(({ end }) => end()));
-    }
+  function processOf(pod: Pod): Promise<RunningPod> {
+    const { uid } = pod.metadata;
+    const process = running.get(uid) ?? start(pod);
+    running.set(uid, process);
+    return process;
   }
 
   async function start(pod: Pod): Promise<RunningPod> {
+    if (ended) throw new Error("the proxy has ended"); // nothing would end the process
     const [container] = pod.spec.containers;
     if (!container) throw new Error(`${pod.metadata.name} has no container`);
     return /\bprometheus:/.test(container.image) ? startPrometheus(pod, container) : startWelcome(pod, container);
@@ -150,29 +141,55 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     return { ports: { [container.ports?.[0]?.containerPort ?? 0]: port }, end };
   }
 
-  /** Runs the containers of new smoke Jobs until the proxy ends. kwok reports the end of other Jobs: see startNodes. */
-  async function runJobs(): Promise<void> {
+  /** Starts the processes of new pods, and ends those of pods that no longer exist, until the proxy ends. */
+  async function runPods(): Promise<void> {
     const started = new Map<string, Promise<void>>();
-    const path = "/api/v1/pods?labelSelector=app=smoke&fieldSelector=status.phase=Running";
+    const path = `/api/v1/pods?labelSelector=${encodeURIComponent("app in (prometheus, smoke, superapi)")}`;
     while (server.listening) {
-      for (const pod of await list<Pod>(path))
-        if (!started.has(pod.metadata.uid)) started.set(pod.metadata.uid, runJob(pod));
+      const existing = await list<Pod>(path);
+      for (const pod of existing) {
+        const { uid, labels, deletionTimestamp } = pod.metadata;
+        if (started.has(uid) || deletionTimestamp) continue;
+        if (labels?.app === "smoke" && pod.status.phase === "Running") started.set(uid, runJob(pod));
+        if (labels?.app === "superapi" && pod.spec.nodeName) started.set(uid, runWelcome(pod));
+      }
+      const uids = new Set(existing.map(({ metadata }) => metadata.uid));
+      for (const [uid, process] of running) {
+        if (uids.has(uid)) continue;
+        running.delete(uid);
+        ending.push(process.then(({ end }) => end()));
+      }
       await sleep(250);
     }
     await Promise.all(started.values());
   }
 
+  /** kwok reports the pod as ready when it has the annotation: see startNodes. */
+  async function runWelcome(pod: Pod): Promise<void> {
+    try {
+      await processOf(pod);
+    } catch (error) {
+      console.error(`${pod.metadata.name} did not start: ${error}`); // the pod never gets ready
+      return;
+    }
+    await patch(pod, "", { metadata: { annotations: { process: "running" } } });
+  }
+
   async function runJob(pod: Pod): Promise<void> {
-    const { name, namespace } = pod.metadata;
     const [container] = pod.spec.containers;
     const [program, ...options] = container?.command ?? [];
-    if (!container || program !== "node") throw new Error(`${name} runs another program than Node`);
+    if (!container || program !== "node") throw new Error(`${pod.metadata.name} does not run Node`);
     const env = { ...(await resolveVariables(pod, container)), NODE_USE_ENV_PROXY: "1", HTTP_PROXY: proxy };
     const { code } = await run(process.execPath, [...options, ...(container.args ?? [])], env).ended;
-    await fetch(`${cluster.proxy}/api/v1/namespaces/${namespace}/pods/${name}/status`, {
+    await patch(pod, "/status", { status: { phase: code === 0 ? "Succeeded" : "Failed" } });
+  }
+
+  /** Does nothing when the pod no longer exists. */
+  async function patch({ metadata }: Pod, subresource: string, change: object): Promise<void> {
+    await fetch(`${cluster.proxy}/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}${subresource}`, {
       method: "PATCH",
       headers: { "Content-Type": "application/merge-patch+json" },
-      body: JSON.stringify({ status: { phase: code === 0 ? "Succeeded" : "Failed" } }),
+      body: JSON.stringify(change),
     });
   }
 
@@ -204,7 +221,7 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     });
   });
   await new Promise<void>((resolve) => server.listen(Number(proxyPort), "127.0.0.1", resolve));
-  const jobs = runJobs();
+  const pods = runPods();
   return {
     proxy,
     async get(url) {
@@ -215,7 +232,7 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     async end() {
       server.close();
       server.closeAllConnections();
-      await jobs;
+      await pods;
       ended = true;
       ending.push(...[...running.values()].map((process) => process.then(({ end }) => end())));
       await Promise.allSettled(ending); // one that never started has nothing to end

@@ -16,7 +16,7 @@ import { cluster, edit, get, kubectl, list, pods } from "./context.ts";
 
 const namespace = "canary";
 const inNamespace = ["-n", namespace];
-const errors: RatioCheck = { name: "5xx", source: "metrics", margin: 0.1, max: 0.9, lag: 0 };
+const errors: RatioCheck = { name: "5xx", source: "metrics", margin: 0.2, max: 0.9, lag: 0 };
 
 /** Seconds in place of minutes. */
 const definition: Definition = {
@@ -32,15 +32,15 @@ const definition: Definition = {
   inconclusive: { extend: 60, then: "hold" },
 };
 
-/** A value of NODE_OPTIONS with which every third response of the API is a 500. */
-const everyThirdFails = `--import=data:text/javascript,${encodeURIComponent(`
+/** A value of NODE_OPTIONS with which every second response of the API is a 500. */
+const everySecondFails = `--import=data:text/javascript,${encodeURIComponent(`
   import { ServerResponse } from "node:http";
   const { setHeader } = ServerResponse.prototype;
   let responses = 0;
   ServerResponse.prototype.setHeader = function (name, value) {
-    if (this.req.url === "/api/version" && name === "Content-Type" && !this.failed && ++responses % 3 === 0) {
+    if (this.req.url === "/api/version" && name === "Content-Type" && !this.failed && ++responses % 2 === 0) {
       this.failed = true;
-      throw new Error("every third response fails");
+      throw new Error("every second response fails");
     }
     return setHeader.call(this, name, value);
   }`)}`;
@@ -300,7 +300,7 @@ export function describeRelease(): void {
 
     test("a version with errors is rolled back before its first step ends", async () => {
       call();
-      await release({ WELCOME: "v3", NODE_OPTIONS: everyThirdFails });
+      await release({ WELCOME: "v3", NODE_OPTIONS: everySecondFails });
       await becomes({ phase: "Degraded" });
       expect(await results()).toContain("5xx-fails Failed");
       expect((await results()).filter((result) => result.startsWith("5xx-passes"))).toEqual([]);
