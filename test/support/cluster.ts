@@ -180,9 +180,9 @@ export async function startCluster(serviceAccountFlags: Readonly<Record<string, 
 
   /**
    * Starts one node in each of three zones. kwok updates the API as kubelet would and reports pods as ready; no
-   * container runs. A pod of a Job succeeds at once. The exceptions are pods whose container the test runs as a process:
-   * one with the label app=superapi becomes ready when the test annotates it, and the test reports the end of one with
-   * app=smoke.
+   * container runs. A pod of a Job succeeds at once. The exceptions are pods whose container the test runs as a
+   * process: one with the label app=superapi becomes ready when the test annotates it, and the test reports the end of
+   * one with the label app=smoke.
    */
   async function startNodes(): Promise<void> {
     const stages = join(await findSource("cluster", "sigs.k8s.io/kwok"), "kustomize/stage");
@@ -199,10 +199,9 @@ export async function startCluster(serviceAccountFlags: Readonly<Record<string, 
       "pod-complete": `.metadata.labels.app == "smoke"`,
     };
     for (const [stage, exception] of Object.entries(exceptions)) {
-      text = text.replace(
-        new RegExp(`name: ${stage}\\n[\\s\\S]*?matchExpressions:\\n`),
-        `$&    - { key: '${exception}', operator: NotIn, values: ["true"] }\n`,
-      );
+      const start = new RegExp(`name: ${stage}\\n[\\s\\S]*?matchExpressions:\\n`);
+      if (!start.test(text)) throw new Error(`kwok has no stage ${stage} with matchExpressions`);
+      text = text.replace(start, `$&    - { key: '${exception}', operator: NotIn, values: ["true"] }\n`);
     }
     writeFileSync(join(folder, "stages.yaml"), text);
     const kwokFlags = {

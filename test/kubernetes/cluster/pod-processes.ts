@@ -1,6 +1,7 @@
-// In place of the cluster's network and of the container runtime: the containers of welcome and of smoke Jobs run as
-// processes with what their pods got from the manifests, and an HTTP proxy leads to them. A pod of welcome is ready when
-// its process is. Prometheus starts with the first request for it.
+// In place of the cluster's network and of the container runtime: containers run as processes with what their pods got
+// from the manifests, and an HTTP proxy leads to them. A pod with the label app=superapi is welcome in a Rollout: it
+// becomes ready when its process is. The process of a smoke Job starts with its pod and reaches other pods through the
+// proxy. Prometheus starts with the first request for it.
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { join } from "node:path";
@@ -141,37 +142,36 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
     return { ports: { [container.ports?.[0]?.containerPort ?? 0]: port }, end };
   }
 
-  /** Starts the processes of new pods, and ends those of pods that no longer exist, until the proxy ends. */
+  /**
+   * Until the proxy ends: starts the processes of new pods, except Prometheus, and ends those of pods that no longer
+   * exist.
+   */
   async function runPods(): Promise<void> {
     const started = new Map<string, Promise<void>>();
     const path = `/api/v1/pods?labelSelector=${encodeURIComponent("app in (prometheus, smoke, superapi)")}`;
-    while (server.listening) {
-      const existing = await list<Pod>(path);
+    for (; server.listening; await sleep(250)) {
+      const existing = await list<Pod>(path).catch((error) => console.error("cannot list pods:", error));
+      if (!existing) continue;
       for (const pod of existing) {
-        const { uid, labels, deletionTimestamp } = pod.metadata;
+        const { name, uid, labels, deletionTimestamp } = pod.metadata;
         if (started.has(uid) || deletionTimestamp) continue;
-        if (labels?.app === "smoke" && pod.status.phase === "Running") started.set(uid, runJob(pod));
-        if (labels?.app === "superapi" && pod.spec.nodeName) started.set(uid, runWelcome(pod));
+        const report = (error: unknown) => console.error(`${name} does not run:`, error);
+        if (labels?.app === "smoke" && pod.status.phase === "Running") started.set(uid, runJob(pod).catch(report));
+        if (labels?.app === "superapi" && pod.spec.nodeName) started.set(uid, runWelcome(pod).catch(report));
       }
       const uids = new Set(existing.map(({ metadata }) => metadata.uid));
       for (const [uid, process] of running) {
         if (uids.has(uid)) continue;
         running.delete(uid);
-        ending.push(process.then(({ end }) => end()));
+        ending.push(process.then(({ end }) => end()).catch(() => {})); // whoever started it has the error
       }
-      await sleep(250);
     }
     await Promise.all(started.values());
   }
 
   /** kwok reports the pod as ready when it has the annotation: see startNodes. */
   async function runWelcome(pod: Pod): Promise<void> {
-    try {
-      await processOf(pod);
-    } catch (error) {
-      console.error(`${pod.metadata.name} did not start: ${error}`); // the pod never gets ready
-      return;
-    }
+    await processOf(pod);
     await patch(pod, "", { metadata: { annotations: { process: "running" } } });
   }
 
@@ -186,11 +186,13 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
 
   /** Does nothing when the pod no longer exists. */
   async function patch({ metadata }: Pod, subresource: string, change: object): Promise<void> {
-    await fetch(`${cluster.proxy}/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}${subresource}`, {
+    const path = `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}${subresource}`;
+    const response = await fetch(`${cluster.proxy}${path}`, {
       method: "PATCH",
       headers: { "Content-Type": "application/merge-patch+json" },
       body: JSON.stringify(change),
     });
+    if (!response.ok && response.status !== 404) throw new Error(`${path}: ${await response.text()}`);
   }
 
   async function forward(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {

@@ -16,6 +16,7 @@ import { cluster, edit, get, kubectl, list, pods } from "./context.ts";
 
 const namespace = "canary";
 const inNamespace = ["-n", namespace];
+/** With this margin, 11 requests without an error are enough for a verdict on a busy machine. */
 const errors: RatioCheck = { name: "5xx", source: "metrics", margin: 0.2, max: 0.9, lag: 0 };
 
 /** Seconds in place of minutes. */
@@ -32,7 +33,7 @@ const definition: Definition = {
   inconclusive: { extend: 60, then: "hold" },
 };
 
-/** A value of NODE_OPTIONS with which every second response of the API is a 500. */
+/** A value of NODE_OPTIONS with which every second response of the API is a 500: 12 requests show the difference. */
 const everySecondFails = `--import=data:text/javascript,${encodeURIComponent(`
   import { ServerResponse } from "node:http";
   const { setHeader } = ServerResponse.prototype;
