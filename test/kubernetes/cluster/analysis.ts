@@ -8,6 +8,7 @@ import { until } from "../../support/cluster.ts";
 import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
 import { root } from "../../support/processes.ts";
 import { block, cluster, edit, get, kubectl, list, pods, stderr } from "./context.ts";
+import { failEvery, respond } from "./faults.ts";
 
 interface AnalysisRun extends KubernetesObject {
   readonly status?: { readonly phase: string; readonly message?: string; readonly metricResults?: MetricResult[] };
@@ -21,36 +22,13 @@ interface MetricResult {
 
 const page = "docs/operate/blue-green.md";
 
-/** A value of NODE_OPTIONS that runs code when the service starts. */
-const run = (code: string) => `--import=data:text/javascript,${encodeURIComponent(code)}`;
-
-/** A fault: a pod gives another response to requests for a path, `after` milliseconds after the first one. */
-const respond = (path: string, response: string, after = 0) =>
-  run(`import { Server } from "node:http";
-    const { emit } = Server.prototype;
-    let first;
-    Server.prototype.emit = function (event, req, res) {
-      if (event !== "request" || req.url !== "${path}") return emit.apply(this, arguments);
-      first ??= performance.now();
-      return performance.now() - first >= ${after} ? ${response} : emit.apply(this, arguments);
-    }`);
-
 /** Settings of versions with a fault. */
 const faults = {
   readinessAfterStart: respond("/readyz", "res.writeHead(503).end()", 1_500),
   otherVersionFormat: respond("/api/version", 'res.writeHead(200, { "Content-Type": "text/html" }).end("It works!")'),
   page: respond("/", "res.writeHead(500).end()"),
   /** The metric smoke does not request this route. */
-  everyThirdSignIn: run(`import { ServerResponse } from "node:http";
-    const { setHeader } = ServerResponse.prototype;
-    let responses = 0;
-    ServerResponse.prototype.setHeader = function (name, value) {
-      if (this.req.url === "/api/sign-in" && name === "Content-Type" && !this.failed && ++responses % 3 === 0) {
-        this.failed = true;
-        throw new Error("every third response fails");
-      }
-      return setHeader.call(this, name, value);
-    }`),
+  everyThirdSignIn: failEvery(3, "/api/sign-in"),
 };
 
 /** The new versions run as real processes, which the controller and a real Prometheus reach through a proxy. */

@@ -163,7 +163,8 @@ export async function startPodProcesses(cluster: Cluster): Promise<PodProcesses>
       for (const [uid, process] of running) {
         if (uids.has(uid)) continue;
         running.delete(uid);
-        ending.push(process.then(({ end }) => end()).catch(() => {})); // whoever started it has the error
+        // runWelcome or the response of the proxy has reported the error of a process that did not start.
+        ending.push(process.then(({ end }) => end()).catch(() => {}));
       }
     }
     await Promise.all(started.values());

@@ -13,6 +13,7 @@ import { at, listAt, textAt } from "../../support/at.ts";
 import { until } from "../../support/cluster.ts";
 import type { KubernetesObject, Pod } from "../../support/kubernetes-objects.ts";
 import { cluster, edit, get, kubectl, list, pods } from "./context.ts";
+import { failEvery } from "./faults.ts";
 
 const namespace = "canary";
 const inNamespace = ["-n", namespace];
@@ -33,18 +34,8 @@ const definition: Definition = {
   inconclusive: { extend: 60, then: "hold" },
 };
 
-/** A value of NODE_OPTIONS with which every second response of the API is a 500: 12 requests show the difference. */
-const everySecondFails = `--import=data:text/javascript,${encodeURIComponent(`
-  import { ServerResponse } from "node:http";
-  const { setHeader } = ServerResponse.prototype;
-  let responses = 0;
-  ServerResponse.prototype.setHeader = function (name, value) {
-    if (this.req.url === "/api/version" && name === "Content-Type" && !this.failed && ++responses % 2 === 0) {
-      this.failed = true;
-      throw new Error("every second response fails");
-    }
-    return setHeader.call(this, name, value);
-  }`)}`;
+/** The judge needs 12 requests to find this fault. */
+const everySecondFails = failEvery(2, "/api/version");
 
 const of = (bad: number, total: number): Counts => ({ bad, total });
 /** Counts of the new version and of the live one, and the verdict on them. */
